@@ -1,0 +1,14 @@
+/*
+ * banned.h - forced into every file: functions that have no safe use become errors.
+ */
+#ifndef CORE_LIB_BANNED_H
+#define CORE_LIB_BANNED_H
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#pragma GCC poison strcpy strcat sprintf vsprintf strtok gets system popen localtime gmtime atoi atol
+
+#endif

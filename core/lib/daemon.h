@@ -1,0 +1,26 @@
+/*
+ * daemon.h - what turns a program into a service: signals, sd_notify, capabilities, detaching.
+ */
+#ifndef CORE_LIB_DAEMON_H
+#define CORE_LIB_DAEMON_H
+
+#include "util.h"
+#include <sys/types.h>
+
+void daemon_notify(const char *state); /* sd_notify(3) text; nothing without NOTIFY_SOCKET */
+
+/* Keeps only the capabilities in `keep` (bits by CAP_*) in every set, the bounding set included,
+ * and sets no_new_privs. 0 or -errno. */
+int daemon_drop_capabilities(uint64_t keep);
+
+/* fork, setsid, descriptors above 2 closed, 0 to 2 on /dev/null (log_path NULL) or the file. Returns
+ * in the child; the parent gets the child's pid. -errno on failure. */
+pid_t daemon_fork(const char *log_path);
+
+void daemon_close_fds(int lowest); /* every descriptor from there up */
+
+/* True where systemd is the init of this mount and network namespace and manages this host. */
+bool daemon_under_systemd(void);
+uint64_t netns_id(void); /* inode of our network namespace */
+
+#endif

@@ -1,0 +1,18 @@
+/*
+ * file.h - whole files. Writers are atomic: a temporary file in the same directory, fsync, rename.
+ */
+#ifndef CORE_LIB_FILE_H
+#define CORE_LIB_FILE_H
+
+#include "buf.h"
+#include <sys/types.h>
+
+int file_read(const char *path, size_t max, struct buf *out); /* 0, -errno; -EFBIG: larger than max */
+int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode);
+int file_make_dirs(const char *path, mode_t mode); /* like mkdir -p */
+
+/* 0 if the open file is a regular file of root's (or ours) that nobody else may write; -EPERM and a
+ * sentence in *why (static) otherwise. For plugins, hooks and configuration. */
+int file_check_trusted(int fd, const char **why);
+
+#endif

@@ -1,0 +1,37 @@
+/*
+ * str.h - numbers, words and names. Parsers take the whole string or fail: no leading blanks, no
+ * sign, no trailing text. bool functions leave their output alone on failure.
+ */
+#ifndef CORE_LIB_STR_H
+#define CORE_LIB_STR_H
+
+#include "util.h"
+
+bool parse_u16(const char *text, uint16_t *out);
+bool parse_u64(const char *text, uint64_t *out);
+bool parse_duration(const char *text, uint64_t *ms); /* "90", "90s", "15m", "1h", "7d"; bare: seconds */
+
+bool str_copy(char *out, size_t size, const char *text); /* false: cut short (still terminated) */
+bool str_has_prefix(const char *text, const char *prefix);
+
+/* The word of `words` (NULL-terminated) nearest to `word` (edit distance, at most 3 and less than
+ * half its length), or NULL. For "did you mean". */
+const char *str_nearest(const char *word, const char *const *words);
+
+/* RFC 1123 host name label: 1 to 63 of a-z 0-9 and inner '-'; upper case is refused. */
+bool name_valid(const char *name);
+bool interface_name_valid(const char *name); /* what wg-quick takes: [a-zA-Z0-9_=+.-]{1,15} */
+
+/* RFC 3339 UTC "2026-11-23T13:18:09Z" of milliseconds since 1970; 0 gives "" . */
+#define TIME_TEXT 32
+void time_format(char out[static TIME_TEXT], uint64_t wall_ms);
+
+/* base64, standard alphabet with padding, or url alphabet without. Encoders return new memory.
+ * Decoders return the number of bytes, or -EINVAL (also when it would not fit). */
+char *base64_encode(const void *data, size_t len);
+char *base64url_encode(const void *data, size_t len);
+int base64_decode(uint8_t *out, size_t size, const char *text);
+int base64url_decode(uint8_t *out, size_t size, const char *text);
+void hex_encode(char *out, size_t size, const void *data, size_t len); /* size >= 2 * len + 1 */
+
+#endif
