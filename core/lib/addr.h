@@ -1,7 +1,7 @@
 /*
  * addr.h - IP addresses and endpoints (address and UDP port) as values, both families.
  * IPv4-mapped IPv6 addresses are turned into IPv4 on the way in. Text is "192.0.2.1:51820" and
- * "[2001:db8::1]:51820", as wg shows it.
+ * "[2001:db8::1]:51820", as wg shows it; a link-local one is "[fe80::1%3]:51820" (interface index).
  */
 #ifndef CORE_LIB_ADDR_H
 #define CORE_LIB_ADDR_H
@@ -10,7 +10,7 @@
 #include <netinet/in.h>
 
 #define ADDR_TEXT     INET6_ADDRSTRLEN
-#define ENDPOINT_TEXT (INET6_ADDRSTRLEN + 8)
+#define ENDPOINT_TEXT (INET6_ADDRSTRLEN + 24)
 
 struct addr {
 	uint8_t family;    /* AF_INET, AF_INET6, or 0: none */

@@ -22,7 +22,8 @@ int buf_add(struct buf *buf, const void *data, size_t len);
 int buf_puts(struct buf *buf, const char *text);
 int buf_addf(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* Room for `len` more bytes, or NULL at the limit; the caller adds to buf->len what it wrote. */
+/* Room for `len` more bytes, or NULL at the limit; the caller adds to buf->len what it wrote
+ * (the closing NUL is back after the next call here; buf_text sees to it). */
 uint8_t *buf_reserve(struct buf *buf, size_t len);
 void buf_consume(struct buf *buf, size_t len); /* drop from the front */
 char *buf_text(struct buf *buf);               /* borrowed; "" when empty */

@@ -1,7 +1,7 @@
 /*
  * map.h - hash table from fixed-size byte keys, or from strings, to pointers (SipHash with a
  * random seed, so that a stranger who picks the keys cannot make it slow). Keys are copied, values
- * are borrowed.
+ * are borrowed and never NULL (NULL means: not there).
  */
 #ifndef CORE_LIB_MAP_H
 #define CORE_LIB_MAP_H
@@ -18,7 +18,8 @@ void *map_del(struct map *map, const void *key);              /* returns the val
 size_t map_count(const struct map *map);
 
 /* Walks in no particular order: start with *pos = 0; NULL at the end. The entry just returned may
- * be deleted during the walk, nothing else may change. *key may be NULL. */
+ * be deleted during the walk, nothing else may change. `key` may be NULL; what it gets belongs to
+ * the map and ends with the entry. */
 void *map_next(const struct map *map, size_t *pos, const void **key);
 
 #endif

@@ -1,0 +1,89 @@
+/*
+ * IP prefixes. Host bits stay as they were written; every comparison looks at the masked value.
+ */
+#include "prefix.h"
+
+#include "str.h"
+#include <stdio.h>
+#include <string.h>
+
+static uint8_t max_bits(const struct addr *addr)
+{
+	return (uint8_t)(addr_len(addr) * 8);
+}
+
+bool prefix_parse(struct prefix *out, const char *text)
+{
+	char copy[PREFIX_TEXT];
+	struct prefix prefix;
+	uint16_t bits;
+	char *slash;
+
+	if (!str_copy(copy, sizeof(copy), text))
+		return false;
+	slash = strchr(copy, '/');
+	if (slash)
+		*slash = 0;
+	if (!addr_parse(&prefix.addr, copy))
+		return false;
+	bits = max_bits(&prefix.addr);
+	/* A mapped IPv4 address counts its bits as IPv6: refused, /96 and more could mean either. */
+	if (slash && (!parse_u16(slash + 1, &bits) || bits > max_bits(&prefix.addr) ||
+		      (prefix.addr.family == AF_INET && strchr(copy, ':'))))
+		return false;
+	prefix.bits = (uint8_t)bits;
+	*out = prefix;
+	return true;
+}
+
+void prefix_format(char out[static PREFIX_TEXT], const struct prefix *prefix)
+{
+	char addr[ADDR_TEXT];
+
+	addr_format(addr, &prefix->addr);
+	snprintf(out, PREFIX_TEXT, "%s/%u", addr, prefix->bits);
+}
+
+struct prefix prefix_host(const struct addr *addr)
+{
+	return (struct prefix){.addr = *addr, .bits = max_bits(addr)};
+}
+
+struct prefix prefix_mask(const struct prefix *prefix)
+{
+	struct prefix masked = *prefix;
+
+	for (unsigned i = 0; i < sizeof(masked.addr.bytes); i++) {
+		if (prefix->bits < (i + 1) * 8)
+			masked.addr.bytes[i] &=
+				prefix->bits > i * 8 ? (uint8_t)(0xff00 >> (prefix->bits - i * 8)) : 0;
+	}
+	return masked;
+}
+
+bool prefix_equal(const struct prefix *a, const struct prefix *b)
+{
+	struct prefix masked_a = prefix_mask(a), masked_b = prefix_mask(b);
+
+	return a->bits == b->bits && addr_equal(&masked_a.addr, &masked_b.addr);
+}
+
+bool prefix_contains(const struct prefix *outer, const struct addr *addr)
+{
+	struct prefix host = prefix_host(addr);
+
+	return prefix_covers(outer, &host);
+}
+
+bool prefix_covers(const struct prefix *outer, const struct prefix *inner)
+{
+	struct prefix cut = {.addr = inner->addr, .bits = outer->bits};
+
+	return outer->addr.family && outer->addr.family == inner->addr.family &&
+	       outer->bits <= inner->bits && prefix_equal(outer, &cut);
+}
+
+bool prefix_overlaps(const struct prefix *a, const struct prefix *b)
+{
+	return prefix_covers(a, b) || prefix_covers(b, a);
+}

@@ -1,0 +1,208 @@
+/*
+ * Numbers, words and names. Everything a user or a stranger wrote comes through here: the whole
+ * text must be right, and a wrong one leaves the output as it was.
+ */
+#include "str.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* The number at the start; *end is what follows. */
+static bool leading_number(const char *text, uint64_t *out, const char **end)
+{
+	uint64_t value = 0;
+
+	if (!is_digit(*text))
+		return false;
+	for (; is_digit(*text); text++) {
+		if (__builtin_mul_overflow(value, 10, &value) ||
+		    __builtin_add_overflow(value, (uint64_t)(*text - '0'), &value))
+			return false;
+	}
+	*out = value;
+	*end = text;
+	return true;
+}
+
+bool parse_u64(const char *text, uint64_t *out)
+{
+	const char *end;
+	uint64_t value;
+
+	if (!leading_number(text, &value, &end) || *end)
+		return false;
+	*out = value;
+	return true;
+}
+
+bool parse_u16(const char *text, uint16_t *out)
+{
+	uint64_t value;
+
+	if (!parse_u64(text, &value) || value > UINT16_MAX)
+		return false;
+	*out = (uint16_t)value;
+	return true;
+}
+
+bool parse_duration(const char *text, uint64_t *ms)
+{
+	static const struct {
+		const char *unit;
+		uint64_t ms;
+	} units[] = {{"", 1000}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+	const char *end;
+	uint64_t value;
+
+	if (!leading_number(text, &value, &end))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		if (strcmp(end, units[i].unit) == 0)
+			return !__builtin_mul_overflow(value, units[i].ms, &value) &&
+			       (*ms = value, true);
+	}
+	return false;
+}
+
+bool str_copy(char *out, size_t size, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (!size)
+		return false;
+	memcpy(out, text, MIN(len, size - 1));
+	out[MIN(len, size - 1)] = 0;
+	return len < size;
+}
+
+bool str_has_prefix(const char *text, const char *prefix)
+{
+	return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+#define WORD_MAX 64
+
+/* Insertions, deletions, replacements and swaps of neighbours, each one step. */
+static size_t edit_distance(const char *a, const char *b)
+{
+	size_t rows[3][WORD_MAX + 1];
+	size_t len_a = strlen(a), len_b = strlen(b);
+
+	if (len_a > WORD_MAX || len_b > WORD_MAX)
+		return SIZE_MAX;
+	for (size_t i = 0; i <= len_a; i++) {
+		size_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *above2 = rows[(i + 1) % 3];
+
+		row[0] = i;
+		for (size_t j = 1; j <= len_b; j++) {
+			if (!i) {
+				row[j] = j;
+				continue;
+			}
+			row[j] = above[j - 1] + (a[i - 1] != b[j - 1]);
+			row[j] = MIN(row[j], MIN(above[j], row[j - 1]) + 1);
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+				row[j] = MIN(row[j], above2[j - 2] + 1);
+		}
+	}
+	return rows[len_a % 3][len_b];
+}
+
+const char *str_nearest(const char *word, const char *const *words)
+{
+	const char *best = NULL;
+	size_t best_distance = 4;
+
+	for (; *words; words++) {
+		size_t distance = edit_distance(word, *words);
+
+		if (distance < best_distance && distance * 2 < strlen(word)) {
+			best_distance = distance;
+			best = *words;
+		}
+	}
+	return best;
+}
+
+static bool only_of(const char *text, const char *allowed, size_t max)
+{
+	size_t len = strlen(text);
+
+	return len >= 1 && len <= max && strspn(text, allowed) == len;
+}
+
+bool name_valid(const char *name)
+{
+	return only_of(name, "abcdefghijklmnopqrstuvwxyz0123456789-", 63) && name[0] != '-' &&
+	       name[strlen(name) - 1] != '-';
+}
+
+/* "." and ".." match wg-quick's pattern, but no interface can have them and paths are made of it. */
+bool interface_name_valid(const char *name)
+{
+	return only_of(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_=+.-",
+		       15) &&
+	       strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+void time_format(char out[static TIME_TEXT], uint64_t wall_ms)
+{
+	time_t seconds = (time_t)(wall_ms / 1000);
+	struct tm parts;
+
+	out[0] = 0;
+	if (wall_ms && gmtime_r(&seconds, &parts))
+		strftime(out, TIME_TEXT, "%Y-%m-%dT%H:%M:%SZ", &parts);
+}
+
+static char *encode(const void *data, size_t len, int variant)
+{
+	size_t size = sodium_base64_ENCODED_LEN(len, variant);
+	char *out = xmalloc(size);
+
+	return sodium_bin2base64(out, size, data, len, variant);
+}
+
+static int decode(uint8_t *out, size_t size, const char *text, int variant)
+{
+	size_t len;
+
+	if (sodium_base642bin(out, size, text, strlen(text), NULL, &len, NULL, variant) != 0 ||
+	    len > INT_MAX)
+		return -EINVAL;
+	return (int)len;
+}
+
+char *base64_encode(const void *data, size_t len)
+{
+	return encode(data, len, sodium_base64_VARIANT_ORIGINAL);
+}
+
+char *base64url_encode(const void *data, size_t len)
+{
+	return encode(data, len, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+}
+
+int base64_decode(uint8_t *out, size_t size, const char *text)
+{
+	return decode(out, size, text, sodium_base64_VARIANT_ORIGINAL);
+}
+
+int base64url_decode(uint8_t *out, size_t size, const char *text)
+{
+	return decode(out, size, text, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+}
+
+void hex_encode(char *out, size_t size, const void *data, size_t len)
+{
+	sodium_bin2hex(out, size, data, len);
+}
