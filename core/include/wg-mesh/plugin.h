@@ -276,9 +276,9 @@ struct wgm_note {
 #define WGM_NOTE_TYPE 0x57474d01u
 
 #if defined(__cplusplus)
-#define WGM_EXPORT extern "C" __attribute__((visibility("default"), used))
+#define WGM_EXPORT extern "C" __attribute__((visibility("default")))
 #else
-#define WGM_EXPORT __attribute__((visibility("default"), used))
+#define WGM_EXPORT __attribute__((visibility("default")))
 #endif
 
 /* Put once at the end of the file:

@@ -1,0 +1,28 @@
+/*
+ * hook.h - runs what users want run when something happens (SPEC 6): commands of the YAML file by
+ * /bin/sh -c, executables of hooks.d/EVENT/ in name order, four at a time from a bounded queue,
+ * 10 s each. The runner is a process of its own, forked while the agent is still root: it reads the
+ * commands itself and takes from the agent an event and its fields, never a command.
+ */
+#ifndef CORE_HOOK_H
+#define CORE_HOOK_H
+
+#include "event.h"
+#include "paths.h"
+#include "lib/loop.h"
+
+struct hook_client; /* the agent's end */
+
+/* Forks the runner. Call before capabilities are dropped and before threads. The runner ends by
+ * itself when the agent is gone and its queue is empty. 0 or -errno. */
+int hook_start(struct hook_client **out, const char *interface, const struct paths *paths);
+void hook_stop(struct hook_client *hooks); /* the queue is still worked off, by the runner alone */
+void hook_send(struct hook_client *hooks, const struct event *event); /* never blocks */
+void hook_reload(struct hook_client *hooks);
+
+/* Records in paths->hooks which -up has run without its -down. */
+bool hook_owes(const struct paths *paths, enum event_type up);
+/* With no agent alive: runs every -down that is owed, detached, and returns at once. */
+int hook_settle(const char *interface, const struct paths *paths);
+
+#endif

@@ -1,0 +1,35 @@
+/*
+ * state.h - STATEDIR/agent/IFACE.json (0600): who we are at which coordinator, the ranges recorded
+ * at join, pins and choices made by command, and the last map. Written atomically; the map at most
+ * every few seconds.
+ */
+#ifndef CORE_STATE_H
+#define CORE_STATE_H
+
+#include "lib/proto.h"
+
+struct state {
+	char *coordinator_url;        /* at which the identity below holds */
+	char agent_id[PROTO_ID_MAX], name[PROTO_NAME_MAX];
+	char *token;                  /* secret; NULL: none */
+	uint64_t token_renew_wall_ms; /* when to ask for another */
+	struct key server_key;
+	char **pins;
+	size_t pin_count;
+	struct proto_network *networks; /* ranges recorded at join: rule 6 measures against these */
+	size_t network_count;
+	json_t *relays; /* array of RELAY */
+	json_t *map;    /* {"epoch","revision","peers":[PEER]} or NULL */
+	json_t *choices; /* object: pinned paths, exit node, made by command */
+	bool made_config; /* join wrote the wg-quick file, and its hash then */
+	char *config_sha256, *config_path;
+	bool edited_config; /* join --edit-conf added our two lines */
+};
+
+/* -ENOENT: never joined. -EBADMSG: damaged; a sentence in error. */
+int state_load(struct state **out, const char *path, char error[static JS_ERROR]);
+struct state *state_new(void);
+int state_save(const struct state *state, const char *path);
+void state_free(struct state *state); /* wipes the token */
+
+#endif
