@@ -109,19 +109,14 @@ json_t *proto_write_peer(const struct proto_peer *peer)
 	return object;
 }
 
-static json_t *prefix_or_null(const struct prefix *prefix)
-{
-	return prefix->addr.family ? js_from_prefix(prefix) : json_null();
-}
-
 json_t *proto_write_network(const struct proto_network *network)
 {
 	json_t *object = json_object();
 
 	json_object_set_new(object, "id", json_string(network->id));
 	json_object_set_new(object, "name", json_string(network->name));
-	json_object_set_new(object, "cidr", prefix_or_null(&network->cidr));
-	json_object_set_new(object, "cidr6", prefix_or_null(&network->cidr6));
+	json_object_set_new(object, "cidr", js_from_prefix(&network->cidr));
+	json_object_set_new(object, "cidr6", js_from_prefix(&network->cidr6));
 	json_object_set_new(object, "addresses",
 			    prefix_array(network->addresses, network->address_count));
 	return object;
@@ -133,8 +128,7 @@ json_t *proto_write_relay(const struct proto_relay *relay)
 
 	json_object_set_new(object, "region", json_string(relay->region));
 	json_object_set_new(object, "url", js_from_string(relay->url));
-	json_object_set_new(object, "key",
-			    key_is_zero(&relay->key) ? json_null() : js_from_key(&relay->key));
+	json_object_set_new(object, "key", js_from_key(&relay->key));
 	for (unsigned i = 0; i < relay->stun_count; i++)
 		json_array_append_new(stun, json_string(relay->stun[i]));
 	json_object_set_new(object, "stun", stun);
