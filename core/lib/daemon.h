@@ -10,7 +10,8 @@
 void daemon_notify(const char *state); /* sd_notify(3) text; nothing without NOTIFY_SOCKET */
 
 /* Keeps only the capabilities in `keep` (bits by CAP_*) in every set, the bounding set included,
- * and sets no_new_privs. 0 or -errno. */
+ * and sets no_new_privs. Of the calling thread: before any other is made. 0 or -errno. Without
+ * CAP_SETPCAP the bounding set stays, which no_new_privs makes harmless. */
 int daemon_drop_capabilities(uint64_t keep);
 
 /* fork, setsid, descriptors above 2 closed, 0 to 2 on /dev/null (log_path NULL) or the file. Returns

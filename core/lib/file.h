@@ -7,7 +7,8 @@
 #include "buf.h"
 #include <sys/types.h>
 
-int file_read(const char *path, size_t max, struct buf *out); /* 0, -errno; -EFBIG: larger than max */
+/* Appends. 0 or -errno (then out is as it was); -EFBIG: larger than max, or than out may hold. */
+int file_read(const char *path, size_t max, struct buf *out);
 int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode);
 int file_make_dirs(const char *path, mode_t mode); /* like mkdir -p */
 

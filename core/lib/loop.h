@@ -29,7 +29,7 @@ struct loop_timer { /* one shot; start again from the callback for a period */
 	struct loop *loop;
 	loop_timer_fn *fn;
 	void *arg;
-	uint64_t due_ms;
+	uint64_t due_ms, order; /* timers due at once run in the order they were started */
 	size_t slot; /* 1-based place in the heap; 0: not running */
 };
 
@@ -53,6 +53,7 @@ struct loop_task { /* runs once at the end of this wake; for coalescing */
 	void *arg;
 };
 
+/* Also makes the process ignore SIGPIPE: a peer that is gone is EPIPE. */
 struct loop *loop_new(void);
 void loop_free(struct loop *loop);
 void loop_run(struct loop *loop); /* until loop_stop or nothing is left to wait for */
@@ -62,8 +63,8 @@ void loop_run_fake(struct loop *loop, uint64_t ms); /* tests: advances the fake 
 						       timers in order, and polls fds without waiting */
 
 void io_init(struct loop_io *io, struct loop *loop, int fd, loop_io_fn *fn, void *arg);
-void io_start(struct loop_io *io, unsigned events); /* again with other events: changes them */
-void io_stop(struct loop_io *io);                   /* does not close the descriptor */
+void io_start(struct loop_io *io, unsigned events); /* again with other events: changes them; 0: stops */
+void io_stop(struct loop_io *io); /* does not close the descriptor; close it only afterwards */
 
 void timer_init(struct loop_timer *timer, struct loop *loop, loop_timer_fn *fn, void *arg);
 void timer_start(struct loop_timer *timer, uint64_t ms); /* a running one is moved */
@@ -81,7 +82,8 @@ void task_init(struct loop_task *task, loop_timer_fn *fn, void *arg);
 void task_defer(struct loop *loop, struct loop_task *task); /* twice in one wake: runs once */
 void task_cancel(struct loop_task *task);
 
-/* The one call that other threads may make: fn(arg) runs on the loop's thread. */
+/* The one call that other threads may make: fn(arg) runs on the loop's thread, in order. What was
+ * posted and has not run when the loop is freed never runs. */
 void loop_post(struct loop *loop, loop_timer_fn *fn, void *arg);
 
 #endif

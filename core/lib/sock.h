@@ -10,7 +10,8 @@
 
 int sock_listen_tcp(const struct endpoint *at); /* "[::]" takes both families */
 int sock_listen_unix(const char *path, mode_t mode); /* replaces a dead socket, -EADDRINUSE: alive */
-int sock_connect_unix(const char *path);             /* blocking connect; -ECONNREFUSED: dead */
+/* Waits 100 ms at most. -ECONNREFUSED: dead; -ETIMEDOUT: alive, but takes nobody. */
+int sock_connect_unix(const char *path);
 int sock_accept(int fd, struct endpoint *from);      /* from may be NULL */
 int sock_udp(const struct endpoint *at);
 int sock_peer_uid(int fd, uid_t *uid); /* of a unix socket's other end */
@@ -21,7 +22,8 @@ int sock_remote(int fd, struct endpoint *out);
  * socket, sends nothing. -ENETUNREACH: no route. */
 int sock_source_for(const struct endpoint *to, uint32_t fwmark, struct addr *out);
 
-/* "ADDR:PORT", "[ADDR]:PORT" or ":PORT" (any address, both families), as --listen takes it. */
+/* "ADDR:PORT", "[ADDR]:PORT" or ":PORT" (any address, both families), as --listen takes it.
+ * Port 0: the kernel chooses (sock_local tells). */
 bool listen_parse(struct endpoint *out, const char *text);
 
 #endif
