@@ -72,7 +72,7 @@ TEST_SRC   := $(wildcard tests/unit/test_*.c)
 FUZZ_SRC   := $(wildcard tests/fuzz/fuzz_*.c)
 
 # Parts of the agent that the command uses too: undoing the ledger needs the device and the links.
-SHARED_WITH_CLI := $(filter $(addprefix core/,$(addsuffix .c,ledger wg wg_netlink wg_uapi link paths undo)),$(AGENT_SRC))
+SHARED_WITH_CLI := $(filter $(addprefix core/,$(addsuffix .c,ledger wg wg_netlink wg_uapi link paths undo state config event hook)),$(AGENT_SRC))
 
 BASE_LIBS := -lsodium -lev -lm
 LDLIBS.wg-meshd            := $(call pkg,libmnl libcurl jansson yaml-0.1) -lwslay $(BASE_LIBS) -ldl -lpthread

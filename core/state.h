@@ -24,6 +24,7 @@ struct state {
 	bool made_config; /* join wrote the wg-quick file, and its hash then */
 	char *config_sha256, *config_path;
 	bool edited_config; /* join --edit-conf added our two lines */
+	bool enabled_unit;  /* join enabled wg-quick@IFACE */
 };
 
 /* -ENOENT: never joined. -EBADMSG: damaged; a sentence in error. */
