@@ -31,16 +31,19 @@ struct http_message {
 	struct http_header headers[HTTP_MAX_HEADERS];
 	size_t header_count;
 	bool keep_alive, expect_continue, is_response;
-	int state;               /* private */
-	uint64_t body_left;      /* private */
-	bool chunked;            /* private */
+	int state;               /* private, like the three below */
+	uint64_t body_left;      /* of the body or the chunk */
+	size_t line_len;         /* of a chunk's size line or of all trailers so far */
+	bool chunked;
 };
 
 void http_init(struct http_message *m, const struct http_limits *limits, bool is_response);
 void http_reset(struct http_message *m); /* for the next message on the connection */
 void http_free(struct http_message *m);
 
-/* Takes bytes, in any slices; *used says how many (the rest belongs to the next message, or to the
+/* A response with neither length nor chunks is complete with its head (after an Upgrade the stream
+ * follows). An absolute target is taken if it names the same host as Host.
+ * Takes bytes, in any slices; *used says how many (the rest belongs to the next message, or to the
  * upgraded protocol). A request that has its head but not its body yet is HTTP_NEED_MORE with
  * http_has_head() true. */
 enum http_state http_feed(struct http_message *m, const void *data, size_t len, size_t *used);

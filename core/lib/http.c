@@ -1,0 +1,621 @@
+/*
+ * http.c - HTTP/1.1 messages in and out (RFC 9112), sans-IO.
+ *
+ * The head is collected whole, checked byte by byte as it comes, then cut into strings in place
+ * (a copy of the target is decoded behind it, in the same memory). The body follows by length or by
+ * chunks, one state a byte of framing. The tricky thing is to know for each byte whose it is: what
+ * follows the message belongs to the next one and is never looked at. Two readings of one message
+ * are how requests get smuggled past a proxy, so anything with two readings ends here with a 400.
+ */
+#include "http.h"
+#include "clock.h"
+#include "str.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+enum state {
+	IN_HEAD,
+	IN_BODY,
+	CHUNK_SIZE,
+	CHUNK_EXTENSION,
+	CHUNK_SIZE_LF,
+	CHUNK_DATA,
+	CHUNK_DATA_CR,
+	CHUNK_DATA_LF,
+	TRAILER_START,
+	TRAILER_LINE,
+	TRAILER_LF,
+	END_LF,
+	DONE,
+	BAD,
+};
+
+#define MAX_CHUNK_LINE 256
+
+void http_init(struct http_message *m, const struct http_limits *limits, bool is_response)
+{
+	*m = (struct http_message){.is_response = is_response};
+	if (limits)
+		m->limits = *limits;
+	if (!m->limits.head)
+		m->limits.head = HTTP_MAX_HEAD;
+	if (!m->limits.headers || m->limits.headers > HTTP_MAX_HEADERS)
+		m->limits.headers = HTTP_MAX_HEADERS;
+	if (!m->limits.body)
+		m->limits.body = HTTP_MAX_BODY;
+	buf_init(&m->head, 2 * m->limits.head + 2);
+	buf_init(&m->body, m->limits.body);
+}
+
+void http_free(struct http_message *m)
+{
+	buf_wipe(&m->head); /* tokens and join keys pass through here */
+	buf_wipe(&m->body);
+}
+
+void http_reset(struct http_message *m)
+{
+	struct http_limits limits = m->limits;
+	bool is_response = m->is_response;
+
+	http_free(m);
+	http_init(m, &limits, is_response);
+}
+
+bool http_has_head(const struct http_message *m)
+{
+	return m->state != IN_HEAD && m->state != BAD;
+}
+
+/* Always false, for `return reject(...)`. */
+static bool reject(struct http_message *m, int status, const char *reason)
+{
+	m->state = BAD;
+	m->status = status;
+	m->reason = reason;
+	m->keep_alive = false;
+	return false;
+}
+
+/* ---- headers -------------------------------------------------------------------- */
+
+const char *http_header(const struct http_message *m, const char *name)
+{
+	for (size_t i = 0; i < m->header_count; i++)
+		if (!strcasecmp(m->headers[i].name, name))
+			return m->headers[i].value;
+	return NULL;
+}
+
+static size_t header_times(const struct http_message *m, const char *name)
+{
+	size_t times = 0;
+
+	for (size_t i = 0; i < m->header_count; i++)
+		times += !strcasecmp(m->headers[i].name, name);
+	return times;
+}
+
+static bool list_has(const char *list, const char *token)
+{
+	size_t len, token_len = strlen(token);
+
+	while (*list) {
+		list += strspn(list, " \t,");
+		len = strcspn(list, ",");
+		while (len && (list[len - 1] == ' ' || list[len - 1] == '\t'))
+			len--;
+		if (len == token_len && !strncasecmp(list, token, len))
+			return true;
+		list += strcspn(list, ",");
+	}
+	return false;
+}
+
+bool http_header_has(const struct http_message *m, const char *name, const char *token)
+{
+	for (size_t i = 0; i < m->header_count; i++)
+		if (!strcasecmp(m->headers[i].name, name) && list_has(m->headers[i].value, token))
+			return true;
+	return false;
+}
+
+/* RFC 9110 5.6.2 */
+static bool is_token(const char *text)
+{
+	static const char allowed[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+				      "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+	return *text && !text[strspn(text, allowed)];
+}
+
+/* Visible characters, bytes from 0x80, and inside blanks and tabs. */
+static bool is_field_value(const char *text)
+{
+	for (; *text; text++)
+		if (((unsigned char)*text < ' ' && *text != '\t') || *text == 0x7F)
+			return false;
+	return true;
+}
+
+static char *trim(char *text)
+{
+	size_t len;
+
+	text += strspn(text, " \t");
+	len = strlen(text);
+	while (len && (text[len - 1] == ' ' || text[len - 1] == '\t'))
+		text[--len] = 0;
+	return text;
+}
+
+static bool parse_header(struct http_message *m, char *line)
+{
+	char *colon = strchr(line, ':');
+
+	if (!colon)
+		return reject(m, 400, "a header line has no colon");
+	*colon = 0;
+	if (!is_token(line)) /* a blank before the colon and folded lines end here too */
+		return reject(m, 400, "a header's name has a character that does not belong there");
+	if (m->header_count == m->limits.headers)
+		return reject(m, 431, "there are too many headers");
+	m->headers[m->header_count].name = line;
+	m->headers[m->header_count].value = trim(colon + 1);
+	if (!is_field_value(m->headers[m->header_count].value))
+		return reject(m, 400, "a header's value has a control character");
+	m->header_count++;
+	return true;
+}
+
+/* ---- first line ----------------------------------------------------------------- */
+
+static int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
+		return (c | 0x20) - 'a' + 10;
+	return -1;
+}
+
+/* Decodes %XX in place. A hidden slash or NUL would be read differently by others: refused. */
+static bool decode_path(char *path)
+{
+	char *out = path;
+
+	for (; *path; path++) {
+		int high, low;
+
+		if (*path != '%') {
+			*out++ = *path;
+			continue;
+		}
+		high = hex_value(path[1]);
+		low = high < 0 ? -1 : hex_value(path[2]);
+		if (low < 0 || high * 16 + low < ' ' || high * 16 + low == '/')
+			return false;
+		*out++ = (char)(high * 16 + low);
+		path += 2;
+	}
+	*out = 0;
+	return true;
+}
+
+static bool has_dot_segment(const char *path)
+{
+	for (const char *at = path; (at = strstr(at, "/.")); at++) {
+		const char *rest = at + 2 + (at[2] == '.');
+
+		if (!*rest || *rest == '/')
+			return true;
+	}
+	return false;
+}
+
+/* http://HOST/path, as a proxy is asked (RFC 9112 3.2.2): leaves the path, and the host in *host. */
+static char *skip_origin(char *target, char **host)
+{
+	size_t scheme = !strncasecmp(target, "http://", 7) ? 7 : !strncasecmp(target, "https://", 8) ? 8 : 0;
+	size_t len;
+
+	if (!scheme)
+		return target;
+	len = strcspn(target + scheme, "/?");
+	memmove(target, target + scheme, len);
+	target[len] = 0;
+	*host = target;
+	target += scheme + len;
+	if (*target != '/')
+		*--target = '/'; /* into the gap the scheme has left */
+	return target;
+}
+
+/* `copy` is a copy of the target in memory of its own. */
+static bool parse_target(struct http_message *m, char *copy, char **host)
+{
+	char *path = skip_origin(copy, host);
+
+	for (const char *c = m->target; *c; c++)
+		if (*c <= ' ' || *c > '~' || *c == '#')
+			return reject(m, 400, "the request's target has a character that does not belong there");
+	m->query = strchr(path, '?');
+	if (m->query)
+		*m->query++ = 0;
+	m->path = path;
+	if (!strcmp(m->target, "*") && !strcmp(m->method, "OPTIONS"))
+		return true;
+	if (path[0] != '/')
+		return reject(m, 400, "the request's target must begin with a slash");
+	if (!decode_path(path) || has_dot_segment(path))
+		return reject(m, 400, "the request's path is not plain: a wrong %, or a . or .. in it");
+	return true;
+}
+
+/* True for 1.1; sets *old for 1.0. */
+static bool parse_version(struct http_message *m, const char *version, bool *old)
+{
+	*old = !strcmp(version, "HTTP/1.0");
+	if (*old || !strcmp(version, "HTTP/1.1"))
+		return true;
+	if (str_has_prefix(version, "HTTP/") && strlen(version) <= 8)
+		return reject(m, 505, "only HTTP/1.1 is spoken here");
+	return reject(m, 400, "this is not HTTP");
+}
+
+static bool parse_request_line(struct http_message *m, char *line, char *copy, char **host, bool *old)
+{
+	char *target = strchr(line, ' ');
+	char *version = target ? strchr(target + 1, ' ') : NULL;
+
+	if (!version)
+		return reject(m, 400, "this is not HTTP: a request begins with METHOD TARGET HTTP/1.1");
+	*target++ = 0;
+	*version++ = 0;
+	m->method = line;
+	m->target = target;
+	if (!parse_version(m, version, old))
+		return false;
+	if (!is_token(m->method))
+		return reject(m, 400, "the method has a character that does not belong there");
+	memcpy(copy, target, strlen(target) + 1);
+	return parse_target(m, copy, host);
+}
+
+static bool parse_status_line(struct http_message *m, char *line, bool *old)
+{
+	char *code = strchr(line, ' ');
+	uint16_t status;
+
+	if (!code || strlen(code) < 4)
+		return reject(m, 502, "the answer is not HTTP");
+	*code++ = 0;
+	if (!parse_version(m, line, old))
+		return false;
+	if (code[3] != ' ' && code[3])
+		return reject(m, 502, "the answer has no status");
+	code[3] = 0;
+	if (!parse_u16(code, &status) || status < 100 || status > 599)
+		return reject(m, 502, "the answer has no status");
+	m->status = status;
+	return true;
+}
+
+/* ---- what the head means --------------------------------------------------------- */
+
+static bool check_host(struct http_message *m, const char *in_target, bool old)
+{
+	const char *host = http_header(m, "Host");
+	size_t times = header_times(m, "Host");
+
+	if (times > 1 || (!times && !old))
+		return reject(m, 400, "exactly one Host header is needed");
+	if (host && host[strcspn(host, "/@?# \t,\\")])
+		return reject(m, 400, "the Host header is not a host");
+	if (in_target && (!host || strcasecmp(in_target, host)))
+		return reject(m, 400, "the target names another host than the Host header");
+	return true;
+}
+
+/* RFC 9112 6: how long the body is. */
+static bool find_length(struct http_message *m, bool old)
+{
+	const char *length = http_header(m, "Content-Length");
+	const char *coding = http_header(m, "Transfer-Encoding");
+
+	if (length && coding)
+		return reject(m, 400, "both Content-Length and Transfer-Encoding are there");
+	if (header_times(m, "Content-Length") > 1 || header_times(m, "Transfer-Encoding") > 1)
+		return reject(m, 400, "the body's length is given more than once");
+	if (coding && old)
+		return reject(m, 400, "HTTP/1.0 has no Transfer-Encoding");
+	if (coding && strcasecmp(coding, "chunked"))
+		return reject(m, 501, "the only Transfer-Encoding known here is chunked");
+	if (length && (!*length || length[strspn(length, "0123456789")]))
+		return reject(m, 400, "Content-Length is not a number");
+	if (length && (!parse_u64(length, &m->body_left) || m->body_left > m->limits.body))
+		return reject(m, 413, "the body is too large");
+	m->chunked = coding;
+	return true;
+}
+
+static bool check_expect(struct http_message *m, bool old)
+{
+	const char *expect = http_header(m, "Expect");
+
+	if (!expect || old)
+		return true;
+	if (strcasecmp(expect, "100-continue"))
+		return reject(m, 417, "the only expectation known here is 100-continue");
+	m->expect_continue = m->chunked || m->body_left;
+	return true;
+}
+
+/* Cuts the head into lines and strings. `len` ends with an empty line. */
+static bool parse_head(struct http_message *m, size_t len)
+{
+	char *line = buf_text(&m->head), *host = NULL;
+	char *copy = line + len, *end;
+	bool old = false, first = true;
+
+	for (; (end = strstr(line, "\r\n")) && end != line; line = end + 2) {
+		*end = 0;
+		if (!first) {
+			if (!parse_header(m, line))
+				return false;
+		} else if (m->is_response ? !parse_status_line(m, line, &old)
+					  : !parse_request_line(m, line, copy, &host, &old)) {
+			return false;
+		}
+		first = false;
+	}
+	if (first)
+		return reject(m, 400, "this is not HTTP: the first line is empty");
+	if (!m->is_response && !check_host(m, host, old))
+		return false;
+	m->keep_alive = old ? http_header_has(m, "Connection", "keep-alive")
+			    : !http_header_has(m, "Connection", "close");
+	return find_length(m, old) && (m->is_response || check_expect(m, old));
+}
+
+/* ---- feeding -------------------------------------------------------------------- */
+
+/* The state after a head: a body by chunks, by length, or none. */
+static int after_head(const struct http_message *m)
+{
+	bool none = m->is_response && (m->status < 200 || m->status == 204 || m->status == 304);
+
+	if (none || (!m->chunked && !m->body_left))
+		return DONE;
+	return m->chunked ? CHUNK_SIZE : IN_BODY;
+}
+
+/* What a head may never have: NUL, and CR or LF without the other. */
+static bool plain_bytes(const uint8_t *data, size_t from, size_t to)
+{
+	for (size_t i = from; i < to; i++)
+		if (!data[i] || (data[i] == '\n') != (i > 0 && data[i - 1] == '\r'))
+			return false;
+	return true;
+}
+
+static size_t feed_head(struct http_message *m, const uint8_t *data, size_t len)
+{
+	size_t before = m->head.len, from = before > 3 ? before - 3 : 0, take;
+	uint8_t *end;
+
+	take = MIN(len, m->limits.head - before);
+	if (buf_add(&m->head, data, take))
+		return reject(m, 431, "the headers are too large");
+	end = memmem(m->head.data + from, m->head.len - from, "\r\n\r\n", 4);
+	if (end)
+		m->head.len = (size_t)(end - m->head.data) + 4;
+	if (!plain_bytes(m->head.data, before, m->head.len)) {
+		reject(m, 400, "lines must end with CR and LF, and have no NUL");
+	} else if (end) {
+		if (!buf_reserve(&m->head, m->head.len + 1))
+			reject(m, 431, "the headers are too large");
+		else if (m->head.data[m->head.len] = 0, parse_head(m, m->head.len))
+			m->state = after_head(m);
+	} else if (m->head.len == m->limits.head) {
+		reject(m, memchr(m->head.data, '\n', m->head.len) ? 431 : 414,
+		       "the headers are too large");
+	}
+	return m->head.len - before;
+}
+
+static size_t feed_body(struct http_message *m, const uint8_t *data, size_t len)
+{
+	size_t take = (size_t)MIN((uint64_t)len, m->body_left);
+
+	if (buf_add(&m->body, data, take)) {
+		reject(m, 413, "the body is too large");
+		return 0;
+	}
+	m->body_left -= take;
+	if (!m->body_left)
+		m->state = m->chunked ? CHUNK_DATA_CR : DONE;
+	return take;
+}
+
+static void chunk_size_end(struct http_message *m)
+{
+	m->line_len = 0;
+	m->state = m->body_left ? CHUNK_DATA : TRAILER_START;
+	if (m->body_left > m->limits.body - m->body.len)
+		reject(m, 413, "the body is too large");
+}
+
+/* Goes to `next` if the byte is what must stand here. */
+static void expect(struct http_message *m, uint8_t byte, char wanted, int next)
+{
+	if (byte == wanted)
+		m->state = next;
+	else
+		reject(m, 400, "the body's chunks are not framed as they should be");
+}
+
+static void feed_chunk_size(struct http_message *m, uint8_t byte)
+{
+	int digit = hex_value((char)byte);
+
+	if (digit >= 0 && ++m->line_len <= 8) {
+		m->body_left = m->body_left * 16 + (unsigned)digit;
+	} else if (digit < 0 && m->line_len && (byte == ';' || byte == '\r')) {
+		m->state = byte == ';' ? CHUNK_EXTENSION : CHUNK_SIZE_LF;
+	} else {
+		reject(m, 400, "a chunk's size is not a number");
+	}
+}
+
+/* Text of an extension or a trailer, which is skipped: to `next` at its CR. */
+static void skip_text(struct http_message *m, uint8_t byte, size_t max, int next)
+{
+	if (byte == '\r')
+		m->state = next;
+	else if ((byte < ' ' && byte != '\t') || byte == 0x7F)
+		reject(m, 400, "a control character stands between the chunks");
+	else if (++m->line_len > max)
+		reject(m, 431, "what stands between the chunks is too long");
+}
+
+static void feed_framing(struct http_message *m, uint8_t byte)
+{
+	switch (m->state) {
+	case CHUNK_SIZE:
+		feed_chunk_size(m, byte);
+		break;
+	case CHUNK_EXTENSION:
+		skip_text(m, byte, MAX_CHUNK_LINE, CHUNK_SIZE_LF);
+		break;
+	case CHUNK_SIZE_LF:
+		expect(m, byte, '\n', CHUNK_DATA);
+		if (m->state == CHUNK_DATA)
+			chunk_size_end(m);
+		break;
+	case CHUNK_DATA_CR:
+		expect(m, byte, '\r', CHUNK_DATA_LF);
+		break;
+	case CHUNK_DATA_LF:
+		expect(m, byte, '\n', CHUNK_SIZE);
+		break;
+	case TRAILER_START:
+		m->state = byte == '\r' ? END_LF : TRAILER_LINE;
+		if (m->state == TRAILER_LINE)
+			skip_text(m, byte, m->limits.head, TRAILER_LF);
+		break;
+	case TRAILER_LINE:
+		skip_text(m, byte, m->limits.head, TRAILER_LF);
+		break;
+	case TRAILER_LF:
+		expect(m, byte, '\n', TRAILER_START);
+		break;
+	case END_LF:
+		expect(m, byte, '\n', DONE);
+		break;
+	}
+}
+
+enum http_state http_feed(struct http_message *m, const void *data, size_t len, size_t *used)
+{
+	const uint8_t *p = data;
+	size_t at = 0;
+
+	while (at < len && m->state != DONE && m->state != BAD) {
+		if (m->state == IN_HEAD)
+			at += feed_head(m, p + at, len - at);
+		else if (m->state == IN_BODY || m->state == CHUNK_DATA)
+			at += feed_body(m, p + at, len - at);
+		else
+			feed_framing(m, p[at++]);
+	}
+	*used = at;
+	return m->state == DONE ? HTTP_COMPLETE : m->state == BAD ? HTTP_BAD : HTTP_NEED_MORE;
+}
+
+/* ---- writing -------------------------------------------------------------------- */
+
+const char *http_status_text(int status)
+{
+	static const struct {
+		int status;
+		const char *text;
+	} texts[] = {
+		{100, "Continue"},
+		{101, "Switching Protocols"},
+		{200, "OK"},
+		{201, "Created"},
+		{202, "Accepted"},
+		{204, "No Content"},
+		{301, "Moved Permanently"},
+		{302, "Found"},
+		{303, "See Other"},
+		{304, "Not Modified"},
+		{400, "Bad Request"},
+		{401, "Unauthorized"},
+		{403, "Forbidden"},
+		{404, "Not Found"},
+		{405, "Method Not Allowed"},
+		{408, "Request Timeout"},
+		{409, "Conflict"},
+		{410, "Gone"},
+		{411, "Length Required"},
+		{413, "Content Too Large"},
+		{414, "URI Too Long"},
+		{415, "Unsupported Media Type"},
+		{417, "Expectation Failed"},
+		{421, "Misdirected Request"},
+		{422, "Unprocessable Content"},
+		{426, "Upgrade Required"},
+		{429, "Too Many Requests"},
+		{431, "Request Header Fields Too Large"},
+		{500, "Internal Server Error"},
+		{501, "Not Implemented"},
+		{502, "Bad Gateway"},
+		{503, "Service Unavailable"},
+		{505, "HTTP Version Not Supported"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		if (texts[i].status == status)
+			return texts[i].text;
+	return "Status";
+}
+
+/* RFC 9110 5.6.7 */
+static void put_date(struct buf *out)
+{
+	static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+	static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+					 "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+	time_t now = (time_t)(clock_wall_ms() / 1000);
+	struct tm tm;
+
+	gmtime_r(&now, &tm);
+	buf_addf(out, "Date: %s, %02d %s %d %02d:%02d:%02d GMT\r\n", days[tm.tm_wday], tm.tm_mday,
+		 months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+}
+
+void http_write_response(struct buf *out, int status, const char *headers, const char *content_type,
+			 const void *body, size_t len, bool keep_alive, bool head_only)
+{
+	bool bodiless = status < 200 || status == 204 || status == 304;
+
+	buf_addf(out, "HTTP/1.1 %d %s\r\n", status, http_status_text(status));
+	put_date(out);
+	if (!bodiless)
+		buf_addf(out, "Content-Length: %zu\r\n", len);
+	if (!bodiless && content_type)
+		buf_addf(out, "Content-Type: %s\r\n", content_type);
+	if (!keep_alive && status >= 200)
+		buf_puts(out, "Connection: close\r\n");
+	if (headers)
+		buf_puts(out, headers);
+	buf_puts(out, "\r\n");
+	if (!bodiless && !head_only)
+		buf_add(out, body, len);
+}
