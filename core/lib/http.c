@@ -1,5 +1,5 @@
 /*
- * http.c - HTTP/1.1 messages in and out (RFC 9112), sans-IO.
+ * http.c - reading HTTP/1.1 messages (RFC 9112), sans-IO. Look-ups and writing: http_write.c.
  *
  * The head is collected whole, checked byte by byte as it comes, then cut into strings in place
  * (a copy of the target is decoded behind it, in the same memory). The body follows by length or by
@@ -8,14 +8,10 @@
  * are how requests get smuggled past a proxy, so anything with two readings ends here with a 400.
  */
 #include "http.h"
-#include "clock.h"
 #include "str.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 enum state {
 	IN_HEAD,
@@ -83,14 +79,6 @@ static bool reject(struct http_message *m, int status, const char *reason)
 
 /* ---- headers -------------------------------------------------------------------- */
 
-const char *http_header(const struct http_message *m, const char *name)
-{
-	for (size_t i = 0; i < m->header_count; i++)
-		if (!strcasecmp(m->headers[i].name, name))
-			return m->headers[i].value;
-	return NULL;
-}
-
 static size_t header_times(const struct http_message *m, const char *name)
 {
 	size_t times = 0;
@@ -98,30 +86,6 @@ static size_t header_times(const struct http_message *m, const char *name)
 	for (size_t i = 0; i < m->header_count; i++)
 		times += !strcasecmp(m->headers[i].name, name);
 	return times;
-}
-
-static bool list_has(const char *list, const char *token)
-{
-	size_t len, token_len = strlen(token);
-
-	while (*list) {
-		list += strspn(list, " \t,");
-		len = strcspn(list, ",");
-		while (len && (list[len - 1] == ' ' || list[len - 1] == '\t'))
-			len--;
-		if (len == token_len && !strncasecmp(list, token, len))
-			return true;
-		list += strcspn(list, ",");
-	}
-	return false;
-}
-
-bool http_header_has(const struct http_message *m, const char *name, const char *token)
-{
-	for (size_t i = 0; i < m->header_count; i++)
-		if (!strcasecmp(m->headers[i].name, name) && list_has(m->headers[i].value, token))
-			return true;
-	return false;
 }
 
 /* RFC 9110 5.6.2 */
@@ -409,17 +373,16 @@ static size_t feed_head(struct http_message *m, const uint8_t *data, size_t len)
 	uint8_t *end;
 
 	take = MIN(len, m->limits.head - before);
-	if (buf_add(&m->head, data, take))
-		return reject(m, 431, "the headers are too large");
+	buf_add(&m->head, data, take); /* its limit is twice the head's */
 	end = memmem(m->head.data + from, m->head.len - from, "\r\n\r\n", 4);
 	if (end)
 		m->head.len = (size_t)(end - m->head.data) + 4;
 	if (!plain_bytes(m->head.data, before, m->head.len)) {
 		reject(m, 400, "lines must end with CR and LF, and have no NUL");
 	} else if (end) {
-		if (!buf_reserve(&m->head, m->head.len + 1))
-			reject(m, 431, "the headers are too large");
-		else if (m->head.data[m->head.len] = 0, parse_head(m, m->head.len))
+		buf_reserve(&m->head, m->head.len); /* for the copy of the target */
+		m->head.data[m->head.len] = 0;
+		if (parse_head(m, m->head.len))
 			m->state = after_head(m);
 	} else if (m->head.len == m->limits.head) {
 		reject(m, memchr(m->head.data, '\n', m->head.len) ? 431 : 414,
@@ -535,87 +498,4 @@ enum http_state http_feed(struct http_message *m, const void *data, size_t len, 
 	}
 	*used = at;
 	return m->state == DONE ? HTTP_COMPLETE : m->state == BAD ? HTTP_BAD : HTTP_NEED_MORE;
-}
-
-/* ---- writing -------------------------------------------------------------------- */
-
-const char *http_status_text(int status)
-{
-	static const struct {
-		int status;
-		const char *text;
-	} texts[] = {
-		{100, "Continue"},
-		{101, "Switching Protocols"},
-		{200, "OK"},
-		{201, "Created"},
-		{202, "Accepted"},
-		{204, "No Content"},
-		{301, "Moved Permanently"},
-		{302, "Found"},
-		{303, "See Other"},
-		{304, "Not Modified"},
-		{400, "Bad Request"},
-		{401, "Unauthorized"},
-		{403, "Forbidden"},
-		{404, "Not Found"},
-		{405, "Method Not Allowed"},
-		{408, "Request Timeout"},
-		{409, "Conflict"},
-		{410, "Gone"},
-		{411, "Length Required"},
-		{413, "Content Too Large"},
-		{414, "URI Too Long"},
-		{415, "Unsupported Media Type"},
-		{417, "Expectation Failed"},
-		{421, "Misdirected Request"},
-		{422, "Unprocessable Content"},
-		{426, "Upgrade Required"},
-		{429, "Too Many Requests"},
-		{431, "Request Header Fields Too Large"},
-		{500, "Internal Server Error"},
-		{501, "Not Implemented"},
-		{502, "Bad Gateway"},
-		{503, "Service Unavailable"},
-		{505, "HTTP Version Not Supported"},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
-		if (texts[i].status == status)
-			return texts[i].text;
-	return "Status";
-}
-
-/* RFC 9110 5.6.7 */
-static void put_date(struct buf *out)
-{
-	static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-	static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-					 "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-	time_t now = (time_t)(clock_wall_ms() / 1000);
-	struct tm tm;
-
-	gmtime_r(&now, &tm);
-	buf_addf(out, "Date: %s, %02d %s %d %02d:%02d:%02d GMT\r\n", days[tm.tm_wday], tm.tm_mday,
-		 months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
-}
-
-void http_write_response(struct buf *out, int status, const char *headers, const char *content_type,
-			 const void *body, size_t len, bool keep_alive, bool head_only)
-{
-	bool bodiless = status < 200 || status == 204 || status == 304;
-
-	buf_addf(out, "HTTP/1.1 %d %s\r\n", status, http_status_text(status));
-	put_date(out);
-	if (!bodiless)
-		buf_addf(out, "Content-Length: %zu\r\n", len);
-	if (!bodiless && content_type)
-		buf_addf(out, "Content-Type: %s\r\n", content_type);
-	if (!keep_alive && status >= 200)
-		buf_puts(out, "Connection: close\r\n");
-	if (headers)
-		buf_puts(out, headers);
-	buf_puts(out, "\r\n");
-	if (!bodiless && !head_only)
-		buf_add(out, body, len);
 }

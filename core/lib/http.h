@@ -57,6 +57,6 @@ void http_write_response(struct buf *out, int status, const char *headers, const
 const char *http_status_text(int status);
 
 /* WebSocket handshake, RFC 6455 4.2.2: Sec-WebSocket-Accept for a key; out holds 29. */
-void ws_accept_key(char out[static 29], const char *key);
+void ws_accept_key(char out[static 29], const char *key); /* of at most 80 characters */
 
 #endif

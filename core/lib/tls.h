@@ -7,8 +7,27 @@
 #define CORE_LIB_TLS_H
 
 #include "util.h"
+#include <sys/types.h>
 
 struct tls_server;
+struct tls_conn; /* one connection */
+
+/* What stream.c drives, reached through the server's pointer so that a program without TLS links no
+ * OpenSSL. Each returns bytes or 0, TLS_WANT_READ, TLS_WANT_WRITE, or another negative: broken. */
+enum { TLS_WANT_READ = -10001, TLS_WANT_WRITE = -10002 };
+struct tls_ops {
+	struct tls_conn *(*accept)(struct tls_server *tls, int fd); /* borrows fd; NULL: no memory */
+	int (*handshake)(struct tls_conn *conn);                    /* 0: done */
+	ssize_t (*read)(struct tls_conn *conn, void *out, size_t len); /* 0: ended properly */
+	ssize_t (*write)(struct tls_conn *conn, const void *data, size_t len);
+	void (*shutdown)(struct tls_conn *conn); /* says goodbye if there is room for it */
+	void (*free)(struct tls_conn *conn);
+};
+
+struct tls_server { /* private but for ops */
+	const struct tls_ops *ops;
+	struct ssl_ctx_st *context;
+};
 
 /* Reads PEM files. NULL and a sentence in error (size bytes). */
 struct tls_server *tls_server_new(const char *cert_path, const char *key_path, char *error, size_t size);

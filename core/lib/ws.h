@@ -16,6 +16,7 @@ void ws_free(struct ws *ws);
 /* 0; -EPROTO: the connection must be closed (a close frame may be in the output). May be called
  * from its own callback's message function only by ws_send and ws_close. */
 int ws_feed(struct ws *ws, const void *data, size_t len);
+/* Sending: 0; -EPIPE: closing or closed; -ENOBUFS: more than 16 MiB of output were left standing. */
 int ws_send(struct ws *ws, const char *text, size_t len); /* queues one text message */
 int ws_ping(struct ws *ws);
 int ws_close(struct ws *ws, uint16_t code, const char *reason); /* queues a close frame */

@@ -1,0 +1,179 @@
+/*
+ * ws.c - WebSocket frames over wslay's event API, which does the framing, masking, UTF-8 check,
+ * pongs and the closing handshake. Input is a slice that lives for one ws_feed; output goes to a
+ * buffer at once, so that wslay's own queue is empty between calls.
+ *
+ * The tricky thing: wslay answers a protocol error by queueing a close frame and reading no more,
+ * and calls that success. It shows by reading being off without a close frame having come in.
+ */
+#include "ws.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <string.h>
+#include <wslay/wslay.h>
+
+struct ws {
+	wslay_event_context_ptr context;
+	ws_message_fn *fn;
+	void *arg;
+	struct buf out;
+	const uint8_t *in;
+	size_t in_len;
+	uint64_t pongs;
+	bool feeding; /* inside ws_feed, which flushes at its end */
+	bool failed;
+};
+
+static ssize_t on_recv(wslay_event_context_ptr context, uint8_t *out, size_t len, int flags, void *arg)
+{
+	struct ws *ws = arg;
+	size_t take = MIN(len, ws->in_len);
+
+	(void)flags;
+	if (!take) {
+		wslay_event_set_error(context, WSLAY_ERR_WOULDBLOCK);
+		return -1;
+	}
+	memcpy(out, ws->in, take);
+	ws->in += take;
+	ws->in_len -= take;
+	return (ssize_t)take;
+}
+
+static ssize_t on_send(wslay_event_context_ptr context, const uint8_t *data, size_t len, int flags,
+		       void *arg)
+{
+	struct ws *ws = arg;
+
+	(void)flags;
+	if (buf_add(&ws->out, data, len)) {
+		wslay_event_set_error(context, WSLAY_ERR_CALLBACK_FAILURE);
+		return -1;
+	}
+	return (ssize_t)len;
+}
+
+static int on_mask(wslay_event_context_ptr context, uint8_t *out, size_t len, void *arg)
+{
+	(void)context;
+	(void)arg;
+	randombytes_buf(out, len);
+	return 0;
+}
+
+static void on_message(wslay_event_context_ptr context,
+		       const struct wslay_event_on_msg_recv_arg *message, void *arg)
+{
+	static const char only_text[] = "only text is spoken here";
+	struct ws *ws = arg;
+
+	if (message->opcode == WSLAY_TEXT_FRAME) {
+		ws->fn(ws->arg, (const char *)message->msg, message->msg_length);
+	} else if (message->opcode == WSLAY_BINARY_FRAME) {
+		wslay_event_queue_close(context, WSLAY_CODE_UNSUPPORTED_DATA,
+					(const uint8_t *)only_text, strlen(only_text));
+		wslay_event_shutdown_read(context);
+	} else if (message->opcode == WSLAY_PONG) {
+		ws->pongs++;
+	}
+}
+
+struct ws *ws_new(bool is_server, size_t max, ws_message_fn *fn, void *arg)
+{
+	static const struct wslay_event_callbacks callbacks = {
+		.recv_callback = on_recv,
+		.send_callback = on_send,
+		.genmask_callback = on_mask,
+		.on_msg_recv_callback = on_message,
+	};
+	struct ws *ws = xcalloc(1, sizeof(*ws));
+	int error;
+
+	ws->fn = fn;
+	ws->arg = arg;
+	buf_init(&ws->out, 0);
+	error = is_server ? wslay_event_context_server_init(&ws->context, &callbacks, ws)
+			  : wslay_event_context_client_init(&ws->context, &callbacks, ws);
+	if (error) /* nothing but memory can be missing */
+		abort();
+	wslay_event_config_set_max_recv_msg_length(ws->context, max);
+	return ws;
+}
+
+void ws_free(struct ws *ws)
+{
+	if (!ws)
+		return;
+	wslay_event_context_free(ws->context);
+	buf_free(&ws->out);
+	free(ws);
+}
+
+static int flush(struct ws *ws)
+{
+	if (!ws->failed && wslay_event_send(ws->context))
+		ws->failed = true;
+	return ws->failed ? -ENOBUFS : 0;
+}
+
+int ws_feed(struct ws *ws, const void *data, size_t len)
+{
+	if (ws->failed)
+		return -EPROTO;
+	ws->in = data;
+	ws->in_len = len;
+	ws->feeding = true;
+	if (wslay_event_recv(ws->context))
+		ws->failed = true;
+	ws->feeding = false;
+	if (flush(ws))
+		return -EPROTO;
+	if (!wslay_event_get_read_enabled(ws->context) && !wslay_event_get_close_received(ws->context))
+		return -EPROTO;
+	return 0;
+}
+
+static int queue(struct ws *ws, uint8_t opcode, const void *data, size_t len)
+{
+	const struct wslay_event_msg message = {opcode, data, len};
+
+	if (ws->failed || wslay_event_queue_msg(ws->context, &message))
+		return -EPIPE;
+	return ws->feeding ? 0 : flush(ws);
+}
+
+int ws_send(struct ws *ws, const char *text, size_t len)
+{
+	return queue(ws, WSLAY_TEXT_FRAME, text, len);
+}
+
+int ws_ping(struct ws *ws)
+{
+	return queue(ws, WSLAY_PING, "", 0);
+}
+
+int ws_close(struct ws *ws, uint16_t code, const char *reason)
+{
+	size_t len = reason ? MIN(strlen(reason), 123) : 0;
+
+	if (ws->failed || wslay_event_queue_close(ws->context, code, (const uint8_t *)reason, len))
+		return -EPIPE;
+	return ws->feeding ? 0 : flush(ws);
+}
+
+struct buf *ws_output(struct ws *ws)
+{
+	return &ws->out;
+}
+
+bool ws_closed(const struct ws *ws)
+{
+	return ws->failed || (wslay_event_get_close_received(ws->context) &&
+			      wslay_event_get_close_sent(ws->context));
+}
+
+uint64_t ws_last_pong(const struct ws *ws)
+{
+	return ws->pongs;
+}
