@@ -6,6 +6,7 @@
  * Closing lingers: what was queued is sent, our side is shut, and input is thrown away until the
  * other end closes too; else an answer like 413 would be lost in the reset that unread bytes cause.
  * A TLS step may want the other direction than the one it goes in: both are tried on any event.
+ * (OpenSSL writes without MSG_NOSIGNAL; loop_new has SIGPIPE ignored.)
  */
 #include "stream.h"
 

@@ -19,7 +19,6 @@
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -189,7 +188,6 @@ struct tls_server *tls_server_new(const char *cert_path, const char *key_path, c
 
 	if (!context)
 		return NULL;
-	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
 	tls = xcalloc(1, sizeof(*tls));
 	tls->ops = &ops;
 	tls->context = context;
