@@ -67,6 +67,9 @@ int transfer_explain(const struct transfer *t, CURLcode code, char why[static FE
 	long os_error = 0;
 	int error = EIO;
 
+	/* What libcurl calls HTTP/0.9 is an answer without a status line. */
+	if (code == CURLE_UNSUPPORTED_PROTOCOL && str_has_prefix(t->origin, "https://"))
+		code = CURLE_WEIRD_SERVER_REPLY;
 	for (size_t i = 0; i < ARRAY_SIZE(failures); i++) {
 		if (failures[i].code != code)
 			continue;
