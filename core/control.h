@@ -27,14 +27,20 @@
 struct control;
 struct control_client;
 
-/* request is borrowed. Answer now with control_reply, or keep the client and answer later. */
+/* request is borrowed. Answer now with control_reply, or keep the client and answer later: the next
+ * request of the connection waits until then. After the first answer to a request further ones may
+ * follow (events). */
 typedef void control_fn(void *arg, struct control_client *client, json_t *request);
 
 int control_listen(struct control **out, struct loop *loop, const char *path, control_fn *fn, void *arg);
-void control_free(struct control *control);
-void control_reply(struct control_client *client, json_t *answer); /* takes; at most 256 KiB queued */
+void control_free(struct control *control); /* closes all clients and removes the socket */
+/* Takes. The client stays valid during the call and until its on_close. One that leaves more than
+ * 256 KiB unread when another answer comes is closed. */
+void control_reply(struct control_client *client, json_t *answer);
 void control_error(struct control_client *client, int exit_code, const char *format, ...) PRINTF_LIKE(3, 4);
-/* Called when the client goes away before it was answered, so that nobody answers it then. */
+/* Called once when the client goes away, so that nobody answers it then; a client that is kept must
+ * have one. The answer to the request ends it; one set after that answer (events) holds until the
+ * client goes or another (NULL: none) is set. */
 void control_on_close(struct control_client *client, loop_timer_fn *fn, void *arg);
 void control_flush(struct control *control); /* writes what can be written: before the agent ends */
 
