@@ -137,5 +137,8 @@ $B/unit/%: $B/tests/unit/%.o $$(call obj,$$(SRC.$$*)) $(LIB)
 unit: $(TESTS) ## build and run the unit tests
 	$Q sh tests/unit/run.sh $B/unit $(notdir $(TESTS))
 
+fresh: ## run both commands of the README on a new Debian 12 (root, mmdebstrap)
+	$Qsh tests/fresh.sh
+
 -include tests/unit/sources.mk
 -include $(shell find $B -name '*.d' 2>/dev/null)

@@ -1,0 +1,14 @@
+#!/bin/sh
+# What runs on the real kernel, one script after another.
+set -u
+cd "$(dirname "$0")/../lab" || exit 1
+LAB_WHERE="kernel WireGuard: "
+export LAB_WHERE
+failed=0
+if ! ip link add wgtest type wireguard; then
+	echo "not ok kernel lab: this kernel has no WireGuard"
+	exit 1
+fi
+ip link del wgtest
+sh ./10-two-nats.sh port_restricted port_restricted || failed=1
+exit $failed

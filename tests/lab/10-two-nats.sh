@@ -1,0 +1,41 @@
+#!/bin/sh
+# Two hosts behind two home NATs find each other and talk over WireGuard directly. Two arguments
+# KIND KIND for the routers; without them, every pair that must become direct is tried.
+set -u
+. "$(dirname "$0")/lib.sh"
+
+PAIRS='port_restricted:port_restricted full:port_restricted restricted:restricted full:symmetric'
+
+if [ $# -eq 0 ] && [ -z "${LAB_INSIDE:-}" ]; then
+	failed=0
+	for pair in $PAIRS; do
+		sh "$0" "${pair%:*}" "${pair#*:}" || failed=1
+	done
+	exit $failed
+fi
+lab_enter "$@"
+LAB_NAME="two NATs, $1 and $2"
+two_houses "$1" "$2"
+
+check "alice joins" on alice wg-mesh join "$LAB_LINK"
+begin=$(now_ms)
+check "bob joins" on bob wg-mesh join "$LAB_LINK"
+check "the first packet passes" wait_for 9 tunnel_ping bob alice
+echo "# from join to the first packet: $(($(now_ms) - begin)) ms"
+check "alice sees bob directly" wait_for 6 is_direct alice bob
+check "bob sees alice directly" wait_for 6 is_direct bob alice
+check "wg-mesh ping says so" on alice sh -c 'wg-mesh ping wg0 bob -c 1 | grep "pong from bob .* via direct "'
+
+# No server in between may be needed: take the coordinator's machine off the street.
+on coord ip link set eth0 down
+check "the tunnel needs nobody else" tunnel_ping alice bob
+on coord ip link set eth0 up
+
+nat_word() {
+	case $1 in full) echo full_cone ;; restricted) echo restricted_cone ;;
+	port_restricted) echo port_restricted_cone ;; *) echo "$1" ;; esac
+}
+nat_is() { [ "$(status "$1" .nat.type)" = "$2" ]; }
+check "alice's NAT is found to be $(nat_word "$1")" wait_for 10 nat_is alice "$(nat_word "$1")"
+check "bob's NAT is found to be $(nat_word "$2")" wait_for 10 nat_is bob "$(nat_word "$2")"
+lab_end

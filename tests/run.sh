@@ -1,0 +1,75 @@
+#!/bin/sh
+# run.sh [WORD...] - installs what the tests need and runs all of them, from fast to real. With
+# words: only the groups whose names contain one of them. The last line is
+# "N passed, N failed, N skipped"; exit 0 only where nothing failed.
+#
+# A group is a command that prints one line a case: "ok NAME", "not ok NAME", "skip NAME REASON".
+# One that prints none, or ends with an error without having said which case failed, is a failure.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+unset MODE MAKEFLAGS MFLAGS
+results=$(mktemp)
+trap 'rm -f "$results" "$results.out"' EXIT
+trap 'exit 130' INT TERM
+
+sh etc/packages.sh build try test || exit 1
+
+words=$*
+wanted() { # NAME
+	[ -n "$words" ] || return 0
+	for word in $words; do
+		case $1 in *"$word"*) return 0 ;; esac
+	done
+	return 1
+}
+group() { # NAME COMMAND...
+	name=$1
+	shift
+	wanted "$name" || return 0
+	echo "== $name"
+	begin=$(date +%s)
+	"$@" </dev/null >"$results.out" 2>&1
+	status=$?
+	cat "$results.out"
+	grep -aE '^(ok|not ok|skip) ' "$results.out" >>"$results"
+	if ! grep -qaE '^(ok|not ok|skip) ' "$results.out"; then
+		echo "not ok $name: ended with $status and told of no case" | tee -a "$results"
+	elif [ $status -ne 0 ] && [ $status -ne 77 ] && ! grep -qa '^not ok ' "$results.out"; then
+		echo "not ok $name: ended with $status" | tee -a "$results"
+	fi
+	echo "-- $name took $(($(date +%s) - begin)) s"
+}
+# A command whose exit code is the whole answer.
+one() { # NAME COMMAND...
+	name=$1
+	shift
+	if "$@"; then echo "ok $name"; else echo "not ok $name"; fi
+}
+
+group build one "builds without a warning (gcc)" make -s -j2 all WERROR=1
+group clang one "builds without a warning (clang)" make -s -j2 all WERROR=1 CC=clang B=build/clang
+group check make -s -j2 check WERROR=1
+group asan make -s -j2 asan WERROR=1
+group size one "the footprint is within its budget" make -s size
+for script in tests/interop/*.sh; do
+	[ -e "$script" ] && group "interop $(basename "$script" .sh)" sh "$script"
+done
+for script in tests/lab/[0-9]*.sh; do
+	group "lab $(basename "$script" .sh)" sh "$script"
+done
+group try sh tests/lab/try.sh
+group kernel sh tests/kernel/run.sh
+
+passed=$(grep -ac '^ok ' "$results")
+failed=$(grep -ac '^not ok ' "$results")
+skipped=$(grep -ac '^skip ' "$results")
+if [ "$failed" -gt 0 ]; then
+	echo "== failed"
+	grep -a '^not ok ' "$results"
+fi
+if [ "$skipped" -gt 0 ]; then
+	echo "== skipped"
+	grep -a '^skip ' "$results"
+fi
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
