@@ -20,9 +20,13 @@ void yaml_free(struct yaml *yaml);
 json_t *yaml_root(const struct yaml *yaml); /* borrowed */
 const char *yaml_name(const struct yaml *yaml);
 
-/* Where a value (node of the tree) or the key `key` of an object stood; 1-based. false: unknown. */
+/* Where a value (node of the tree) or the key `key` of an object stood; 1-based. false: unknown.
+ * jansson has one null, one true and one false: such a node is found if it is there only once, and
+ * always by what holds it (key of an object, or NULL and the index in a list). */
 bool yaml_where(const struct yaml *yaml, const json_t *node, unsigned *line, unsigned *column);
 bool yaml_where_key(const struct yaml *yaml, const json_t *object, const char *key, unsigned *line,
 		    unsigned *column);
+bool yaml_where_value(const struct yaml *yaml, const json_t *parent, const char *key, size_t index,
+		      unsigned *line, unsigned *column);
 
 #endif
