@@ -1,0 +1,439 @@
+/*
+ * register.c - one registration or deregistration, as a program of its own: a document in, a
+ * document out. The private key comes in by standard input only and is wiped as soon as it has
+ * become a struct key; that is wiped at the end.
+ *
+ * What the coordinator answers is checked here in full, so that `join` writes down only values.
+ */
+#include "register.h"
+#include "api.h"
+#include "lib/proto.h"
+#include "lib/secret.h"
+#include "lib/str.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_INPUT    (256 * 1024)
+#define MAX_TAGS     32
+#define MAX_PEERS    2000
+#define MAX_TOKEN    8192
+#define MAX_LIFETIME (10 * 365 * 86400)
+
+enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_INPUT = 2, EXIT_UNREACHABLE = 4 };
+
+struct registration {
+	struct loop *loop;
+	struct fetch *fetch;
+	struct api api;
+	const char *pins[2];
+	struct key private_key, server_key;
+	struct key *peers;
+	json_t *in, *out;
+	const char *agent_id; /* to deregister */
+	bool proved;          /* a token by proof was asked for */
+	int exit_code;
+};
+
+/* What a person can do about a refusal; the coordinator's own sentence follows where it helps. */
+static const struct {
+	const char *code, *sentence;
+	bool with_detail;
+} refusals[] = {
+	{"join_key_unknown", "the coordinator does not know the key in this link: ask for a new link", false},
+	{"join_key_used", "the key in this link was used already: ask for a new link", false},
+	{"join_key_expired", "the key in this link has expired: ask for a new link", false},
+	{"join_key_revoked", "the key in this link was revoked: ask for a new link", false},
+	{"name_taken", "the name is taken in this network: choose another with --name", false},
+	{"name_reserved", "the name is reserved: choose another with --name", true},
+	{"name_invalid", "the name is no host name: choose another with --name", true},
+	{"tag_not_allowed", "the key in this link does not give that tag: leave out --tag", true},
+	{"wrong_coordinator", "the coordinator is not reached by the address in the link, so it takes no "
+			      "proof made for it: ask for a link with its --public-url", true},
+	{"proof_invalid", "the coordinator did not accept the proof of this host's key", true},
+	{"revoked", "this host's key was revoked at the coordinator: ask its administrator, or join with "
+		    "another key", false},
+};
+
+static void set_out(struct registration *r, int exit_code, json_t *out)
+{
+	r->exit_code = exit_code;
+	json_decref(r->out);
+	r->out = out;
+	if (r->loop)
+		loop_stop(r->loop);
+}
+
+static void PRINTF_LIKE(5, 6) refuse(struct registration *r, int exit_code, int status, const char *code,
+				     const char *format, ...)
+{
+	char detail[2 * API_DETAIL];
+	va_list args;
+	json_t *text;
+
+	va_start(args, format);
+	vsnprintf(detail, sizeof(detail), format, args);
+	va_end(args);
+	text = json_string(detail); /* NULL: cut within a character */
+	set_out(r, exit_code, json_pack("{s:i, s:s, s:o}", "status", status, "code", code, "detail",
+					text ? text : json_string("the coordinator refused")));
+}
+
+static void refused(struct registration *r, const struct api_answer *answer)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
+		if (strcmp(answer->code, refusals[i].code))
+			continue;
+		refuse(r, EXIT_REFUSED, answer->status, answer->code, "%s%s%s%s", refusals[i].sentence,
+		       refusals[i].with_detail ? " (" : "",
+		       refusals[i].with_detail ? answer->detail : "", refusals[i].with_detail ? ")" : "");
+		return;
+	}
+	refuse(r, EXIT_REFUSED, answer->status, *answer->code ? answer->code : "refused",
+	       "the coordinator refused: %s", answer->detail);
+}
+
+/* No answer of a coordinator's, or a refusal of it. */
+static void failed(struct registration *r, const struct api_answer *answer)
+{
+	const char *code = answer->code, *url = r->api.origin;
+
+	if (answer->status)
+		refused(r, answer);
+	else if (!strcmp(code, "pin_mismatch"))
+		refuse(r, EXIT_REFUSED, 0, code,
+		       "the server at %s showed another key than the link names: somebody is in between, "
+		       "or the link is old; ask for a new link", url);
+	else if (!strcmp(code, "untrusted"))
+		refuse(r, EXIT_REFUSED, 0, code, "the server at %s cannot be trusted: %s", url, answer->detail);
+	else if (!strcmp(code, "unreachable"))
+		refuse(r, EXIT_UNREACHABLE, 0, code, "the coordinator cannot be reached: %s", answer->detail);
+	else
+		refuse(r, EXIT_REFUSED, 0, code, "%s", answer->detail);
+}
+
+/* ---- the coordinator's answer -------------------------------------------------------- */
+
+static json_t *check_networks(struct js *js)
+{
+	json_t *networks = js_array(js, "networks", PROTO_MAX_NETWORKS), *item, *out = json_array();
+	struct proto_network network;
+	struct js one;
+	size_t i;
+
+	if (!networks || json_array_size(networks) == 0)
+		js_fail(js, "networks", "is missing");
+	json_array_foreach(networks, i, item) {
+		js_read(&one, item);
+		if (proto_read_network(&one, &network) && network.address_count > 0)
+			json_array_append_new(out, proto_write_network(&network));
+		else
+			js_fail(js, "networks", js_ok(&one) ? "has no address for us" : one.error);
+	}
+	return out;
+}
+
+static json_t *check_relays(struct js *js)
+{
+	json_t *relays = js_array(js, "relays", PROTO_MAX_RELAYS), *item, *out = json_array();
+	struct proto_relay relay;
+	struct js one;
+	size_t i;
+
+	json_array_foreach(relays, i, item) {
+		js_read(&one, item);
+		if (proto_read_relay(&one, &relay)) {
+			json_array_append_new(out, proto_write_relay(&relay));
+			proto_relay_fini(&relay);
+		} else {
+			js_fail(js, "relays", one.error);
+		}
+	}
+	return out;
+}
+
+static bool token_valid(const char *token)
+{
+	for (const char *c = token; *c; c++)
+		if (*c <= 0x20 || *c >= 0x7f)
+			return false;
+	return *token && strlen(token) <= MAX_TOKEN;
+}
+
+static void registered(void *arg, const struct api_answer *answer)
+{
+	struct registration *r = arg;
+	const char *id, *token, *name;
+	json_t *networks, *relays;
+	int64_t expires_in;
+	struct key shown;
+	struct js js;
+
+	if (!answer->body) {
+		failed(r, answer);
+		return;
+	}
+	js_read(&js, answer->body);
+	id = js_need_string(&js, "agent_id", PROTO_ID_MAX - 1);
+	token = js_need_string(&js, "token", MAX_TOKEN);
+	name = js_string(&js, "name", json_string_value(json_object_get(r->in, "name")));
+	expires_in = js_int(&js, "expires_in", 1, MAX_LIFETIME, 0);
+	if (js_need_key(&js, "server_key", &shown) && !key_equal(&shown, &answer->server_key))
+		js_fail(&js, "server_key", "is another than that of the challenge");
+	if (!api_id_valid(id))
+		js_fail(&js, "agent_id", "is not an id");
+	if (!token_valid(token))
+		js_fail(&js, "token", "is not a token");
+	if (!expires_in)
+		js_fail(&js, "expires_in", "is missing");
+	if (!name_valid(name))
+		js_fail(&js, "name", "is not a host name");
+	networks = check_networks(&js);
+	relays = check_relays(&js);
+	if (js_ok(&js))
+		set_out(r, EXIT_DONE, json_pack("{s:i, s:s, s:s, s:I, s:o, s:O, s:O, s:s}", "status",
+						answer->status, "agent_id", id, "token", token, "expires_in",
+						(json_int_t)expires_in, "server_key", js_from_key(&shown),
+						"networks", networks, "relays", relays, "name", name));
+	else
+		refuse(r, EXIT_REFUSED, 0, "bad_answer", "the answer of %s makes no sense: %s", r->api.origin,
+		       js.error);
+	json_decref(networks);
+	json_decref(relays);
+}
+
+/* ---- what was asked ------------------------------------------------------------------- */
+
+static json_t *routes_of(struct js *js)
+{
+	json_t *routes = js_array(js, "advertised_routes", PROTO_MAX_ROUTES - 2), *item, *out = json_array();
+	struct prefix prefix;
+	size_t i;
+
+	json_array_foreach(routes, i, item) {
+		if (json_is_string(item) && prefix_parse(&prefix, json_string_value(item)))
+			json_array_append_new(out, js_from_prefix(&prefix));
+		else
+			js_fail(js, "advertised_routes", "must be networks such as 192.168.1.0/24");
+	}
+	if (js_bool(js, "exit_node", false)) {
+		json_array_append_new(out, json_string("0.0.0.0/0"));
+		json_array_append_new(out, json_string("::/0"));
+	}
+	return out;
+}
+
+static json_t *tags_of(struct js *js)
+{
+	json_t *tags = js_array(js, "tags", MAX_TAGS), *item;
+	size_t i;
+
+	json_array_foreach(tags, i, item) {
+		if (!json_is_string(item) || !name_valid(json_string_value(item)))
+			js_fail(js, "tags", "must be 1 to 63 of a-z, 0-9 and inner '-' each");
+	}
+	return tags;
+}
+
+static void start_registering(struct registration *r, struct js *js)
+{
+	const char *name = js_need_string(js, "name", PROTO_NAME_MAX - 1);
+	const char *join_key = js_need_string(js, "join_key", 127);
+	json_t *routes = routes_of(js), *tags = tags_of(js), *body;
+
+	if (!name_valid(name))
+		js_fail(js, "name", "must be 1 to 63 of a-z, 0-9 and inner '-'");
+	body = json_pack("{s:s, s:s, s:n, s:s, s:[s,s], s:O}", "name", name, "join_key", join_key, "endpoint",
+			 "nat_type", "unknown", "capabilities", "sync", "signal", "advertised_routes", routes);
+	if (tags && json_array_size(tags) > 0)
+		json_object_set(body, "tags", tags);
+	json_decref(routes);
+	if (js_ok(js))
+		api_prove(&r->api, "/agents/register", body, registered, r);
+	else
+		json_decref(body);
+}
+
+static void start_removal(struct registration *r, const char *token);
+
+static void token_proved(void *arg, const struct api_answer *answer)
+{
+	struct registration *r = arg;
+	const char *token = json_string_value(json_object_get(answer->body, "token"));
+
+	if (token && token_valid(token))
+		start_removal(r, token);
+	else if (!strcmp(answer->code, "unknown_agent") || answer->status == 404)
+		set_out(r, EXIT_DONE, json_pack("{s:i}", "status", 204));
+	else
+		failed(r, answer);
+}
+
+static void removed(void *arg, const struct api_answer *answer)
+{
+	struct registration *r = arg;
+	char path[80];
+
+	if (answer->status == 401 && !r->proved) {
+		r->proved = true;
+		snprintf(path, sizeof(path), "/agents/%s/token", r->agent_id);
+		api_prove(&r->api, path, json_object(), token_proved, r);
+	} else if ((answer->status >= 200 && answer->status < 300) || answer->status == 404) {
+		set_out(r, EXIT_DONE, json_pack("{s:i}", "status", 204));
+	} else {
+		failed(r, answer);
+	}
+}
+
+static void start_removal(struct registration *r, const char *token)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/agents/%s", r->agent_id);
+	api_send(&r->api, "DELETE", path, token, NULL, removed, r);
+}
+
+static void start_deregistering(struct registration *r, struct js *js)
+{
+	const char *token = js_string(js, "token", NULL);
+	struct api_answer none = {.status = 401};
+
+	r->agent_id = js_need_string(js, "agent_id", PROTO_ID_MAX - 1);
+	if (js_ok(js) && !api_id_valid(r->agent_id))
+		js_fail(js, "agent_id", "is not an id");
+	if (js_string(js, "server_key", NULL))
+		js_need_key(js, "server_key", &r->server_key);
+	if (!js_ok(js))
+		return;
+	if (token && token_valid(token))
+		start_removal(r, token);
+	else
+		removed(r, &none);
+}
+
+static void read_peers(struct registration *r, struct js *js)
+{
+	json_t *peers = js_array(js, "peers", MAX_PEERS), *item;
+	size_t i;
+
+	r->peers = xcalloc(json_array_size(peers) + 1, sizeof(*r->peers));
+	json_array_foreach(peers, i, item) {
+		if (!json_is_string(item) || !key_parse(&r->peers[i], json_string_value(item)))
+			js_fail(js, "peers", "must be public keys");
+	}
+	r->api.peers = r->peers;
+	r->api.peer_count = json_array_size(peers);
+}
+
+static void read_common(struct registration *r, struct js *js)
+{
+	const char *url = js_need_string(js, "url", 299), *pin = js_string(js, "pin", NULL);
+	uint8_t bytes[32];
+
+	if (!str_has_prefix(url, "https://") || strpbrk(url + MIN(strlen(url), 8), "/?#@ "))
+		js_fail(js, "url", "must be https://HOST:PORT");
+	if (pin && *pin && base64url_decode(bytes, sizeof(bytes), pin) != (int)sizeof(bytes))
+		js_fail(js, "pin", "must be 43 characters of base64url");
+	js_need_key(js, "private_key", &r->private_key);
+	read_peers(r, js);
+	r->pins[0] = pin && *pin ? pin : NULL;
+	r->api.origin = url;
+	r->api.fetch = r->fetch;
+	r->api.private_key = &r->private_key;
+	r->api.server_key = &r->server_key;
+	r->api.trust.pins = r->pins[0] ? r->pins : NULL;
+}
+
+/* The text of a secret inside a tree that is about to go. */
+static void wipe_member(json_t *object, const char *key)
+{
+	json_t *value = json_object_get(object, key);
+
+	if (json_is_string(value)) /* jansson's own bytes, which it is done with once they are read */
+		secret_wipe((char *)(uintptr_t)json_string_value(value), json_string_length(value));
+}
+
+static void run(struct registration *r)
+{
+	struct js js;
+
+	js_read(&js, r->in);
+	if (js_ok(&js)) {
+		read_common(r, &js);
+		wipe_member(r->in, "private_key");
+	}
+	if (js_ok(&js)) {
+		if (js_bool(&js, "deregister", false))
+			start_deregistering(r, &js);
+		else
+			start_registering(r, &js);
+	}
+	if (!js_ok(&js))
+		refuse(r, EXIT_INPUT, 0, "bad_input", "the document on standard input is wrong: %s", js.error);
+	else if (!r->out)
+		loop_run(r->loop);
+}
+
+static int read_input(struct buf *in)
+{
+	for (;;) {
+		uint8_t *room = buf_reserve(in, 4096);
+		ssize_t got;
+
+		if (!room)
+			return -EFBIG;
+		got = read(STDIN_FILENO, room, 4096);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return got < 0 ? -errno : 0;
+		in->len += (size_t)got;
+	}
+}
+
+static void write_output(const struct registration *r)
+{
+	char *text = js_dump(r->out);
+
+	puts(text);
+	fflush(stdout);
+	secret_wipe(text, strlen(text));
+	free(text);
+}
+
+int register_main(void)
+{
+	struct registration r = {.exit_code = EXIT_REFUSED};
+	char error[JS_ERROR] = "cannot be read";
+	struct buf in;
+
+	secret_init();
+	buf_init(&in, MAX_INPUT);
+	buf_reserve(&in, MAX_INPUT / 2); /* so that growing leaves no copy of the key behind */
+	r.loop = loop_new();
+	if (read_input(&in) == 0)
+		r.in = js_load(in.data, in.len, error);
+	buf_wipe(&in);
+	if (fetch_new(&r.fetch, r.loop))
+		refuse(&r, EXIT_REFUSED, 0, "no_http", "libcurl cannot be used on this host");
+	else if (!r.in)
+		refuse(&r, EXIT_INPUT, 0, "bad_input", "the document on standard input is wrong: %s", error);
+	else
+		run(&r);
+	if (!r.out)
+		refuse(&r, EXIT_UNREACHABLE, 0, "unreachable", "the coordinator did not answer");
+	write_output(&r);
+	key_wipe(&r.private_key);
+	wipe_member(r.in, "join_key");
+	free(r.peers);
+	if (r.fetch)
+		fetch_free(r.fetch);
+	json_decref(r.in);
+	json_decref(r.out);
+	loop_free(r.loop);
+	return r.exit_code;
+}
