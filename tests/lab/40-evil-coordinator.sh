@@ -1,0 +1,142 @@
+#!/bin/sh
+# The coordinator is not root here (SPEC 1, rule 6): one that turns evil can give an agent no default
+# route, no route over its LAN, its resolver or another peer's address, no address outside the
+# network's range, no name that reaches a shell. Each attempt is an event.
+set -u
+. "$(dirname "$0")/lib.sh"
+lab_enter "$@"
+street
+host coord
+on_street coord eth0 203.0.113.1/24
+router routera 203.0.113.10 192.168.1.1 port_restricted
+at_home alice routera 192.168.1.2
+printf 'nameserver 9.9.9.9\n' >/etc/resolv.conf
+
+evil=$LAB_DIR/evil
+mkdir -p $evil
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=evil \
+	-keyout $evil/key.pem -out $evil/cert.pem 2>/dev/null
+pin=$(openssl x509 -in $evil/cert.pem -pubkey -noout | openssl pkey -pubin -outform der |
+	openssl dgst -sha256 -binary | openssl base64 | tr '+/' '-_' | tr -d '=')
+on_bg coord /run/evil.log python3 "$LAB_TOP/tests/lab/evil.py" $evil/cert.pem $evil/key.pem 8443 $evil
+listening() { on coord sh -c 'ss -ltn | grep -q :8443'; }
+wait_for 5 listening
+link="https://203.0.113.1:8443/join#anykey.$pin"
+
+# ---- at join -------------------------------------------------------------------
+state_of_host() {
+	on alice sh -c 'ip address; ip route show table all; ls -R /etc/wireguard /etc/wg-mesh /var/lib/wg-mesh' |
+		grep -v -e valid_lft
+}
+before=$(state_of_host)
+refuses_network() { # WHAT CIDR ADDRESS
+	printf '{"id":"net1","name":"default","cidr":"%s","cidr6":null,"addresses":["%s"]}' "$2" "$3" >$evil/network.json
+	on alice wg-mesh join "$link" >$LAB_DIR/join.out 2>&1
+	code=$?
+	check "join refuses $1 with exit 1" test $code -eq 1
+	check "and leaves the host as it was ($1)" test "$before" = "$(state_of_host)"
+}
+refuses_network "a network that is everything" 0.0.0.0/0 10.99.0.2/0
+refuses_network "a network over the LAN" 192.168.0.0/16 192.168.7.7/16
+check "naming the pair" grep -q '192.168.1.0/24' $LAB_DIR/join.out
+refuses_network "a network of loopback" 127.0.0.0/8 127.0.0.9/8
+refuses_network "an address outside the network" 10.99.0.0/16 10.98.0.2/16
+rm $evil/network.json
+
+# ---- afterwards ----------------------------------------------------------------
+check "alice joins a network that looks good" on alice wg-mesh join "$link" --no-up
+on alice sh -c 'cat >>/etc/wg-mesh/wg0.yaml' <<-'EOF'
+	routes: {accept: true}
+	hooks: {peer_up: ["echo $WG_MESH_PEER_NAME >>/run/hooked"], route_added: ["echo $WG_MESH_PEER_NAME >>/run/hooked"]}
+EOF
+friend=$(wg genkey | wg pubkey)
+on alice wg-quick up wg0 >/dev/null 2>&1
+on alice wg set wg0 peer "$friend" allowed-ips 172.31.0.2/32
+on alice wg-mesh reload wg0
+running() { on alice wg-mesh status wg0; }
+check "the agent runs" wait_for 5 running
+on_bg alice /run/events.out wg-mesh events wg0 --json
+
+frames=0
+send() {
+	frames=$((frames + 1))
+	cat >$evil/frame-$frames.json.new
+	mv $evil/frame-$frames.json.new $evil/frame-$frames.json
+}
+key_of() { printf '%s' "$1" | openssl dgst -sha256 -binary | openssl base64; }
+peer() { # NAME ADDRESSES ROUTES ENDPOINT - a PEER in JSON
+	printf '{"agent_id":"id-%s","public_key":"%s","name":"%s","network":"default","addresses":[%s],"routes":[%s],"endpoint":%s,"endpoints":[],"local_endpoints":[],"nat_type":"none","online":true,"last_seen":null,"connection_hint":null}' \
+		"$1" "$(key_of "$1")" "${5:-$1}" "$2" "$3" "${4:-null}"
+}
+revision=1
+snapshot() {
+	printf '{"type":"snapshot","epoch":"e","revision":1,"networks":[{"id":"net1","name":"default","cidr":"10.99.0.0/16","cidr6":null,"addresses":["10.99.0.2/16"]}],"relays":[],"pins":[],"peers":[%s]}' "$1"
+}
+put() {
+	revision=$((revision + 1))
+	printf '{"type":"delta","revision":%d,"changes":[{"op":"put","peer":%s}]}' $revision "$1" | send
+}
+snapshot "$(peer good '"10.99.0.3"' '"172.20.0.0/16"' '"203.0.113.77:51820"')" | send
+has_key() { on alice wg show wg0 peers | grep -qF "$(key_of "$1")"; }
+check "an honest peer is taken" wait_for 6 has_key good
+route_is_there() { on alice ip route show | grep -q "^$1 dev wg0"; }
+check "and its honest route" wait_for 3 route_is_there 172.20.0.0/16
+
+refused() { grep -c '"refused"' "$LAB_DIR/../lab/events" 2>/dev/null; }
+events() { cat "/proc/$(pid_of alice)/root/run/events.out"; }
+count_refused() { events | jq -r .event 2>/dev/null | grep -c '^refused$'; }
+more_refused() { [ "$(count_refused)" -gt "$1" ]; }
+# What must never change: routes not of wg0, the friend, wg0's own ranges.
+no_harm() {
+	on alice ip route show table all | grep 'dev wg0' | grep -vE '^(10\.99\.|172\.20\.0\.0/16|local 10\.99\.|broadcast 10\.99\.|local fd|fd|fe80|anycast|multicast|local fe80)' && return 1
+	on alice ip -o -4 address show dev wg0 | grep -v ' 10\.99\.0\.2/16 ' && return 1
+	[ "$(on alice wg show wg0 allowed-ips | grep -F "$friend" | cut -f2)" = 172.31.0.2/32 ] || return 1
+	on alice ip route get 203.0.113.1 | grep -q 'dev eth0' || return 1
+	on alice ip route get 9.9.9.9 | grep -q 'dev eth0' || return 1
+	on alice ip route get 192.168.1.1 | grep -q 'dev eth0' || return 1
+	on alice test ! -e /run/pwned || return 1
+}
+attack() { # WHAT PEER-JSON
+	seen=$(count_refused)
+	put "$2"
+	check "$1 is refused with an event" wait_for 4 more_refused "$seen"
+	check "$1 does no harm" no_harm
+}
+attack "a default route" "$(peer e1 '"10.99.1.1"' '"0.0.0.0/0"')"
+attack "half of a default route" "$(peer e2 '"10.99.1.2"' '"0.0.0.0/1"')"
+attack "an IPv6 default route" "$(peer e3 '"10.99.1.3"' '"::/0"')"
+attack "a route over the LAN" "$(peer e4 '"10.99.1.4"' '"192.168.0.0/16"')"
+attack "a route inside the LAN" "$(peer e5 '"10.99.1.5"' '"192.168.1.0/25"')"
+attack "a route to the resolver" "$(peer e6 '"10.99.1.6"' '"9.9.9.0/24"')"
+attack "a route to the coordinator" "$(peer e7 '"10.99.1.7"' '"203.0.113.1/32"')"
+attack "a loopback route" "$(peer e8 '"10.99.1.8"' '"127.0.0.0/8"')"
+attack "a link-local route" "$(peer e9 '"10.99.1.9"' '"169.254.0.0/16"')"
+attack "a multicast route" "$(peer e10 '"10.99.1.10"' '"224.0.0.0/8"')"
+attack "the friend's address as a route" "$(peer e11 '"10.99.1.11"' '"172.31.0.2/32"')"
+attack "the friend's address as a peer's" "$(peer e12 '"172.31.0.2"' '')"
+attack "a peer address outside the network" "$(peer e13 '"8.8.8.8"' '')"
+attack "our own address as a peer's" "$(peer e14 '"10.99.0.2"' '')"
+attack "an address another peer has" "$(peer e15 '"10.99.0.3"' '')"
+attack "a loopback endpoint" "$(peer e16 '"10.99.1.16"' '' '"127.0.0.1:22"')"
+# shellcheck disable=SC2016
+attack "a name with a shell in it" "$(peer e17 '"10.99.1.17"' '' null '$(touch /run/pwned)')"
+# shellcheck disable=SC2016
+attack "a name that ends a command" "$(peer e18 '"10.99.1.18"' '' null 'x; touch /run/pwned; `touch /run/pwned`')"
+
+seen=$(count_refused)
+revision=$((revision + 1))
+printf '{"type":"delta","revision":%d,"changes":[{"op":"networks","networks":[{"id":"net1","name":"default","cidr":"0.0.0.0/0","cidr6":null,"addresses":["1.2.3.4/0"]}]}]}' $revision | send
+check "a network that grew is refused with an event" wait_for 4 more_refused "$seen"
+check "a network that grew does no harm" no_harm
+
+# ---- what is not the protocol at all -------------------------------------------
+printf 'not json' | send
+printf '{"type":"delta"}' | send
+printf '{"type":"delta","revision":"x","changes":[{"op":"put","peer":7},{"op":4},[],null]}' | send
+printf '{"type":"signal","from":7,"network":[],"box":"!!!"}' | send
+printf '{"type":"snapshot","epoch":"e","revision":-1,"peers":{}}' | send
+head -c 3000000 /dev/zero | tr '\0' '[' | send
+check "the agent survives nonsense" wait_for 5 running
+check "and the honest peer is still there" has_key good
+check "and no harm was done" no_harm
+lab_end
