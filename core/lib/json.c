@@ -56,7 +56,7 @@ json_t *js_load(const void *data, size_t len, char error[static JS_ERROR])
 
 char *js_dump(const json_t *json)
 {
-	char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);
+	char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(12));
 
 	if (!text) /* only without memory, or for a tree that holds itself */
 		abort();

@@ -19,7 +19,7 @@ struct js { /* reader of one object */
 
 /* Text to tree: duplicate keys, depth and trailing bytes are refused; NULL and a sentence in error. */
 json_t *js_load(const void *data, size_t len, char error[static JS_ERROR]);
-char *js_dump(const json_t *json); /* compact, new memory */
+char *js_dump(const json_t *json); /* compact, numbers as people write them; new memory */
 
 void js_read(struct js *js, json_t *object); /* not an object: an error */
 bool js_ok(const struct js *js);

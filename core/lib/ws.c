@@ -119,15 +119,18 @@ static int flush(struct ws *ws)
 
 int ws_feed(struct ws *ws, const void *data, size_t len)
 {
+	bool broken;
+
 	if (ws->failed)
 		return -EPROTO;
 	ws->in = data;
 	ws->in_len = len;
 	ws->feeding = true;
-	if (wslay_event_recv(ws->context))
-		ws->failed = true;
+	broken = wslay_event_recv(ws->context) != 0;
 	ws->feeding = false;
-	if (flush(ws))
+	flush(ws); /* the close frame too */
+	ws->failed |= broken;
+	if (ws->failed)
 		return -EPROTO;
 	if (!wslay_event_get_read_enabled(ws->context) && !wslay_event_get_close_received(ws->context))
 		return -EPROTO;
