@@ -48,6 +48,8 @@ int file_read(const char *path, size_t max, struct buf *out)
 	close(fd);
 	if (got < 0)
 		out->len = start;
+	if (!out->len)
+		buf_wipe(out);
 	buf_text(out);
 	return (int)got;
 }
