@@ -72,7 +72,7 @@ TEST_SRC   := $(wildcard tests/unit/test_*.c)
 FUZZ_SRC   := $(wildcard tests/fuzz/fuzz_*.c)
 
 # Parts of the agent that the command uses too: undoing the ledger needs the device and the links.
-SHARED_WITH_CLI := $(filter $(addprefix core/,$(addsuffix .c,ledger wg wg_netlink wg_uapi link paths undo state config event hook)),$(AGENT_SRC))
+SHARED_WITH_CLI := $(filter $(addprefix core/,$(addsuffix .c,ledger wg wg_netlink wg_uapi netlink link link_dump link_watch paths undo state config event hook)),$(AGENT_SRC))
 
 BASE_LIBS := -lsodium -lev -lm
 LDLIBS.wg-meshd            := $(call pkg,libmnl libcurl jansson yaml-0.1) -lwslay $(BASE_LIBS) -ldl -lpthread
@@ -92,7 +92,7 @@ OBJ.wg-mesh             := $(call obj,$(CLI_SRC) $(SHARED_WITH_CLI))
 OBJ.wg-mesh-coordinator := $(call obj,$(COORD_SRC))
 OBJ.wg-mesh-relay       := $(call obj,$(RELAY_SRC))
 
-.PHONY: all help deps check asan lint format install uninstall dist clean size shape fresh fuzz unit
+.PHONY: lab-programs all help deps check asan lint format install uninstall dist clean size shape fresh fuzz unit
 
 all: $(PROGRAMS) $(PLUGINS) ## build the programs and plugins (MODE=release|debug|asan|fuzz)
 
@@ -133,6 +133,17 @@ $B/unit/%: $B/tests/unit/%.o $$(call obj,$$(SRC.$$*)) $(LIB)
 	@echo "  LINK    unit/$*"
 	$Q$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call obj,$(SRC.$*)) $(LIB) \
 		$(call pkg,libmnl libcurl openssl sqlite3 libjwt jansson yaml-0.1 cmocka) -lwslay $(BASE_LIBS) -ldl -lpthread
+
+# Programs of the lab's own, built the same way.
+LAB_PROGRAMS := $(patsubst tests/lab/%.c,$B/lab/%,$(wildcard tests/lab/*_test.c))
+
+$B/lab/%: $B/tests/lab/%.o $$(call obj,$$(SRC.$$*)) $(LIB)
+	@mkdir -p $(@D)
+	@echo "  LINK    lab/$*"
+	$Q$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call obj,$(SRC.$*)) $(LIB) \
+		$(call pkg,libmnl) $(BASE_LIBS)
+
+lab-programs: $(LAB_PROGRAMS) ## build the programs that the lab runs
 
 unit: $(TESTS) ## build and run the unit tests
 	$Q sh tests/unit/run.sh $B/unit $(notdir $(TESTS))

@@ -15,7 +15,7 @@ struct link_address {
 	uint32_t ifindex;
 	char interface[16];
 	struct prefix address; /* with host bits */
-	bool temporary, deprecated, up; /* up: its link is */
+	bool temporary, deprecated, up; /* deprecated: or not usable yet; up: its link runs */
 };
 
 struct link_route {
@@ -29,7 +29,8 @@ struct link_route {
 
 #define LINK_PROTOCOL 0x77 /* RTPROT_ value of the routes we make: shows in `ip route` as 119 */
 
-typedef void link_changed_fn(void *arg); /* coalesced: called 100 ms after the last of a burst */
+typedef void link_changed_fn(void *arg); /* coalesced: called 100 ms after the last of a burst,
+					 * at most 1 s after its first */
 
 int link_open(struct link **out);
 void link_close(struct link *link);
@@ -39,6 +40,8 @@ int link_add_address(struct link *link, uint32_t ifindex, const struct prefix *a
 int link_del_address(struct link *link, uint32_t ifindex, const struct prefix *address);
 int link_add_route(struct link *link, uint32_t ifindex, const struct prefix *to, uint32_t table);
 int link_del_route(struct link *link, uint32_t ifindex, const struct prefix *to, uint32_t table);
+/* Removes the policy rules of both families that have this priority and are ours (protocol 119). */
+int link_del_rules(struct link *link, uint32_t priority);
 int link_set_up(struct link *link, uint32_t ifindex);
 
 /* New arrays the caller frees. Routes: the main table unless `table` is another; 0: all tables. */

@@ -57,6 +57,15 @@ void wg_device_fini(struct wg_device *device);    /* frees peers, wipes the priv
 struct wg_peer *wg_device_find(const struct wg_device *device, const struct key *public_key);
 
 int wg_set_peer(struct wg *wg, const struct wg_peer *peer, unsigned flags);
+
+struct wg_change {
+	const struct wg_peer *peer; /* borrowed; to remove, its public key is enough */
+	unsigned flags;
+};
+/* Many at once, in few messages, in the order given. On an error some of them may have been done.
+ * Removing a peer that is not there is done. */
+int wg_set_peers(struct wg *wg, const struct wg_change *changes, size_t count);
+
 int wg_set_listen_port(struct wg *wg, uint16_t port);
 int wg_set_fwmark(struct wg *wg, uint32_t fwmark);
 int wg_set_private_key(struct wg *wg, const struct key *private_key);
