@@ -9,7 +9,12 @@
  *   + route 10.86.0.4/32 table=254
  *   - peer PUBLICKEY
  *
+ *   + rule priority=52
+ *   + mark 0x00000000
+ *   + table 52
+ *
  * A last line without its newline is taken as written: removing what is not there is harmless.
+ * (Numbers that would not be harmless when cut short have a fixed width.)
  */
 #ifndef CORE_LEDGER_H
 #define CORE_LEDGER_H
@@ -25,16 +30,19 @@ struct ledger_entry {
 	enum ledger_kind kind;
 	struct key key;       /* PEER */
 	struct prefix prefix; /* ADDRESS, ROUTE */
-	uint32_t number;      /* ROUTE: table; RULE: priority; MARK: the fwmark that was there; TABLE */
+	uint32_t number;      /* ROUTE: table; RULE: priority; MARK: the fwmark that was there; TABLE:
+			       * a table that is ours; its routes have entries of their own */
 };
 
-/* Opens or makes it. What an earlier agent left is there to be adopted; a ledger of another
+/* Opens or makes it (the directory has to be there). What an earlier agent left is there to be adopted; a ledger of another
  * interface index or network namespace (the interface was made anew) starts empty. 0 or -errno. */
 int ledger_open(struct ledger **out, const char *path, uint32_t ifindex);
 /* For reading only, as it is. -ENOENT: there is none. */
 int ledger_read(struct ledger **out, const char *path);
 void ledger_close(struct ledger *ledger);
 
+/* The network namespace we are in, as a ledger names it; 0: unknown. */
+uint64_t ledger_own_netns(void);
 uint64_t ledger_netns(const struct ledger *ledger);
 uint32_t ledger_ifindex(const struct ledger *ledger);
 

@@ -22,7 +22,8 @@ struct paths { /* text, always set */
 };
 
 /* Any of the options may be NULL: the default. --config is a file, or a directory when it ends in
- * '/'; --state and --run-dir are directories (state: of this interface's file). */
+ * '/'; --state and --run-dir are directories (state: of this interface's file). hooks.d is beside
+ * the configuration. 0; -EINVAL: no interface name; -ENAMETOOLONG (or empty). */
 int paths_init(struct paths *paths, const char *interface, const char *config, const char *state,
 	       const char *run_dir, const char *plugin_dir);
 

@@ -8,7 +8,8 @@
 #include "lib/util.h"
 
 /* 0: all is gone (also where there was nothing). Else the first -errno; it went on regardless and
- * the ledger keeps what is left. An interface that has vanished took everything with it: 0. */
+ * the ledger keeps what is left. An interface that has vanished took everything with it: 0. -EXDEV:
+ * the ledger is of another network namespace; nothing was touched. */
 int undo_interface(const char *interface, const char *ledger_path);
 
 #endif
