@@ -92,7 +92,7 @@ OBJ.wg-mesh             := $(call obj,$(CLI_SRC) $(SHARED_WITH_CLI))
 OBJ.wg-mesh-coordinator := $(call obj,$(COORD_SRC))
 OBJ.wg-mesh-relay       := $(call obj,$(RELAY_SRC))
 
-.PHONY: lab-programs all help deps check asan lint format install uninstall dist clean size shape fresh fuzz unit
+.PHONY: lab-programs all help deps check asan lint format install uninstall dist clean size shape fresh fuzz fuzzers fuzz-replay unit
 
 all: $(PROGRAMS) $(PLUGINS) ## build the programs and plugins (MODE=release|debug|asan|fuzz)
 
@@ -150,6 +150,38 @@ unit: $(TESTS) ## build and run the unit tests
 
 fresh: ## run both commands of the README on a new Debian 12 (root, mmdebstrap)
 	$Qsh tests/fresh.sh
+
+# Each fuzz target is built twice: with libFuzzer, and with a main of our own that replays files.
+
+FUZZ_SECONDS ?= 30
+REPLAYS := $(patsubst tests/fuzz/%.c,$B/replay/%,$(FUZZ_SRC))
+FUZZ_LIBS := $(call pkg,jansson yaml-0.1) -lwslay $(BASE_LIBS)
+
+$B/fuzz/%: $B/tests/fuzz/%.o $(LIB)
+	@mkdir -p $(@D)
+	@echo "  LINK    fuzz/$*"
+	$Q$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< $(LIB) $(FUZZ_LIBS)
+
+$B/replay/%: $B/tests/fuzz/%.o $B/tests/fuzz/replay.o $(LIB)
+	@mkdir -p $(@D)
+	@echo "  LINK    replay/$*"
+	$Q$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $B/tests/fuzz/replay.o $(LIB) $(FUZZ_LIBS)
+
+fuzzers: $(FUZZERS)
+
+fuzz: ## build the fuzz targets with clang; fuzz-NAME runs one for FUZZ_SECONDS (30)
+	$Q$(MAKE) --no-print-directory CC=clang MODE=fuzz fuzzers
+
+fuzz-replay: $(REPLAYS) ## run every file of the corpora through its fuzz target, with any compiler
+	$Qfor target in $(notdir $(REPLAYS)); do \
+		printf '%s: ' $$target; \
+		$B/replay/$$target tests/fuzz/corpus/$${target#fuzz_}/* || exit 1; \
+	done
+
+fuzz-%: fuzz
+	@mkdir -p build/fuzz/corpus/$*
+	$Qbuild/fuzz/fuzz/fuzz_$* -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 \
+		-max_len=4096 -artifact_prefix=build/fuzz/ build/fuzz/corpus/$* tests/fuzz/corpus/$*
 
 -include tests/unit/sources.mk
 -include $(shell find $B -name '*.d' 2>/dev/null)

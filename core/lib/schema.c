@@ -29,8 +29,8 @@ struct spot { /* of a value */
 
 /* ---- complaints ----------------------------------------------------------------- */
 
-static bool complain(const struct check *c, bool known, unsigned line, unsigned column,
-		     const char *format, va_list args)
+static bool PRINTF_LIKE(5, 0) complain(const struct check *c, bool known, unsigned line,
+				       unsigned column, const char *format, va_list args)
 {
 	int len;
 
