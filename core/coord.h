@@ -21,7 +21,9 @@ struct coord_ops { /* JSON is borrowed for the call */
 	void (*rejected)(void *arg, const char *code, const char *why);
 };
 
-/* state and private_key are borrowed for its life; it writes token and pins into the state. */
+/* state and private_key are borrowed for its life; it writes token and pins into the state. None of
+ * the callbacks may free it. connected(true) comes right before the first snapshot or resume. After
+ * rejected() it goes on asking now and then, in case we are let in again; nothing is torn down. */
 struct coord *coord_new(struct loop *loop, struct fetch *fetch, struct state *state,
 			const struct key *private_key, const struct coord_ops *ops, void *arg);
 void coord_free(struct coord *coord);
@@ -35,6 +37,9 @@ void coord_set_fwmark(struct coord *coord, uint32_t fwmark);
 void coord_send_endpoints(struct coord *coord, const struct proto_endpoints *at);
 int coord_send_signal(struct coord *coord, const char *to, const char *network, const uint8_t *box, size_t len);
 void coord_send_heartbeat(struct coord *coord, json_t *peer_status); /* takes */
-void coord_set_position(struct coord *coord, const char *epoch, int64_t revision); /* for hello and ack */
+/* What of the map has been taken in: for the next hello, and acknowledged now. Say so before
+ * coord_start where a saved map was loaded, and after each snapshot, resume and delta that was
+ * taken. NULL: nothing; then the stream is begun anew and a snapshot comes. */
+void coord_set_position(struct coord *coord, const char *epoch, int64_t revision);
 
 #endif

@@ -21,6 +21,7 @@
 #define MAX_INPUT    (256 * 1024)
 #define MAX_TAGS     32
 #define MAX_PEERS    2000
+#define MAX_PINS     16
 #define MAX_TOKEN    8192
 #define MAX_LIFETIME (10 * 365 * 86400)
 
@@ -36,27 +37,24 @@ struct registration {
 	json_t *in, *out;
 	const char *agent_id; /* to deregister */
 	bool proved;          /* a token by proof was asked for */
+	bool preview;
 	int exit_code;
 };
 
-/* What a person can do about a refusal; the coordinator's own sentence follows where it helps. */
+/* What a person can do about it, where the coordinator's own sentence does not say. */
 static const struct {
-	const char *code, *sentence;
-	bool with_detail;
-} refusals[] = {
-	{"join_key_unknown", "the coordinator does not know the key in this link: ask for a new link", false},
-	{"join_key_used", "the key in this link was used already: ask for a new link", false},
-	{"join_key_expired", "the key in this link has expired: ask for a new link", false},
-	{"join_key_revoked", "the key in this link was revoked: ask for a new link", false},
-	{"name_taken", "the name is taken in this network: choose another with --name", false},
-	{"name_reserved", "the name is reserved: choose another with --name", true},
-	{"name_invalid", "the name is no host name: choose another with --name", true},
-	{"tag_not_allowed", "the key in this link does not give that tag: leave out --tag", true},
-	{"wrong_coordinator", "the coordinator is not reached by the address in the link, so it takes no "
-			      "proof made for it: ask for a link with its --public-url", true},
-	{"proof_invalid", "the coordinator did not accept the proof of this host's key", true},
-	{"revoked", "this host's key was revoked at the coordinator: ask its administrator, or join with "
-		    "another key", false},
+	const char *code, *remedy;
+} remedies[] = {
+	{"name_reserved", "choose another with --name"},
+	{"name_invalid", "choose another with --name"},
+	{"name_not_allowed", "choose that one with --name, or ask for another link"},
+	{"tag_not_allowed", "leave out --tag, or ask for another link"},
+	{"wrong_coordinator", "ask for a link with the address by which it is reached from here "
+			      "(its --public-url)"},
+	{"network_overlap", "ask its administrator for another network"},
+	{"network_full", "ask its administrator to make room"},
+	{"too_many_routes", "advertise fewer with --advertise-routes"},
+	{"agent_expired", "ask its administrator, or join with another key"},
 };
 
 static void set_out(struct registration *r, int exit_code, json_t *out)
@@ -85,16 +83,13 @@ static void PRINTF_LIKE(5, 6) refuse(struct registration *r, int exit_code, int 
 
 static void refused(struct registration *r, const struct api_answer *answer)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
-		if (strcmp(answer->code, refusals[i].code))
-			continue;
-		refuse(r, EXIT_REFUSED, answer->status, answer->code, "%s%s%s%s", refusals[i].sentence,
-		       refusals[i].with_detail ? " (" : "",
-		       refusals[i].with_detail ? answer->detail : "", refusals[i].with_detail ? ")" : "");
-		return;
-	}
+	const char *remedy = "";
+
+	for (size_t i = 0; i < ARRAY_SIZE(remedies); i++)
+		if (!strcmp(answer->code, remedies[i].code))
+			remedy = remedies[i].remedy;
 	refuse(r, EXIT_REFUSED, answer->status, *answer->code ? answer->code : "refused",
-	       "the coordinator refused: %s", answer->detail);
+	       "the coordinator refused: %s%s%s", answer->detail, *remedy ? "; " : "", remedy);
 }
 
 /* No answer of a coordinator's, or a refusal of it. */
@@ -118,7 +113,7 @@ static void failed(struct registration *r, const struct api_answer *answer)
 
 /* ---- the coordinator's answer -------------------------------------------------------- */
 
-static json_t *check_networks(struct js *js)
+static json_t *check_networks(struct js *js, bool preview)
 {
 	json_t *networks = js_array(js, "networks", PROTO_MAX_NETWORKS), *item, *out = json_array();
 	struct proto_network network;
@@ -129,7 +124,7 @@ static json_t *check_networks(struct js *js)
 		js_fail(js, "networks", "is missing");
 	json_array_foreach(networks, i, item) {
 		js_read(&one, item);
-		if (proto_read_network(&one, &network) && network.address_count > 0)
+		if (proto_read_network(&one, &network) && (preview || network.address_count > 0))
 			json_array_append_new(out, proto_write_network(&network));
 		else
 			js_fail(js, "networks", js_ok(&one) ? "has no address for us" : one.error);
@@ -156,6 +151,21 @@ static json_t *check_relays(struct js *js)
 	return out;
 }
 
+static json_t *check_pins(struct js *js)
+{
+	json_t *pins = js_array(js, "pins", MAX_PINS), *item;
+	uint8_t bytes[32];
+	size_t i;
+
+	json_array_foreach(pins, i, item) {
+		const char *pin = json_string_value(item);
+
+		if (!pin || base64url_decode(bytes, sizeof(bytes), pin) != (int)sizeof(bytes))
+			js_fail(js, "pins", "must be 43 characters of base64url each");
+	}
+	return pins ? json_incref(pins) : json_array();
+}
+
 static bool token_valid(const char *token)
 {
 	for (const char *c = token; *c; c++)
@@ -164,13 +174,34 @@ static bool token_valid(const char *token)
 	return *token && strlen(token) <= MAX_TOKEN;
 }
 
+static json_t *read_registered(struct registration *r, const struct api_answer *answer, struct js *js)
+{
+	const char *id = js_need_string(js, "agent_id", PROTO_ID_MAX - 1);
+	const char *token = js_need_string(js, "token", MAX_TOKEN);
+	const char *name = js_string(js, "name", json_string_value(json_object_get(r->in, "name")));
+	int64_t expires_in = js_int(js, "expires_in", 1, MAX_LIFETIME, 0);
+	struct key shown;
+
+	if (js_need_key(js, "server_key", &shown) && !key_equal(&shown, &answer->server_key))
+		js_fail(js, "server_key", "is another than that of the challenge");
+	if (!api_id_valid(id))
+		js_fail(js, "agent_id", "is not an id");
+	if (!token_valid(token))
+		js_fail(js, "token", "is not a token");
+	if (!expires_in)
+		js_fail(js, "expires_in", "is missing");
+	if (!name_valid(name))
+		js_fail(js, "name", "is not a host name");
+	return json_pack("{s:i, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:s}", "status", answer->status,
+			 "agent_id", id, "token", token, "expires_in", (json_int_t)expires_in, "server_key",
+			 js_from_key(&answer->server_key), "networks", check_networks(js, false), "relays",
+			 check_relays(js), "pins", check_pins(js), "name", name);
+}
+
 static void registered(void *arg, const struct api_answer *answer)
 {
 	struct registration *r = arg;
-	const char *id, *token, *name;
-	json_t *networks, *relays;
-	int64_t expires_in;
-	struct key shown;
+	json_t *out;
 	struct js js;
 
 	if (!answer->body) {
@@ -178,32 +209,16 @@ static void registered(void *arg, const struct api_answer *answer)
 		return;
 	}
 	js_read(&js, answer->body);
-	id = js_need_string(&js, "agent_id", PROTO_ID_MAX - 1);
-	token = js_need_string(&js, "token", MAX_TOKEN);
-	name = js_string(&js, "name", json_string_value(json_object_get(r->in, "name")));
-	expires_in = js_int(&js, "expires_in", 1, MAX_LIFETIME, 0);
-	if (js_need_key(&js, "server_key", &shown) && !key_equal(&shown, &answer->server_key))
-		js_fail(&js, "server_key", "is another than that of the challenge");
-	if (!api_id_valid(id))
-		js_fail(&js, "agent_id", "is not an id");
-	if (!token_valid(token))
-		js_fail(&js, "token", "is not a token");
-	if (!expires_in)
-		js_fail(&js, "expires_in", "is missing");
-	if (!name_valid(name))
-		js_fail(&js, "name", "is not a host name");
-	networks = check_networks(&js);
-	relays = check_relays(&js);
-	if (js_ok(&js))
-		set_out(r, EXIT_DONE, json_pack("{s:i, s:s, s:s, s:I, s:o, s:O, s:O, s:s}", "status",
-						answer->status, "agent_id", id, "token", token, "expires_in",
-						(json_int_t)expires_in, "server_key", js_from_key(&shown),
-						"networks", networks, "relays", relays, "name", name));
+	if (r->preview)
+		out = json_pack("{s:i, s:o}", "status", answer->status, "networks", check_networks(&js, true));
 	else
-		refuse(r, EXIT_REFUSED, 0, "bad_answer", "the answer of %s makes no sense: %s", r->api.origin,
-		       js.error);
-	json_decref(networks);
-	json_decref(relays);
+		out = read_registered(r, answer, &js);
+	if (js_ok(&js)) {
+		set_out(r, EXIT_DONE, out);
+		return;
+	}
+	json_decref(out);
+	refuse(r, EXIT_REFUSED, 0, "bad_answer", "the answer of %s makes no sense: %s", r->api.origin, js.error);
 }
 
 /* ---- what was asked ------------------------------------------------------------------- */
@@ -252,6 +267,9 @@ static void start_registering(struct registration *r, struct js *js)
 	if (tags && json_array_size(tags) > 0)
 		json_object_set(body, "tags", tags);
 	json_decref(routes);
+	r->preview = js_bool(js, "preview", false);
+	if (r->preview)
+		json_object_set_new(body, "preview", json_true());
 	if (js_ok(js))
 		api_prove(&r->api, "/agents/register", body, registered, r);
 	else
@@ -267,7 +285,7 @@ static void token_proved(void *arg, const struct api_answer *answer)
 
 	if (token && token_valid(token))
 		start_removal(r, token);
-	else if (!strcmp(answer->code, "unknown_agent") || answer->status == 404)
+	else if (!strcmp(answer->code, "unknown_agent"))
 		set_out(r, EXIT_DONE, json_pack("{s:i}", "status", 204));
 	else
 		failed(r, answer);
@@ -282,7 +300,7 @@ static void removed(void *arg, const struct api_answer *answer)
 		r->proved = true;
 		snprintf(path, sizeof(path), "/agents/%s/token", r->agent_id);
 		api_prove(&r->api, path, json_object(), token_proved, r);
-	} else if ((answer->status >= 200 && answer->status < 300) || answer->status == 404) {
+	} else if ((answer->status >= 200 && answer->status < 300) || !strcmp(answer->code, "unknown_agent")) {
 		set_out(r, EXIT_DONE, json_pack("{s:i}", "status", 204));
 	} else {
 		failed(r, answer);

@@ -3,10 +3,12 @@
  * standard output, so that wg-mesh itself links no HTTP library. A document each:
  *
  *   in   {"url":"https://HOST:PORT","pin":"..."|null,"join_key":"...","private_key":"...",
- *         "name":"...","advertised_routes":[..],"exit_node":b,"tags":[..],"peers":[KEY..]}
+ *         "name":"...","advertised_routes":[..],"exit_node":b,"tags":[..],"peers":[KEY..],"preview":b}
  *        peers: public keys already on the interface; a server that shows one of them is refused
  *   out  {"status":201,"agent_id":..,"token":..,"expires_in":..,"server_key":..,"networks":[NETWORK],
- *         "relays":[..],"name":..}  or  {"status":409|..|0,"code":"..","detail":"one sentence"}
+ *         "relays":[..],"pins":[..],"name":..}  (200: again)
+ *        with preview, which registers nothing: {"status":200,"networks":[NETWORK without addresses]}
+ *        or {"status":409|..|0,"code":"..","detail":"one sentence"}
  *   in   {"deregister":true,"url","pin","agent_id","token"|null,"private_key","server_key"|null}
  *   out  {"status":204}, also where the coordinator did not know it any more
  *
