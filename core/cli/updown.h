@@ -1,0 +1,15 @@
+/*
+ * updown.h - what the hooks do, for join and leave to use too.
+ */
+#ifndef CORE_CLI_UPDOWN_H
+#define CORE_CLI_UPDOWN_H
+
+#include "command.h"
+
+/* Starts the agent of cli->interface, or leaves it be where it runs. Waits for nothing remote.
+ * False: it did not start, and a sentence was printed. */
+bool agent_up(const struct cli *cli);
+/* Ends it and removes all that the ledger holds. False: something is left, a sentence was printed. */
+bool agent_down(const struct cli *cli, bool leave);
+
+#endif
