@@ -94,6 +94,9 @@ void options_help(FILE *out, const struct option *options);
 /* "wg-mesh: sentence" on stderr; returns `code`, so that a command can end with it. */
 int complain(enum exit_code code, const char *format, ...) PRINTF_LIKE(2, 3);
 
+/* Checks cli->interface and sets cli->paths: 0, or 2 after a sentence. */
+int cli_set_interface(struct cli *cli);
+
 int run_join(struct cli *cli);
 int run_up(struct cli *cli);
 int run_down(struct cli *cli);

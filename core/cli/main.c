@@ -82,6 +82,16 @@ static int choose_interface(struct cli *cli, const struct command *command)
 	return EXIT_DONE;
 }
 
+int cli_set_interface(struct cli *cli)
+{
+	if (!interface_name_valid(cli->interface))
+		return complain(EXIT_USAGE, "%.40s is no interface name: at most 15 of a-z A-Z 0-9 _ = + . -",
+				cli->interface);
+	if (paths_init(&cli->paths, cli->interface, cli->config, cli->state, cli->run_dir, cli->plugin_dir) < 0)
+		return complain(EXIT_USAGE, "a path given by an option is too long");
+	return EXIT_DONE;
+}
+
 static int run_command(struct cli *cli, const struct command *command)
 {
 	int code = choose_interface(cli, command);
@@ -90,13 +100,8 @@ static int run_command(struct cli *cli, const struct command *command)
 		return code;
 	if (cli->args.count < command->min_args || cli->args.count > command->max_args)
 		return complain(EXIT_USAGE, "usage: wg-mesh %s %s", command->name, command->synopsis);
-	if (cli->interface && !interface_name_valid(cli->interface))
-		return complain(EXIT_USAGE, "%.40s is no interface name: at most 15 of a-z A-Z 0-9 _ = + . -",
-				cli->interface);
-	if (cli->interface && paths_init(&cli->paths, cli->interface, cli->config, cli->state, cli->run_dir,
-					 cli->plugin_dir) < 0)
-		return complain(EXIT_USAGE, "a path given by an option is too long");
-	return command->run(cli);
+	code = cli->interface ? cli_set_interface(cli) : EXIT_DONE;
+	return code ? code : command->run(cli);
 }
 
 int main(int argc, char **argv)

@@ -1,0 +1,34 @@
+/*
+ * overlap.h - may this host take part in a network: does its range cover something the host has?
+ * Facts are gathered once, the judgement is pure.
+ */
+#ifndef CORE_CLI_OVERLAP_H
+#define CORE_CLI_OVERLAP_H
+
+#include "lib/json.h"
+#include "ledger.h"
+
+struct overlap_fact { /* something of this host's, outside wg-mesh */
+	struct prefix prefix;
+	char what[48]; /* "address on eth0", "route through eth0", "AllowedIPs of wg0.conf" */
+};
+
+struct overlap_facts {
+	struct overlap_fact *items;
+	size_t count;
+};
+
+void overlap_add(struct overlap_facts *facts, const struct prefix *prefix, const char *what);
+/* Addresses and routes of this host, without those a ledger of ours (may be NULL) lists for
+ * `interface`. 0 or -errno. */
+int overlap_gather(struct overlap_facts *facts, const char *interface, const struct ledger *ledger);
+/* Address and AllowedIPs of a wg-quick file, whose interface may be down. */
+void overlap_gather_conf(struct overlap_facts *facts, const char *text, size_t len, const char *path);
+void overlap_fini(struct overlap_facts *facts);
+
+/* `networks` is a list of objects with name, cidr, cidr6 and, once registered, addresses. False and a
+ * sentence that names the pair: it may not be joined. */
+#define OVERLAP_WHY 300
+bool overlap_networks_ok(const struct overlap_facts *facts, const json_t *networks, char why[static OVERLAP_WHY]);
+
+#endif
