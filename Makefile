@@ -71,8 +71,9 @@ PLUGIN_SRC := $(wildcard plugins/*.c)
 TEST_SRC   := $(wildcard tests/unit/test_*.c)
 FUZZ_SRC   := $(wildcard tests/fuzz/fuzz_*.c)
 
-# Parts of the agent that the command uses too: undoing the ledger needs the device and the links.
-SHARED_WITH_CLI := $(filter $(addprefix core/,$(addsuffix .c,ledger wg wg_netlink wg_uapi netlink link link_dump link_watch paths undo state config event hook)),$(AGENT_SRC))
+# The agent's parts as an archive: the command takes out of it what it needs (undoing the ledger, the
+# state), and cannot get what needs an HTTP library, which it is not linked with.
+AGENT_PARTS = $B/libagent.a
 
 BASE_LIBS := -lsodium -lev -lm
 LDLIBS.wg-meshd            := $(call pkg,libmnl libcurl jansson yaml-0.1) -lwslay $(BASE_LIBS) -ldl -lpthread
@@ -88,7 +89,7 @@ TESTS    := $(patsubst tests/unit/%.c,$B/unit/%,$(TEST_SRC))
 FUZZERS  := $(patsubst tests/fuzz/%.c,$B/fuzz/%,$(FUZZ_SRC))
 
 OBJ.wg-meshd            := $(call obj,$(AGENT_SRC))
-OBJ.wg-mesh             := $(call obj,$(CLI_SRC) $(SHARED_WITH_CLI))
+OBJ.wg-mesh             = $(call obj,$(CLI_SRC)) $(AGENT_PARTS)
 OBJ.wg-mesh-coordinator := $(call obj,$(COORD_SRC))
 OBJ.wg-mesh-relay       := $(call obj,$(RELAY_SRC))
 
@@ -100,6 +101,9 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-zA-Z_.-]+:.*## /{printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(LIB): $(call obj,$(LIB_SRC))
+	$Q$(RM) $@ && $(AR) rcs $@ $^
+
+$(AGENT_PARTS): $(call obj,$(filter-out core/main.c,$(AGENT_SRC)))
 	$Q$(RM) $@ && $(AR) rcs $@ $^
 
 .SECONDEXPANSION:

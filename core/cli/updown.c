@@ -21,6 +21,8 @@
 #include <poll.h>
 #include <unistd.h>
 
+#pragma weak hook_settle
+
 #define HELLO_MS 60  /* a live agent answers in one; a hung one may not cost more */
 #define STOP_MS  60
 #define DOWN_MS  100 /* SPEC 1, rule 4 */
@@ -267,7 +269,8 @@ bool agent_down(const struct cli *cli, bool leave)
 		complain(EXIT_FAILED, "not all that wg-mesh made on %s could be removed: %s: `wg-mesh down %s` tries "
 				      "again",
 			 cli->interface, strerror(-error), cli->interface);
-	hook_settle(cli->interface, &cli->paths);
+	if (hook_settle)
+		hook_settle(cli->interface, &cli->paths);
 	return !error;
 }
 
