@@ -164,11 +164,13 @@ static bool read_preshared_key(struct reader *r, const char *value)
 	return true;
 }
 
-/* Go writes the interface of a link-local address by name: [fe80::1%eth0]:51820. */
+/* Go writes the interface of a link-local address by name: [fe80::1%eth0]:51820. When that is gone,
+ * so is the endpoint. */
 static bool read_endpoint(struct reader *r, const char *value)
 {
 	const char *zone = strchr(value, '%'), *end = zone ? strchr(zone, ']') : NULL;
 	char name[IF_NAMESIZE] = "", *text;
+	unsigned ifindex;
 	bool good;
 
 	if (endpoint_parse(&r->peer->endpoint, value))
@@ -176,8 +178,9 @@ static bool read_endpoint(struct reader *r, const char *value)
 	if (!end || end - zone > IF_NAMESIZE)
 		return false;
 	memcpy(name, zone + 1, (size_t)(end - zone - 1));
-	text = xasprintf("%.*s%%%u%s", (int)(zone - value), value, if_nametoindex(name), end);
-	good = endpoint_parse(&r->peer->endpoint, text);
+	ifindex = if_nametoindex(name);
+	text = xasprintf("%.*s%%%u%s", (int)(zone - value), value, ifindex, end);
+	good = !ifindex || endpoint_parse(&r->peer->endpoint, text);
 	free(text);
 	return good;
 }

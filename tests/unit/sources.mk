@@ -1,4 +1,7 @@
 # Which files besides core/lib a unit test is linked with: SRC.test_NAME := path.c ...
+SRC.test_wg_netlink := core/wg.c core/wg_uapi.c
+SRC.test_wg_uapi := core/wg.c
+SRC.test_paths := core/paths.c
 SRC.test_guard := core/guard.c
 SRC.test_fetch := core/fetch.c core/fetch_stream.c
 SRC.test_event := core/event.c
