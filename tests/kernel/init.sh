@@ -1,6 +1,7 @@
 #!/bin/busybox sh
-# The first process of the kernel lab's machine: mounts the host's file system (read-only), puts
-# memory over what is written, loads modules, and runs the script named on the kernel's line.
+# The first process of the kernel lab's machine. Sees the host's file system (read-only, virtiofs)
+# with memory over all of it, loads modules, and hands over: to the script named on the kernel's
+# line, or, for a script called systemd.sh, to systemd, which then starts that script as a service.
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -8,34 +9,64 @@ mount -t devtmpfs dev /dev
 for module in /mods/*; do
 	insmod "$module"
 done
+mkdir -p /host /memory /new
 mount -t virtiofs -o ro host /host
-mount -t proc proc /host/proc
-mount -t sysfs sys /host/sys
-mount -t devtmpfs dev /host/dev
-mkdir -p /host/dev/pts /host/dev/shm
-mount -t devpts devpts /host/dev/pts
-mount -t tmpfs tmpfs /host/dev/shm
+mount -t tmpfs tmpfs /memory
 arguments=$(sed -n 's/.*wgm.arguments=\([^ ]*\).*/\1/p' /proc/cmdline)
-cat "/host$arguments" >/arguments
-mount -t tmpfs tmpfs /host/run
-mount -t tmpfs tmpfs /host/tmp
-cp /arguments /host/run/arguments
-exec switch_root /host /bin/sh -c '
-	export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
-	ip link set lo up
-	{ read -r work; read -r release; } </run/arguments
-	modules=$work/root
-	modprobe -d "$modules" -a wireguard veth bridge tun sch_netem nf_tables nft_chain_nat nft_masq \
-		nft_nat nft_ct nft_redir nft_numgen nft_hash nft_limit nft_reject_inet nft_fib_inet \
-		nf_conntrack_netlink 2>&1 | sed "s/^/# /"
-	echo "# Linux $(uname -r), $(modinfo -d -b "$modules" wireguard 2>/dev/null || echo wireguard)"
-	set --
-	while read -r argument; do
-		set -- "$@" "$argument"
-	done <<-EOF
-		$(sed 1,2d /run/arguments)
+cp "/host$arguments" /arguments
+mkdir -p /memory/over /memory/work
+mount -t overlay overlay -o lowerdir=/host,upperdir=/memory/over,workdir=/memory/work /new
+for dir in proc sys dev; do
+	mount -o move /$dir /new/$dir
+done
+mkdir -p /new/dev/pts /new/dev/shm
+mount -t devpts devpts /new/dev/pts
+mount -t tmpfs tmpfs /new/dev/shm
+mount -t tmpfs -o mode=755 tmpfs /new/run
+mount -t tmpfs -o mode=1777 tmpfs /new/tmp
+cp /arguments /new/run/arguments
+{
+	read -r work
+	read -r release
+	read -r script
+} </arguments
+# The modules of this kernel, for modprobe.
+mkdir -p "/new/usr/lib/modules/$release"
+mount -o bind "/new$work/root/lib/modules/$release" "/new/usr/lib/modules/$release"
+
+cat >/new/run/start <<'EOF'
+#!/bin/sh
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+ip link set lo up
+modprobe -a wireguard veth bridge dummy tun sch_netem nf_tables nft_chain_nat nft_masq nft_nat nft_ct \
+	nft_redir nft_numgen nft_hash nft_limit nft_reject_inet nft_fib_inet nf_conntrack_netlink 2>&1 |
+	sed 's/^/# /'
+echo "# Linux $(uname -r), $(modinfo -d wireguard 2>/dev/null)"
+set --
+while read -r argument; do
+	set -- "$@" "$argument"
+done <<-END
+	$(sed 1,2d /run/arguments)
+END
+sh "$@"
+echo "kernel lab ends: $?"
+echo o >/proc/sysrq-trigger
+sleep 5
+EOF
+case $script in
+*/systemd.sh)
+	mkdir -p /new/etc/systemd/system
+	cat >/new/etc/systemd/system/lab.service <<-'EOF'
+		[Unit]
+		Requires=sysinit.target
+		After=sysinit.target
+		[Service]
+		Type=oneshot
+		ExecStart=/bin/sh /run/start
+		StandardOutput=file:/dev/ttyS0
+		StandardError=file:/dev/ttyS0
 	EOF
-	sh "$@"
-	echo "kernel lab ends: $?"
-	echo o >/proc/sysrq-trigger
-	sleep 5'
+	exec switch_root /new /lib/systemd/systemd --unit=lab.service --show-status=0 --log-level=warning
+	;;
+esac
+exec switch_root /new /bin/sh /run/start

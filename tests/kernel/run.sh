@@ -1,7 +1,7 @@
 #!/bin/sh
 # run.sh [SCRIPT [ARGUMENT...]] - runs a script of the lab inside QEMU, on Debian's own cloud
-# kernel with its real wireguard.ko. Without arguments: every script that tests/kernel/inside.sh
-# lists.
+# kernel with its real wireguard.ko. Without arguments: tests/kernel/inside.sh, and systemd.sh in a
+# machine whose first process is systemd.
 #
 # The virtual machine has no disk: it sees this machine's file system read-only through virtiofs,
 # with memory over it where something is written. So it runs the very programs and the very
@@ -29,6 +29,15 @@ for tool in qemu-system-x86_64 /usr/lib/qemu/virtiofsd busybox cpio depmod; do
 	command -v $tool >/dev/null || skip "$tool is not installed"
 done
 
+[ $# -gt 0 ] || {
+	# One machine for the lab's scripts, another for systemd.
+	failed=0
+	for script in inside systemd; do
+		sh "$0" "$top/tests/kernel/$script.sh" || failed=1
+	done
+	exit $failed
+}
+
 # The kernel: Debian's package, unpacked, never installed.
 if [ ! -e "$work/ready" ]; then
 	rm -rf "$work"
@@ -46,7 +55,7 @@ release=$(cat "$work/ready")
 
 # The initial file system: busybox and the few modules that mount the rest.
 mkdir -p "$scratch/init/bin" "$scratch/init/mods" "$scratch/init/proc" "$scratch/init/sys" \
-	"$scratch/init/dev" "$scratch/init/host"
+	"$scratch/init/dev"
 cp "$(command -v busybox)" "$scratch/init/bin/busybox"
 cp "$top/tests/kernel/init.sh" "$scratch/init/init"
 chmod 755 "$scratch/init/init"
@@ -70,7 +79,6 @@ until [ -S "$scratch/fs.sock" ]; do
 	sleep 0.1
 done
 
-[ $# -gt 0 ] || set -- "$top/tests/kernel/inside.sh"
 printf '%s\n' "$work" "$release" "$@" >"$scratch/init-arguments"
 append="console=ttyS0 quiet panic=1 wgm.arguments=$scratch/init-arguments"
 timeout "${KERNEL_TIMEOUT:-600}" qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1536M \

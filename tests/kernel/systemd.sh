@@ -1,0 +1,66 @@
+#!/bin/sh
+# Where systemd runs: `up` starts wg-meshd@IFACE.service, which is supervised and sandboxed, and the
+# coordinator's unit keeps its first link out of the log.
+set -u
+LAB_NAME="systemd"
+LAB_TOP=$(cd "$(dirname "$0")/../.." && pwd)
+LAB_INSIDE=1
+. "$LAB_TOP/tests/lab/lib.sh"
+mkdir -p $LAB_DIR
+make -s -C "$LAB_TOP" install >$LAB_DIR/install.log 2>&1 || not_ok "make install"
+rm -rf /etc/wireguard /etc/wg-mesh /var/lib/wg-mesh
+mkdir -p -m 700 /etc/wireguard
+mkdir -p /etc/wg-mesh
+systemd-tmpfiles --create
+systemctl daemon-reload
+ip link add wan type dummy
+ip address add 203.0.113.1/24 dev wan
+ip link set wan up
+ip route add default via 203.0.113.254
+
+check "the units are sound" systemd-analyze verify /usr/lib/systemd/system/wg-meshd@.service /usr/lib/systemd/system/wg-mesh-coordinator.service
+check "the coordinator's unit starts" systemctl start wg-mesh-coordinator
+links=/var/lib/wg-mesh/coordinator/first-links
+check "its first link is in a file" wait_for 30 grep -q /join# $links
+check "which is 0600" test "$(stat -c %a $links)" = 600
+check_not "and not in the log" sh -c 'journalctl -u wg-mesh-coordinator --no-pager | grep -q "/join#"'
+link=$(grep -o 'https://[^ ]*/join#[^ ]*' $links | head -n 1)
+
+check "join" wg-mesh join "$link" --name here
+check "join enabled wg-quick@wg0" systemctl is-enabled wg-quick@wg0
+active() { systemctl is-active --quiet "$1"; }
+check "the agent runs as a unit" wait_for 20 active wg-meshd@wg0
+check "status answers" wait_for 20 wg-mesh status wg0
+main_pid() { systemctl show -p MainPID --value wg-meshd@wg0; }
+first=$(main_pid)
+echo "# the unit's processes:"
+systemctl status wg-meshd@wg0 --no-pager 2>&1 | sed -n 's/^/# /p' | head -n 14
+sandboxed() {
+	for pid in $(cat /sys/fs/cgroup/system.slice/system-wg*meshd.slice/wg-meshd@wg0.service/cgroup.procs); do
+		[ "$(awk '/^CapEff/ { print $2 }' "/proc/$pid/status")" = 0000000000003000 ] && return 0
+	done
+	return 1
+}
+check "with CAP_NET_ADMIN and CAP_NET_RAW only" wait_for 10 sandboxed
+kill -KILL "$first"
+restarted() { active wg-meshd@wg0 && [ "$(main_pid)" != "$first" ] && [ "$(main_pid)" != 0 ] && wg-mesh status wg0; }
+check "killed, it is started again" wait_for 30 restarted
+check "the interface stayed up" ip link show wg0
+
+check "wg-quick@wg0 restarts" systemctl restart wg-quick@wg0
+check "and the agent is there" wait_for 30 wg-mesh status wg0
+check "wg-quick@wg0 stops" systemctl stop wg-quick@wg0
+inactive() { ! active "$1"; }
+check "the agent's unit has stopped" wait_for 15 inactive wg-meshd@wg0
+check "no ledger is left" test ! -e /run/wg-mesh/wg0.owned
+check_not "no interface is left" ip link show wg0
+check "up again by the unit" systemctl start wg-quick@wg0
+check "agent again" wait_for 30 wg-mesh status wg0
+check "leave" wg-mesh leave wg0
+check "leave disabled wg-quick@wg0" sh -c '! systemctl is-enabled wg-quick@wg0'
+check "the coordinator stops" systemctl stop wg-mesh-coordinator
+[ $LAB_FAILED -eq 0 ] || {
+	journalctl --no-pager -u 'wg*' -u systemd-tmpfiles-setup -n 60 | sed 's/^/    /'
+	exit 1
+}
+exit 0
