@@ -53,6 +53,7 @@ union wgm_addr { /* sa.sa_family is 0 (AF_UNSPEC) where there is none */
 
 /* ---- options: the agent checks the YAML against this table before open() ---- */
 
+/* ENDPOINT is "HOST:PORT", where HOST is a name or an address; PREFIX an address, or one with /N. */
 enum wgm_type { WGM_STRING = 1, WGM_BOOL, WGM_INT, WGM_DURATION, WGM_ENDPOINT, WGM_PREFIX };
 enum wgm_option_flags { WGM_REQUIRED = 1, WGM_LIST = 2, WGM_SECRET = 4 };
 
@@ -137,8 +138,10 @@ struct wgm_host {
 	void (*rewatch)(struct wgm_host *, struct wgm_watch *, uint32_t events);
 	void (*unwatch)(struct wgm_host *, struct wgm_watch *);
 	int (*spawn)(struct wgm_host *, const struct wgm_command *, wgm_result_fn *, void *arg);
+	/* A name or an address; answers later. -EAGAIN: too many are waiting. */
 	int (*resolve)(struct wgm_host *, const char *name, uint16_t port, wgm_resolved_fn *, void *arg);
-	void (*post)(struct wgm_host *, wgm_timer_fn *, void *arg); /* from any thread */
+	/* From any thread of the plugin's own, all of which must have ended when close() returns. */
+	void (*post)(struct wgm_host *, wgm_timer_fn *, void *arg);
 
 	/* WireGuard's own UDP port, shared: what is sent here leaves from it. Only STUN messages
 	 * (RFC 8489) may pass. -ENETUNREACH: no route; -EAGAIN: the port is not known yet. */
@@ -171,8 +174,8 @@ struct wgm_discovery_ops {
 	/* Look (again): at start, when addresses, routes or the port have changed, and when a
 	 * connection attempt has failed. Answers by found() and nat(). Required. */
 	int (*refresh)(void *self);
-	/* A STUN answer that came in on WireGuard's port from an address this plugin has sent to.
-	 * NULL: not wanted. */
+	/* A STUN answer that came in on WireGuard's port to a request (by its transaction) that this
+	 * plugin has sent there; it may come from another address. NULL: not wanted. */
 	void (*packet)(void *self, const union wgm_addr *from, const void *data, size_t len);
 	/* The list of stun_server() has changed. NULL: not wanted. */
 	void (*servers_changed)(void *self);

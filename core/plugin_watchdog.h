@@ -1,0 +1,24 @@
+/*
+ * plugin_watchdog.h - a plugin's callback that does not come back within 5 s ends the process, after
+ * the plugin's name has been written down for the next start.
+ */
+#ifndef CORE_PLUGIN_WATCHDOG_H
+#define CORE_PLUGIN_WATCHDOG_H
+
+#include "lib/util.h"
+
+struct plugin_call {
+	unsigned outer;
+	const char *outer_label, *label;
+	uint64_t outer_began, began;
+};
+
+/* Where the name goes (one line, appended). Once a process, on the loop's thread. */
+void plugin_watchdog_open(const char *path);
+/* Around each call into a plugin, on the loop's thread; may nest. label lives as long as the call. */
+void plugin_call_begin(struct plugin_call *call, const char *label);
+void plugin_call_end(const struct plugin_call *call);
+/* Is this plugin written down, later than its file was put there? */
+bool plugin_watchdog_hung(const char *path, const char *label, const char *plugin_path);
+
+#endif
