@@ -9,7 +9,7 @@
 #include "lib/yaml.h"
 #include <wg-mesh/plugin.h>
 
-#define PLUGIN_ERROR      400
+#define PLUGIN_ERROR      1200
 #define PLUGIN_NAME_MAX   40 /* of KIND-NAME, with NUL */
 #define PLUGIN_OPTION_MAX 32
 

@@ -7,7 +7,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 
-#define MAX 16
+#define FOUND_MAX 16
 
 static int local_open(struct wgm_host *host, void **self)
 {
@@ -23,13 +23,13 @@ static void local_close(void *self)
 static int local_refresh(void *self)
 {
 	struct wgm_host *host = self;
-	struct wgm_candidate found[MAX];
-	union wgm_addr addrs[MAX];
+	struct wgm_candidate found[FOUND_MAX];
+	union wgm_addr addrs[FOUND_MAX];
 	uint16_t port = host->port(host);
-	size_t count = host->local_addresses(host, addrs, MAX);
+	size_t count = host->local_addresses(host, addrs, FOUND_MAX);
 
-	if (count > MAX)
-		count = MAX;
+	if (count > FOUND_MAX)
+		count = FOUND_MAX;
 	for (size_t i = 0; i < count; i++) {
 		found[i] = (struct wgm_candidate){.type = WGM_HOST, .addr = addrs[i]};
 		if (addrs[i].sa.sa_family == AF_INET6)

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX       8
+#define GIVEN_MAX       8
 #define AGAIN_MS  300000
 #define FAILED_MS 30000
 
@@ -23,13 +23,13 @@ struct given {
 struct fixed {
 	struct wgm_host *host;
 	struct wgm_timer *again;
-	struct given given[MAX];
+	struct given given[GIVEN_MAX];
 	unsigned count;
 };
 
 static void publish(struct fixed *fixed)
 {
-	struct wgm_candidate found[2 * MAX];
+	struct wgm_candidate found[2 * GIVEN_MAX];
 	size_t count = 0;
 
 	for (unsigned i = 0; i < fixed->count; i++)
@@ -37,7 +37,7 @@ static void publish(struct fixed *fixed)
 			if (fixed->given[i].addrs[a].sa.sa_family)
 				found[count++] = (struct wgm_candidate){
 					.type = WGM_STATIC,
-					.priority = MAX - i,
+					.priority = GIVEN_MAX - i,
 					.addr = fixed->given[i].addrs[a],
 				};
 	fixed->host->found(fixed->host, found, count);
@@ -105,8 +105,8 @@ static int fixed_open(struct wgm_host *host, void **self)
 	unsigned count = host->option_count(host, "endpoints");
 	struct fixed *fixed;
 
-	if (count > MAX)
-		return host->fail(host, E2BIG, "discovery-static takes %d endpoints at most", MAX);
+	if (count > GIVEN_MAX)
+		return host->fail(host, E2BIG, "discovery-static takes %d endpoints at most", GIVEN_MAX);
 	fixed = xcalloc(1, sizeof(*fixed));
 	fixed->host = host;
 	fixed->count = count;
