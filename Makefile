@@ -187,5 +187,101 @@ fuzz-%: fuzz
 	$Qbuild/fuzz/fuzz/fuzz_$* -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 \
 		-max_len=4096 -artifact_prefix=build/fuzz/ build/fuzz/corpus/$* tests/fuzz/corpus/$*
 
+# ---- checks --------------------------------------------------------------------
+
+check: all unit fuzz-replay ## build, unit tests, fuzz corpora and layers: everything without root
+	$Qsh tests/layers.sh
+
+asan: ## unit tests and programs under ASan and UBSan
+	$Q$(MAKE) --no-print-directory MODE=asan all unit
+
+C_FILES  = $(shell git ls-files '*.c' '*.h' 2>/dev/null || find core coordinator relay plugins tests -name '*.[ch]')
+SH_FILES = $(shell git ls-files '*.sh' 2>/dev/null || find etc tests -name '*.sh')
+
+lint: ## clang-tidy and shellcheck (each where it is installed)
+	$Qif command -v shellcheck >/dev/null; then shellcheck -s dash -S warning $(SH_FILES); \
+		else echo "lint: no shellcheck here, shell files were not looked at"; fi
+	$Qif command -v clang-tidy >/dev/null; then \
+		clang-tidy --quiet $(filter %.c,$(C_FILES)) -- $(filter-out -fstack-protector-strong,$(ALL_CFLAGS)); \
+		else echo "lint: no clang-tidy here, C files were not looked at"; fi
+
+format: ## lay out every C file as .clang-format says
+	$Qclang-format -i $(C_FILES)
+
+shape: ## functions over 80 lines, files over 500
+	$Qsh tests/shape.sh
+
+size: all ## what the programs weigh, stripped, against the budget of the agent (1 MiB)
+	$QSTRIP='$(STRIP)' sh tests/size.sh $B
+
+deps: ## install what building, trying and testing need (Debian, root)
+	$Qsh etc/packages.sh build try test
+
+compile_commands.json: $(MAKEFILE_LIST) ## for editors and clang tools
+	@{ echo '['; sep=; for file in $(filter %.c,$(C_FILES)); do \
+		printf '%s{"directory": "%s", "file": "%s", "command": "%s"}' "$$sep" '$(CURDIR)' "$$file" \
+			"$$(echo '$(CC) $(ALL_CFLAGS)' | sed 's/["\\]/\\&/g') -c $$file"; sep=','; \
+		done; echo ']'; } > $@
+
+# ---- install -------------------------------------------------------------------
+# INSTALLED is the one list: install puts these there, uninstall takes them away. A line is
+# DIRECTORY MODE FILE..., the file under its own name.
+
+INSTALL ?= install
+STRIP   ?= strip
+DOCDIR  ?= $(DATADIR)/doc/wg-mesh
+BASHCOMPDIR ?= $(DATADIR)/bash-completion/completions
+ZSHCOMPDIR  ?= $(DATADIR)/zsh/site-functions
+FISHCOMPDIR ?= $(DATADIR)/fish/vendor_completions.d
+
+# Files with the packager's paths in them are written to $B/etc first.
+SUBSTITUTE = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@SBINDIR@|$(SBINDIR)|g' \
+	-e 's|@PLUGINDIR@|$(PLUGINDIR)|g' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' -e 's|@VERSION@|$(VERSION)|g' \
+	-e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' -e 's|@STATEDIR@|$(STATEDIR)|g' -e 's|@RUNDIR@|$(RUNDIR)|g'
+TEMPLATES := $(wildcard etc/systemd/*.in etc/tmpfiles.d/*.in etc/*.pc.in)
+GENERATED  = $(patsubst etc/%.in,$B/etc/%,$(TEMPLATES))
+
+$B/etc/%: etc/%.in $B/flags
+	@mkdir -p $(@D)
+	$Q$(SUBSTITUTE) $< > $@
+
+define INSTALLED
+$(BINDIR) 755 $B/wg-mesh
+$(SBINDIR) 755 $B/wg-meshd $B/wg-mesh-coordinator $B/wg-mesh-relay
+$(PLUGINDIR) 644 $(PLUGINS)
+$(INCLUDEDIR)/wg-mesh 644 core/include/wg-mesh/plugin.h
+$(PKGCONFIGDIR) 644 $(filter %.pc,$(GENERATED))
+$(UNITDIR) 644 $(filter %.service,$(GENERATED))
+$(TMPFILESDIR) 644 $(filter $B/etc/tmpfiles.d/%,$(GENERATED))
+$(BASHCOMPDIR) 644 etc/completions/bash/wg-mesh
+$(ZSHCOMPDIR) 644 etc/completions/zsh/_wg-mesh
+$(FISHCOMPDIR) 644 etc/completions/fish/wg-mesh.fish
+$(MANDIR)/man1 644 $(wildcard etc/man/*.1)
+$(MANDIR)/man8 644 $(wildcard etc/man/*.8)
+$(DOCDIR)/examples 644 $(wildcard etc/samples/*.yaml plugins/examples/* hooks/*.sh)
+endef
+export INSTALLED
+
+install: all $$(GENERATED) ## install under PREFIX (/usr), into DESTDIR if that is set
+	$Qprintf '%s\n' "$$INSTALLED" | while read -r dir mode files; do \
+		[ -n "$$files" ] || continue; \
+		$(INSTALL) -d "$(DESTDIR)$$dir" && $(INSTALL) -m "$$mode" $$files "$(DESTDIR)$$dir" || exit 1; \
+		done
+	$Q$(INSTALL) -d $(DESTDIR)$(SYSCONFDIR) $(DESTDIR)$(SYSCONFDIR)/hooks.d
+
+uninstall: ## remove what install put there; configuration and state stay
+	$Qprintf '%s\n' "$$INSTALLED" | while read -r dir mode files; do \
+		for file in $$files; do $(RM) "$(DESTDIR)$$dir/$${file##*/}"; done; \
+		rmdir -p "$(DESTDIR)$$dir" 2>/dev/null || :; done
+	$Qrmdir $(DESTDIR)$(SYSCONFDIR)/hooks.d $(DESTDIR)$(SYSCONFDIR) 2>/dev/null || :
+
+dist: ## the source as build/wg-mesh-VERSION.tar.gz
+	@mkdir -p build
+	$Qgit archive --format=tar.gz --prefix=wg-mesh-$(VERSION)/ -o build/wg-mesh-$(VERSION).tar.gz HEAD
+	@echo build/wg-mesh-$(VERSION).tar.gz
+
+clean: ## remove build/
+	$Q$(RM) -r build compile_commands.json
+
 -include tests/unit/sources.mk
--include $(shell find $B -name '*.d' 2>/dev/null)
+-include $(shell find $B -name '*.d' -type f 2>/dev/null)

@@ -43,11 +43,13 @@ void agent_close(struct agent *agent)
 
 int agent_send(struct agent *agent, const char *line)
 {
-	struct iovec parts[] = {{(void *)(uintptr_t)line, strlen(line)}, {(void *)(uintptr_t)"\n", 1}};
+	struct iovec parts[] = {{(void *)(uintptr_t)line, strlen(line)},
+				{(void *)(uintptr_t) "\n", 1}};
 	struct msghdr message = {.msg_iov = parts, .msg_iovlen = ARRAY_SIZE(parts)};
 	ssize_t n = sendmsg(agent->fd, &message, MSG_NOSIGNAL);
 
-	/* A request is a few hundred bytes: a fresh socket's buffer takes all or the agent hangs. */
+	/* A request is a few hundred bytes: a fresh socket's buffer takes all or the agent hangs.
+	 */
 	if (n < 0)
 		return errno == EAGAIN ? -ETIMEDOUT : -errno;
 	return (size_t)n == parts[0].iov_len + 1 ? 0 : -ETIMEDOUT;
@@ -106,10 +108,10 @@ int agent_refusal(json_t *answer)
 	if (!json_is_false(json_object_get(answer, "ok")))
 		return EXIT_DONE;
 	complain(EXIT_FAILED, "%s", why ? why : "the agent refused without a reason");
-	json_array_foreach (matches, i, match)
-		fprintf(stderr, "  %s\n", json_string_value(match) ? json_string_value(match) : "?");
-	return json_is_integer(code) && json_integer_value(code) > 0 ? (int)json_integer_value(code) :
-								       EXIT_FAILED;
+	json_array_foreach(matches, i, match) fprintf(
+		stderr, "  %s\n", json_string_value(match) ? json_string_value(match) : "?");
+	return json_is_integer(code) && json_integer_value(code) > 0 ? (int)json_integer_value(code)
+								     : EXIT_FAILED;
 }
 
 int agent_open(const struct cli *cli, struct agent *agent)
@@ -121,14 +123,17 @@ int agent_open(const struct cli *cli, struct agent *agent)
 		return EXIT_DONE;
 	agent_close(agent);
 	if (error == -EACCES || error == -EPERM)
-		return complain(EXIT_FAILED, "%s may be asked by root only: use sudo", cli->paths.socket);
+		return complain(EXIT_FAILED, "%s may be asked by root only: use sudo",
+				cli->paths.socket);
 	if (error != -ENOENT && error != -ECONNREFUSED)
 		return complain(EXIT_NOT_RUNNING, "%s: %s", cli->paths.socket, strerror(-error));
 	if (joined)
-		return complain(EXIT_NOT_RUNNING, "no agent runs for %s: `wg-quick up %s` starts it, or "
-						  "`wg-mesh up %s` where the interface is up",
+		return complain(EXIT_NOT_RUNNING,
+				"no agent runs for %s: `wg-quick up %s` starts it, or "
+				"`wg-mesh up %s` where the interface is up",
 				cli->interface, cli->interface, cli->interface);
-	return complain(EXIT_NOT_RUNNING, "%s has not joined a mesh: `wg-mesh join LINK --interface %s`",
+	return complain(EXIT_NOT_RUNNING,
+			"%s has not joined a mesh: `wg-mesh join LINK --interface %s`",
 			cli->interface, cli->interface);
 }
 
@@ -146,8 +151,9 @@ int agent_ask(const struct cli *cli, json_t *request, int timeout_ms, json_t **a
 	if (!error)
 		error = agent_next(&agent, timeout_ms, answer);
 	if (error)
-		code = complain(EXIT_NOT_REACHABLE, "the agent of %s (process %d) does not answer: %s",
-				cli->interface, (int)agent.pid, strerror(-error));
+		code = complain(EXIT_NOT_REACHABLE,
+				"the agent of %s (process %d) does not answer: %s", cli->interface,
+				(int)agent.pid, strerror(-error));
 	else
 		code = agent_refusal(*answer);
 	if (code) {

@@ -96,7 +96,8 @@ static void end_one(const struct cli *cli, pid_t pid)
 	poller.fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (poller.fd < 0)
 		return;
-	if (runs_agent_program(pid) && started_for(pid, cli->interface) && agent_netns(pid) == netns_id() &&
+	if (runs_agent_program(pid) && started_for(pid, cli->interface) &&
+	    agent_netns(pid) == netns_id() &&
 	    syscall(SYS_pidfd_send_signal, poller.fd, SIGKILL, NULL, 0) == 0)
 		poll(&poller, 1, END_MS);
 	close(poller.fd);

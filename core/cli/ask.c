@@ -1,6 +1,6 @@
 /*
- * ask.c - the commands that are one question to the agent: status, plugins, explain, reload, and the
- * two that are several: ping and events.
+ * ask.c - the commands that are one question to the agent: status, plugins, explain, reload, and
+ * the two that are several: ping and events.
  */
 #include "agent.h"
 #include "lib/clock.h"
@@ -51,7 +51,8 @@ int run_status(struct cli *cli)
 		print_buf(&text);
 	}
 	if (cli->healthy && !status_healthy(status, why))
-		code = cli->json ? EXIT_FAILED : complain(EXIT_FAILED, "%s: %s", cli->interface, why);
+		code = cli->json ? EXIT_FAILED
+				 : complain(EXIT_FAILED, "%s: %s", cli->interface, why);
 	json_decref(status);
 	return code;
 }
@@ -62,7 +63,8 @@ static void plugin_row(struct table *table, const json_t *plugin)
 	const char *state = "not used", *error = "";
 	size_t i;
 
-	json_array_foreach (instances, i, instance) {
+	json_array_foreach(instances, i, instance)
+	{
 		state = words_text(instance, "state");
 		error = words_text(instance, "error");
 	}
@@ -80,7 +82,8 @@ static void plugin_row(struct table *table, const json_t *plugin)
 
 static void plugins_text(struct buf *out, const json_t *plugins)
 {
-	static const char *const heads[] = {"PLUGIN", "KIND", "FORM", "VERSION", "STATE", "WHAT IT SAYS"};
+	static const char *const heads[] = {"PLUGIN",  "KIND",  "FORM",
+					    "VERSION", "STATE", "WHAT IT SAYS"};
 	struct table table;
 	json_t *plugin;
 	size_t i;
@@ -88,8 +91,7 @@ static void plugins_text(struct buf *out, const json_t *plugins)
 	table_init(&table, ARRAY_SIZE(heads));
 	for (i = 0; i < ARRAY_SIZE(heads); i++)
 		table_add(&table, heads[i]);
-	json_array_foreach (plugins, i, plugin)
-		plugin_row(&table, plugin);
+	json_array_foreach(plugins, i, plugin) plugin_row(&table, plugin);
 	table_print(&table, out);
 	table_fini(&table);
 }
@@ -119,7 +121,8 @@ static void print_fields(const json_t *object, const char *const *leave_out)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach ((json_t *)(uintptr_t)object, key, value) {
+	json_object_foreach((json_t *)(uintptr_t)object, key, value)
+	{
 		size_t i = 0;
 
 		while (leave_out[i] && strcmp(leave_out[i], key) != 0)
@@ -141,11 +144,13 @@ static void print_fields(const json_t *object, const char *const *leave_out)
 int run_explain(struct cli *cli)
 {
 	static const char *const leave_out[] = {"time", NULL};
-	static const char *const head[] = {"schema", "peer", "path", "ok", "records", "candidates", NULL};
+	static const char *const head[] = {"schema",  "peer",       "path", "ok",
+					   "records", "candidates", NULL};
 	json_t *answer, *record;
 	size_t i;
-	int code = agent_ask(cli, json_pack("{s:s,s:s}", "command", "explain", "peer", cli->args.items[0]),
-			     ANSWER_MS, &answer);
+	int code = agent_ask(
+		cli, json_pack("{s:s,s:s}", "command", "explain", "peer", cli->args.items[0]),
+		ANSWER_MS, &answer);
 
 	if (code)
 		return code;
@@ -155,12 +160,14 @@ int run_explain(struct cli *cli)
 		printf("%s: path %s", words_text(answer, "peer"), words_text(answer, "path"));
 		print_fields(answer, head);
 		putchar('\n');
-		json_array_foreach (json_object_get(answer, "candidates"), i, record) {
+		json_array_foreach(json_object_get(answer, "candidates"), i, record)
+		{
 			fputs("  candidate", stdout);
 			print_fields(record, leave_out);
 			putchar('\n');
 		}
-		json_array_foreach (json_object_get(answer, "records"), i, record) {
+		json_array_foreach(json_object_get(answer, "records"), i, record)
+		{
 			printf("  %s", words_text(record, "time"));
 			print_fields(record, leave_out);
 			putchar('\n');
@@ -179,13 +186,15 @@ int run_reload(struct cli *cli)
 	return code;
 }
 
-/* SPEC 2.1: "pong from NAME (IP) via direct 203.0.113.5:51820 in 12.3 ms", "via relay fra in ...". */
+/* SPEC 2.1: "pong from NAME (IP) via direct 203.0.113.5:51820 in 12.3 ms", "via relay fra in ...".
+ */
 static bool print_pong(const json_t *pong)
 {
 	bool direct = strcmp(words_text(pong, "path"), "direct") == 0;
 
-	printf("pong from %s (%s) via %s %s in %s\n", words_text(pong, "name"), words_text(pong, "address"),
-	       words_text(pong, "path"), words_text(pong, direct ? "endpoint" : "region"),
+	printf("pong from %s (%s) via %s %s in %s\n", words_text(pong, "name"),
+	       words_text(pong, "address"), words_text(pong, "path"),
+	       words_text(pong, direct ? "endpoint" : "region"),
 	       words_ms(json_object_get(pong, "latency_ms")));
 	fflush(stdout);
 	return direct;
@@ -202,8 +211,9 @@ int run_ping(struct cli *cli)
 	for (uint64_t i = 0; i < count && !(cli->until_direct && direct); i++) {
 		if (i)
 			poll(NULL, 0, PING_PAUSE_MS);
-		code = agent_ask(cli, json_pack("{s:s,s:s}", "command", "ping", "peer", cli->args.items[0]),
-				 PING_MS, &pong);
+		code = agent_ask(
+			cli, json_pack("{s:s,s:s}", "command", "ping", "peer", cli->args.items[0]),
+			PING_MS, &pong);
 		if (code == EXIT_USAGE || code == EXIT_NOT_RUNNING)
 			return code; /* no such peer, or nobody to ask: asking again is no use */
 		if (code)
@@ -213,15 +223,18 @@ int run_ping(struct cli *cli)
 		json_decref(pong);
 	}
 	if (cli->until_direct && !direct)
-		return complain(EXIT_FAILED, "%s did not become direct in %llu pings: `wg-mesh explain %s %s` says why",
-				cli->args.items[0], (unsigned long long)count, cli->interface,
-				cli->args.items[0]);
+		return complain(
+			EXIT_FAILED,
+			"%s did not become direct in %llu pings: `wg-mesh explain %s %s` says why",
+			cli->args.items[0], (unsigned long long)count, cli->interface,
+			cli->args.items[0]);
 	return answered ? EXIT_DONE : code;
 }
 
 static void print_event(const struct cli *cli, json_t *event)
 {
-	static const char *const leave_out[] = {"schema", "time", "event", "interface", "reason", NULL};
+	static const char *const leave_out[] = {"schema",    "time",   "event",
+						"interface", "reason", NULL};
 
 	if (cli->json) {
 		if (!json_object_get(event, "schema"))
@@ -262,7 +275,7 @@ int run_events(struct cli *cli)
 	agent_close(&agent);
 	if (error == -EPIPE)
 		return complain(EXIT_NOT_RUNNING, "the agent of %s has ended", cli->interface);
-	return error ? complain(EXIT_NOT_REACHABLE, "the agent of %s does not answer: %s", cli->interface,
-				strerror(-error)) :
-		       code;
+	return error ? complain(EXIT_NOT_REACHABLE, "the agent of %s does not answer: %s",
+				cli->interface, strerror(-error))
+		     : code;
 }

@@ -45,15 +45,16 @@ struct cli { /* one run of the program: its options, then what they lead to */
 enum option_type {
 	OPTION_FLAG,   /* bool */
 	OPTION_TEXT,   /* const char * */
-	OPTION_NUMBER, /* uint64_t, from min to max; has_offset (if not 0) is a bool set beside it */
+	OPTION_NUMBER, /* uint64_t, from min to max; has_offset (if not 0) is a bool set beside it
+			*/
 	OPTION_LIST,   /* struct words; may be repeated, a value may hold several with commas */
 };
 
-struct option { /* a table of them ends with an empty name */
+struct option {           /* a table of them ends with an empty name */
 	const char *name; /* without the dashes */
 	char letter;      /* 0: none */
 	enum option_type type;
-	size_t offset; /* in struct cli */
+	size_t offset;     /* in struct cli */
 	const char *value; /* what the help calls it; NULL: a flag */
 	const char *help;
 	uint64_t min, max;
@@ -73,9 +74,9 @@ struct command {
 	const char *help;     /* one line */
 	const char *more;     /* for COMMAND --help; NULL: nothing to add */
 	enum interface_use interface;
-	unsigned min_args, max_args;   /* without the interface */
-	const struct option *options;  /* NULL: none of its own */
-	const char *argument_kind;     /* "peer": what completion offers for them; NULL: nothing */
+	unsigned min_args, max_args;  /* without the interface */
+	const struct option *options; /* NULL: none of its own */
+	const char *argument_kind;    /* "peer": what completion offers for them; NULL: nothing */
 };
 
 extern const struct command commands[]; /* ends with an empty name */

@@ -56,7 +56,8 @@ static void offer_peers(struct cli *cli, const char *partial)
 			agent_next(&agent, PEERS_MS, &status);
 		agent_close(&agent);
 	}
-	json_array_foreach (json_object_get(status, "peers"), i, peer) {
+	json_array_foreach(json_object_get(status, "peers"), i, peer)
+	{
 		const char *name = json_string_value(json_object_get(peer, "name"));
 
 		if (name && name_valid(name))
@@ -73,14 +74,16 @@ static const struct option *option_of(const struct command *command, const char 
 
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
 		for (const struct option *o = tables[i]; o && o->name; o++)
-			if (o->value && ((str_has_prefix(word, "--") && strcmp(word + 2, o->name) == 0) ||
-					 (o->letter && word[0] == '-' && word[1] == o->letter && !word[2])))
+			if (o->value &&
+			    ((str_has_prefix(word, "--") && strcmp(word + 2, o->name) == 0) ||
+			     (o->letter && word[0] == '-' && word[1] == o->letter && !word[2])))
 				return o;
 	return NULL;
 }
 
 /* Words between the command and the last one that are neither options nor their values. */
-static size_t arguments_before(struct cli *cli, const struct command *command, int count, char **words)
+static size_t arguments_before(struct cli *cli, const struct command *command, int count,
+			       char **words)
 {
 	size_t found = 0;
 

@@ -1,7 +1,7 @@
 /*
- * conf.c - wg-quick's own way of reading (linux.bash, parse_options): '#' begins a comment anywhere,
- * keys know no case, blanks around key and value do not count, "\r" is a blank. The text is never
- * written from a model of it: lines of ours are put in or left out.
+ * conf.c - wg-quick's own way of reading (linux.bash, parse_options): '#' begins a comment
+ * anywhere, keys know no case, blanks around key and value do not count, "\r" is a blank. The text
+ * is never written from a model of it: lines of ours are put in or left out.
  */
 #include "conf.h"
 #include "lib/str.h"
@@ -37,9 +37,9 @@ static void read_line(struct conf_walk *walk, struct conf_line *line)
 	trim(&text, &len);
 	if (len && text[0] == '[') {
 		line->heading = true;
-		walk->section = is_word(text, len, "[Interface]") ? CONF_INTERFACE :
-				is_word(text, len, "[Peer]")	  ? CONF_PEER :
-								    CONF_OTHER;
+		walk->section = is_word(text, len, "[Interface]") ? CONF_INTERFACE
+				: is_word(text, len, "[Peer]")    ? CONF_PEER
+								  : CONF_OTHER;
 	}
 	line->section = walk->section;
 	equals = len ? memchr(text, '=', len) : NULL;
@@ -110,8 +110,8 @@ static void hook_line(char *line, size_t size, const char *start, const char *co
 	snprintf(line + strlen(line), size - strlen(line), " || true");
 }
 
-void conf_hooks_init(struct conf_hooks *hooks, const char *config, const char *state, const char *run_dir,
-		     const char *plugin_dir)
+void conf_hooks_init(struct conf_hooks *hooks, const char *config, const char *state,
+		     const char *run_dir, const char *plugin_dir)
 {
 	const char *const values[] = {config, state, run_dir, plugin_dir};
 
@@ -224,12 +224,14 @@ size_t conf_peers(const char *text, size_t len, struct conf_peer **out)
 		if (line.heading && line.section == CONF_PEER) {
 			peers = xrealloc(peers, (count + 1) * sizeof(*peers));
 			peer = &peers[count++];
-			*peer = (struct conf_peer){.first_line = line.number, .last_line = line.number};
+			*peer = (struct conf_peer){.first_line = line.number,
+						   .last_line = line.number};
 		} else if (line.heading) {
 			peer = NULL;
 		} else if (peer && line.key[0]) {
 			peer->last_line = line.number;
-			if (strcasecmp(line.key, "PublicKey") != 0 || line.value_len >= sizeof(base64))
+			if (strcasecmp(line.key, "PublicKey") != 0 ||
+			    line.value_len >= sizeof(base64))
 				continue;
 			memcpy(base64, line.value, line.value_len);
 			base64[line.value_len] = '\0';

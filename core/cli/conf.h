@@ -1,6 +1,6 @@
 /*
- * conf.h - the user's wg-quick file as text: read line by line exactly as wg-quick does, changed only
- * by whole lines of ours, everything else kept to the byte (order, comments, line ends).
+ * conf.h - the user's wg-quick file as text: read line by line exactly as wg-quick does, changed
+ * only by whole lines of ours, everything else kept to the byte (order, comments, line ends).
  */
 #ifndef CORE_CLI_CONF_H
 #define CORE_CLI_CONF_H
@@ -16,9 +16,9 @@ struct conf_line {
 	size_t len;        /* with its line end */
 	unsigned number;   /* from 1 */
 	enum conf_section section;
-	bool heading;                /* the section's own "[...]" */
-	char key[32];                /* "" where there is none */
-	const char *value;           /* not terminated */
+	bool heading;      /* the section's own "[...]" */
+	char key[32];      /* "" where there is none */
+	const char *value; /* not terminated */
 	size_t value_len;
 };
 
@@ -37,8 +37,8 @@ struct conf_hooks { /* our two lines, without line ends */
 	char up[700], down[700];
 };
 /* Options that moved our directories stand in the lines too. Any may be NULL. */
-void conf_hooks_init(struct conf_hooks *hooks, const char *config, const char *state, const char *run_dir,
-		     const char *plugin_dir);
+void conf_hooks_init(struct conf_hooks *hooks, const char *config, const char *state,
+		     const char *run_dir, const char *plugin_dir);
 /* Which of the two are there, also where the user wrote them with a path or an interface name. */
 bool conf_has_up(const char *text, size_t len);
 bool conf_has_down(const char *text, size_t len);
@@ -59,7 +59,8 @@ size_t conf_peers(const char *text, size_t len, struct conf_peer **out);
 /* Replaces a file atomically: a temporary one beside it with the owner and mode of the old one (or
  * of the file a symbolic link names). 0 or -errno; the old file is whole in any case. */
 int conf_replace(const char *path, const void *data, size_t len);
-/* Makes a new one, 0600; -EEXIST: there is one. Its directory is made where it is missing (0700). */
+/* Makes a new one, 0600; -EEXIST: there is one. Its directory is made where it is missing (0700).
+ */
 int conf_create(const char *path, const void *data, size_t len);
 
 #endif

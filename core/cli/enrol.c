@@ -11,7 +11,8 @@
 #include <unistd.h>
 
 #define LINK_MAX    1024
-#define REGISTER_MS 60000 /* the agent's own limits are shorter; this one is for a broken program */
+#define REGISTER_MS 60000 /* the agent's own limits are shorter; this one is for a broken program  \
+			   */
 
 static void wipe_argument(char **argv, const char *text)
 {
@@ -28,8 +29,9 @@ static int parse_link(struct join_link *out, char *text)
 	while (len && (text[len - 1] == '\n' || text[len - 1] == '\r' || text[len - 1] == ' '))
 		text[--len] = '\0';
 	if (!len)
-		return complain(EXIT_USAGE, "there is no join link: it begins with https:// and comes from "
-					    "`wg-mesh-coordinator key create`");
+		return complain(EXIT_USAGE,
+				"there is no join link: it begins with https:// and comes from "
+				"`wg-mesh-coordinator key create`");
 	if (!join_link_parse(out, text, error))
 		return complain(EXIT_USAGE, "this is no join link: %s", error);
 	return EXIT_DONE;
@@ -62,8 +64,9 @@ int enrol_read_link(struct cli *cli, struct join_link *out)
 	if (given && cli->link_file)
 		return complain(EXIT_USAGE, "a link and --link-file: give one of them");
 	if (!given && !cli->link_file)
-		return complain(EXIT_USAGE, "usage: wg-mesh join LINK|-|--link-file FILE (the coordinator's "
-					    "`key create` prints a link)");
+		return complain(EXIT_USAGE,
+				"usage: wg-mesh join LINK|-|--link-file FILE (the coordinator's "
+				"`key create` prints a link)");
 	if (!given || strcmp(given, "-") == 0)
 		return read_link_file(given ? given : cli->link_file, out);
 	copy = xstrdup(given);
@@ -87,7 +90,8 @@ static int ask(json_t *request, json_t **answer, char why[static ENROL_WHY])
 {
 	const char *const argv[] = {run_agent_path(), "--register", NULL};
 	char *text = js_dump(request), error[JS_ERROR];
-	struct run run = {.argv = argv, .input = text, .input_len = strlen(text), .timeout_ms = REGISTER_MS};
+	struct run run = {
+		.argv = argv, .input = text, .input_len = strlen(text), .timeout_ms = REGISTER_MS};
 	struct run_result result;
 	const char *detail;
 	int code;
@@ -106,9 +110,11 @@ static int ask(json_t *request, json_t **answer, char why[static ENROL_WHY])
 		snprintf(why, ENROL_WHY, "%s cannot be run: %s", argv[0], strerror(-result.error));
 	else if (!*answer)
 		snprintf(why, ENROL_WHY, "%s did not do its work: %.200s", argv[0],
-			 *run_last_line(&result) ? run_last_line(&result) : "it may be of another version");
+			 *run_last_line(&result) ? run_last_line(&result)
+						 : "it may be of another version");
 	else if (result.exit_code)
-		snprintf(why, ENROL_WHY, "%s", detail ? detail : "the coordinator refused without a reason");
+		snprintf(why, ENROL_WHY, "%s",
+			 detail ? detail : "the coordinator refused without a reason");
 	else
 		code = EXIT_DONE;
 	run_fini(&result);
@@ -125,25 +131,28 @@ int enrol_register(const struct enrolment *e, bool preview, json_t **answer)
 	json_t *request;
 	int code;
 
-	request = json_pack("{s:s,s:o,s:s,s:o,s:s,s:i,s:o,s:b,s:o,s:b}", "url", e->link->origin, "pin",
-			    js_from_string(*e->link->pin ? e->link->pin : NULL), "join_key", e->link->key,
-			    "private_key", js_from_key(e->private_key), "name", e->name, "listen_port",
-			    (int)e->listen_port, "advertised_routes", words_json(e->advertise), "exit_node",
-			    e->exit_node, "tags", words_json(e->tags), "preview", preview);
+	request = json_pack("{s:s,s:o,s:s,s:o,s:s,s:i,s:o,s:b,s:o,s:b}", "url", e->link->origin,
+			    "pin", js_from_string(*e->link->pin ? e->link->pin : NULL), "join_key",
+			    e->link->key, "private_key", js_from_key(e->private_key), "name",
+			    e->name, "listen_port", (int)e->listen_port, "advertised_routes",
+			    words_json(e->advertise), "exit_node", e->exit_node, "tags",
+			    words_json(e->tags), "preview", preview);
 	code = ask(request, answer, why);
 	return code ? complain(code, "%s", why) : EXIT_DONE;
 }
 
-int enrol_deregister(const struct state *state, const struct key *private_key, char why[static ENROL_WHY])
+int enrol_deregister(const struct state *state, const struct key *private_key,
+		     char why[static ENROL_WHY])
 {
 	json_t *answer, *request;
 	int code;
 
-	request = json_pack("{s:b,s:s,s:o,s:s,s:o,s:o,s:o}", "deregister", true, "url", state->coordinator_url,
-			    "pin", js_from_string(state->pin_count ? state->pins[0] : NULL), "agent_id",
-			    state->agent_id, "token", js_from_string(state->token), "private_key",
-			    js_from_key(private_key), "server_key",
-			    key_is_zero(&state->server_key) ? json_null() : js_from_key(&state->server_key));
+	request = json_pack(
+		"{s:b,s:s,s:o,s:s,s:o,s:o,s:o}", "deregister", true, "url", state->coordinator_url,
+		"pin", js_from_string(state->pin_count ? state->pins[0] : NULL), "agent_id",
+		state->agent_id, "token", js_from_string(state->token), "private_key",
+		js_from_key(private_key), "server_key",
+		key_is_zero(&state->server_key) ? json_null() : js_from_key(&state->server_key));
 	code = ask(request, &answer, why);
 	json_decref(answer);
 	return code;

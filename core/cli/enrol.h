@@ -10,8 +10,8 @@
 #include "lib/proto.h"
 #include "state.h"
 
-/* The link in the arguments (overwritten there, so that `ps` stops showing it), on standard input, or
- * in a file. 0 or an exit code, after a sentence. */
+/* The link in the arguments (overwritten there, so that `ps` stops showing it), on standard input,
+ * or in a file. 0 or an exit code, after a sentence. */
 int enrol_read_link(struct cli *cli, struct join_link *out);
 
 struct enrolment { /* borrowed */
@@ -24,10 +24,12 @@ struct enrolment { /* borrowed */
 };
 
 /* 0 and the answer (new). Else an exit code, after a sentence; nothing was registered then. With
- * `preview` a coordinator makes nothing; one that knows no previews registers (agent_id is there). */
+ * `preview` a coordinator makes nothing; one that knows no previews registers (agent_id is there).
+ */
 int enrol_register(const struct enrolment *enrolment, bool preview, json_t **answer);
 /* 0, or an exit code and a sentence in why. */
 #define ENROL_WHY 400
-int enrol_deregister(const struct state *state, const struct key *private_key, char why[static ENROL_WHY]);
+int enrol_deregister(const struct state *state, const struct key *private_key,
+		     char why[static ENROL_WHY]);
 
 #endif

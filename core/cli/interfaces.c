@@ -75,8 +75,9 @@ int interfaces_only_one(struct cli *cli)
 		return EXIT_DONE;
 	}
 	if (found.count == 0)
-		return complain(EXIT_NOT_RUNNING, "no interface of this host has joined a mesh: "
-						  "`wg-mesh join LINK` with a link from your coordinator");
+		return complain(EXIT_NOT_RUNNING,
+				"no interface of this host has joined a mesh: "
+				"`wg-mesh join LINK` with a link from your coordinator");
 	buf_init(&names, 4096);
 	for (size_t i = 0; i < found.count; i++)
 		buf_addf(&names, "%s%s", i ? ", " : "", found.names[i]);

@@ -99,16 +99,18 @@ static void stop_running_agent(struct join *join)
 
 static int wg_quick_up(const struct join *join)
 {
-	const char *const argv[] = {"wg-quick", "up", join->cli->conf ? join->conf_path : join->cli->interface, NULL};
+	const char *const argv[] = {"wg-quick", "up",
+				    join->cli->conf ? join->conf_path : join->cli->interface, NULL};
 	const struct run run = {.argv = argv, .timeout_ms = WG_QUICK_MS};
 	struct run_result result;
 	int code = EXIT_DONE;
 
 	if (run_program(&run, &result))
-		code = complain(EXIT_FAILED, "wg-quick up %s: %s", argv[2], strerror(-result.error));
+		code = complain(EXIT_FAILED, "wg-quick up %s: %s", argv[2],
+				strerror(-result.error));
 	else if (result.exit_code)
-		code = complain(EXIT_FAILED, "wg-quick up %s failed (exit code %d): %s", argv[2], result.exit_code,
-				run_last_line(&result));
+		code = complain(EXIT_FAILED, "wg-quick up %s failed (exit code %d): %s", argv[2],
+				result.exit_code, run_last_line(&result));
 	else if (join->cli->verbose)
 		fwrite(result.errors.data, 1, result.errors.len, stderr);
 	run_fini(&result);
@@ -118,7 +120,8 @@ static int wg_quick_up(const struct join *join)
 /* Whether wg-quick has started the agent by its PostUp. */
 static bool has_up_hook(struct join *join)
 {
-	return join->made_conf || join->edited_conf || conf_has_up(buf_text(&join->conf), join->conf.len);
+	return join->made_conf || join->edited_conf ||
+	       conf_has_up(buf_text(&join->conf), join->conf.len);
 }
 
 static int bring_up(struct join *join)
@@ -130,7 +133,8 @@ static int bring_up(struct join *join)
 		return EXIT_DONE;
 	if ((join->conf_there || join->made_conf) && !join->cli->conf && daemon_under_systemd()) {
 		if (service_enable(join->cli->interface, true, &changed) < 0)
-			complain(EXIT_FAILED, "wg-quick@%s could not be enabled: it will not come up at boot",
+			complain(EXIT_FAILED,
+				 "wg-quick@%s could not be enabled: it will not come up at boot",
 				 join->cli->interface);
 		join->enabled = changed;
 		join->state->enabled_unit = join->state->enabled_unit || changed;
@@ -153,9 +157,10 @@ static void print_addresses(const json_t *networks)
 	json_t *address;
 	size_t i, j;
 
-	json_array_foreach (networks, i, network) {
+	json_array_foreach(networks, i, network)
+	{
 		printf("  network %s:", json_string_value(json_object_get(network, "name")));
-		json_array_foreach (json_object_get(network, "addresses"), j, address)
+		json_array_foreach(json_object_get(network, "addresses"), j, address)
 			printf("%s %s", j ? "," : "", json_string_value(address));
 		putchar('\n');
 	}
@@ -169,8 +174,10 @@ static void print_missing_hooks(struct join *join)
 	if (!join->conf_there || join->edited_conf ||
 	    (conf_has_up(text, join->conf.len) && conf_has_down(text, join->conf.len)))
 		return;
-	conf_hooks_init(&hooks, join->cli->config, join->cli->state, join->cli->run_dir, join->cli->plugin_dir);
-	printf("Add these lines to [Interface] in %s (or join with --edit-conf), so that wg-quick starts and\n"
+	conf_hooks_init(&hooks, join->cli->config, join->cli->state, join->cli->run_dir,
+			join->cli->plugin_dir);
+	printf("Add these lines to [Interface] in %s (or join with --edit-conf), so that wg-quick "
+	       "starts and\n"
 	       "stops the agent:\n%s\n%s\n",
 	       join->conf_path, hooks.up, hooks.down);
 }
@@ -192,7 +199,8 @@ static void tell(struct join *join)
 			   json_object_get(join->answer, "peers"));
 	print_missing_hooks(join);
 	if (!join->conf_there && !join->made_conf)
-		printf("%s was made by something else than wg-quick: run `wg-mesh up %s` after it comes up, and\n"
+		printf("%s was made by something else than wg-quick: run `wg-mesh up %s` after it "
+		       "comes up, and\n"
 		       "`wg-mesh down %s` before it goes\n",
 		       interface, interface, interface);
 	if (join->cli->no_up)

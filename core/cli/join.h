@@ -24,14 +24,15 @@ struct join {
 	bool registered, made_conf, edited_conf, wrote_config, wrote_state, enabled;
 };
 
-/* join_host.c: looks at this host and changes nothing. Each: 0, or an exit code after a sentence. */
-int join_look(struct join *join);                   /* interface, wg-quick file, key, name, earlier state */
+/* join_host.c: looks at this host and changes nothing. Each: 0, or an exit code after a sentence.
+ */
+int join_look(struct join *join); /* interface, wg-quick file, key, name, earlier state */
 int join_check_networks(struct join *join, const json_t *networks); /* SPEC 2.1: overlaps */
 
 /* join_files.c */
-int join_write(struct join *join);       /* wg-quick file, IFACE.yaml, state */
-void join_take_back(struct join *join);  /* all that was done */
-int join_note(struct join *join);        /* what was done so late that it is not in the state yet */
+int join_write(struct join *join);      /* wg-quick file, IFACE.yaml, state */
+void join_take_back(struct join *join); /* all that was done */
+int join_note(struct join *join);       /* what was done so late that it is not in the state yet */
 
 /* The lines of a wg-quick file that describe peers who are members: "lines 12 to 15 (nas)". Prints
  * them on stdout; `members` is a list of {"name","public_key"}. Returns how many. */

@@ -1,6 +1,6 @@
 /*
- * join_files.c - what join writes: the wg-quick file, IFACE.yaml and the state; and how all of it is
- * taken back. The order is such that a crash in between leaves files that `leave` knows.
+ * join_files.c - what join writes: the wg-quick file, IFACE.yaml and the state; and how all of it
+ * is taken back. The order is such that a crash in between leaves files that `leave` knows.
  */
 #include "join.h"
 #include "lib/clock.h"
@@ -39,7 +39,8 @@ static int make_conf(struct join *join)
 	key_format(key, &join->private_key);
 	buf_init(&text, 0);
 	buf_addf(&text,
-		 "# Made by `wg-mesh join`. Addresses and peers of the mesh are the agent's; peers and\n"
+		 "# Made by `wg-mesh join`. Addresses and peers of the mesh are the agent's; peers "
+		 "and\n"
 		 "# settings of your own can stand here as in any wg-quick file.\n"
 		 "[Interface]\nPrivateKey = %s\nListenPort = %u\n%s\n%s\n",
 		 key, join->listen_port, hooks.up, hooks.down);
@@ -48,7 +49,8 @@ static int make_conf(struct join *join)
 	buf_wipe(&text);
 	secret_wipe(key, sizeof(key));
 	if (error)
-		return complain(EXIT_FAILED, "%s cannot be made: %s", join->conf_path, strerror(-error));
+		return complain(EXIT_FAILED, "%s cannot be made: %s", join->conf_path,
+				strerror(-error));
 	join->made_conf = join->state->made_config = true;
 	free(join->state->config_sha256);
 	join->state->config_sha256 = xstrdup(hash);
@@ -69,7 +71,8 @@ static int edit_conf(struct join *join)
 	if (!conf_add_hooks(&out, text, join->conf.len, &hooks))
 		error = complain(EXIT_FAILED, "%s has no [Interface]", join->conf_path);
 	else if ((error = conf_replace(join->conf_path, out.data, out.len)))
-		error = complain(EXIT_FAILED, "%s cannot be changed: %s", join->conf_path, strerror(-error));
+		error = complain(EXIT_FAILED, "%s cannot be changed: %s", join->conf_path,
+				 strerror(-error));
 	else
 		join->edited_conf = join->state->edited_config = true;
 	buf_wipe(&out);
@@ -95,7 +98,8 @@ static int write_config(struct join *join)
 	if (access(cli->paths.config, F_OK) == 0)
 		return EXIT_DONE; /* join_look has seen that it is for this coordinator */
 	buf_init(&text, 0);
-	buf_puts(&text, "# Made by `wg-mesh join`; wg-meshd(8) tells what else can stand here.\ncoordinator: {url: ");
+	buf_puts(&text, "# Made by `wg-mesh join`; wg-meshd(8) tells what else can stand "
+			"here.\ncoordinator: {url: ");
 	add_quoted(&text, join->link.origin);
 	if (*join->link.pin) {
 		buf_puts(&text, ", pin: ");
@@ -116,7 +120,8 @@ static int write_config(struct join *join)
 		error = file_write_atomic(cli->paths.config, text.data, text.len, 0600);
 	buf_free(&text);
 	if (error)
-		return complain(EXIT_FAILED, "%s cannot be written: %s", cli->paths.config, strerror(-error));
+		return complain(EXIT_FAILED, "%s cannot be written: %s", cli->paths.config,
+				strerror(-error));
 	join->wrote_config = true;
 	return EXIT_DONE;
 }
@@ -130,7 +135,8 @@ static void take_networks(struct state *state, const json_t *networks)
 	free(state->networks);
 	state->networks = xcalloc(json_array_size(networks) + 1, sizeof(*state->networks));
 	state->network_count = 0;
-	json_array_foreach (networks, i, item) {
+	json_array_foreach(networks, i, item)
+	{
 		js_read(&js, item);
 		if (proto_read_network(&js, &state->networks[state->network_count]))
 			state->network_count++;
@@ -145,15 +151,17 @@ static int take_answer(struct join *join)
 	struct js js;
 
 	js_read(&js, join->answer);
-	str_copy(state->agent_id, sizeof(state->agent_id), js_need_string(&js, "agent_id", PROTO_ID_MAX - 1));
+	str_copy(state->agent_id, sizeof(state->agent_id),
+		 js_need_string(&js, "agent_id", PROTO_ID_MAX - 1));
 	str_copy(state->name, sizeof(state->name), js_string(&js, "name", join->name));
 	if (state->token)
 		secret_wipe(state->token, strlen(state->token));
 	free(state->token);
 	state->token = xstrdup(js_need_string(&js, "token", 8192));
 	state->token_renew_wall_ms =
-		clock_wall_ms() + (uint64_t)(TOKEN_LIFE_USED * 1000 *
-					     (double)js_int(&js, "expires_in", 0, INT32_MAX, 86400));
+		clock_wall_ms() +
+		(uint64_t)(TOKEN_LIFE_USED * 1000 *
+			   (double)js_int(&js, "expires_in", 0, INT32_MAX, 86400));
 	js_need_key(&js, "server_key", &state->server_key);
 	take_networks(state, js_array(&js, "networks", PROTO_MAX_NETWORKS));
 	relays = js_array(&js, "relays", PROTO_MAX_RELAYS);
@@ -187,7 +195,8 @@ int join_note(struct join *join)
 	if (!error)
 		error = state_save(join->state, paths->state);
 	if (error)
-		return complain(EXIT_FAILED, "%s cannot be written: %s", paths->state, strerror(-error));
+		return complain(EXIT_FAILED, "%s cannot be written: %s", paths->state,
+				strerror(-error));
 	join->wrote_state = !join->again;
 	return EXIT_DONE;
 }
@@ -240,17 +249,21 @@ size_t print_double_peers(const char *path, const char *text, size_t len, const 
 	json_t *member;
 
 	for (size_t i = 0; i < count; i++) {
-		json_array_foreach (members, j, member) {
-			const char *text_key = json_string_value(json_object_get(member, "public_key"));
+		json_array_foreach(members, j, member)
+		{
+			const char *text_key =
+				json_string_value(json_object_get(member, "public_key"));
 			const char *name = json_string_value(json_object_get(member, "name"));
 			struct key key;
 
-			if (!text_key || !key_parse(&key, text_key) || !key_equal(&key, &peers[i].public_key))
+			if (!text_key || !key_parse(&key, text_key) ||
+			    !key_equal(&key, &peers[i].public_key))
 				continue;
-			printf("%s is a member of the mesh and a peer in %s: it stays yours until you delete "
+			printf("%s is a member of the mesh and a peer in %s: it stays yours until "
+			       "you delete "
 			       "lines %u to %u there\n",
-			       name && name_valid(name) ? name : "a peer", path, peers[i].first_line,
-			       peers[i].last_line);
+			       name && name_valid(name) ? name : "a peer", path,
+			       peers[i].first_line, peers[i].last_line);
 			found++;
 			break;
 		}

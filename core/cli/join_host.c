@@ -17,9 +17,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CONF_MAX    ((size_t)1024 * 1024)
-#define PORT_FIRST  49152 /* RFC 6335: dynamic ports */
-#define PORT_TRIES  64
+#define CONF_MAX   ((size_t)1024 * 1024)
+#define PORT_FIRST 49152 /* RFC 6335: dynamic ports */
+#define PORT_TRIES 64
 
 /* The host's name as a name in the mesh: what is no letter, digit or '-' becomes a '-'. */
 static void name_of_host(char out[static PROTO_NAME_MAX])
@@ -78,17 +78,21 @@ static int look_at_device(struct join *join)
 		wg_close(wg);
 	}
 	if (error == -ENODEV)
-		return complain(EXIT_FAILED, "%s is there and is no WireGuard interface: choose another name with "
-					     "--interface",
-				interface);
+		return complain(
+			EXIT_FAILED,
+			"%s is there and is no WireGuard interface: choose another name with "
+			"--interface",
+			interface);
 	if (error)
 		return complain(EXIT_FAILED, "%s cannot be read: %s", interface, strerror(-error));
 	join->private_key = device.private_key;
 	join->listen_port = device.listen_port;
 	wg_device_fini(&device);
 	if (key_is_zero(&join->private_key))
-		return complain(EXIT_FAILED, "%s has no private key yet: set one first (wg set %s private-key FILE)",
-				interface, interface);
+		return complain(
+			EXIT_FAILED,
+			"%s has no private key yet: set one first (wg set %s private-key FILE)",
+			interface, interface);
 	return EXIT_DONE;
 }
 
@@ -103,11 +107,14 @@ static int look_at_conf(struct join *join)
 	if (key && !key_parse(&written, key))
 		code = complain(EXIT_FAILED, "PrivateKey in %s is no key", path);
 	else if (!key && !join->interface_up)
-		code = complain(EXIT_FAILED, "%s has no PrivateKey: bring the interface up first (wg-quick up %s), "
-					     "then join",
-				path, join->cli->interface);
+		code = complain(
+			EXIT_FAILED,
+			"%s has no PrivateKey: bring the interface up first (wg-quick up %s), "
+			"then join",
+			path, join->cli->interface);
 	else if (key && join->interface_up && !key_equal(&written, &join->private_key))
-		code = complain(EXIT_FAILED, "%s runs with another key than %s has: make them the same first",
+		code = complain(EXIT_FAILED,
+				"%s runs with another key than %s has: make them the same first",
 				join->cli->interface, path);
 	else if (key)
 		join->private_key = written;
@@ -128,7 +135,8 @@ static int look_at_interface(struct join *join)
 	buf_init(&join->conf, CONF_MAX);
 	error = file_read(join->conf_path, CONF_MAX, &join->conf);
 	if (error && error != -ENOENT)
-		return complain(EXIT_FAILED, "%s cannot be read: %s", join->conf_path, strerror(-error));
+		return complain(EXIT_FAILED, "%s cannot be read: %s", join->conf_path,
+				strerror(-error));
 	join->conf_there = !error;
 	join->interface_up = if_nametoindex(join->cli->interface) != 0;
 	if (join->interface_up) {
@@ -140,7 +148,8 @@ static int look_at_interface(struct join *join)
 		return look_at_conf(join);
 	if (!join->interface_up) {
 		key_generate_private(&join->private_key);
-		join->listen_port = join->cli->listen_port ? (uint16_t)join->cli->listen_port : random_port();
+		join->listen_port =
+			join->cli->listen_port ? (uint16_t)join->cli->listen_port : random_port();
 	}
 	return EXIT_DONE;
 }
@@ -159,10 +168,12 @@ static int look_at_config(struct join *join)
 	if (!config)
 		return complain(EXIT_USAGE, "%s", error);
 	if (!config->coordinator_url || strcmp(config->coordinator_url, join->link.origin) != 0)
-		code = complain(EXIT_FAILED, "%s is for the coordinator %s: `wg-mesh leave %s` first, or join with "
-					     "another --interface",
-				path, config->coordinator_url ? config->coordinator_url : "(none)",
-				join->cli->interface);
+		code = complain(
+			EXIT_FAILED,
+			"%s is for the coordinator %s: `wg-mesh leave %s` first, or join with "
+			"another --interface",
+			path, config->coordinator_url ? config->coordinator_url : "(none)",
+			join->cli->interface);
 	config_free(config);
 	return code;
 }
@@ -175,13 +186,16 @@ static int look_at_state(struct join *join)
 	if (found == -ENOENT)
 		return look_at_config(join);
 	if (found)
-		return complain(EXIT_FAILED, "%s: %s: `wg-mesh leave %s` clears it away", join->cli->paths.state,
+		return complain(EXIT_FAILED, "%s: %s: `wg-mesh leave %s` clears it away",
+				join->cli->paths.state,
 				found == -EBADMSG ? error : strerror(-found), join->cli->interface);
 	join->again = true;
 	if (strcmp(join->state->coordinator_url, join->link.origin) != 0)
-		return complain(EXIT_FAILED, "%s is in a mesh of %s: `wg-mesh leave %s` first, or join with another "
-					     "--interface",
-				join->cli->interface, join->state->coordinator_url, join->cli->interface);
+		return complain(
+			EXIT_FAILED,
+			"%s is in a mesh of %s: `wg-mesh leave %s` first, or join with another "
+			"--interface",
+			join->cli->interface, join->state->coordinator_url, join->cli->interface);
 	if (!join->cli->name)
 		str_copy(join->name, sizeof(join->name), join->state->name);
 	return look_at_config(join);
@@ -204,10 +218,13 @@ static bool in_path(const char *program)
 static int look_at_tools(const struct join *join)
 {
 	if (access(run_agent_path(), X_OK) < 0)
-		return complain(EXIT_FAILED, "the agent %s is missing: install wg-mesh whole", run_agent_path());
+		return complain(EXIT_FAILED, "the agent %s is missing: install wg-mesh whole",
+				run_agent_path());
 	if (!join->interface_up && !join->cli->no_up && !in_path("wg-quick"))
-		return complain(EXIT_FAILED, "wg-quick is missing (Debian: apt install wireguard-tools); or join "
-					     "with --no-up");
+		return complain(
+			EXIT_FAILED,
+			"wg-quick is missing (Debian: apt install wireguard-tools); or join "
+			"with --no-up");
 	return EXIT_DONE;
 }
 
@@ -216,12 +233,15 @@ static int check_words(const struct join *join)
 	struct prefix prefix;
 
 	if (join->cli->name && !name_valid(join->cli->name))
-		return complain(EXIT_USAGE, "--name %.70s is no host name: 1 to 63 of a-z 0-9 and inner '-'",
+		return complain(EXIT_USAGE,
+				"--name %.70s is no host name: 1 to 63 of a-z 0-9 and inner '-'",
 				join->cli->name);
 	for (size_t i = 0; i < join->cli->advertise.count; i++)
 		if (!prefix_parse(&prefix, join->cli->advertise.items[i]))
-			return complain(EXIT_USAGE, "--advertise-routes: %.60s is no network such as 192.168.1.0/24",
-					join->cli->advertise.items[i]);
+			return complain(
+				EXIT_USAGE,
+				"--advertise-routes: %.60s is no network such as 192.168.1.0/24",
+				join->cli->advertise.items[i]);
 	return EXIT_DONE;
 }
 
@@ -230,7 +250,8 @@ int join_look(struct join *join)
 	int code = check_words(join);
 
 	if (!code && geteuid() != 0)
-		code = complain(EXIT_CANNOT_RUN, "join changes this host's network: run it as root (sudo)");
+		code = complain(EXIT_CANNOT_RUN,
+				"join changes this host's network: run it as root (sudo)");
 	if (join->cli->name)
 		str_copy(join->name, sizeof(join->name), join->cli->name);
 	else
@@ -265,7 +286,8 @@ int join_check_networks(struct join *join, const json_t *networks)
 	if (join->conf_there)
 		overlap_gather_conf(&facts, buf_text(&join->conf), join->conf.len, join->conf_path);
 	if (error)
-		code = complain(EXIT_FAILED, "the addresses of this host cannot be read: %s", strerror(-error));
+		code = complain(EXIT_FAILED, "the addresses of this host cannot be read: %s",
+				strerror(-error));
 	else if (!overlap_networks_ok(&facts, networks, why))
 		code = complain(EXIT_FAILED, "%s", why);
 	overlap_fini(&facts);

@@ -75,7 +75,8 @@ static void look_at_conf(struct leave *leave)
 	error = file_read(leave->conf_path, CONF_MAX, &leave->conf);
 	leave->conf_there = !error;
 	if (error && error != -ENOENT)
-		worse(leave, complain(EXIT_FAILED, "%s cannot be read: %s", leave->conf_path, strerror(-error)));
+		worse(leave, complain(EXIT_FAILED, "%s cannot be read: %s", leave->conf_path,
+				      strerror(-error)));
 	if (error || !leave->state->made_config || !leave->state->config_sha256)
 		return;
 	crypto_hash_sha256(hash, leave->conf.data, leave->conf.len);
@@ -91,14 +92,17 @@ static int look(struct leave *leave)
 	int found = state_load(&leave->state, paths->state, error);
 
 	if (found == -ENOENT && access(paths->config, F_OK) < 0)
-		return complain(EXIT_USAGE, "%s is in no mesh: there is nothing to leave", leave->cli->interface);
+		return complain(EXIT_USAGE, "%s is in no mesh: there is nothing to leave",
+				leave->cli->interface);
 	if (found) {
 		leave->state = state_new();
 		if (found != -ENOENT)
-			worse(leave, complain(EXIT_FAILED, "%s cannot be read (%s), so the coordinator cannot be told: "
-							   "remove this agent there (wg-mesh-coordinator agent "
-							   "remove)",
-					      paths->state, found == -EBADMSG ? error : strerror(-found)));
+			worse(leave,
+			      complain(EXIT_FAILED,
+				       "%s cannot be read (%s), so the coordinator cannot be told: "
+				       "remove this agent there (wg-mesh-coordinator agent "
+				       "remove)",
+				       paths->state, found == -EBADMSG ? error : strerror(-found)));
 	}
 	look_at_conf(leave);
 	look_at_key(leave);
@@ -113,14 +117,19 @@ static void deregister(struct leave *leave)
 	if (!leave->state->coordinator_url || !*leave->state->agent_id)
 		return;
 	if (key_is_zero(&leave->private_key))
-		key_generate_private(&leave->private_key); /* the token alone may do; a proof cannot be given */
+		key_generate_private(
+			&leave->private_key); /* the token alone may do; a proof cannot be given */
 	code = enrol_deregister(leave->state, &leave->private_key, why);
 	if (code == EXIT_NOT_REACHABLE)
-		worse(leave, complain(code, "the coordinator was not told (%s): this host is cleaned all the same; "
-					    "`wg-mesh-coordinator agent remove %s` there ends the membership",
-				      why, leave->state->name));
+		worse(leave,
+		      complain(code,
+			       "the coordinator was not told (%s): this host is cleaned all the "
+			       "same; "
+			       "`wg-mesh-coordinator agent remove %s` there ends the membership",
+			       why, leave->state->name));
 	else if (code)
-		worse(leave, complain(code, "the coordinator refused to let %s go: %s", leave->state->name, why));
+		worse(leave, complain(code, "the coordinator refused to let %s go: %s",
+				      leave->state->name, why));
 }
 
 static void interface_down(struct leave *leave)
@@ -135,8 +144,9 @@ static void interface_down(struct leave *leave)
 	if (!str_has_prefix(leave->conf_path, "/etc/wireguard/"))
 		argv[2] = leave->conf_path;
 	if (run_program(&run, &result) || result.exit_code)
-		worse(leave, complain(EXIT_FAILED, "wg-quick down %s: %s", argv[2],
-				      result.error ? strerror(-result.error) : run_last_line(&result)));
+		worse(leave,
+		      complain(EXIT_FAILED, "wg-quick down %s: %s", argv[2],
+			       result.error ? strerror(-result.error) : run_last_line(&result)));
 	run_fini(&result);
 }
 
@@ -149,8 +159,8 @@ static void remove_lines(struct leave *leave)
 	if (conf_remove_hooks(&out, buf_text(&leave->conf), leave->conf.len)) {
 		error = conf_replace(leave->conf_path, out.data, out.len);
 		if (error)
-			worse(leave, complain(EXIT_FAILED, "%s still has our lines: %s", leave->conf_path,
-					      strerror(-error)));
+			worse(leave, complain(EXIT_FAILED, "%s still has our lines: %s",
+					      leave->conf_path, strerror(-error)));
 		else
 			printf("  removed two lines from %s\n", leave->conf_path);
 	}
@@ -173,7 +183,8 @@ static void clean_conf(struct leave *leave)
 	snprintf(backup, sizeof(backup), "%s.bak", leave->conf_path);
 	chmod(leave->conf_path, 0600);
 	if (rename(leave->conf_path, backup) < 0)
-		worse(leave, complain(EXIT_FAILED, "%s cannot be moved away: %s", leave->conf_path, strerror(errno)));
+		worse(leave, complain(EXIT_FAILED, "%s cannot be moved away: %s", leave->conf_path,
+				      strerror(errno)));
 	else
 		printf("  %s is now %s (it has the key)\n", leave->conf_path, backup);
 }
@@ -181,7 +192,8 @@ static void clean_conf(struct leave *leave)
 static void remove_file(struct leave *leave, const char *path)
 {
 	if (unlink(path) < 0 && errno != ENOENT)
-		worse(leave, complain(EXIT_FAILED, "%s cannot be removed: %s", path, strerror(errno)));
+		worse(leave,
+		      complain(EXIT_FAILED, "%s cannot be removed: %s", path, strerror(errno)));
 }
 
 int run_leave(struct cli *cli)
@@ -190,14 +202,16 @@ int run_leave(struct cli *cli)
 	int code;
 
 	if (geteuid() != 0)
-		return complain(EXIT_CANNOT_RUN, "leave changes this host's network: run it as root (sudo)");
+		return complain(EXIT_CANNOT_RUN,
+				"leave changes this host's network: run it as root (sudo)");
 	code = look(&leave);
 	if (!code) {
 		deregister(&leave);
 		if (!agent_down(cli, true))
 			worse(&leave, EXIT_FAILED);
 		interface_down(&leave);
-		printf("%s has left the mesh%s%s\n", cli->interface, leave.state->coordinator_url ? " at " : "",
+		printf("%s has left the mesh%s%s\n", cli->interface,
+		       leave.state->coordinator_url ? " at " : "",
 		       leave.state->coordinator_url ? leave.state->coordinator_url : "");
 		clean_conf(&leave);
 		remove_file(&leave, cli->paths.config);

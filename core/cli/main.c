@@ -30,7 +30,8 @@ static int print_help(void)
 		printf("  %-8s %-40s %s\n", c->name, c->synopsis, c->help);
 	puts("\noptions of every command:");
 	options_help(stdout, global_options);
-	puts("\n`wg-mesh COMMAND --help` tells about one. Exit codes: 0 done, 1 failed, 2 wrong usage,\n"
+	puts("\n`wg-mesh COMMAND --help` tells about one. Exit codes: 0 done, 1 failed, 2 wrong "
+	     "usage,\n"
 	     "3 not running, 4 not reachable, 77 cannot run here.");
 	return EXIT_DONE;
 }
@@ -58,7 +59,8 @@ static int unknown_command(const char *name)
 		names[count++] = c->name;
 	near = str_nearest(name, names);
 	if (near)
-		return complain(EXIT_USAGE, "there is no command %.60s: did you mean %s?", name, near);
+		return complain(EXIT_USAGE, "there is no command %.60s: did you mean %s?", name,
+				near);
 	return complain(EXIT_USAGE, "there is no command %.60s: `wg-mesh --help` lists them", name);
 }
 
@@ -85,9 +87,11 @@ static int choose_interface(struct cli *cli, const struct command *command)
 int cli_set_interface(struct cli *cli)
 {
 	if (!interface_name_valid(cli->interface))
-		return complain(EXIT_USAGE, "%.40s is no interface name: at most 15 of a-z A-Z 0-9 _ = + . -",
+		return complain(EXIT_USAGE,
+				"%.40s is no interface name: at most 15 of a-z A-Z 0-9 _ = + . -",
 				cli->interface);
-	if (paths_init(&cli->paths, cli->interface, cli->config, cli->state, cli->run_dir, cli->plugin_dir) < 0)
+	if (paths_init(&cli->paths, cli->interface, cli->config, cli->state, cli->run_dir,
+		       cli->plugin_dir) < 0)
 		return complain(EXIT_USAGE, "a path given by an option is too long");
 	return EXIT_DONE;
 }
@@ -99,7 +103,8 @@ static int run_command(struct cli *cli, const struct command *command)
 	if (code)
 		return code;
 	if (cli->args.count < command->min_args || cli->args.count > command->max_args)
-		return complain(EXIT_USAGE, "usage: wg-mesh %s %s", command->name, command->synopsis);
+		return complain(EXIT_USAGE, "usage: wg-mesh %s %s", command->name,
+				command->synopsis);
 	code = cli->interface ? cli_set_interface(cli) : EXIT_DONE;
 	return code ? code : command->run(cli);
 }

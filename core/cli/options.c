@@ -1,5 +1,6 @@
 /*
- * options.c - reads options by table. They may stand anywhere, "--name value" or "--name=value", and
+ * options.c - reads options by table. They may stand anywhere, "--name value" or "--name=value",
+ * and
  * "--" ends them. A wrong one is answered with the nearest there is.
  *
  * The tricky thing: lists with commas are cut in place, in argv itself, so nothing is allocated and
@@ -23,7 +24,8 @@ static bool fail(char error[static OPTION_ERROR], const char *format, ...)
 	return false;
 }
 
-static const struct option *find_in(const struct option *table, const char *name, size_t len, char letter)
+static const struct option *find_in(const struct option *table, const char *name, size_t len,
+				    char letter)
 {
 	for (; table && table->name; table++) {
 		if (letter && table->letter == letter)
@@ -65,7 +67,8 @@ static bool add_words(struct words *words, char *text)
 	return true;
 }
 
-static bool set(struct cli *cli, const struct option *option, char *value, char error[static OPTION_ERROR])
+static bool set(struct cli *cli, const struct option *option, char *value,
+		char error[static OPTION_ERROR])
 {
 	char *at = (char *)cli + option->offset;
 	uint64_t number;
@@ -79,8 +82,9 @@ static bool set(struct cli *cli, const struct option *option, char *value, char 
 		return true;
 	case OPTION_NUMBER:
 		if (!parse_u64(value, &number) || number < option->min || number > option->max)
-			return fail(error, "--%s takes a number from %llu to %llu, not %.40s", option->name,
-				    (unsigned long long)option->min, (unsigned long long)option->max, value);
+			return fail(error, "--%s takes a number from %llu to %llu, not %.40s",
+				    option->name, (unsigned long long)option->min,
+				    (unsigned long long)option->max, value);
 		*(uint64_t *)(void *)at = number;
 		if (option->has_offset)
 			*((bool *)cli + option->has_offset) = true;
@@ -153,11 +157,12 @@ void options_help(FILE *out, const struct option *options)
 
 	for (; options && options->name; options++) {
 		if (options->letter)
-			snprintf(left, sizeof(left), "-%c, --%s%s%s", options->letter, options->name,
-				 options->value ? " " : "", options->value ? options->value : "");
-		else
-			snprintf(left, sizeof(left), "    --%s%s%s", options->name, options->value ? " " : "",
+			snprintf(left, sizeof(left), "-%c, --%s%s%s", options->letter,
+				 options->name, options->value ? " " : "",
 				 options->value ? options->value : "");
+		else
+			snprintf(left, sizeof(left), "    --%s%s%s", options->name,
+				 options->value ? " " : "", options->value ? options->value : "");
 		fprintf(out, "  %-30s %s\n", left, options->help);
 	}
 }

@@ -34,7 +34,8 @@ void overlap_add(struct overlap_facts *facts, const struct prefix *prefix, const
 	snprintf(fact->what, sizeof(fact->what), "%s", what);
 }
 
-static bool in_ledger(const struct ledger *ledger, enum ledger_kind kind, const struct prefix *prefix)
+static bool in_ledger(const struct ledger *ledger, enum ledger_kind kind,
+		      const struct prefix *prefix)
 {
 	const struct ledger_entry *entry;
 	size_t pos = 0;
@@ -80,7 +81,8 @@ static int gather_routes(struct overlap_facts *facts, struct link *link, const c
 
 		if (route->table == LOCAL_TABLE || route->to.bits < min_bits(&route->to))
 			continue;
-		/* The kernel makes a route for each address; ours are those of our addresses too. */
+		/* The kernel makes a route for each address; ours are those of our addresses too.
+		 */
 		if (here && (in_ledger(ledger, LEDGER_ROUTE, &route->to) ||
 			     in_ledger(ledger, LEDGER_ADDRESS, &route->to)))
 			continue;
@@ -129,7 +131,8 @@ static void add_listed(struct overlap_facts *facts, const struct conf_line *line
 	}
 }
 
-void overlap_gather_conf(struct overlap_facts *facts, const char *text, size_t len, const char *path)
+void overlap_gather_conf(struct overlap_facts *facts, const char *text, size_t len,
+			 const char *path)
 {
 	struct conf_walk walk = {.text = text, .len = len};
 	const char *file = strrchr(path, '/');
@@ -138,9 +141,11 @@ void overlap_gather_conf(struct overlap_facts *facts, const char *text, size_t l
 
 	file = file ? file + 1 : path;
 	while (conf_next(&walk, &line)) {
-		bool address = line.section == CONF_INTERFACE && strcasecmp(line.key, "Address") == 0;
+		bool address =
+			line.section == CONF_INTERFACE && strcasecmp(line.key, "Address") == 0;
 
-		if (!address && (line.section != CONF_PEER || strcasecmp(line.key, "AllowedIPs") != 0))
+		if (!address &&
+		    (line.section != CONF_PEER || strcasecmp(line.key, "AllowedIPs") != 0))
 			continue;
 		snprintf(what, sizeof(what), "%s in %s", address ? "Address" : "AllowedIPs", file);
 		add_listed(facts, &line, what);
@@ -164,16 +169,17 @@ static bool fail(char why[static OVERLAP_WHY], const char *format, ...)
 	return false;
 }
 
-static bool range_ok(const struct overlap_facts *facts, const char *name, const struct prefix *range,
-		     char why[static OVERLAP_WHY])
+static bool range_ok(const struct overlap_facts *facts, const char *name,
+		     const struct prefix *range, char why[static OVERLAP_WHY])
 {
 	char ours[PREFIX_TEXT], theirs[PREFIX_TEXT];
 	struct prefix masked = prefix_mask(range), loopback = {.bits = 8};
 
 	prefix_format(theirs, &masked);
 	if (range->bits < min_bits(range))
-		return fail(why, "the range %s of network %s is too large: at least /%u is asked for", theirs, name,
-			    min_bits(range));
+		return fail(why,
+			    "the range %s of network %s is too large: at least /%u is asked for",
+			    theirs, name, min_bits(range));
 	prefix_parse(&loopback, "127.0.0.0/8");
 	if (prefix_overlaps(&loopback, range) || addr_is_loopback(&range->addr) ||
 	    addr_is_link_local(&range->addr) || addr_is_multicast(&range->addr))
@@ -184,8 +190,10 @@ static bool range_ok(const struct overlap_facts *facts, const char *name, const 
 		if (!prefix_overlaps(&fact, range))
 			continue;
 		prefix_format(ours, &fact);
-		return fail(why, "network %s (%s) overlaps %s (%s) of this host: ask for a network with another "
-				 "range, or give up that one here",
+		return fail(why,
+			    "network %s (%s) overlaps %s (%s) of this host: ask for a network with "
+			    "another "
+			    "range, or give up that one here",
 			    name, theirs, ours, facts->items[i].what);
 	}
 	return true;
@@ -197,7 +205,8 @@ static bool addresses_inside(const json_t *network, const struct prefix *ranges,
 	json_t *item;
 	size_t i;
 
-	json_array_foreach (json_object_get(network, "addresses"), i, item) {
+	json_array_foreach(json_object_get(network, "addresses"), i, item)
+	{
 		struct prefix address;
 		bool inside = false;
 
@@ -206,13 +215,16 @@ static bool addresses_inside(const json_t *network, const struct prefix *ranges,
 		for (size_t j = 0; j < count; j++)
 			inside = inside || prefix_contains(&ranges[j], &address.addr);
 		if (!inside)
-			return fail(why, "the coordinator gave the address %.60s, which is outside its network",
+			return fail(why,
+				    "the coordinator gave the address %.60s, which is outside its "
+				    "network",
 				    json_string_value(item));
 	}
 	return true;
 }
 
-static bool network_ok(const struct overlap_facts *facts, json_t *network, char why[static OVERLAP_WHY])
+static bool network_ok(const struct overlap_facts *facts, json_t *network,
+		       char why[static OVERLAP_WHY])
 {
 	static const char *const keys[] = {"cidr", "cidr6"};
 	const char *name = json_string_value(json_object_get(network, "name"));
@@ -227,7 +239,9 @@ static bool network_ok(const struct overlap_facts *facts, json_t *network, char 
 		if (!text)
 			continue;
 		if (!prefix_parse(&ranges[count], text))
-			return fail(why, "the coordinator described network %s with the range %.60s", name, text);
+			return fail(why,
+				    "the coordinator described network %s with the range %.60s",
+				    name, text);
 		if (!range_ok(facts, name, &ranges[count], why))
 			return false;
 		count++;
@@ -235,15 +249,14 @@ static bool network_ok(const struct overlap_facts *facts, json_t *network, char 
 	return addresses_inside(network, ranges, count, why);
 }
 
-bool overlap_networks_ok(const struct overlap_facts *facts, const json_t *networks, char why[static OVERLAP_WHY])
+bool overlap_networks_ok(const struct overlap_facts *facts, const json_t *networks,
+			 char why[static OVERLAP_WHY])
 {
 	json_t *network;
 	size_t i;
 
 	if (json_array_size(networks) == 0)
 		return fail(why, "the coordinator named no network");
-	json_array_foreach (networks, i, network)
-		if (!network_ok(facts, network, why))
-			return false;
+	json_array_foreach(networks, i, network) if (!network_ok(facts, network, why)) return false;
 	return true;
 }

@@ -23,12 +23,14 @@ void overlap_add(struct overlap_facts *facts, const struct prefix *prefix, const
  * `interface`. 0 or -errno. */
 int overlap_gather(struct overlap_facts *facts, const char *interface, const struct ledger *ledger);
 /* Address and AllowedIPs of a wg-quick file, whose interface may be down. */
-void overlap_gather_conf(struct overlap_facts *facts, const char *text, size_t len, const char *path);
+void overlap_gather_conf(struct overlap_facts *facts, const char *text, size_t len,
+			 const char *path);
 void overlap_fini(struct overlap_facts *facts);
 
-/* `networks` is a list of objects with name, cidr, cidr6 and, once registered, addresses. False and a
- * sentence that names the pair: it may not be joined. */
+/* `networks` is a list of objects with name, cidr, cidr6 and, once registered, addresses. False and
+ * a sentence that names the pair: it may not be joined. */
 #define OVERLAP_WHY 300
-bool overlap_networks_ok(const struct overlap_facts *facts, const json_t *networks, char why[static OVERLAP_WHY]);
+bool overlap_networks_ok(const struct overlap_facts *facts, const json_t *networks,
+			 char why[static OVERLAP_WHY]);
 
 #endif

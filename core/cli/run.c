@@ -1,6 +1,6 @@
 /*
- * run.c - posix_spawn with memory files for 0, 1 and 2, then a wait on the child's pidfd. The tricky
- * thing: whoever runs us may have left descriptors open (wg-quick's pipes); they are marked
+ * run.c - posix_spawn with memory files for 0, 1 and 2, then a wait on the child's pidfd. The
+ * tricky thing: whoever runs us may have left descriptors open (wg-quick's pipes); they are marked
  * close-on-exec before a child is made.
  */
 #include "run.h"
@@ -68,7 +68,8 @@ static int spawn(const struct run *run, const int fds[3], pid_t *pid)
 	posix_spawnattr_setsigdefault(&attributes, &defaults);
 	for (int i = 0; i < 3; i++)
 		posix_spawn_file_actions_adddup2(&actions, fds[i], i);
-	error = posix_spawnp(pid, run->argv[0], &actions, &attributes, (char **)(uintptr_t)run->argv, environ);
+	error = posix_spawnp(pid, run->argv[0], &actions, &attributes,
+			     (char **)(uintptr_t)run->argv, environ);
 	posix_spawnattr_destroy(&attributes);
 	posix_spawn_file_actions_destroy(&actions);
 	return -error;

@@ -16,8 +16,8 @@
 static bool unit_installed(const char *unit)
 {
 	static const char *const directories[] = {"/etc/systemd/system", "/run/systemd/system",
-						  "/usr/local/lib/systemd/system", "/usr/lib/systemd/system",
-						  "/lib/systemd/system"};
+						  "/usr/local/lib/systemd/system",
+						  "/usr/lib/systemd/system", "/lib/systemd/system"};
 	char path[128];
 
 	for (size_t i = 0; i < ARRAY_SIZE(directories); i++) {
@@ -30,14 +30,15 @@ static bool unit_installed(const char *unit)
 
 bool service_is_ours(const struct cli *cli)
 {
-	return !cli->config && !cli->state && !cli->run_dir && !cli->plugin_dir && daemon_under_systemd() &&
-	       unit_installed("wg-meshd@.service");
+	return !cli->config && !cli->state && !cli->run_dir && !cli->plugin_dir &&
+	       daemon_under_systemd() && unit_installed("wg-meshd@.service");
 }
 
 int service_agent(const struct cli *cli, const char *verb, char why[static SERVICE_WHY])
 {
 	char unit[64];
-	const char *const argv[] = {"systemctl", "--no-block", "--no-ask-password", verb, unit, NULL};
+	const char *const argv[] = {"systemctl", "--no-block", "--no-ask-password",
+				    verb,        unit,         NULL};
 	const struct run run = {.argv = argv, .timeout_ms = JOB_MS, .leave_running = true};
 	struct run_result result;
 	int error;
@@ -47,7 +48,8 @@ int service_agent(const struct cli *cli, const char *verb, char why[static SERVI
 	if (!error && result.exit_code)
 		error = -EIO;
 	if (error == -ETIMEDOUT)
-		snprintf(why, SERVICE_WHY, "systemd is slow; `systemctl status %s` tells how it went", unit);
+		snprintf(why, SERVICE_WHY,
+			 "systemd is slow; `systemctl status %s` tells how it went", unit);
 	else if (error)
 		snprintf(why, SERVICE_WHY, "systemctl %s %s: %.200s", verb, unit,
 			 result.error ? strerror(-error) : run_last_line(&result));

@@ -27,16 +27,18 @@ static void relay_line(struct buf *out, const json_t *relay)
 
 	if (!*words_text(relay, "home"))
 		return;
-	buf_addf(out, "  relay        %s%s%s%s\n", words_text(relay, "home"), *latency ? ", " : "", latency,
-		 is_true(relay, "connected") ? "" : ", not connected");
+	buf_addf(out, "  relay        %s%s%s%s\n", words_text(relay, "home"), *latency ? ", " : "",
+		 latency, is_true(relay, "connected") ? "" : ", not connected");
 }
 
 static void nat_line(struct buf *out, const json_t *nat)
 {
 	const char *endpoints = words_list(nat, "endpoints"), *mapping = words_text(nat, "mapping"),
-		   *filtering = words_text(nat, "filtering"), *port = words_text(nat, "port_mapping");
+		   *filtering = words_text(nat, "filtering"),
+		   *port = words_text(nat, "port_mapping");
 
-	buf_addf(out, "  NAT          %s", *words_text(nat, "type") ? words_text(nat, "type") : "unknown");
+	buf_addf(out, "  NAT          %s",
+		 *words_text(nat, "type") ? words_text(nat, "type") : "unknown");
 	if (*mapping || *filtering)
 		buf_addf(out, " (mapping %s, filtering %s)", *mapping ? mapping : "unknown",
 			 *filtering ? filtering : "unknown");
@@ -66,11 +68,12 @@ static void peer_row(struct table *table, const json_t *peer, uint64_t wall_ms)
 
 	snprintf(short_key, sizeof(short_key), "%.8s", words_text(peer, "public_key"));
 	table_add(table, *name ? name : short_key);
-	table_add(table, *words_list(peer, "addresses") ? words_list(peer, "addresses") :
-							  words_list(peer, "allowed_ips"));
+	table_add(table, *words_list(peer, "addresses") ? words_list(peer, "addresses")
+							: words_list(peer, "allowed_ips"));
 	table_addf(table, "%s%s", path_words(peer), *words_text(peer, "pinned") ? " (pinned)" : "");
-	table_add(table, strcmp(words_text(peer, "path"), "relay") == 0 && *relay ? relay :
-									     words_text(peer, "endpoint"));
+	table_add(table, strcmp(words_text(peer, "path"), "relay") == 0 && *relay
+				 ? relay
+				 : words_text(peer, "endpoint"));
 	table_add(table, words_ms(json_object_get(peer, "latency_ms")));
 	table_add(table, handshake ? words_age(handshake, wall_ms) : NULL);
 	table_add(table, words_bytes(json_number_value(json_object_get(peer, "rx_bytes"))));
@@ -86,14 +89,14 @@ static void peers_table(struct buf *out, const json_t *peers, uint64_t wall_ms)
 	size_t i;
 
 	if (json_array_size(peers) == 0) {
-		buf_puts(out, "\nno peers yet: join another host with a link from the coordinator\n");
+		buf_puts(out,
+			 "\nno peers yet: join another host with a link from the coordinator\n");
 		return;
 	}
 	table_init(&table, ARRAY_SIZE(heads));
 	for (i = 0; i < ARRAY_SIZE(heads); i++)
 		table_add(&table, heads[i]);
-	json_array_foreach (peers, i, peer)
-		peer_row(&table, peer, wall_ms);
+	json_array_foreach(peers, i, peer) peer_row(&table, peer, wall_ms);
 	buf_puts(out, "\n");
 	table_print(&table, out);
 	table_fini(&table);
@@ -106,8 +109,9 @@ void status_text(struct buf *out, const json_t *status, uint64_t wall_ms)
 
 	buf_addf(out, "%s: %s", words_text(status, "interface"), words_text(status, "name"));
 	if (json_array_size(networks) == 0)
-		buf_addf(out, " in %s, %s", words_text(status, "network"), words_list(status, "addresses"));
-	json_array_foreach (networks, i, network)
+		buf_addf(out, " in %s, %s", words_text(status, "network"),
+			 words_list(status, "addresses"));
+	json_array_foreach(networks, i, network)
 		buf_addf(out, "%s in %s, %s", i ? ";" : "", words_text(network, "name"),
 			 words_list(network, "addresses"));
 	buf_puts(out, "\n");
@@ -129,7 +133,8 @@ bool status_healthy(const json_t *status, char why[static STATUS_WHY])
 			 words_text(json_object_get(status, "coordinator"), "url"));
 		return false;
 	}
-	json_array_foreach (peers, i, peer) {
+	json_array_foreach(peers, i, peer)
+	{
 		if (json_is_false(json_object_get(peer, "managed")) || !is_true(peer, "online"))
 			continue;
 		if (strcmp(words_text(peer, "path"), "none") != 0)

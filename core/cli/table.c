@@ -70,9 +70,11 @@ void table_print(const struct table *table, struct buf *out)
 	size_t widths[TABLE_COLUMNS] = {0};
 
 	for (size_t i = 0; i < table->count; i++)
-		widths[i % table->columns] = MAX(widths[i % table->columns], width_of(table->cells[i]));
+		widths[i % table->columns] =
+			MAX(widths[i % table->columns], width_of(table->cells[i]));
 	for (size_t i = 0; i < table->count; i++) {
-		size_t column = i % table->columns, pad = widths[column] - width_of(table->cells[i]);
+		size_t column = i % table->columns,
+		       pad = widths[column] - width_of(table->cells[i]);
 
 		buf_puts(out, table->cells[i]);
 		if (column + 1 == table->columns)
@@ -108,8 +110,8 @@ const char *words_age(const char *rfc3339, uint64_t wall_ms)
 	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
 		if (age < units[i].seconds)
 			continue;
-		snprintf(out, RING_TEXT, "%llu %s ago", (unsigned long long)(age / units[i].seconds),
-			 units[i].unit);
+		snprintf(out, RING_TEXT, "%llu %s ago",
+			 (unsigned long long)(age / units[i].seconds), units[i].unit);
 		break;
 	}
 	return out;
@@ -162,7 +164,8 @@ const char *words_list(const json_t *object, const char *key)
 	size_t len = 0, i;
 	json_t *item;
 
-	json_array_foreach (json_object_get(object, key), i, item) {
+	json_array_foreach(json_object_get(object, key), i, item)
+	{
 		const char *text = json_string_value(item);
 
 		if (!text || len + strlen(text) + 3 > RING_TEXT)

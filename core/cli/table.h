@@ -17,9 +17,10 @@ struct table {
 
 void table_init(struct table *table, size_t columns);
 void table_fini(struct table *table);
-void table_add(struct table *table, const char *cell);   /* next cell; NULL or "" prints as "-" */
+void table_add(struct table *table, const char *cell); /* next cell; NULL or "" prints as "-" */
 void table_addf(struct table *table, const char *format, ...) PRINTF_LIKE(2, 3);
-void table_print(const struct table *table, struct buf *out); /* a line a row; no blanks at the end */
+void table_print(const struct table *table,
+		 struct buf *out); /* a line a row; no blanks at the end */
 
 /* Borrowed until the sixteenth next call of any of them: for printing at once. */
 const char *words_age(const char *rfc3339, uint64_t wall_ms); /* "12 s ago", "never" for NULL */

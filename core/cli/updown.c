@@ -23,7 +23,7 @@
 
 #pragma weak hook_settle
 
-#define HELLO_MS 60  /* a live agent answers in one; a hung one may not cost more */
+#define HELLO_MS 60 /* a live agent answers in one; a hung one may not cost more */
 #define STOP_MS  60
 #define DOWN_MS  100 /* SPEC 1, rule 4 */
 #define START_MS 120
@@ -38,7 +38,8 @@ enum running {
 	RUNS_HUNG,
 };
 
-/* Whether the ledger was begun for the interface there is now; with none there is nothing to differ. */
+/* Whether the ledger was begun for the interface there is now; with none there is nothing to
+ * differ. */
 static bool ledger_is_current(const struct cli *cli)
 {
 	unsigned ifindex = if_nametoindex(cli->interface);
@@ -102,11 +103,12 @@ static bool start_daemon(const struct cli *cli)
 	/* A slow start is no failure: it goes on without us. */
 	started = result.error == -ETIMEDOUT || (!result.error && result.exit_code == 0);
 	if (result.error && !started)
-		complain(EXIT_FAILED, "the agent of %s was not started: %s: %s", cli->interface, argv[0],
-			 strerror(-result.error));
+		complain(EXIT_FAILED, "the agent of %s was not started: %s: %s", cli->interface,
+			 argv[0], strerror(-result.error));
 	else if (!started)
-		complain(EXIT_FAILED, "the agent of %s was not started: %s (exit code %d)", cli->interface,
-			 *run_last_line(&result) ? run_last_line(&result) : argv[0], result.exit_code);
+		complain(EXIT_FAILED, "the agent of %s was not started: %s (exit code %d)",
+			 cli->interface, *run_last_line(&result) ? run_last_line(&result) : argv[0],
+			 result.exit_code);
 	run_fini(&result);
 	return started;
 }
@@ -123,7 +125,8 @@ static bool start(const struct cli *cli, bool again)
 	return false;
 }
 
-/* An agent of an interface that is gone: what it holds is gone too, a new one starts in its place. */
+/* An agent of an interface that is gone: what it holds is gone too, a new one starts in its place.
+ */
 static bool replace(const struct cli *cli, struct agent *agent)
 {
 	json_t *answer = NULL;
@@ -131,8 +134,8 @@ static bool replace(const struct cli *cli, struct agent *agent)
 
 	if (service_is_ours(cli))
 		return start(cli, true);
-	if (agent_send(agent, "{\"command\":\"stop\"}") < 0 || agent_next(agent, STOP_MS, &answer) < 0 ||
-	    poll(&gone, 1, STOP_MS) <= 0)
+	if (agent_send(agent, "{\"command\":\"stop\"}") < 0 ||
+	    agent_next(agent, STOP_MS, &answer) < 0 || poll(&gone, 1, STOP_MS) <= 0)
 		agent_end(cli, agent->pid);
 	json_decref(answer);
 	return start(cli, false);
@@ -148,7 +151,9 @@ bool agent_up(const struct cli *cli)
 		if (access(cli->paths.config, F_OK) == 0)
 			up = start(cli, false);
 		else
-			complain(EXIT_FAILED, "%s has not joined a mesh (no %s): `wg-mesh join LINK --interface %s`",
+			complain(EXIT_FAILED,
+				 "%s has not joined a mesh (no %s): `wg-mesh join LINK --interface "
+				 "%s`",
 				 cli->interface, cli->paths.config, cli->interface);
 		break;
 	case RUNS:
@@ -158,13 +163,15 @@ bool agent_up(const struct cli *cli)
 		up = replace(cli, &agent);
 		break;
 	case RUNS_ELSEWHERE:
-		complain(EXIT_FAILED, "%s belongs to an agent in another network namespace (process %d): use "
-				      "another interface name, or --run-dir",
+		complain(EXIT_FAILED,
+			 "%s belongs to an agent in another network namespace (process %d): use "
+			 "another interface name, or --run-dir",
 			 cli->interface, (int)agent.pid);
 		break;
 	case RUNS_HUNG:
-		complain(EXIT_FAILED, "the agent of %s (process %d) runs but does not answer: `wg-mesh down %s` "
-				      "ends it, then `wg-mesh up %s`",
+		complain(EXIT_FAILED,
+			 "the agent of %s (process %d) runs but does not answer: `wg-mesh down %s` "
+			 "ends it, then `wg-mesh up %s`",
 			 cli->interface, (int)agent.pid, cli->interface, cli->interface);
 		break;
 	}
@@ -183,7 +190,8 @@ static int connected(const struct cli *cli)
 	    agent_send(&agent, "{\"command\":\"status\"}") == 0) {
 		code = EXIT_NOT_REACHABLE;
 		if (agent_next(&agent, ASK_MS, &answer) == 0 &&
-		    json_is_true(json_object_get(json_object_get(answer, "coordinator"), "connected")))
+		    json_is_true(
+			    json_object_get(json_object_get(answer, "coordinator"), "connected")))
 			code = EXIT_DONE;
 	}
 	json_decref(answer);
@@ -204,13 +212,17 @@ int run_up(struct cli *cli)
 	while ((code = connected(cli)) != EXIT_DONE && clock_ms() < end)
 		poll(NULL, 0, POLL_MS);
 	if (code == EXIT_NOT_RUNNING)
-		return complain(code, "the agent of %s did not come up: its log (journalctl -u wg-meshd@%s, or %s) "
-				      "says why",
+		return complain(code,
+				"the agent of %s did not come up: its log (journalctl -u "
+				"wg-meshd@%s, or %s) "
+				"says why",
 				cli->interface, cli->interface, cli->paths.log);
 	if (code == EXIT_NOT_REACHABLE)
-		return complain(code, "the agent of %s runs, but has not reached its coordinator in %llu s: "
-				      "`wg-mesh doctor %s` looks why",
-				cli->interface, (unsigned long long)cli->wait_s, cli->interface);
+		return complain(
+			code,
+			"the agent of %s runs, but has not reached its coordinator in %llu s: "
+			"`wg-mesh doctor %s` looks why",
+			cli->interface, (unsigned long long)cli->wait_s, cli->interface);
 	return EXIT_DONE;
 }
 
@@ -227,8 +239,10 @@ static bool ask_down(const struct cli *cli, struct agent *agent, bool leave, boo
 	*foreign = netns && netns != netns_id();
 	if (*foreign)
 		return false;
-	done = agent_send(agent, leave ? "{\"command\":\"down\",\"leave\":true}" : "{\"command\":\"down\"}") == 0 &&
-	       agent_next(agent, DOWN_MS, &answer) == 0 && json_is_true(json_object_get(answer, "ok"));
+	done = agent_send(agent, leave ? "{\"command\":\"down\",\"leave\":true}"
+				       : "{\"command\":\"down\"}") == 0 &&
+	       agent_next(agent, DOWN_MS, &answer) == 0 &&
+	       json_is_true(json_object_get(answer, "ok"));
 	json_decref(answer);
 	return done;
 }
@@ -257,7 +271,8 @@ bool agent_down(const struct cli *cli, bool leave)
 	if (done)
 		return true;
 	if (foreign || ledger_elsewhere(cli)) {
-		complain(EXIT_FAILED, "%s is held by wg-mesh in another network namespace: nothing was touched",
+		complain(EXIT_FAILED,
+			 "%s is held by wg-mesh in another network namespace: nothing was touched",
 			 cli->interface);
 		return false;
 	}
@@ -266,8 +281,10 @@ bool agent_down(const struct cli *cli, bool leave)
 	agent_end(cli, agent.pid);
 	error = undo_interface(cli->interface, cli->paths.ledger);
 	if (error)
-		complain(EXIT_FAILED, "not all that wg-mesh made on %s could be removed: %s: `wg-mesh down %s` tries "
-				      "again",
+		complain(EXIT_FAILED,
+			 "not all that wg-mesh made on %s could be removed: %s: `wg-mesh down %s` "
+			 "tries "
+			 "again",
 			 cli->interface, strerror(-error), cli->interface);
 	if (hook_settle)
 		hook_settle(cli->interface, &cli->paths);

@@ -1,0 +1,28 @@
+#!/bin/sh
+# shape.sh - the house's measures (ARCHITECTURE 5): no function over 80 lines, no file over 500.
+# Prints offenders; exit code 1 if there is any. SHAPE_WIDTH=100 looks at the width of lines too.
+cd "$(dirname "$0")/.." || exit 1
+files=$(find core coordinator relay plugins -name '*.[ch]')
+# shellcheck disable=SC2086 # words are wanted; the project's files have no blanks in their names
+awk '
+	FNR == 1 { start = 0 }
+	FNR == 501 { print FILENAME ": over 500 lines"; bad = 1 }
+	{
+		width = 0
+		if (WIDTH && length($0) > 60) {
+			line = $0
+			for (i = 1; i <= length(line); i++)
+				width += substr(line, i, 1) == "\t" ? 8 - width % 8 : 1
+			if (width > WIDTH) { print FILENAME ":" FNR ": " width " columns"; bad = 1 }
+		}
+	}
+	/^[a-zA-Z].*[(]/ && !/;$/ { name = $0 }
+	/^{$/ { start = FNR }
+	/^}$/ && start {
+		if (FNR - start - 1 > 80) {
+			print FILENAME ":" start ": " FNR - start - 1 " lines: " name
+			bad = 1
+		}
+		start = 0
+	}
+	END { exit bad }' WIDTH="${SHAPE_WIDTH:-0}" $files
