@@ -114,8 +114,8 @@ bool addr_is_unspecified(const struct addr *addr)
 bool addr_is_private(const struct addr *addr)
 {
 	static const struct range ranges[] = {
-		{AF_INET, 8, {10}},         {AF_INET, 12, {172, 16}}, {AF_INET, 16, {192, 168}},
-		{AF_INET, 10, {100, 64}},   {AF_INET6, 7, {0xfc}},
+		{AF_INET, 8, {10}},       {AF_INET, 12, {172, 16}}, {AF_INET, 16, {192, 168}},
+		{AF_INET, 10, {100, 64}}, {AF_INET6, 7, {0xfc}},
 	};
 
 	return in_ranges(ranges, ARRAY_SIZE(ranges), addr);

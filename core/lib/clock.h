@@ -8,7 +8,8 @@
 
 uint64_t clock_ms(void);      /* CLOCK_BOOTTIME: goes on while suspended, never jumps */
 uint64_t clock_wall_ms(void); /* since 1970; for people and certificates only */
-void clock_set_fake(uint64_t ms, uint64_t wall_ms); /* from now on both stand still; 0, 0: real again */
+/* From now on both stand still; 0, 0: real again. */
+void clock_set_fake(uint64_t ms, uint64_t wall_ms);
 void clock_advance_fake(uint64_t ms);
 bool clock_is_fake(void);
 

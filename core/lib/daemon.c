@@ -92,7 +92,8 @@ void daemon_close_fds(int lowest)
 pid_t daemon_fork(const char *log_path)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	int log = log_path ? open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_CLOEXEC, 0600)
+	int log = log_path ? open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_CLOEXEC,
+				  0600)
 			   : null;
 	pid_t pid = null < 0 || log < 0 ? -1 : fork();
 	int error = errno;

@@ -14,8 +14,8 @@ void daemon_notify(const char *state); /* sd_notify(3) text; nothing without NOT
  * CAP_SETPCAP the bounding set stays, which no_new_privs makes harmless. */
 int daemon_drop_capabilities(uint64_t keep);
 
-/* fork, setsid, descriptors above 2 closed, 0 to 2 on /dev/null (log_path NULL) or the file. Returns
- * in the child; the parent gets the child's pid. -errno on failure. */
+/* fork, setsid, descriptors above 2 closed, 0 to 2 on /dev/null (log_path NULL) or the file.
+ * Returns in the child; the parent gets the child's pid. -errno on failure. */
 pid_t daemon_fork(const char *log_path);
 
 void daemon_close_fds(int lowest); /* every descriptor from there up */

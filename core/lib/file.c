@@ -135,7 +135,7 @@ int file_make_dirs(const char *path, mode_t mode)
 	char *copy = xstrdup(path);
 	int error = 0;
 
-	for (char *slash = copy; !error && *slash && (slash = strchr(slash + 1, '/')); ) {
+	for (char *slash = copy; !error && *slash && (slash = strchr(slash + 1, '/'));) {
 		*slash = 0;
 		error = make_dir(copy, mode);
 		*slash = '/';

@@ -19,7 +19,7 @@ void key_public(struct key *public_key, const struct key *private_key);
 bool key_parse(struct key *out, const char *base64); /* exactly 44 characters */
 void key_format(char out[static KEY_BASE64], const struct key *key);
 void key_format_short(char out[static KEY_SHORT], const struct key *key); /* first 8, for logs */
-bool key_equal(const struct key *a, const struct key *b); /* constant time */
+bool key_equal(const struct key *a, const struct key *b);                 /* constant time */
 bool key_is_zero(const struct key *key);
 void key_wipe(struct key *key);
 

@@ -30,7 +30,7 @@ static struct {
 	bool journal;
 } logger = {.program = "wg-mesh", .level = LOG_INFO};
 
-/* JOURNAL_STREAM is inherited by children whose stderr is something else: compare, systemd.exec(5). */
+/* Children whose stderr is something else inherit JOURNAL_STREAM: compare, systemd.exec(5). */
 static bool stderr_is_journal(void)
 {
 	const char *stream = getenv("JOURNAL_STREAM");

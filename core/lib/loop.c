@@ -38,7 +38,7 @@ struct loop {
 	ev_async async;
 	pthread_mutex_t lock; /* of posted */
 	struct list posted;
-	size_t watchers;  /* started by users */
+	size_t watchers; /* started by users */
 	uint64_t now_ms;
 	unsigned events;  /* dispatched since somebody set it to 0 */
 	bool stop, awake; /* awake: now_ms holds */
@@ -421,7 +421,8 @@ static void on_child(void *arg, int fd, unsigned events)
 	child->fn(child->arg, status);
 }
 
-int child_start(struct loop_child *child, struct loop *loop, pid_t pid, loop_child_fn *fn, void *arg)
+int child_start(struct loop_child *child, struct loop *loop, pid_t pid, loop_child_fn *fn,
+		void *arg)
 {
 	int fd = (int)syscall(SYS_pidfd_open, pid, 0); /* always close-on-exec */
 
@@ -456,7 +457,8 @@ static void on_signal(struct ev_loop *ev, ev_signal *watcher, int events)
 	sig->fn(sig->arg, watcher->signum);
 }
 
-void signal_start(struct loop_signal *sig, struct loop *loop, int signo, loop_signal_fn *fn, void *arg)
+void signal_start(struct loop_signal *sig, struct loop *loop, int signo, loop_signal_fn *fn,
+		  void *arg)
 {
 	*sig = (struct loop_signal){.loop = loop, .fn = fn, .arg = arg};
 	ev_signal_init(&sig->ev, on_signal, signo);

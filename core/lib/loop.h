@@ -30,7 +30,7 @@ struct loop_timer { /* one shot; start again from the callback for a period */
 	loop_timer_fn *fn;
 	void *arg;
 	uint64_t due_ms, order; /* timers due at once run in the order they were started */
-	size_t slot; /* 1-based place in the heap; 0: not running */
+	size_t slot;            /* 1-based place in the heap; 0: not running */
 };
 
 struct loop_child {
@@ -59,11 +59,12 @@ void loop_free(struct loop *loop);
 void loop_run(struct loop *loop); /* until loop_stop or nothing is left to wait for */
 void loop_stop(struct loop *loop);
 uint64_t loop_now(struct loop *loop); /* clock_ms of this wake */
-void loop_run_fake(struct loop *loop, uint64_t ms); /* tests: advances the fake clock by ms, running
-						       timers in order, and polls fds without waiting */
+/* For tests: advances the fake clock by ms, runs the timers in order, and polls descriptors without
+ * waiting until they rest. Ends the process when they never do. */
+void loop_run_fake(struct loop *loop, uint64_t ms);
 
 void io_init(struct loop_io *io, struct loop *loop, int fd, loop_io_fn *fn, void *arg);
-void io_start(struct loop_io *io, unsigned events); /* again with other events: changes them; 0: stops */
+void io_start(struct loop_io *io, unsigned events); /* again: changes the events; 0: stops */
 void io_stop(struct loop_io *io); /* does not close the descriptor; close it only afterwards */
 
 void timer_init(struct loop_timer *timer, struct loop *loop, loop_timer_fn *fn, void *arg);
@@ -72,10 +73,12 @@ void timer_stop(struct loop_timer *timer);
 bool timer_active(const struct loop_timer *timer);
 
 /* Takes over waiting for `pid`. 0 or -errno (then nobody waits). */
-int child_start(struct loop_child *child, struct loop *loop, pid_t pid, loop_child_fn *fn, void *arg);
+int child_start(struct loop_child *child, struct loop *loop, pid_t pid, loop_child_fn *fn,
+		void *arg);
 void child_stop(struct loop_child *child); /* the child lives on, unwaited */
 
-void signal_start(struct loop_signal *sig, struct loop *loop, int signo, loop_signal_fn *fn, void *arg);
+void signal_start(struct loop_signal *sig, struct loop *loop, int signo, loop_signal_fn *fn,
+		  void *arg);
 void signal_stop(struct loop_signal *sig);
 
 void task_init(struct loop_task *task, loop_timer_fn *fn, void *arg);

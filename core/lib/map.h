@@ -10,8 +10,8 @@
 
 struct map;
 
-struct map *map_new(size_t key_len); /* 0: NUL-terminated strings */
-void map_free(struct map *map);      /* NULL is fine; values are left alone */
+struct map *map_new(size_t key_len);                   /* 0: NUL-terminated strings */
+void map_free(struct map *map);                        /* NULL is fine; values are left alone */
 void *map_get(const struct map *map, const void *key); /* NULL: not there */
 void *map_put(struct map *map, const void *key, void *value); /* returns the value replaced */
 void *map_del(struct map *map, const void *key);              /* returns the value removed */

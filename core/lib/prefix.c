@@ -27,7 +27,7 @@ bool prefix_parse(struct prefix *out, const char *text)
 	if (!addr_parse(&prefix.addr, copy))
 		return false;
 	bits = max_bits(&prefix.addr);
-	/* A mapped IPv4 address counts its bits as IPv6: refused, /96 and more could mean either. */
+	/* A mapped IPv4 address counts its bits as IPv6: refused, /96 could mean either. */
 	if (slash && (!parse_u16(slash + 1, &bits) || bits > max_bits(&prefix.addr) ||
 		      (prefix.addr.family == AF_INET && strchr(copy, ':'))))
 		return false;
@@ -56,7 +56,8 @@ struct prefix prefix_mask(const struct prefix *prefix)
 	for (unsigned i = 0; i < sizeof(masked.addr.bytes); i++) {
 		if (prefix->bits < (i + 1) * 8)
 			masked.addr.bytes[i] &=
-				prefix->bits > i * 8 ? (uint8_t)(0xff00 >> (prefix->bits - i * 8)) : 0;
+				prefix->bits > i * 8 ? (uint8_t)(0xff00 >> (prefix->bits - i * 8))
+						     : 0;
 	}
 	return masked;
 }

@@ -1,6 +1,6 @@
 /*
- * Run a program. The child gets a group of its own, fresh signals, and no descriptor but 0 to 2 (and
- * the open program itself when that is what runs: a script's interpreter opens it again).
+ * Run a program. The child gets a group of its own, fresh signals, and no descriptor but 0 to 2
+ * (and the open program itself when that is what runs: a script's interpreter opens it again).
  *
  * A failed exec is told through a close-on-exec pipe that is read once the child has ended, so the
  * loop never waits for it. The result is there when the child ends; what its own background
@@ -253,7 +253,8 @@ static void watch(struct proc *proc, struct loop *loop, const struct proc_comman
 	io_start(&proc->input_io, LOOP_WRITE);
 }
 
-struct proc *proc_start(struct loop *loop, const struct proc_command *command, proc_fn *fn, void *arg)
+struct proc *proc_start(struct loop *loop, const struct proc_command *command, proc_fn *fn,
+			void *arg)
 {
 	struct proc *proc = xcalloc(1, sizeof(*proc));
 	int theirs[PIPES] = {-1, -1, -1, -1};
@@ -266,7 +267,8 @@ struct proc *proc_start(struct loop *loop, const struct proc_command *command, p
 	error = make_pipes(proc->fds, theirs, command->input && command->input_len);
 	if (!error) {
 		pid = fork_quietly(command, theirs);
-		error = pid < 0 ? -errno : child_start(&proc->child, loop, pid, on_exit_status, proc);
+		error = pid < 0 ? -errno
+				: child_start(&proc->child, loop, pid, on_exit_status, proc);
 	}
 	for (unsigned i = 0; i < PIPES; i++)
 		close_fd(&theirs[i]);

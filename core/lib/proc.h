@@ -8,7 +8,8 @@
 #include "buf.h"
 #include "loop.h"
 
-struct proc_command { /* borrowed for the call */
+/* Borrowed for the call. */
+struct proc_command {
 	const char *const *argv; /* argv[0] is the path */
 	const char *const *env;  /* NULL: ours */
 	const void *input;       /* standard input; NULL: /dev/null */
@@ -19,8 +20,8 @@ struct proc_command { /* borrowed for the call */
 };
 
 struct proc_result {
-	int error;     /* 0; -ETIMEDOUT; another -errno: it never ran */
-	int exit_code; /* 0 to 255, 128 + signal when killed */
+	int error;                   /* 0; -ETIMEDOUT; another -errno: it never ran */
+	int exit_code;               /* 0 to 255, 128 + signal when killed */
 	struct buf *output, *errors; /* borrowed for the callback: standard output and error */
 };
 
@@ -28,7 +29,8 @@ struct proc;
 typedef void proc_fn(void *arg, const struct proc_result *result);
 
 /* NULL when nothing could be started (errno is set; fn is not called). */
-struct proc *proc_start(struct loop *loop, const struct proc_command *command, proc_fn *fn, void *arg);
+struct proc *proc_start(struct loop *loop, const struct proc_command *command, proc_fn *fn,
+			void *arg);
 void proc_kill(struct proc *proc); /* fn is not called any more */
 
 #endif

@@ -12,7 +12,7 @@ struct bucket {
 };
 
 void bucket_init(struct bucket *bucket, double per_second, double burst, uint64_t now_ms);
-bool bucket_take(struct bucket *bucket, uint64_t now_ms); /* false: none left */
+bool bucket_take(struct bucket *bucket, uint64_t now_ms);              /* false: none left */
 uint64_t bucket_wait_ms(const struct bucket *bucket, uint64_t now_ms); /* until the next token */
 
 #endif

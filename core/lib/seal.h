@@ -14,11 +14,11 @@
 
 #include "key.h"
 
-#define PROOF_LABEL     "wg-mesh register 1" /* its NUL is part of it */
-#define PROOF_LEN       32
-#define CHALLENGE_LEN   32
-#define SEAL_OVERHEAD   40 /* 24 nonce + 16 tag */
-#define PROBE_ID_LEN    16
+#define PROOF_LABEL   "wg-mesh register 1" /* its NUL is part of it */
+#define PROOF_LEN     32
+#define CHALLENGE_LEN 32
+#define SEAL_OVERHEAD 40 /* 24 nonce + 16 tag */
+#define PROBE_ID_LEN  16
 
 /* 0, or -EINVAL where the other key is a weak point (all-zero shared secret). */
 int proof_make(uint8_t out[static PROOF_LEN], const struct key *their_public,

@@ -9,10 +9,11 @@
 #include <sys/types.h>
 
 int sock_listen_tcp(const struct endpoint *at); /* "[::]" takes both families */
-int sock_listen_unix(const char *path, mode_t mode); /* replaces a dead socket, -EADDRINUSE: alive */
+/* Replaces a dead socket; -EADDRINUSE: alive; -EEXIST: not a socket. */
+int sock_listen_unix(const char *path, mode_t mode);
 /* Waits 100 ms at most. -ECONNREFUSED: dead; -ETIMEDOUT: alive, but takes nobody. */
 int sock_connect_unix(const char *path);
-int sock_accept(int fd, struct endpoint *from);      /* from may be NULL */
+int sock_accept(int fd, struct endpoint *from); /* from may be NULL */
 int sock_udp(const struct endpoint *at);
 int sock_peer_uid(int fd, uid_t *uid); /* of a unix socket's other end */
 int sock_local(int fd, struct endpoint *out);

@@ -146,7 +146,7 @@ bool name_valid(const char *name)
 	       name[strlen(name) - 1] != '-';
 }
 
-/* "." and ".." match wg-quick's pattern, but no interface can have them and paths are made of it. */
+/* "." and ".." match wg-quick's pattern, but no interface can be called so. */
 bool interface_name_valid(const char *name)
 {
 	return only_of(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_=+.-",

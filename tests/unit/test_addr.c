@@ -59,9 +59,11 @@ enum { LOOPBACK = 1, LINK_LOCAL = 2, MULTICAST = 4, UNSPECIFIED = 8, PRIVATE = 1
 
 static unsigned kinds(const struct addr *addr)
 {
-	return (addr_is_loopback(addr) ? LOOPBACK : 0) | (addr_is_link_local(addr) ? LINK_LOCAL : 0) |
+	return (addr_is_loopback(addr) ? LOOPBACK : 0) |
+	       (addr_is_link_local(addr) ? LINK_LOCAL : 0) |
 	       (addr_is_multicast(addr) ? MULTICAST : 0) |
-	       (addr_is_unspecified(addr) ? UNSPECIFIED : 0) | (addr_is_private(addr) ? PRIVATE : 0);
+	       (addr_is_unspecified(addr) ? UNSPECIFIED : 0) |
+	       (addr_is_private(addr) ? PRIVATE : 0);
 }
 
 static void kinds_of_addresses(void **state)
@@ -178,7 +180,8 @@ static void endpoints(void **state)
 		{"[fe80::1%eth0]:1", NULL},
 		{"[fe80::1%4294967296]:1", NULL},
 		{"home.example:51820", NULL},
-		{"11111111111111111111111111111111111111111111111111111111111111111111111111:1", NULL},
+		{"11111111111111111111111111111111111111111111111111111111111111111111111111:1",
+		 NULL},
 	};
 	char shown[ENDPOINT_TEXT];
 

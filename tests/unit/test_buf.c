@@ -109,9 +109,9 @@ static void reserve_then_consume(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(empty_is_text),     cmocka_unit_test(appends_and_terminates),
+		cmocka_unit_test(empty_is_text),         cmocka_unit_test(appends_and_terminates),
 		cmocka_unit_test(grows_over_many_sizes), cmocka_unit_test(limit_is_exact),
-		cmocka_unit_test(default_limit),     cmocka_unit_test(reserve_then_consume),
+		cmocka_unit_test(default_limit),         cmocka_unit_test(reserve_then_consume),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

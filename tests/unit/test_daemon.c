@@ -87,12 +87,14 @@ static unsigned long long status_number(const char *name, int base)
 static int drop_most(void)
 {
 	unsigned long long keep = 1ull << CAP_NET_ADMIN | 1ull << CAP_NET_RAW;
-	unsigned long long had = status_number("\nCapPrm:", 16), bound = status_number("\nCapBnd:", 16);
+	unsigned long long had = status_number("\nCapPrm:", 16),
+			   bound = status_number("\nCapBnd:", 16);
 	bool may = had >> CAP_SETPCAP & 1;
 
 	if (daemon_drop_capabilities(keep) != 0)
 		return 1;
-	if (status_number("\nCapPrm:", 16) != (had & keep) || status_number("\nCapInh:", 16) & ~keep)
+	if (status_number("\nCapPrm:", 16) != (had & keep) ||
+	    status_number("\nCapInh:", 16) & ~keep)
 		return 2;
 	if (status_number("\nCapEff:", 16) & ~keep || status_number("\nCapAmb:", 16) & ~keep)
 		return 3;
@@ -181,9 +183,9 @@ static void namespaces(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(notify),	 cmocka_unit_test(capabilities),
-		cmocka_unit_test(closing),	 cmocka_unit_test(fork_with_log),
-		cmocka_unit_test(namespaces),	 cmocka_unit_test(fork_fails_in_the_parent),
+		cmocka_unit_test(notify),     cmocka_unit_test(capabilities),
+		cmocka_unit_test(closing),    cmocka_unit_test(fork_with_log),
+		cmocka_unit_test(namespaces), cmocka_unit_test(fork_fails_in_the_parent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -137,7 +137,8 @@ static void trust(void **state)
 	static const struct {
 		mode_t mode;
 		bool good;
-	} cases[] = {{0600, true}, {0755, true}, {0644, true}, {0620, false}, {0602, false}, {0666, false}};
+	} cases[] = {{0600, true},  {0755, true},  {0644, true},
+		     {0620, false}, {0602, false}, {0666, false}};
 	const char *why;
 
 	(void)state;

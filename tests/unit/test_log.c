@@ -65,8 +65,9 @@ static void a_value_cannot_forge_a_line(void **state)
 	(void)state;
 	catch_begin();
 	log_open("p", NULL, LOG_INFO);
-	log_info("e", "name=%s", "a\nb\r\t\x1b[31m\x7f\xc2\x9b"
-				 "c\xc3\xa4");
+	log_info("e", "name=%s",
+		 "a\nb\r\t\x1b[31m\x7f\xc2\x9b"
+		 "c\xc3\xa4");
 	catch_end(out, sizeof(out));
 	assert_string_equal(out, "p: info e name=a?b???[31m???c\xc3\xa4\n");
 }

@@ -629,15 +629,24 @@ static void child_left_alone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		FAKE(timers_in_order),	      FAKE(timer_moved_and_stopped),
-		FAKE(period_on_the_fake_clock), FAKE(heap_against_a_model),
-		FAKE(timer_frees_itself_and_another), FAKE(timers_of_zero),
-		REAL(real_timers_end_the_loop),	FAKE(reads_and_stops),
-		REAL(one_stops_the_other),	REAL(io_freed_while_pending),
-		FAKE(events_change),		REAL(tasks),
-		FAKE(task_comes_after_timers),	REAL(posts_from_a_thread),
-		REAL(posts_alone_keep_the_loop), REAL(signals),
-		REAL(stop_ends_a_run),		REAL(children),
+		FAKE(timers_in_order),
+		FAKE(timer_moved_and_stopped),
+		FAKE(period_on_the_fake_clock),
+		FAKE(heap_against_a_model),
+		FAKE(timer_frees_itself_and_another),
+		FAKE(timers_of_zero),
+		REAL(real_timers_end_the_loop),
+		FAKE(reads_and_stops),
+		REAL(one_stops_the_other),
+		REAL(io_freed_while_pending),
+		FAKE(events_change),
+		REAL(tasks),
+		FAKE(task_comes_after_timers),
+		REAL(posts_from_a_thread),
+		REAL(posts_alone_keep_the_loop),
+		REAL(signals),
+		REAL(stop_ends_a_run),
+		REAL(children),
 		REAL(child_left_alone),
 	};
 

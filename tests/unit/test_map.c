@@ -143,10 +143,10 @@ static void list_order_and_removal(void **state)
 		members[i].number = i;
 		list_add_tail(&head, &members[i].node);
 	}
-	list_each(member, &head, node)
+	list_each (member, &head, node)
 		assert_int_equal(member->number, next++);
 	assert_int_equal(next, 5);
-	list_each_safe(member, tmp, &head, node) {
+	list_each_safe (member, tmp, &head, node) {
 		if (member->number % 2 == 0) {
 			list_del(&member->node);
 			list_del(&member->node);
@@ -154,7 +154,7 @@ static void list_order_and_removal(void **state)
 		}
 	}
 	next = 1;
-	list_each(member, &head, node) {
+	list_each (member, &head, node) {
 		assert_int_equal(member->number, next);
 		next += 2;
 	}
@@ -164,12 +164,9 @@ static void list_order_and_removal(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(strings),
-		cmocka_unit_test(bytes_with_zeroes),
-		cmocka_unit_test(against_an_array),
-		cmocka_unit_test(walk_sees_each_once),
-		cmocka_unit_test(walk_may_delete),
-		cmocka_unit_test(list_order_and_removal),
+		cmocka_unit_test(strings),          cmocka_unit_test(bytes_with_zeroes),
+		cmocka_unit_test(against_an_array), cmocka_unit_test(walk_sees_each_once),
+		cmocka_unit_test(walk_may_delete),  cmocka_unit_test(list_order_and_removal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

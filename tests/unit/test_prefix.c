@@ -36,10 +36,10 @@ static void texts(void **state)
 		 "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe/127"},
 		{"::ffff:10.0.0.1", "10.0.0.1/32", "10.0.0.1/32"},
 	};
-	static const char *const bad[] = {"",	      "/8",	     "10.0.0.0/",  "10.0.0.0/33",
-					  "::/129",   "10.0.0.0/-1", "10.0.0.0/8 ", "10.0.0.0/8/8",
-					  "10.0.0/8", "10.0.0.0/256", "::ffff:10.0.0.0/104",
-					  "home.example/8"};
+	static const char *const bad[] = {
+		"",         "/8",           "10.0.0.0/",           "10.0.0.0/33",
+		"::/129",   "10.0.0.0/-1",  "10.0.0.0/8 ",         "10.0.0.0/8/8",
+		"10.0.0/8", "10.0.0.0/256", "::ffff:10.0.0.0/104", "home.example/8"};
 	char shown[PREFIX_TEXT];
 
 	(void)state;

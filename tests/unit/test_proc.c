@@ -61,7 +61,8 @@ static void exit_codes(void **state)
 	static const struct {
 		const char *script;
 		int exit_code;
-	} cases[] = {{"exit 0", 0}, {"exit 77", 77}, {"kill -TERM $$", 143}, {"kill -KILL $$", 137}};
+	} cases[] = {
+		{"exit 0", 0}, {"exit 77", 77}, {"kill -TERM $$", 143}, {"kill -KILL $$", 137}};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -112,8 +113,8 @@ static void large_input(void **state)
 
 	(void)state;
 	memset(input, 'i', len);
-	run_shell(&seen, "cat", (struct proc_command){.input = input, .input_len = len,
-						       .output_limit = 2000000});
+	run_shell(&seen, "cat",
+		  (struct proc_command){.input = input, .input_len = len, .output_limit = 2000000});
 	assert_int_equal(seen.output.len, len);
 	assert_memory_equal(seen.output.data, input, len);
 	seen_free(&seen);
@@ -145,7 +146,8 @@ static void output_is_bounded(void **state)
 	seen_free(&seen);
 }
 
-/* True once nobody is in the process group. Waits: the children of a killed shell go in their own time. */
+/* True once nobody is in the process group. Waits: the children of a killed shell go in their own
+ * time. */
 static bool group_is_gone(pid_t group)
 {
 	for (int i = 0; i < 2000; i++) {
@@ -237,11 +239,12 @@ static void a_clean_room(void **state)
 	assert_true(leak > 2);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
-	run_shell(&seen, "ls /proc/$$/fd; grep SigBlk /proc/self/status; "
-			 "ign=$(sed -n 's/SigIgn:.//p' /proc/self/status); "
-			 "echo $((0x$ign & ~0x180000000)); " /* glibc keeps 32 and 33 */
-			 "read -r pid name state parent group rest < /proc/self/stat; "
-			 "[ $group = $$ ] && echo leader",
+	run_shell(&seen,
+		  "ls /proc/$$/fd; grep SigBlk /proc/self/status; "
+		  "ign=$(sed -n 's/SigIgn:.//p' /proc/self/status); "
+		  "echo $((0x$ign & ~0x180000000)); " /* glibc keeps 32 and 33 */
+		  "read -r pid name state parent group rest < /proc/self/stat; "
+		  "[ $group = $$ ] && echo leader",
 		  (struct proc_command){0});
 	signal(SIGINT, SIG_DFL);
 	close(leak);
@@ -284,7 +287,8 @@ static void many_at_once(void **state)
 
 	(void)state;
 	for (int i = 0; i < 30; i++)
-		assert_non_null(proc_start(loop, &(struct proc_command){.argv = argv}, on_done, &seen));
+		assert_non_null(
+			proc_start(loop, &(struct proc_command){.argv = argv}, on_done, &seen));
 	loop_run(loop);
 	loop_free(loop);
 	assert_int_equal(seen.calls, 30);

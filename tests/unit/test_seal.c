@@ -88,14 +88,14 @@ static void key_texts(void **state)
 	static const char *const bad[] = {
 		"",
 		"short",
-		"B6N8vBQgk8i3VdwbEOhstCY3StFqqFPtC9/AsrhtHHw",	  /* no padding */
-		"B6N8vBQgk8i3VdwbEOhstCY3StFqqFPtC9/AsrhtHHw==",  /* one character too many */
-		"B6N8vBQgk8i3VdwbEOhstCY3StFqqFPtC9/AsrhtHHx=",	  /* stray bits: a second name */
-		"B6N8vBQgk8i3VdwbEOhstCY3StFqqFPtC9_AsrhtHHw=",	  /* url alphabet */
+		"B6N8vBQgk8i3VdwbEOhstCY3StFqqFPtC9/AsrhtHHw",   /* no padding */
+		"B6N8vBQgk8i3VdwbEOhstCY3StFqqFPtC9/AsrhtHHw==", /* one character too many */
+		"B6N8vBQgk8i3VdwbEOhstCY3StFqqFPtC9/AsrhtHHx=",  /* stray bits: a second name */
+		"B6N8vBQgk8i3VdwbEOhstCY3StFqqFPtC9_AsrhtHHw=",  /* url alphabet */
 		" B6N8vBQgk8i3VdwbEOhstCY3StFqqFPtC9/AsrhtHHw",
 		"B6N8vBQgk8i3VdwbEOhstCY3StFqqFPtC9/AsrhtHHw=\n",
-		"B6N8vBQgk8i3VdwbEOhstCY3StFqqFPtC9/AsrhtHA==",	  /* 31 bytes */
-		"B6N8vBQgk8i3VdwbEOhstCY3StFqqFPtC9/AsrhtHHwA",	  /* 33 bytes */
+		"B6N8vBQgk8i3VdwbEOhstCY3StFqqFPtC9/AsrhtHA==", /* 31 bytes */
+		"B6N8vBQgk8i3VdwbEOhstCY3StFqqFPtC9/AsrhtHHwA", /* 33 bytes */
 	};
 	struct key key = a_public;
 	char text[KEY_BASE64], brief[KEY_SHORT];
@@ -139,7 +139,8 @@ static void proof_of_something_else(void **state)
 	assert_false(proof_check(proof, &a_public, &b, challenge, "body", 3));
 	assert_false(proof_check(proof, &a_public, &b, other, "body", 4));
 	assert_false(proof_check(proof, &c_public, &b, challenge, "body", 4)); /* another agent's */
-	assert_false(proof_check(proof, &a_public, &c, challenge, "body", 4)); /* for another server */
+	assert_false(
+		proof_check(proof, &a_public, &c, challenge, "body", 4)); /* for another server */
 	for (unsigned bit = 0; bit < PROOF_LEN * 8; bit++) {
 		proof[bit / 8] ^= (uint8_t)(1 << bit % 8);
 		assert_false(proof_check(proof, &a_public, &b, challenge, "body", 4));
@@ -151,8 +152,9 @@ static void proof_of_something_else(void **state)
 
 static void box_vector(void **state)
 {
-	static const char box[] = "c8c9cacbcccdcecfd0d1d2d3d4d5d6d7d8d9dadbdcdddedf"
-				  "63859c2ca427683a53e332f22271c63caedf5e39819974a456cb02578b6b0f76";
+	static const char box[] =
+		"c8c9cacbcccdcecfd0d1d2d3d4d5d6d7d8d9dadbdcdddedf"
+		"63859c2ca427683a53e332f22271c63caedf5e39819974a456cb02578b6b0f76";
 	uint8_t bytes[56], out[16];
 
 	(void)state;
@@ -254,12 +256,17 @@ static void secrets(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(public_keys),	cmocka_unit_test(generated_keys),
-		cmocka_unit_test(key_texts),	cmocka_unit_test(proof_vector),
+		cmocka_unit_test(public_keys),
+		cmocka_unit_test(generated_keys),
+		cmocka_unit_test(key_texts),
+		cmocka_unit_test(proof_vector),
 		cmocka_unit_test(proof_of_something_else),
-		cmocka_unit_test(box_vector),	cmocka_unit_test(boxes),
-		cmocka_unit_test(probes),	cmocka_unit_test(weak_points),
-		cmocka_unit_test(hash),		cmocka_unit_test(secrets),
+		cmocka_unit_test(box_vector),
+		cmocka_unit_test(boxes),
+		cmocka_unit_test(probes),
+		cmocka_unit_test(weak_points),
+		cmocka_unit_test(hash),
+		cmocka_unit_test(secrets),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, NULL);

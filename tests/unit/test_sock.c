@@ -43,13 +43,20 @@ static void listen_texts(void **state)
 	static const struct {
 		const char *text, *shown;
 	} cases[] = {
-		{":443", "[::]:443"},	      {"0.0.0.0:80", "0.0.0.0:80"},
-		{"[::1]:8443", "[::1]:8443"}, {"127.0.0.1:0", "127.0.0.1:0"},
-		{":0", "[::]:0"},	      {"", NULL},
-		{":", NULL},		      {"443", NULL},
-		{"127.0.0.1", NULL},	      {"127.0.0.1:65536", NULL},
-		{"::1:80", NULL},	      {"localhost:80", NULL},
-		{":x", NULL},		      {"[::1]", NULL},
+		{":443", "[::]:443"},
+		{"0.0.0.0:80", "0.0.0.0:80"},
+		{"[::1]:8443", "[::1]:8443"},
+		{"127.0.0.1:0", "127.0.0.1:0"},
+		{":0", "[::]:0"},
+		{"", NULL},
+		{":", NULL},
+		{"443", NULL},
+		{"127.0.0.1", NULL},
+		{"127.0.0.1:65536", NULL},
+		{"::1:80", NULL},
+		{"localhost:80", NULL},
+		{":x", NULL},
+		{"[::1]", NULL},
 	};
 	char shown[ENDPOINT_TEXT];
 
@@ -234,8 +241,8 @@ static void sources(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(listen_texts),	 cmocka_unit_test(listening),
-		cmocka_unit_test(udp),		 cmocka_unit_test(unix_sockets),
+		cmocka_unit_test(listen_texts),  cmocka_unit_test(listening),
+		cmocka_unit_test(udp),           cmocka_unit_test(unix_sockets),
 		cmocka_unit_test(unix_refusals), cmocka_unit_test(a_full_queue),
 		cmocka_unit_test(sources),
 	};

@@ -54,10 +54,11 @@ static void durations(void **state)
 		const char *text;
 		uint64_t ms; /* 4711: refused */
 	} cases[] = {
-		{"90", 90000},	 {"90s", 90000}, {"15m", 900000}, {"1h", 3600000}, {"7d", 604800000},
-		{"0", 0},	 {"", 4711},	 {"s", 4711},	  {"1w", 4711},	   {"1 h", 4711},
-		{"1hh", 4711},	 {"-1s", 4711},	 {"1H", 4711},	  {"1.5h", 4711},
-		{"18446744073709551615d", 4711},
+		{"90", 90000},   {"90s", 90000},    {"15m", 900000},
+		{"1h", 3600000}, {"7d", 604800000}, {"0", 0},
+		{"", 4711},      {"s", 4711},       {"1w", 4711},
+		{"1 h", 4711},   {"1hh", 4711},     {"-1s", 4711},
+		{"1H", 4711},    {"1.5h", 4711},    {"18446744073709551615d", 4711},
 	};
 
 	(void)state;
@@ -88,16 +89,23 @@ static void copies(void **state)
 
 static void did_you_mean(void **state)
 {
-	static const char *const words[] = {"interface", "coordinator", "relays", "plugins", "up",
-					    NULL};
+	static const char *const words[] = {"interface", "coordinator", "relays",
+					    "plugins",   "up",          NULL};
 	static const struct {
 		const char *word, *nearest;
 	} cases[] = {
-		{"coordnator", "coordinator"}, {"interfcae", "interface"}, {"plugin", "plugins"},
-		{"relay", "relays"},	       {"relays", "relays"},	   {"pu", NULL},
-		{"xyz", NULL},		       {"", NULL},		   {"completely", NULL},
+		{"coordnator", "coordinator"},
+		{"interfcae", "interface"},
+		{"plugin", "plugins"},
+		{"relay", "relays"},
+		{"relays", "relays"},
+		{"pu", NULL},
+		{"xyz", NULL},
+		{"", NULL},
+		{"completely", NULL},
 		{"coordinates", "coordinator"},
-		{"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", NULL},
+		{"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+		 NULL},
 	};
 
 	(void)state;
@@ -121,12 +129,24 @@ static void names(void **state)
 		const char *text;
 		bool name, interface;
 	} cases[] = {
-		{"wg0", true, true},	  {"a", true, true},	{"", false, false},
-		{"-a", false, true},	  {"a-", false, true},	{"a-b", true, true},
-		{"Ab", false, true},	  {"a.b", false, true}, {"a_b", false, true},
-		{"a=b", false, true},	  {"a+b", false, true}, {".", false, false},
-		{"..", false, false},	  {"...", false, true}, {"a b", false, false},
-		{"a/b", false, false},	  {"a\n", false, false}, {"$(x)", false, false},
+		{"wg0", true, true},
+		{"a", true, true},
+		{"", false, false},
+		{"-a", false, true},
+		{"a-", false, true},
+		{"a-b", true, true},
+		{"Ab", false, true},
+		{"a.b", false, true},
+		{"a_b", false, true},
+		{"a=b", false, true},
+		{"a+b", false, true},
+		{".", false, false},
+		{"..", false, false},
+		{"...", false, true},
+		{"a b", false, false},
+		{"a/b", false, false},
+		{"a\n", false, false},
+		{"$(x)", false, false},
 		{"\xc3\xa4", false, false},
 		{"wg-012345678901", true, true},   /* 15 */
 		{"wg-0123456789012", true, false}, /* 16 */
@@ -198,8 +218,8 @@ static void base64_both_ways(void **state)
 
 static void base64_refusals(void **state)
 {
-	static const char *const standard[] = {"Zg", "Zg=", "Zg===", "Zh==", "Z", "Zm9v\n", " Zm9v",
-					       "Zm9v!", "-_8=", "Zm9vYmFyYmF6"};
+	static const char *const standard[] = {"Zg",     "Zg=",   "Zg===", "Zh==", "Z",
+					       "Zm9v\n", " Zm9v", "Zm9v!", "-_8=", "Zm9vYmFyYmF6"};
 	static const char *const url[] = {"Zg==", "Zh", "Z", "+/8", "Zm9v\n", "Zm9vYmFyYmF6"};
 	uint8_t out[8];
 
@@ -222,10 +242,14 @@ static void hex(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(numbers),	    cmocka_unit_test(durations),
-		cmocka_unit_test(copies),	    cmocka_unit_test(did_you_mean),
-		cmocka_unit_test(names),	    cmocka_unit_test(times),
-		cmocka_unit_test(base64_both_ways), cmocka_unit_test(base64_refusals),
+		cmocka_unit_test(numbers),
+		cmocka_unit_test(durations),
+		cmocka_unit_test(copies),
+		cmocka_unit_test(did_you_mean),
+		cmocka_unit_test(names),
+		cmocka_unit_test(times),
+		cmocka_unit_test(base64_both_ways),
+		cmocka_unit_test(base64_refusals),
 		cmocka_unit_test(hex),
 	};
 
