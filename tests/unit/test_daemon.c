@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -84,6 +85,20 @@ static unsigned long long status_number(const char *name, int base)
 	return value;
 }
 
+/* What is permitted may be made inheritable: then there is something to take away. */
+static void inherit_all(void)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct sets[2];
+
+	if (syscall(SYS_capget, &head, sets) < 0)
+		_exit(10);
+	for (int i = 0; i < 2; i++)
+		sets[i].inheritable = sets[i].permitted;
+	if (syscall(SYS_capset, &head, sets) < 0)
+		_exit(11);
+}
+
 static int drop_most(void)
 {
 	unsigned long long keep = 1ull << CAP_NET_ADMIN | 1ull << CAP_NET_RAW;
@@ -91,6 +106,7 @@ static int drop_most(void)
 			   bound = status_number("\nCapBnd:", 16);
 	bool may = had >> CAP_SETPCAP & 1;
 
+	inherit_all();
 	if (daemon_drop_capabilities(keep) != 0)
 		return 1;
 	if (status_number("\nCapPrm:", 16) != (had & keep) ||

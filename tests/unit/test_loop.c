@@ -235,15 +235,15 @@ static void restart_twice_at_once(void *arg)
 static void timers_of_zero(void **state)
 {
 	struct ticker ticker = {0};
-	struct loop_timer other;
+	struct loop_task task;
 
 	(void)state;
 	timer_init(&ticker.timer, loop, restart_twice_at_once, &ticker);
-	timer_init(&other, loop, note_arg, LETTER('o'));
+	task_init(&task, note_arg, LETTER('k'));
 	timer_start(&ticker.timer, 0);
-	timer_start(&other, 0);
+	task_defer(loop, &task);
 	loop_run_fake(loop, 0);
-	assert_record("tott"); /* the restarted one waits for the next wake */
+	assert_record("tktt"); /* the restarted one waits for the next wake */
 	assert_int_equal(clock_ms(), 1000);
 }
 

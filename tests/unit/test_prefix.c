@@ -67,6 +67,7 @@ static void relations(void **state)
 		bool covers, covered, overlaps, equal;
 	} cases[] = {
 		{"10.0.0.0/8", "10.1.2.0/24", true, false, true, false},
+		{"10.0.0.0/8", "10.0.0.0/24", true, false, true, false},
 		{"10.0.0.0/8", "10.0.0.0/8", true, true, true, true},
 		{"10.1.0.0/8", "10.2.0.0/8", true, true, true, true}, /* host bits do not count */
 		{"10.0.0.0/8", "11.0.0.0/8", false, false, false, false},

@@ -233,10 +233,10 @@ static void a_clean_room(void **state)
 {
 	static const char *const env[] = {"ONLY=this", NULL};
 	struct seen seen = {0};
-	int leak = open("/dev/null", O_RDONLY); /* without close-on-exec */
+	int leak = fcntl(0, F_DUPFD, 50); /* without close-on-exec */
 
 	(void)state;
-	assert_true(leak > 2);
+	assert_true(leak >= 50);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
 	run_shell(&seen,
