@@ -179,6 +179,14 @@ static void send_now(struct api_call *call, const char *url, const char *text, f
 
 static void start_challenge(struct api_call *call);
 
+/* libcurl repeats a request of its own accord where a kept connection dies under it; so also an
+ * answer to the first one that we saw can say that this challenge has served. */
+static bool challenge_is_over(const struct api_call *call, const struct api_answer *answer)
+{
+	return call->body && !call->proved_anew && answer->status == 401 &&
+	       (call->resent || str_has_prefix(answer->code, "challenge_"));
+}
+
 static void answered(void *arg, const struct fetch_answer *got)
 {
 	struct api_call *call = arg;
@@ -194,13 +202,14 @@ static void answered(void *arg, const struct fetch_answer *got)
 		}
 		return;
 	}
-	if (got->status == 401 && call->resent && !call->proved_anew) {
+	if (!read_answer(call, got, &answer))
+		return;
+	if (challenge_is_over(call, &answer)) {
 		call->proved_anew = true;
 		start_challenge(call);
-		return;
-	}
-	if (read_answer(call, got, &answer))
+	} else {
 		finish(call, &answer);
+	}
 }
 
 static bool server_key_good(struct api_call *call)

@@ -9,3 +9,6 @@ SRC.test_state := core/state.c
 SRC.test_control := core/control.c
 SRC.device_test := $(addprefix core/,wg.c wg_netlink.c wg_uapi.c netlink.c link.c link_dump.c link_watch.c ledger.c undo.c rawport.c)
 SRC.test_config := core/config.c core/event.c
+COORD_CLIENT := $(addprefix core/,api.c coord.c coord_frames.c coord_sync.c coord_token.c state.c fetch.c fetch_stream.c)
+SRC.test_coord := $(COORD_CLIENT) tests/unit/fake_coordinator.c
+SRC.test_register := $(COORD_CLIENT) core/register.c tests/unit/fake_coordinator.c
