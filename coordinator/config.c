@@ -1,0 +1,283 @@
+/*
+ * config.c - defaults, then the file, then the command line; nothing is opened or made here.
+ *
+ * The one guess: without a public URL, links name the address that the default route leaves from,
+ * which is right for a server and wrong behind a router. So a private one is said out loud.
+ */
+#include "config.h"
+#include "lib/log.h"
+#include "lib/schema.h"
+#include "lib/sock.h"
+#include "lib/str.h"
+#include "lib/http.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define INT(key, low, high, text) {.name = key, .type = SCHEMA_INT, .min = low, .max = high, .help = text}
+
+static const struct schema_field tls_fields[] = {
+	{.name = "cert", .type = SCHEMA_STRING, .help = "certificate chain, PEM"},
+	{.name = "key", .type = SCHEMA_STRING, .help = "its private key, PEM"},
+	{.name = "next_key", .type = SCHEMA_STRING, .help = "the key that comes next, told to agents"},
+	{0},
+};
+
+static const struct schema_field relay_fields[] = {
+	{.name = "embedded", .type = SCHEMA_BOOL, .help = "run a relay and STUN server beside"},
+	{.name = "stun", .type = SCHEMA_STRING, .help = "ADDR:PORT of its STUN server"},
+	{0},
+};
+
+static const struct schema_field limit_fields[] = {
+	INT("body", 4096, 16 << 20, "bytes of a request's body"),
+	INT("header", 1024, 1 << 20, "bytes of a request's head"),
+	INT("headers", 8, HTTP_MAX_HEADERS, "header lines"),
+	INT("routes", 0, 64, "advertised routes an agent"),
+	INT("requests_per_address", 1, 1000000, "a second"),
+	INT("requests_per_agent", 1, 1000000, "a second"),
+	INT("connections", 8, 1000000, "at once"),
+	INT("connections_per_address", 1, 1000000, "at once"),
+	{0},
+};
+
+static const struct schema_field fields[] = {
+	{.name = "listen", .type = SCHEMA_STRING, .help = "ADDR:PORT"},
+	{.name = "public_url", .type = SCHEMA_STRING, .flags = SCHEMA_LIST, .help = "https://HOST:PORT"},
+	{.name = "db", .type = SCHEMA_STRING, .help = "sqlite:PATH"},
+	{.name = "policy", .type = SCHEMA_STRING, .help = "policy file"},
+	{.name = "state", .type = SCHEMA_STRING, .help = "state directory"},
+	{.name = "run_dir", .type = SCHEMA_STRING, .help = "directory of the control socket"},
+	{.name = "token_lifetime", .type = SCHEMA_DURATION, .help = "of an agent's token"},
+	{.name = "tls", .type = SCHEMA_OBJECT, .fields = tls_fields},
+	{.name = "relay", .type = SCHEMA_OBJECT, .fields = relay_fields},
+	{.name = "limits", .type = SCHEMA_OBJECT, .fields = limit_fields},
+	{0},
+};
+
+static const struct config defaults = {
+	.relay_embedded = true,
+	.token_lifetime_ms = 24 * 3600 * 1000ull,
+	.limits = {.body = HTTP_MAX_BODY, .header = HTTP_MAX_HEAD, .headers = HTTP_MAX_HEADERS,
+		   .routes = 64, .requests_per_address = 50, .requests_per_agent = 20,
+		   .connections = 20000, .connections_per_address = 1000},
+};
+
+bool origin_normalise(char *out, size_t size, const char *url)
+{
+	size_t len;
+
+	if (strncasecmp(url, "https://", 8) || !str_copy(out, size, url))
+		return false;
+	for (char *c = out; *c; c++)
+		*c = (char)tolower((unsigned char)*c);
+	len = strlen(out);
+	if (len && out[len - 1] == '/')
+		out[--len] = '\0';
+	if (len > 4 && !strcmp(out + len - 4, ":443"))
+		out[len - 4] = '\0';
+	return out[8] && strspn(out + 8, "abcdefghijklmnopqrstuvwxyz0123456789.-:[]") == strlen(out + 8);
+}
+
+void origin_host(char *out, size_t size, const char *origin)
+{
+	const char *host = origin + strlen("https://");
+	size_t len = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
+
+	snprintf(out, size, "%.*s", (int)len, host);
+}
+
+static void set(char **slot, const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	if (text) {
+		free(*slot);
+		*slot = xstrdup(text);
+	}
+}
+
+static void set_size(size_t *slot, const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+
+	if (json_is_integer(value))
+		*slot = (size_t)json_integer_value(value);
+}
+
+static void set_unsigned(unsigned *slot, const json_t *object, const char *key)
+{
+	size_t value = *slot;
+
+	set_size(&value, object, key);
+	*slot = (unsigned)value;
+}
+
+static void take_limits(struct config_limits *limits, const json_t *json)
+{
+	set_size(&limits->body, json, "body");
+	set_size(&limits->header, json, "header");
+	set_unsigned(&limits->headers, json, "headers");
+	set_unsigned(&limits->routes, json, "routes");
+	set_unsigned(&limits->requests_per_address, json, "requests_per_address");
+	set_unsigned(&limits->requests_per_agent, json, "requests_per_agent");
+	set_unsigned(&limits->connections, json, "connections");
+	set_unsigned(&limits->connections_per_address, json, "connections_per_address");
+}
+
+/* Both the file and the options have these keys. -1: a sentence is in error. */
+static int take_common(struct config *config, const json_t *json, char error[static CONFIG_ERROR])
+{
+	const json_t *urls = json_object_get(json, "public_url"), *url;
+	const char *listen = json_string_value(json_object_get(json, "listen"));
+	char origin[300];
+
+	set(&config->state, json, "state");
+	set(&config->run_dir, json, "run_dir");
+	set(&config->db, json, "db");
+	if (listen && !listen_parse(&config->listen, listen)) {
+		snprintf(error, CONFIG_ERROR, "listen: \"%s\" is not ADDR:PORT, such as [::]:8443", listen);
+		return -1;
+	}
+	if (json_is_string(json_object_get(json, "policy"))) {
+		snprintf(error, CONFIG_ERROR, "policy: this version cannot enforce a policy yet, and "
+					      "serving without it would let everyone talk: leave it out "
+					      "to say that all agents of a network may");
+		return -1;
+	}
+	if (!urls)
+		return 0;
+	while (config->url_count)
+		free(config->urls[--config->url_count]);
+	for (size_t i = 0; i < (json_is_array(urls) ? json_array_size(urls) : 1); i++) {
+		url = json_is_array(urls) ? json_array_get(urls, i) : urls;
+		if (i == CONFIG_MAX_URLS ||
+		    !origin_normalise(origin, sizeof(origin), json_string_value(url))) {
+			snprintf(error, CONFIG_ERROR, "public_url: \"%s\" is not https://HOST:PORT",
+				 json_string_value(url));
+			return -1;
+		}
+		config->urls[config->url_count++] = xstrdup(origin);
+	}
+	config->urls_given = config->url_count > 0;
+	return 0;
+}
+
+static int load_file(struct config *config, char error[static CONFIG_ERROR])
+{
+	struct yaml *yaml;
+	const json_t *root, *tls, *relay, *embedded;
+	const char *lifetime;
+	int result = -1;
+
+	yaml = yaml_load_file(config->file, error);
+	if (!yaml)
+		return -1;
+	if (!schema_check(yaml, fields, error))
+		goto out;
+	root = yaml_root(yaml);
+	tls = json_object_get(root, "tls");
+	relay = json_object_get(root, "relay");
+	set(&config->cert, tls, "cert");
+	set(&config->key, tls, "key");
+	set(&config->next_key, tls, "next_key");
+	set(&config->relay_stun, relay, "stun");
+	embedded = json_object_get(relay, "embedded");
+	if (embedded)
+		config->relay_embedded = json_is_true(embedded);
+	lifetime = json_string_value(json_object_get(root, "token_lifetime"));
+	if (lifetime)
+		parse_duration(lifetime, &config->token_lifetime_ms);
+	else if (json_is_integer(json_object_get(root, "token_lifetime")))
+		config->token_lifetime_ms =
+			1000 * (uint64_t)json_integer_value(json_object_get(root, "token_lifetime"));
+	take_limits(&config->limits, json_object_get(root, "limits"));
+	result = take_common(config, root, error);
+out:
+	yaml_free(yaml);
+	return result;
+}
+
+/* The address that links name where nobody said one. */
+static void default_url(struct config *config)
+{
+	struct endpoint towards = {0}, at = config->listen;
+	char text[ENDPOINT_TEXT];
+
+	if (!at.addr.family || addr_is_unspecified(&at.addr)) {
+		if (!endpoint_parse(&towards, "192.0.2.1:9") ||
+		    sock_source_for(&towards, 0, &at.addr) < 0) {
+			endpoint_parse(&towards, "[2001:db8::1]:9");
+			if (sock_source_for(&towards, 0, &at.addr) < 0)
+				addr_parse(&at.addr, "127.0.0.1");
+		}
+	}
+	endpoint_format(text, &at);
+	config->urls[0] = xasprintf("https://%s", text);
+	config->url_count = 1;
+	if (addr_is_private(&at.addr) || addr_is_loopback(&at.addr))
+		log_warn("public-url", "url=%s reason=\"this address is private: agents elsewhere will "
+			 "not reach it; give the public one with --public-url\"", config->urls[0]);
+}
+
+static int check(struct config *config, char error[static CONFIG_ERROR])
+{
+	struct endpoint stun;
+
+	if (!config->cert != !config->key) {
+		snprintf(error, CONFIG_ERROR, "tls: cert and key belong together, one is missing");
+		return -1;
+	}
+	if (config->db && strncmp(config->db, "sqlite:", 7)) {
+		snprintf(error, CONFIG_ERROR, "db: \"%.20s...\" is not supported by this build; use "
+					      "sqlite:PATH", config->db);
+		return -1;
+	}
+	if (!listen_parse(&stun, config->relay_stun)) {
+		snprintf(error, CONFIG_ERROR, "relay: stun: \"%s\" is not ADDR:PORT, such as :3478",
+			 config->relay_stun);
+		return -1;
+	}
+	if (config->token_lifetime_ms < 60 * 1000) {
+		snprintf(error, CONFIG_ERROR, "token_lifetime: must be at least a minute");
+		return -1;
+	}
+	return 0;
+}
+
+int config_load(struct config *config, const json_t *options, char error[static CONFIG_ERROR])
+{
+	const char *file = json_string_value(json_object_get(options, "config"));
+
+	*config = defaults;
+	config->state = xstrdup(WG_MESH_STATEDIR "/coordinator");
+	config->run_dir = xstrdup(WG_MESH_RUNDIR);
+	config->relay_stun = xstrdup(":3478");
+	listen_parse(&config->listen, "[::]:8443");
+	if (file || !access(WG_MESH_SYSCONFDIR "/coordinator.yaml", F_OK)) {
+		config->file = xstrdup(file ? file : WG_MESH_SYSCONFDIR "/coordinator.yaml");
+		if (load_file(config, error) < 0)
+			return 2;
+	}
+	if (take_common(config, options, error) < 0 || check(config, error) < 0)
+		return 2;
+	if (!config->db)
+		config->db = xasprintf("sqlite:%s/coordinator.db", config->state);
+	if (!config->urls_given)
+		default_url(config);
+	return 0;
+}
+
+void config_free(struct config *config)
+{
+	char *owned[] = {config->file, config->state, config->run_dir, config->db, config->cert,
+			 config->key, config->next_key, config->relay_stun};
+
+	for (size_t i = 0; i < ARRAY_SIZE(owned); i++)
+		free(owned[i]);
+	for (unsigned i = 0; i < config->url_count; i++)
+		free(config->urls[i]);
+	memset(config, 0, sizeof(*config));
+}
