@@ -1,0 +1,316 @@
+/*
+ * conn.c - HTTP on a stream: feed the parser, dispatch, answer, next.
+ *
+ * While an answer is pending (it waits for the disk) nothing more is read from the stream; that
+ * bounds what a client can pile up. A client has HEAD_MS for the head and BODY_MS for all, counted
+ * from the first byte, so one that drips a byte a second holds nothing for long.
+ */
+#include "conn.h"
+#include "dispatch.h"
+#include "server.h"
+#include "lib/log.h"
+#include "lib/secret.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define IDLE_MS   75000
+#define HEAD_MS   15000
+#define BODY_MS   60000
+#define ANSWER_MS 20000 /* a disk that does not write */
+
+struct conn {
+	struct list node; /* server's */
+	struct coordinator *co;
+	struct source *source;
+	struct stream *stream;
+	struct http_message *http; /* NULL after an upgrade */
+	struct loop_timer limit;
+	bool reading, answering, closing, head_done;
+	struct request rq; /* while answering */
+	const struct stream_ops *upper; /* after an upgrade */
+	void *upper_arg;
+};
+
+/* ---- answering ------------------------------------------------------------------- */
+
+static void request_fini(struct request *rq)
+{
+	store_wait_cancel(&rq->wait);
+	json_decref(rq->answer);
+	json_decref(rq->body);
+	memset(rq, 0, sizeof(*rq));
+}
+
+static void finish(struct conn *conn, int status, const char *headers, const char *type,
+		   const void *body, size_t len)
+{
+	bool keep = conn->http->keep_alive && !conn->closing;
+	bool head = conn->http->method && !strcmp(conn->http->method, "HEAD");
+	struct buf out;
+
+	buf_init(&out, 0);
+	http_write_response(&out, status, headers, type, body, len, keep, head);
+	if (status >= 400)
+		conn->co->counters[COUNT_REFUSED]++;
+	timer_stop(&conn->limit);
+	request_fini(&conn->rq);
+	conn->answering = false;
+	stream_write(conn->stream, out.data, out.len);
+	buf_wipe(&out);
+	if (!keep) {
+		conn->closing = true;
+		stream_close(conn->stream);
+		return;
+	}
+	http_reset(conn->http);
+	conn->reading = conn->head_done = false;
+	stream_set_idle(conn->stream, IDLE_MS);
+	stream_resume(conn->stream);
+}
+
+void reply(struct request *rq, int status, json_t *body)
+{
+	char *text = body ? js_dump(body) : NULL;
+
+	json_decref(body);
+	finish(rq->conn, status, "Cache-Control: no-store\r\n", text ? "application/json" : NULL,
+	       text ? text : "", text ? strlen(text) : 0);
+	if (text)
+		secret_wipe(text, strlen(text)); /* tokens pass here */
+	free(text);
+}
+
+void reply_text(struct request *rq, const char *content_type, const char *text, size_t len)
+{
+	finish(rq->conn, 200, NULL, content_type, text, len);
+}
+
+static void problem(struct conn *conn, int status, const char *code, const char *detail,
+		    const char *headers)
+{
+	json_t *json = json_pack("{sssssissss}", "type", "about:blank", "title",
+				 http_status_text(status), "status", status, "detail", detail, "code",
+				 code);
+	char *text = js_dump(json);
+
+	finish(conn, status, headers, "application/problem+json", text, strlen(text));
+	free(text);
+	json_decref(json);
+}
+
+void reply_problem(struct request *rq, int status, const char *code, const char *format, ...)
+{
+	char detail[300];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(detail, sizeof(detail), format, args);
+	va_end(args);
+	problem(rq->conn, status, code, detail,
+		status == 401 ? "WWW-Authenticate: Bearer\r\n" : NULL);
+}
+
+void reply_refusal(struct request *rq, const struct refusal *why)
+{
+	reply_problem(rq, why->status, why->code, "%s", why->detail);
+}
+
+static void now_durable(void *arg)
+{
+	struct request *rq = arg;
+	json_t *answer = rq->answer;
+
+	rq->answer = NULL;
+	reply(rq, rq->status, answer);
+}
+
+void reply_durable(struct request *rq, int status, json_t *body)
+{
+	rq->status = status;
+	rq->answer = body;
+	timer_start(&rq->conn->limit, ANSWER_MS);
+	store_wait(rq->co->store, &rq->wait, now_durable, rq);
+}
+
+/* ---- reading ---------------------------------------------------------------------- */
+
+static bool may_ask(struct conn *conn)
+{
+	uint64_t wait_ms = 0;
+	char headers[64];
+
+	if (source_may_ask(conn->source, loop_now(conn->co->loop), &wait_ms))
+		return true;
+	conn->co->counters[COUNT_RATE_LIMITED]++;
+	snprintf(headers, sizeof(headers), "Retry-After: %llu\r\n",
+		 (unsigned long long)(wait_ms / 1000 + 1));
+	problem(conn, 429, "too_many_requests", "too many requests from this address: slow down", headers);
+	return false;
+}
+
+static void begin(struct conn *conn)
+{
+	struct request *rq = &conn->rq;
+	char address[ADDR_TEXT];
+
+	conn->answering = true;
+	conn->co->counters[COUNT_REQUESTS]++;
+	timer_stop(&conn->limit);
+	stream_set_idle(conn->stream, 0);
+	*rq = (struct request){.co = conn->co, .conn = conn, .http = conn->http};
+	addr_format(address, &stream_remote(conn->stream)->addr);
+	snprintf(rq->from, sizeof(rq->from), "address %s", address);
+	if (may_ask(conn))
+		dispatch(rq);
+}
+
+static void bad_request(struct conn *conn)
+{
+	int status = conn->http->status ? conn->http->status : 400;
+	const char *code = status == 413 ? "body_too_large" : status == 431 ? "headers_too_large"
+							      : "bad_request";
+
+	conn->closing = true;
+	problem(conn, status, code, conn->http->reason ? conn->http->reason : "this is not HTTP", NULL);
+}
+
+/* From the first byte of a request on, its time is limited. */
+static void keep_time(struct conn *conn)
+{
+	if (!conn->reading) {
+		conn->reading = true;
+		timer_start(&conn->limit, HEAD_MS);
+	}
+	if (!conn->head_done && http_has_head(conn->http)) {
+		conn->head_done = true;
+		timer_start(&conn->limit, BODY_MS);
+		if (conn->http->expect_continue)
+			stream_write(conn->stream, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+	}
+}
+
+static size_t on_data(void *arg, const uint8_t *data, size_t len)
+{
+	struct conn *conn = arg;
+	size_t used = 0;
+
+	if (conn->upper)
+		return conn->upper->data(conn->upper_arg, data, len);
+	if (conn->closing)
+		return len;
+	if (conn->answering)
+		return 0;
+	switch (http_feed(conn->http, data, len, &used)) {
+	case HTTP_NEED_MORE:
+		keep_time(conn);
+		break;
+	case HTTP_BAD:
+		bad_request(conn);
+		return len;
+	case HTTP_COMPLETE:
+		begin(conn);
+		break;
+	}
+	return used;
+}
+
+static void on_drained(void *arg)
+{
+	struct conn *conn = arg;
+
+	if (conn->upper && conn->upper->drained)
+		conn->upper->drained(conn->upper_arg);
+}
+
+static void conn_free(struct conn *conn)
+{
+	timer_stop(&conn->limit);
+	if (conn->answering)
+		request_fini(&conn->rq);
+	if (conn->http)
+		http_free(conn->http);
+	free(conn->http);
+	free(conn);
+}
+
+static void on_closed(void *arg, const char *reason)
+{
+	struct conn *conn = arg;
+
+	if (conn->upper)
+		conn->upper->closed(conn->upper_arg, reason);
+	server_gone(conn->co->server, conn->source, &conn->node);
+	conn_free(conn);
+}
+
+static void on_limit(void *arg)
+{
+	struct conn *conn = arg;
+
+	conn->closing = true;
+	if (conn->answering)
+		problem(conn, 503, "store_unavailable",
+			"the database does not take writes at the moment: try again", NULL);
+	else
+		problem(conn, 408, "too_slow", "the request did not come in time", NULL);
+}
+
+static const struct stream_ops conn_ops = {.data = on_data, .drained = on_drained, .closed = on_closed};
+
+void conn_new(struct coordinator *co, int fd, struct source *source, struct list *conns)
+{
+	const struct http_limits limits = {.head = co->config.limits.header,
+					   .headers = co->config.limits.headers,
+					   .body = co->config.limits.body};
+	struct conn *conn = xcalloc(1, sizeof(*conn));
+
+	conn->co = co;
+	conn->source = source;
+	conn->http = xmalloc(sizeof(*conn->http));
+	http_init(conn->http, &limits, false);
+	timer_init(&conn->limit, co->loop, on_limit, conn);
+	list_add_tail(conns, &conn->node);
+	conn->stream = stream_new(co->loop, fd, co->tls, &conn_ops, conn, HEAD_MS);
+}
+
+void conn_free_all(struct list *conns)
+{
+	struct conn *conn, *tmp;
+
+	list_each_safe(conn, tmp, conns, node)
+		stream_abort(conn->stream); /* its end comes with the loop's last turn */
+}
+
+/* ---- upgrades --------------------------------------------------------------------- */
+
+struct stream *conn_upgrade(struct request *rq, const struct stream_ops *ops, void *arg)
+{
+	const char *key = http_header(rq->http, "Sec-WebSocket-Key");
+	struct conn *conn = rq->conn;
+	char accept[29], headers[160];
+	struct buf out;
+
+	ws_accept_key(accept, key);
+	snprintf(headers, sizeof(headers),
+		 "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n", accept);
+	buf_init(&out, 0);
+	http_write_response(&out, 101, headers, NULL, "", 0, true, false);
+	stream_write(conn->stream, out.data, out.len);
+	buf_free(&out);
+	request_fini(rq);
+	http_free(conn->http);
+	free(conn->http);
+	conn->http = NULL;
+	conn->answering = false;
+	conn->upper = ops;
+	conn->upper_arg = arg;
+	stream_resume(conn->stream);
+	return conn->stream;
+}
+
+const struct endpoint *conn_local(const struct request *rq)
+{
+	return stream_local(rq->conn->stream);
+}

@@ -1,0 +1,49 @@
+/*
+ * conn.h - one connection: requests one after the other, each answered before the next is read; or,
+ * after an Upgrade, whatever took it over. A handler gets a struct request and answers it once, at
+ * once or later.
+ */
+#ifndef COORDINATOR_CONN_H
+#define COORDINATOR_CONN_H
+
+#include "registry.h"
+#include "store.h"
+#include "lib/http.h"
+#include "lib/stream.h"
+
+struct source;
+struct conn;
+struct endpoint_row; /* dispatch.h: a row of the table of routes */
+
+struct request {
+	struct coordinator *co;
+	struct conn *conn;
+	struct http_message *http;
+	const struct endpoint_row *row;
+	char id[PROTO_ID_MAX]; /* {id} of the path */
+	struct agent *agent;   /* who asks, where the row wants a token; else NULL */
+	json_t *body;          /* NULL: none */
+	struct js js;          /* reader of it */
+	char from[ADDR_TEXT + 16]; /* "address 192.0.2.1", for audit and log */
+	/* private: an answer that waits for the disk */
+	struct store_wait wait;
+	int status;
+	json_t *answer;
+};
+
+void conn_new(struct coordinator *co, int fd, struct source *source, struct list *conns);
+void conn_free_all(struct list *conns); /* at the very end, without the loop */
+
+/* Answers; `body` is taken, NULL: none. */
+void reply(struct request *rq, int status, json_t *body);
+void reply_text(struct request *rq, const char *content_type, const char *text, size_t len);
+void reply_durable(struct request *rq, int status, json_t *body); /* when all written so far is on disk */
+void reply_problem(struct request *rq, int status, const char *code, const char *format, ...)
+	PRINTF_LIKE(4, 5);
+void reply_refusal(struct request *rq, const struct refusal *why);
+
+/* Answers 101; from now on `ops` has the connection's bytes and its end. The request is over. */
+struct stream *conn_upgrade(struct request *rq, const struct stream_ops *ops, void *arg);
+const struct endpoint *conn_local(const struct request *rq);
+
+#endif

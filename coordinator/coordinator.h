@@ -1,0 +1,52 @@
+/*
+ * coordinator.h - the one object that owns all the others. A module gets it where it needs more
+ * than one of them; the rest know nothing of it.
+ */
+#ifndef COORDINATOR_COORDINATOR_H
+#define COORDINATOR_COORDINATOR_H
+
+#include "config.h"
+#include "mesh.h"
+#include "token.h"
+#include "lib/loop.h"
+
+enum counter { /* metrics.c has their names */
+	COUNT_REQUESTS,
+	COUNT_REFUSED,      /* answers from 400 up */
+	COUNT_REGISTRATIONS,
+	COUNT_REGISTRATIONS_REFUSED,
+	COUNT_RATE_LIMITED,
+	COUNT_STREAMS_OPENED,
+	COUNT_STREAMS_DROPPED, /* slow readers, silence, broken frames */
+	COUNT_SNAPSHOTS,
+	COUNT_RESUMES,
+	COUNT_CHANGES,
+	COUNT_SIGNALS,
+	COUNTERS,
+};
+
+struct coordinator {
+	struct loop *loop;
+	struct config config;
+	struct store *store;
+	struct mesh mesh;
+	struct challenges *challenges;
+	struct sync *sync;
+	struct server *server;
+	struct admin *admin;
+	struct embedded *embedded; /* NULL: no relay of ours */
+	struct tls_server *tls;
+	char pin[44], next_pin[44]; /* "": agents go by the usual authorities; none is coming */
+	struct key private_key, public_key;
+	uint8_t token_secret[TOKEN_SECRET_LEN];
+	struct list unsaved; /* agents with endpoints or online state to write */
+	struct loop_timer sweep;
+	uint64_t counters[COUNTERS];
+};
+
+json_t *coordinator_relays(const struct coordinator *co); /* RELAY of the protocol, new */
+json_t *coordinator_pins(const struct coordinator *co);
+/* "https://HOST:PORT/join#KEY[.PIN]", new; wipe it. */
+char *coordinator_link(const struct coordinator *co, const char *key);
+
+#endif

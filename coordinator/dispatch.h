@@ -1,0 +1,38 @@
+/*
+ * dispatch.h - the table of the API: what can be asked, by whom, and what it looks like. It is walked
+ * for each request, and GET /api/v1/openapi.json is written from it.
+ */
+#ifndef COORDINATOR_DISPATCH_H
+#define COORDINATOR_DISPATCH_H
+
+#include "conn.h"
+
+enum endpoint_auth {
+	AUTH_NONE,
+	AUTH_SELF,  /* Bearer token of the agent {id} */
+	AUTH_OWN,   /* the handler judges: a proof, or a token */
+};
+
+struct endpoint_row {
+	const char *method, *path; /* "/agents/{id}/peers", below /api/v1 unless it begins with "//" */
+	enum endpoint_auth auth;
+	void (*handler)(struct request *rq);
+	const char *summary;
+	const char *body, *answer; /* "name:type name:type?"; see openapi.c. NULL: none */
+	int status;                /* of success */
+};
+
+extern const struct endpoint_row endpoints[]; /* ends with method NULL */
+
+void dispatch(struct request *rq);
+
+/* Does `path` fit the pattern? Then `id` has its {id}. */
+bool pattern_match(const char *pattern, const char *path, char id[static PROTO_ID_MAX]);
+
+/* Who has this Authorization header; NULL and why. */
+struct agent *auth_bearer(struct coordinator *co, const char *header, struct refusal *why);
+
+void api_openapi(struct request *rq);
+json_t *openapi_document(void);
+
+#endif

@@ -1,0 +1,273 @@
+/*
+ * mesh.c - the maps and lists of mesh.h, and what they look like in the protocol. Loading is in
+ * mesh_load.c.
+ */
+#include "mesh.h"
+#include "lib/str.h"
+
+#include <string.h>
+
+void mesh_init(struct mesh *mesh)
+{
+	list_init(&mesh->networks);
+	mesh->networks_by_name = map_new(0);
+	mesh->networks_by_id = map_new(0);
+	mesh->agents = map_new(0);
+	mesh->agents_by_key = map_new(KEY_LEN);
+	mesh->keys = map_new(0);
+	mesh->keys_by_hash = map_new(HASH_LEN);
+}
+
+static void free_key(struct mesh *mesh, struct join_key *key)
+{
+	map_del(mesh->keys, key->id);
+	map_del(mesh->keys_by_hash, key->hash);
+	json_decref(key->tags);
+	free(key);
+}
+
+void mesh_fini(struct mesh *mesh)
+{
+	struct agent *agent;
+	struct join_key *key;
+	struct member *member, *tmp;
+	struct network *network, *next;
+	size_t pos = 0;
+
+	while ((agent = map_next(mesh->agents, &pos, NULL))) {
+		list_each_safe(member, tmp, &agent->members, in_agent)
+			mesh_member_del(member);
+		mesh_agent_del(mesh, agent);
+	}
+	for (pos = 0; (key = map_next(mesh->keys, &pos, NULL));)
+		free_key(mesh, key);
+	list_each_safe(network, next, &mesh->networks, node)
+		mesh_network_del(mesh, network);
+	map_free(mesh->networks_by_name);
+	map_free(mesh->networks_by_id);
+	map_free(mesh->agents);
+	map_free(mesh->agents_by_key);
+	map_free(mesh->keys);
+	map_free(mesh->keys_by_hash);
+}
+
+struct network *mesh_network_add(struct mesh *mesh, const char *id, const char *name,
+				 const struct prefix *cidr, const struct prefix *cidr6)
+{
+	struct network *network = xcalloc(1, sizeof(*network));
+
+	str_copy(network->id, sizeof(network->id), id);
+	str_copy(network->name, sizeof(network->name), name);
+	network->cidr = *cidr;
+	network->ipam = ipam_new(cidr);
+	if (cidr6 && cidr6->addr.family) {
+		network->cidr6 = *cidr6;
+		network->ipam6 = ipam_new(cidr6);
+	}
+	network->names = map_new(0);
+	list_init(&network->members);
+	list_init(&network->dirty);
+	list_add_tail(&mesh->networks, &network->node);
+	map_put(mesh->networks_by_name, network->name, network);
+	map_put(mesh->networks_by_id, network->id, network);
+	return network;
+}
+
+void mesh_network_del(struct mesh *mesh, struct network *network)
+{
+	struct join_key *key;
+	size_t pos = 0;
+
+	while ((key = map_next(mesh->keys, &pos, NULL)))
+		if (key->network == network)
+			free_key(mesh, key);
+	map_del(mesh->networks_by_name, network->name);
+	map_del(mesh->networks_by_id, network->id);
+	list_del(&network->node);
+	list_del(&network->dirty);
+	ipam_free(network->ipam);
+	ipam_free(network->ipam6);
+	map_free(network->names);
+	free(network);
+}
+
+struct agent *mesh_agent_add(struct mesh *mesh, const char *id, const struct key *public_key)
+{
+	struct agent *agent = xcalloc(1, sizeof(*agent));
+
+	str_copy(agent->id, sizeof(agent->id), id);
+	agent->public_key = *public_key;
+	list_init(&agent->members);
+	list_init(&agent->unsaved);
+	list_init(&agent->leaving);
+	map_put(mesh->agents, agent->id, agent);
+	map_put(mesh->agents_by_key, agent->public_key.bytes, agent);
+	return agent;
+}
+
+void mesh_agent_del(struct mesh *mesh, struct agent *agent)
+{
+	map_del(mesh->agents, agent->id);
+	map_del(mesh->agents_by_key, agent->public_key.bytes);
+	list_del(&agent->unsaved);
+	list_del(&agent->leaving);
+	json_decref(agent->capabilities);
+	free(agent);
+}
+
+void mesh_agent_rekey(struct mesh *mesh, struct agent *agent, const struct key *public_key)
+{
+	map_del(mesh->agents_by_key, agent->public_key.bytes);
+	agent->public_key = *public_key;
+	map_put(mesh->agents_by_key, agent->public_key.bytes, agent);
+}
+
+struct member *mesh_member_add(struct agent *agent, struct network *network, const char *name)
+{
+	struct member *member = xcalloc(1, sizeof(*member));
+
+	member->agent = agent;
+	member->network = network;
+	str_copy(member->name, sizeof(member->name), name);
+	member->tags = json_array();
+	list_add_tail(&agent->members, &member->in_agent);
+	list_add_tail(&network->members, &member->in_network);
+	network->member_count++;
+	map_put(network->names, member->name, member);
+	return member;
+}
+
+void mesh_member_del(struct member *member)
+{
+	struct network *network = member->network;
+
+	map_del(network->names, member->name);
+	network->member_count--;
+	list_del(&member->in_agent);
+	list_del(&member->in_network);
+	json_decref(member->tags);
+	free(member->routes);
+	free(member);
+}
+
+void mesh_member_rename(struct member *member, const char *name)
+{
+	map_del(member->network->names, member->name);
+	str_copy(member->name, sizeof(member->name), name);
+	map_put(member->network->names, member->name, member);
+}
+
+struct join_key *mesh_key_add(struct mesh *mesh, const char *id, const uint8_t hash[static HASH_LEN],
+			      struct network *network)
+{
+	struct join_key *key = xcalloc(1, sizeof(*key));
+
+	str_copy(key->id, sizeof(key->id), id);
+	memcpy(key->hash, hash, HASH_LEN);
+	key->network = network;
+	key->tags = json_array();
+	map_put(mesh->keys, key->id, key);
+	map_put(mesh->keys_by_hash, key->hash, key);
+	return key;
+}
+
+struct member *mesh_member(const struct agent *agent, const struct network *network)
+{
+	struct member *member;
+
+	list_each(member, &agent->members, in_agent)
+		if (member->network == network)
+			return member;
+	return NULL;
+}
+
+struct network *mesh_network(const struct mesh *mesh, const char *name_or_id)
+{
+	struct network *network = map_get(mesh->networks_by_name, name_or_id);
+
+	return network ? network : map_get(mesh->networks_by_id, name_or_id);
+}
+
+bool mesh_agent_in(const struct agent *agent, const struct network *network)
+{
+	return mesh_member(agent, network) != NULL;
+}
+
+bool mesh_sees(const struct member *viewer, const struct member *other)
+{
+	return viewer->network == other->network && viewer->agent != other->agent &&
+	       !viewer->agent->expired && !other->agent->expired;
+}
+
+/* ---- in the protocol's words -------------------------------------------------------- */
+
+void mesh_peer(const struct member *member, struct proto_peer *out)
+{
+	const struct agent *agent = member->agent;
+
+	memset(out, 0, sizeof(*out));
+	str_copy(out->agent_id, sizeof(out->agent_id), agent->id);
+	str_copy(out->network, sizeof(out->network), member->network->name);
+	str_copy(out->name, sizeof(out->name), member->name);
+	out->public_key = agent->public_key;
+	if (member->address.family)
+		out->addresses[out->address_count++] = member->address;
+	if (member->address6.family)
+		out->addresses[out->address_count++] = member->address6;
+	for (unsigned i = 0; i < member->route_count; i++)
+		if (member->routes[i].approved)
+			out->routes[out->route_count++] = member->routes[i].prefix;
+	out->at = agent->at;
+	out->online = agent->online;
+	out->last_seen = agent->last_seen;
+}
+
+json_t *mesh_peer_json(const struct member *member)
+{
+	struct proto_peer peer;
+
+	mesh_peer(member, &peer);
+	return proto_write_peer(&peer);
+}
+
+json_t *mesh_network_json(const struct member *member)
+{
+	const struct network *network = member->network;
+	struct proto_network out = {.cidr = network->cidr, .cidr6 = network->cidr6};
+
+	str_copy(out.id, sizeof(out.id), network->id);
+	str_copy(out.name, sizeof(out.name), network->name);
+	if (member->address.family)
+		out.addresses[out.address_count++] =
+			(struct prefix){.addr = member->address, .bits = network->cidr.bits};
+	if (member->address6.family)
+		out.addresses[out.address_count++] =
+			(struct prefix){.addr = member->address6, .bits = network->cidr6.bits};
+	return proto_write_network(&out);
+}
+
+json_t *mesh_networks_json(const struct agent *agent)
+{
+	json_t *array = json_array();
+	const struct member *member;
+
+	list_each(member, &agent->members, in_agent)
+		json_array_append_new(array, mesh_network_json(member));
+	return array;
+}
+
+json_t *mesh_addresses_json(const struct member *member, bool with_length)
+{
+	const struct addr *all[] = {&member->address, &member->address6};
+	const uint8_t bits[] = {member->network->cidr.bits, member->network->cidr6.bits};
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		struct prefix prefix = {.addr = *all[i], .bits = bits[i]};
+
+		if (all[i]->family)
+			json_array_append_new(array, with_length ? js_from_prefix(&prefix)
+								 : js_from_addr(all[i]));
+	}
+	return array;
+}

@@ -1,0 +1,113 @@
+/*
+ * mesh.h - who is there: networks, agents, memberships, routes and join keys, in memory. Only data
+ * and look-ups; what changes it, and tells disk and agents about it, is registry.h.
+ */
+#ifndef COORDINATOR_MESH_H
+#define COORDINATOR_MESH_H
+
+#include "ipam.h"
+#include "lib/list.h"
+#include "lib/map.h"
+#include "lib/proto.h"
+#include "lib/ratelimit.h"
+
+#define HASH_LEN 32 /* SHA-256 of a join key */
+#define MAX_TAGS 32
+
+struct session; /* sync.h: an agent's stream */
+struct store;
+
+struct network {
+	struct list node; /* mesh.networks */
+	char id[PROTO_ID_MAX], name[PROTO_NAME_MAX];
+	struct prefix cidr, cidr6; /* cidr6 may have family 0 */
+	struct ipam *ipam, *ipam6;
+	struct list members;
+	struct map *names; /* to members */
+	unsigned member_count;
+	uint64_t created_at; /* times are wall ms */
+	struct list dirty;   /* sync's, while changes wait to be sent */
+};
+
+struct route {
+	struct prefix prefix;
+	bool approved;
+};
+
+struct member {
+	struct list in_agent, in_network;
+	struct agent *agent;
+	struct network *network;
+	char name[PROTO_NAME_MAX], key_id[PROTO_ID_MAX];
+	struct addr address, address6; /* family 0: none */
+	json_t *tags;
+	struct route *routes;
+	unsigned route_count;
+	uint64_t joined_at;
+};
+
+struct agent {
+	char id[PROTO_ID_MAX];
+	struct key public_key;
+	struct list members;
+	bool expired, ephemeral, online;
+	json_t *capabilities; /* may be NULL */
+	uint64_t created_at, last_seen;
+	struct proto_endpoints at;
+	struct session *session;  /* NULL: no stream */
+	uint64_t reset_revision;  /* sync's: whoever left off before this needs a snapshot */
+	struct bucket requests;
+	struct list unsaved;      /* registry's: endpoints or online state not on disk yet */
+	struct list leaving;      /* sync's: without a stream, still shown online until offline_at */
+	uint64_t offline_at;      /* monotonic ms */
+	unsigned direct_peers, relayed_peers; /* from its last heartbeat */
+};
+
+struct join_key {
+	char id[PROTO_ID_MAX];
+	uint8_t hash[HASH_LEN];
+	struct network *network;
+	bool reusable, ephemeral;
+	char name[PROTO_NAME_MAX]; /* "": any */
+	json_t *tags;
+	uint64_t created_at, expires_at, used_at, revoked_at; /* 0: not */
+	char used_by[PROTO_ID_MAX];
+};
+
+struct mesh {
+	struct list networks;
+	struct map *networks_by_name, *networks_by_id;
+	struct map *agents, *agents_by_key;
+	struct map *keys, *keys_by_hash;
+};
+
+void mesh_init(struct mesh *mesh);
+void mesh_fini(struct mesh *mesh);
+int mesh_load(struct mesh *mesh, struct store *store, uint64_t wall_ms); /* 0 or -EIO */
+
+struct network *mesh_network_add(struct mesh *mesh, const char *id, const char *name,
+				 const struct prefix *cidr, const struct prefix *cidr6);
+void mesh_network_del(struct mesh *mesh, struct network *network); /* without members; its keys go too */
+struct agent *mesh_agent_add(struct mesh *mesh, const char *id, const struct key *public_key);
+void mesh_agent_del(struct mesh *mesh, struct agent *agent);       /* without members or session */
+void mesh_agent_rekey(struct mesh *mesh, struct agent *agent, const struct key *public_key);
+struct member *mesh_member_add(struct agent *agent, struct network *network, const char *name);
+void mesh_member_del(struct member *member);
+void mesh_member_rename(struct member *member, const char *name);
+struct join_key *mesh_key_add(struct mesh *mesh, const char *id, const uint8_t hash[static HASH_LEN],
+			      struct network *network);
+
+struct member *mesh_member(const struct agent *agent, const struct network *network); /* or NULL */
+struct network *mesh_network(const struct mesh *mesh, const char *name_or_id);        /* or NULL */
+bool mesh_agent_in(const struct agent *agent, const struct network *network);
+
+/* Who is shown to whom. Until there is a policy: all of one network. */
+bool mesh_sees(const struct member *viewer, const struct member *other);
+
+void mesh_peer(const struct member *member, struct proto_peer *out);
+json_t *mesh_peer_json(const struct member *member);
+json_t *mesh_network_json(const struct member *member); /* with the member's own addresses */
+json_t *mesh_networks_json(const struct agent *agent);
+json_t *mesh_addresses_json(const struct member *member, bool with_length);
+
+#endif

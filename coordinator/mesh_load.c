@@ -1,0 +1,183 @@
+/*
+ * mesh_load.c - the mesh from its tables, once, at the start. A row that does not make sense is left
+ * out with a log line; it stays in the database for a person to look at.
+ */
+#include "mesh.h"
+#include "store.h"
+#include "lib/log.h"
+#include "lib/str.h"
+
+#include <string.h>
+
+#define NO_LIMIT INT64_MAX
+
+struct loading {
+	struct mesh *mesh;
+	uint64_t wall_ms;
+};
+
+static void bad_row(const char *table, const struct store_value *row)
+{
+	log_warn("bad-row", "table=%s id=%s reason=\"a row of the database makes no sense and is left "
+		 "out\"", table, store_string(&row[0]));
+}
+
+static void load_network(void *arg, const struct store_value *row)
+{
+	struct loading *loading = arg;
+	struct prefix cidr, cidr6 = {0};
+	struct network *network;
+
+	if (!prefix_parse(&cidr, store_string(&row[2])) ||
+	    (row[3].type == STORE_TEXT && !prefix_parse(&cidr6, store_string(&row[3])))) {
+		bad_row("networks", row);
+		return;
+	}
+	network = mesh_network_add(loading->mesh, store_string(&row[0]), store_string(&row[1]), &cidr,
+				   &cidr6);
+	network->created_at = (uint64_t)row[4].number;
+}
+
+static json_t *parse(const struct store_value *value)
+{
+	char error[JS_ERROR];
+
+	return value->type == STORE_TEXT ? js_load(value->data, value->len, error) : NULL;
+}
+
+static void load_agent(void *arg, const struct store_value *row)
+{
+	struct loading *loading = arg;
+	struct agent *agent;
+	struct key key;
+	json_t *at;
+	struct js js;
+
+	if (row[1].type != STORE_BLOB || row[1].len != KEY_LEN) {
+		bad_row("agents", row);
+		return;
+	}
+	memcpy(key.bytes, row[1].data, KEY_LEN);
+	agent = mesh_agent_add(loading->mesh, store_string(&row[0]), &key);
+	agent->created_at = (uint64_t)row[2].number;
+	agent->expired = row[3].number;
+	agent->ephemeral = row[4].number;
+	agent->capabilities = parse(&row[5]);
+	at = parse(&row[6]);
+	if (at) {
+		js_read(&js, at);
+		proto_read_endpoints(&js, &agent->at);
+		json_decref(at);
+	}
+	agent->last_seen = (uint64_t)row[7].number;
+	agent->online = row[8].number;
+}
+
+static json_t *tags_of(const struct store_value *value)
+{
+	json_t *tags = parse(value);
+
+	if (json_is_array(tags))
+		return tags;
+	json_decref(tags);
+	return json_array();
+}
+
+static void load_member(void *arg, const struct store_value *row)
+{
+	struct loading *loading = arg;
+	struct agent *agent = map_get(loading->mesh->agents, store_string(&row[0]));
+	struct network *network = map_get(loading->mesh->networks_by_id, store_string(&row[1]));
+	struct member *member;
+
+	if (!agent || !network) {
+		bad_row("agent_networks", row);
+		return;
+	}
+	member = mesh_member_add(agent, network, store_string(&row[2]));
+	if (addr_parse(&member->address, store_string(&row[3])))
+		ipam_claim(network->ipam, &member->address);
+	if (network->ipam6 && addr_parse(&member->address6, store_string(&row[4])))
+		ipam_claim(network->ipam6, &member->address6);
+	json_decref(member->tags);
+	member->tags = tags_of(&row[5]);
+	str_copy(member->key_id, sizeof(member->key_id), store_string(&row[6]));
+	member->joined_at = (uint64_t)row[7].number;
+}
+
+static void load_route(void *arg, const struct store_value *row)
+{
+	struct loading *loading = arg;
+	struct agent *agent = map_get(loading->mesh->agents, store_string(&row[0]));
+	struct network *network = map_get(loading->mesh->networks_by_id, store_string(&row[1]));
+	struct member *member = agent && network ? mesh_member(agent, network) : NULL;
+	struct prefix prefix;
+
+	if (!member || member->route_count == PROTO_MAX_ROUTES ||
+	    !prefix_parse(&prefix, store_string(&row[2]))) {
+		bad_row("routes", row);
+		return;
+	}
+	member->routes = xrealloc(member->routes, (member->route_count + 1) * sizeof(*member->routes));
+	member->routes[member->route_count++] =
+		(struct route){.prefix = prefix, .approved = row[3].number};
+}
+
+static void load_key(void *arg, const struct store_value *row)
+{
+	struct loading *loading = arg;
+	struct network *network = map_get(loading->mesh->networks_by_id, store_string(&row[2]));
+	struct join_key *key;
+
+	if (!network || row[1].type != STORE_BLOB || row[1].len != HASH_LEN) {
+		bad_row("keys", row);
+		return;
+	}
+	key = mesh_key_add(loading->mesh, store_string(&row[0]), row[1].data, network);
+	key->reusable = row[3].number;
+	key->ephemeral = row[4].number;
+	str_copy(key->name, sizeof(key->name), store_string(&row[5]));
+	json_decref(key->tags);
+	key->tags = tags_of(&row[6]);
+	key->created_at = (uint64_t)row[7].number;
+	key->expires_at = (uint64_t)row[8].number;
+	key->used_at = (uint64_t)row[9].number;
+	str_copy(key->used_by, sizeof(key->used_by), store_string(&row[10]));
+	key->revoked_at = (uint64_t)row[11].number;
+}
+
+static void load_retired(void *arg, const struct store_value *row)
+{
+	struct loading *loading = arg;
+	struct network *network = map_get(loading->mesh->networks_by_id, store_string(&row[0]));
+	struct ipam *ipam;
+	struct addr addr;
+
+	if (!network || !addr_parse(&addr, store_string(&row[1])))
+		return;
+	ipam = addr.family == AF_INET ? network->ipam : network->ipam6;
+	/* One that has been taken again by its old owner is in use. */
+	if (ipam && (uint64_t)row[2].number > loading->wall_ms && ipam_claim(ipam, &addr) == 0)
+		ipam_release(ipam, &addr, (uint64_t)row[2].number);
+}
+
+int mesh_load(struct mesh *mesh, struct store *store, uint64_t wall_ms)
+{
+	static const struct {
+		enum store_read what;
+		store_row_fn *fn;
+	} steps[] = {
+		{STORE_NETWORKS, load_network}, {STORE_AGENTS, load_agent},
+		{STORE_MEMBERS, load_member},   {STORE_ROUTES, load_route},
+		{STORE_KEYS, load_key},         {STORE_RETIRED, load_retired},
+	};
+	struct loading loading = {.mesh = mesh, .wall_ms = wall_ms};
+
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		int result = store_read(store, steps[i].what, NO_LIMIT, steps[i].fn, &loading);
+
+		if (result < 0)
+			return result;
+	}
+	return 0;
+}

@@ -1,0 +1,479 @@
+/*
+ * registry.c - agents: registering, changing, leaving.
+ *
+ * Order matters in one place: memory is changed first and the writes are queued in the same wake.
+ * Whoever asked is answered, and sync tells the others, only when the store has them on disk.
+ */
+#include "registry.h"
+#include "store.h"
+#include "sync.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/secret.h"
+#include "lib/seal.h"
+#include "lib/str.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+bool refuse(struct refusal *why, int status, const char *code, const char *format, ...)
+{
+	va_list args;
+
+	why->status = status;
+	why->code = code;
+	va_start(args, format);
+	vsnprintf(why->detail, sizeof(why->detail), format, args);
+	va_end(args);
+	return false;
+}
+
+void registry_new_id(char out[static PROTO_ID_MAX])
+{
+	uint8_t unique[12];
+
+	random_bytes(unique, sizeof(unique));
+	hex_encode(out, PROTO_ID_MAX, unique, sizeof(unique));
+}
+
+bool registry_name_ok(const char *name, struct refusal *why)
+{
+	static const char *const reserved[] = {"any", "self", "network", "group", "tag", "exit", "default"};
+
+	if (!name_valid(name))
+		return refuse(why, 422, "name_invalid", "a name is 1 to 63 characters of a-z, 0-9 and "
+			      "'-', with neither first nor last a '-'");
+	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
+		if (!strcmp(name, reserved[i]))
+			return refuse(why, 422, "name_reserved", "the name %s is reserved: choose another",
+				      name);
+	return true;
+}
+
+/* ---- writing ------------------------------------------------------------------ */
+
+void registry_write_agent(struct coordinator *co, const struct agent *agent)
+{
+	char *capabilities = agent->capabilities ? js_dump(agent->capabilities) : NULL;
+	const struct store_value values[] = {
+		store_text(agent->id), store_blob(agent->public_key.bytes, KEY_LEN),
+		store_int((int64_t)agent->created_at), store_int(agent->expired),
+		store_int(agent->ephemeral), store_text(capabilities),
+	};
+
+	store_write(co->store, STORE_AGENT_PUT, values);
+	free(capabilities);
+}
+
+void registry_write_member(struct coordinator *co, const struct member *member)
+{
+	char v4[ADDR_TEXT] = "", v6[ADDR_TEXT] = "", *tags = js_dump(member->tags);
+
+	if (member->address.family)
+		addr_format(v4, &member->address);
+	if (member->address6.family)
+		addr_format(v6, &member->address6);
+	store_write(co->store, STORE_MEMBER_PUT,
+		    (struct store_value[]){
+			    store_text(member->agent->id), store_text(member->network->id),
+			    store_text(member->name), store_text(*v4 ? v4 : NULL),
+			    store_text(*v6 ? v6 : NULL), store_text(tags), store_text(member->key_id),
+			    store_int((int64_t)member->joined_at)});
+	free(tags);
+}
+
+static void write_routes(struct coordinator *co, const struct member *member)
+{
+	char text[PREFIX_TEXT];
+
+	store_write(co->store, STORE_ROUTES_DEL,
+		    (struct store_value[]){store_text(member->agent->id), store_text(member->network->id)});
+	for (unsigned i = 0; i < member->route_count; i++) {
+		prefix_format(text, &member->routes[i].prefix);
+		store_write(co->store, STORE_ROUTE_PUT,
+			    (struct store_value[]){store_text(member->agent->id),
+						   store_text(member->network->id), store_text(text),
+						   store_int(member->routes[i].approved)});
+	}
+}
+
+static void write_seen(struct coordinator *co, const struct agent *agent)
+{
+	json_t *json = proto_write_endpoints(&agent->at);
+	char *text = js_dump(json);
+
+	store_write(co->store, STORE_AGENT_SEEN,
+		    (struct store_value[]){store_text(agent->id), store_text(text),
+					   store_int((int64_t)agent->last_seen), store_int(agent->online)});
+	free(text);
+	json_decref(json);
+}
+
+void registry_save_seen(struct coordinator *co)
+{
+	struct agent *agent, *tmp;
+
+	list_each_safe(agent, tmp, &co->unsaved, unsaved) {
+		list_del(&agent->unsaved);
+		write_seen(co, agent);
+	}
+}
+
+/* ---- registering ---------------------------------------------------------------- */
+
+static struct join_key *find_key(struct coordinator *co, const char *text, struct refusal *why)
+{
+	uint8_t hash[HASH_LEN];
+	struct join_key *key;
+
+	sha256(hash, text, strlen(text));
+	key = map_get(co->mesh.keys_by_hash, hash);
+	if (!key)
+		refuse(why, 403, "join_key_unknown", "this join key is not known here: ask for a new link");
+	return key;
+}
+
+/* May this agent come in by this key? `member`: what it has there already. */
+static bool key_admits(const struct join_key *key, const struct member *member, uint64_t wall_ms,
+		       struct refusal *why)
+{
+	bool again = member && !member->agent->expired && !strcmp(member->key_id, key->id);
+
+	if (key->revoked_at)
+		return refuse(why, 403, "join_key_revoked", "this join key was revoked: ask for a new link");
+	if (again) /* an answer lost on the way costs nothing */
+		return true;
+	if (key->expires_at && key->expires_at <= wall_ms)
+		return refuse(why, 403, "join_key_expired", "this join key has expired: ask for a new link");
+	if (!key->reusable && key->used_at)
+		return refuse(why, 403, "join_key_used", "this join key was used already: ask for a new link");
+	return true;
+}
+
+static bool key_has_tag(const struct join_key *key, const char *tag)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(key->tags, i, item)
+		if (!strcmp(json_string_value(item), tag))
+			return true;
+	return false;
+}
+
+static bool wishes_ok(struct coordinator *co, const struct registration *reg, const struct join_key *key,
+		      const struct member *member, struct refusal *why)
+{
+	const json_t *item;
+	size_t i;
+
+	if (reg->route_count > co->config.limits.routes)
+		return refuse(why, 422, "too_many_routes", "at most %u routes can be advertised",
+			      co->config.limits.routes);
+	json_array_foreach(reg->tags, i, item)
+		if (!json_is_string(item) || !key_has_tag(key, json_string_value(item)))
+			return refuse(why, 403, "tag_not_allowed", "the join key does not give every tag "
+				      "that was asked for");
+	if (member) /* it keeps the name it has */
+		return true;
+	if (!registry_name_ok(reg->name, why))
+		return false;
+	if (*key->name && strcmp(key->name, reg->name))
+		return refuse(why, 403, "name_not_allowed", "this join key is for the name %s only", key->name);
+	if (map_get(key->network->names, reg->name))
+		return refuse(why, 409, "name_taken", "the name %s is taken in the network %s: choose "
+			      "another with --name", reg->name, key->network->name);
+	return true;
+}
+
+/* Networks of one agent share an interface: their ranges must not overlap. */
+static bool ranges_ok(const struct agent *agent, const struct network *network, struct refusal *why)
+{
+	const struct member *other;
+
+	list_each(other, &agent->members, in_agent)
+		if (prefix_overlaps(&other->network->cidr, &network->cidr) ||
+		    (other->network->cidr6.addr.family && network->cidr6.addr.family &&
+		     prefix_overlaps(&other->network->cidr6, &network->cidr6)))
+			return refuse(why, 409, "network_overlap", "the range of the network %s overlaps "
+				      "that of %s, which this agent is in", network->name,
+				      other->network->name);
+	return true;
+}
+
+static bool give_addresses(struct member *member, uint64_t wall_ms, struct refusal *why)
+{
+	struct network *network = member->network;
+	uint32_t host = 0, host6;
+
+	if (ipam_take(network->ipam, 0, wall_ms, &member->address, &host) < 0)
+		return refuse(why, 409, "network_full", "the network %s has no free address", network->name);
+	if (network->ipam6 && ipam_take(network->ipam6, host, wall_ms, &member->address6, &host6) < 0) {
+		ipam_release(network->ipam, &member->address, 1);
+		return refuse(why, 409, "network_full", "the network %s has no free IPv6 address",
+			      network->name);
+	}
+	return true;
+}
+
+static void set_tags(struct member *member, const json_t *tags)
+{
+	json_t *copy = json_deep_copy(tags);
+
+	json_decref(member->tags);
+	member->tags = copy;
+}
+
+/* Prefixes that were approved before stay so. */
+static void set_routes(struct member *member, const struct registration *reg)
+{
+	struct route *routes = xcalloc(reg->route_count, sizeof(*routes));
+
+	for (unsigned i = 0; i < reg->route_count; i++) {
+		routes[i].prefix = prefix_mask(&reg->routes[i]);
+		for (unsigned j = 0; j < member->route_count; j++)
+			if (prefix_equal(&member->routes[j].prefix, &routes[i].prefix))
+				routes[i].approved = member->routes[j].approved;
+	}
+	free(member->routes);
+	member->routes = routes;
+	member->route_count = reg->route_count;
+}
+
+static void set_capabilities(struct agent *agent, json_t *capabilities)
+{
+	json_decref(agent->capabilities);
+	agent->capabilities = json_deep_copy(capabilities);
+}
+
+static void use_key(struct coordinator *co, struct join_key *key, const struct agent *agent,
+		    uint64_t wall_ms)
+{
+	key->used_at = wall_ms;
+	str_copy(key->used_by, sizeof(key->used_by), agent->id);
+	registry_write_key(co, key);
+}
+
+static struct member *admit(struct coordinator *co, const struct registration *reg, struct join_key *key,
+			    struct agent *agent, struct refusal *why)
+{
+	uint64_t now = clock_wall_ms();
+	bool is_new = !agent;
+	struct member *member;
+	char id[PROTO_ID_MAX];
+
+	if (is_new) {
+		registry_new_id(id);
+		agent = mesh_agent_add(&co->mesh, id, &reg->public_key);
+		agent->created_at = now;
+		agent->ephemeral = key->ephemeral;
+		agent->at = reg->at;
+	}
+	member = mesh_member_add(agent, key->network, reg->name);
+	if (!give_addresses(member, now, why)) {
+		mesh_member_del(member);
+		if (is_new)
+			mesh_agent_del(&co->mesh, agent);
+		return NULL;
+	}
+	member->joined_at = now;
+	return member;
+}
+
+struct member *registry_register(struct coordinator *co, const struct registration *reg,
+				 const char *actor, bool *again, struct network **network,
+				 struct refusal *why)
+{
+	uint64_t now = clock_wall_ms();
+	struct join_key *key = find_key(co, reg->join_key, why);
+	struct agent *agent = map_get(co->mesh.agents_by_key, reg->public_key.bytes);
+	struct member *member = key && agent ? mesh_member(agent, key->network) : NULL;
+	bool same_key = key && member && !member->agent->expired && !strcmp(member->key_id, key->id);
+
+	*network = NULL;
+	if (!key || !key_admits(key, member, now, why) || !wishes_ok(co, reg, key, member, why) ||
+	    (agent && !member && !ranges_ok(agent, key->network, why)))
+		return NULL;
+	*network = key->network;
+	if (reg->preview)
+		return NULL;
+	*again = member != NULL;
+	if (!member)
+		member = admit(co, reg, key, agent, why);
+	if (!member) {
+		*network = NULL;
+		return NULL;
+	}
+	agent = member->agent;
+	agent->expired = false;
+	set_capabilities(agent, reg->capabilities);
+	set_routes(member, reg);
+	if (!same_key) {
+		set_tags(member, reg->tags && json_array_size(reg->tags) ? reg->tags : key->tags);
+		str_copy(member->key_id, sizeof(member->key_id), key->id);
+		use_key(co, key, agent, now);
+	}
+	registry_write_agent(co, agent);
+	registry_write_member(co, member);
+	write_routes(co, member);
+	registry_audit(co, actor, *again ? "agent-registered-again" : "agent-registered", agent->id,
+		       member->name);
+	sync_put(co->sync, member);
+	sync_reset(co->sync, agent);
+	return member;
+}
+
+/* ---- what agents say of themselves ------------------------------------------------ */
+
+void registry_seen(struct coordinator *co, struct agent *agent)
+{
+	agent->last_seen = clock_wall_ms();
+	if (list_empty(&agent->unsaved))
+		list_add_tail(&co->unsaved, &agent->unsaved);
+}
+
+/* The members of `now` that `before` has otherwise. */
+static json_t *difference(json_t *before, json_t *now)
+{
+	json_t *changed = json_object(), *value;
+	const char *key;
+
+	json_object_foreach(now, key, value)
+		if (!json_equal(value, json_object_get(before, key)))
+			json_object_set(changed, key, value);
+	json_object_del(changed, "upnp_mapped");
+	return changed;
+}
+
+void registry_endpoints(struct coordinator *co, struct agent *agent, const struct proto_endpoints *at)
+{
+	json_t *before = proto_write_endpoints(&agent->at), *now = proto_write_endpoints(at), *changed;
+
+	agent->at = *at;
+	registry_seen(co, agent);
+	changed = difference(before, now);
+	if (json_object_size(changed))
+		sync_patch(co->sync, agent, changed);
+	else
+		json_decref(changed);
+	json_decref(before);
+	json_decref(now);
+}
+
+void registry_online(struct coordinator *co, struct agent *agent, bool online)
+{
+	registry_seen(co, agent);
+	if (agent->online == online)
+		return;
+	agent->online = online;
+	sync_patch(co->sync, agent, json_pack("{sbso}", "online", online, "last_seen",
+					      js_from_time(agent->last_seen)));
+}
+
+/* ---- changes by others -------------------------------------------------------------- */
+
+static void retire(struct coordinator *co, const struct network *network, struct ipam *ipam,
+		   const struct addr *addr)
+{
+	uint64_t until = clock_wall_ms() + IPAM_REST_MS;
+	char text[ADDR_TEXT];
+
+	if (!addr->family || !ipam)
+		return;
+	ipam_release(ipam, addr, until);
+	addr_format(text, addr);
+	store_write(co->store, STORE_RETIRED_PUT,
+		    (struct store_value[]){store_text(network->id), store_text(text),
+					   store_int((int64_t)until)});
+}
+
+static void remove_member(struct coordinator *co, struct member *member)
+{
+	struct network *network = member->network;
+
+	retire(co, network, network->ipam, &member->address);
+	retire(co, network, network->ipam6, &member->address6);
+	store_write(co->store, STORE_MEMBER_DEL,
+		    (struct store_value[]){store_text(member->agent->id), store_text(network->id)});
+	sync_remove(co->sync, network, member->agent->id);
+	mesh_member_del(member);
+}
+
+void registry_remove(struct coordinator *co, struct agent *agent, struct network *network,
+		     const char *actor)
+{
+	struct member *member, *tmp;
+
+	list_each_safe(member, tmp, &agent->members, in_agent) {
+		if (network && member->network != network)
+			continue;
+		registry_audit(co, actor, "agent-removed", agent->id, member->name);
+		remove_member(co, member);
+	}
+	if (!list_empty(&agent->members)) {
+		sync_reset(co->sync, agent);
+		return;
+	}
+	sync_cut(co->sync, agent, "removed");
+	store_write(co->store, STORE_AGENT_DEL, (struct store_value[]){store_text(agent->id)});
+	mesh_agent_del(&co->mesh, agent);
+}
+
+bool registry_rename(struct coordinator *co, struct member *member, const char *name, const char *actor,
+		     struct refusal *why)
+{
+	struct member *other;
+
+	if (!registry_name_ok(name, why))
+		return false;
+	other = map_get(member->network->names, name);
+	if (other == member)
+		return true;
+	if (other)
+		return refuse(why, 409, "name_taken", "the name %s is taken in the network %s", name,
+			      member->network->name);
+	registry_audit(co, actor, "agent-renamed", member->agent->id, name);
+	mesh_member_rename(member, name);
+	registry_write_member(co, member);
+	sync_put(co->sync, member);
+	return true;
+}
+
+void registry_tag(struct coordinator *co, struct member *member, const json_t *tags, const char *actor)
+{
+	char *text = js_dump(tags);
+
+	set_tags(member, tags);
+	registry_write_member(co, member);
+	registry_audit(co, actor, "agent-tagged", member->agent->id, text);
+	free(text);
+}
+
+void registry_expire(struct coordinator *co, struct agent *agent, const char *actor)
+{
+	struct member *member;
+
+	agent->expired = true;
+	agent->online = false;
+	registry_write_agent(co, agent);
+	registry_audit(co, actor, "agent-expired", agent->id, NULL);
+	list_each(member, &agent->members, in_agent)
+		sync_remove(co->sync, member->network, agent->id);
+	sync_cut(co->sync, agent, "expired");
+}
+
+bool registry_rekey(struct coordinator *co, struct agent *agent, const struct key *public_key,
+		    struct refusal *why)
+{
+	struct member *member;
+
+	if (map_get(co->mesh.agents_by_key, public_key->bytes))
+		return refuse(why, 409, "key_taken", "another agent has this public key");
+	mesh_agent_rekey(&co->mesh, agent, public_key);
+	registry_write_agent(co, agent);
+	registry_audit(co, agent->id, "agent-rekeyed", agent->id, NULL);
+	list_each(member, &agent->members, in_agent)
+		sync_put(co->sync, member);
+	return true;
+}

@@ -1,0 +1,86 @@
+/*
+ * registry.h - every change of the mesh: judged, made in memory, written to the store and told to
+ * the agents it concerns. API and administration both go through here, so a rule is written once.
+ */
+#ifndef COORDINATOR_REGISTRY_H
+#define COORDINATOR_REGISTRY_H
+
+#include "coordinator.h"
+
+#define SECRET_TEXT 24 /* a join key's 22 characters, NUL */
+
+struct refusal { /* why not: what an API answers with */
+	int status;
+	const char *code; /* stable */
+	char detail[200]; /* a sentence */
+};
+/* Always false, for `return refuse(...)`. */
+bool refuse(struct refusal *why, int status, const char *code, const char *format, ...) PRINTF_LIKE(4, 5);
+
+/* One line of the audit, also to those who follow it. detail may be NULL. */
+void registry_audit(struct coordinator *co, const char *actor, const char *action, const char *subject,
+		    const char *detail);
+
+/* ---- networks and keys (registry_admin.c) ---- */
+
+struct network *registry_network_create(struct coordinator *co, const char *name,
+					const struct prefix *cidr, const struct prefix *cidr6,
+					const char *actor, struct refusal *why);
+bool registry_network_remove(struct coordinator *co, struct network *network, const char *actor,
+			     struct refusal *why);
+
+struct key_wish {
+	struct network *network;
+	bool reusable, ephemeral;
+	uint64_t lifetime_ms; /* 0: for ever */
+	const char *name;     /* NULL: any */
+	const json_t *tags;   /* NULL: none; copied */
+};
+/* The key's text goes to `secret` and nowhere else. NULL: refused. */
+struct join_key *registry_key_create(struct coordinator *co, const struct key_wish *wish,
+				     const char *actor, char secret[static SECRET_TEXT],
+				     struct refusal *why);
+void registry_key_revoke(struct coordinator *co, struct join_key *key, const char *actor);
+
+/* ---- agents ---- */
+
+struct registration {
+	struct key public_key;
+	const char *name, *join_key;
+	struct proto_endpoints at;
+	json_t *capabilities, *tags; /* borrowed; may be NULL */
+	struct prefix routes[PROTO_MAX_ROUTES];
+	unsigned route_count;
+	bool preview; /* judge only */
+};
+/* The membership, made (*again false) or found; with preview NULL and *network. NULL and no network:
+ * refused. */
+struct member *registry_register(struct coordinator *co, const struct registration *reg,
+				 const char *actor, bool *again, struct network **network,
+				 struct refusal *why);
+
+void registry_endpoints(struct coordinator *co, struct agent *agent, const struct proto_endpoints *at);
+void registry_online(struct coordinator *co, struct agent *agent, bool online);
+void registry_seen(struct coordinator *co, struct agent *agent);
+void registry_save_seen(struct coordinator *co); /* the lazy ones, now */
+
+/* Out of one network, or with NULL out of all: its token and stream end at once. The agent itself is
+ * gone with its last network. */
+void registry_remove(struct coordinator *co, struct agent *agent, struct network *network,
+		     const char *actor);
+bool registry_rename(struct coordinator *co, struct member *member, const char *name, const char *actor,
+		     struct refusal *why);
+void registry_tag(struct coordinator *co, struct member *member, const json_t *tags, const char *actor);
+void registry_expire(struct coordinator *co, struct agent *agent, const char *actor);
+bool registry_rekey(struct coordinator *co, struct agent *agent, const struct key *public_key,
+		    struct refusal *why);
+
+/* ---- shared between registry*.c ---- */
+bool registry_name_ok(const char *name, struct refusal *why);
+bool registry_tags_ok(const json_t *tags, struct refusal *why);
+void registry_write_agent(struct coordinator *co, const struct agent *agent);
+void registry_write_member(struct coordinator *co, const struct member *member);
+void registry_write_key(struct coordinator *co, const struct join_key *key);
+void registry_new_id(char out[static PROTO_ID_MAX]);
+
+#endif

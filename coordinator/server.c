@@ -1,0 +1,194 @@
+/*
+ * server.c - accepting, and who may take how much. Sources are found by address; one that has no
+ * connection and a full bucket is forgotten when the table is swept, so strangers cannot grow it.
+ */
+#include "server.h"
+#include "conn.h"
+#include "coordinator.h"
+#include "lib/log.h"
+#include "lib/map.h"
+#include "lib/ratelimit.h"
+#include "lib/sock.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SWEEP_MS 60000
+#define ACCEPTS_A_WAKE 64
+
+struct source {
+	uint8_t key[9];
+	unsigned connections;
+	struct bucket requests;
+};
+
+struct server {
+	struct coordinator *co;
+	struct loop_io accept;
+	struct loop_timer sweep, pause;
+	struct map *sources;
+	struct list conns;
+	size_t count;
+	int fd;
+};
+
+/* An IPv6 host can have any address of its /64: the /64 is the source. */
+static void source_key(uint8_t key[static 9], const struct addr *addr)
+{
+	memset(key, 0, 9);
+	key[0] = addr->family;
+	memcpy(key + 1, addr->bytes, addr->family == AF_INET ? 4 : 8);
+}
+
+static struct source *source_of(struct server *server, const struct addr *addr)
+{
+	const struct config_limits *limits = &server->co->config.limits;
+	struct source *source;
+	uint8_t key[9];
+
+	source_key(key, addr);
+	source = map_get(server->sources, key);
+	if (source)
+		return source;
+	source = xcalloc(1, sizeof(*source));
+	memcpy(source->key, key, sizeof(key));
+	bucket_init(&source->requests, limits->requests_per_address, 4.0 * limits->requests_per_address,
+		    loop_now(server->co->loop));
+	map_put(server->sources, key, source);
+	return source;
+}
+
+bool source_may_ask(struct source *source, uint64_t now_ms, uint64_t *wait_ms)
+{
+	if (bucket_take(&source->requests, now_ms))
+		return true;
+	*wait_ms = bucket_wait_ms(&source->requests, now_ms);
+	return false;
+}
+
+static void sweep(void *arg)
+{
+	struct server *server = arg;
+	struct source *source;
+	size_t pos = 0;
+
+	while ((source = map_next(server->sources, &pos, NULL))) {
+		if (source->connections ||
+		    loop_now(server->co->loop) < source->requests.last_ms + SWEEP_MS)
+			continue;
+		map_del(server->sources, source->key);
+		free(source);
+	}
+	timer_start(&server->sweep, SWEEP_MS);
+}
+
+void server_gone(struct server *server, struct source *source, struct list *node)
+{
+	list_del(node);
+	source->connections--;
+	server->count--;
+}
+
+static void take(struct server *server, int fd, const struct endpoint *from)
+{
+	const struct config_limits *limits = &server->co->config.limits;
+	struct source *source = source_of(server, &from->addr);
+
+	if (server->count >= limits->connections ||
+	    source->connections >= limits->connections_per_address) {
+		server->co->counters[COUNT_RATE_LIMITED]++;
+		close(fd);
+		return;
+	}
+	source->connections++;
+	server->count++;
+	conn_new(server->co, fd, source, &server->conns);
+}
+
+static void on_accept(void *arg, int fd, unsigned events)
+{
+	struct server *server = arg;
+	struct endpoint from;
+
+	(void)events;
+	for (int i = 0; i < ACCEPTS_A_WAKE; i++) {
+		int client = sock_accept(fd, &from);
+
+		if (client >= 0) {
+			take(server, client, &from);
+			continue;
+		}
+		if (client == -EMFILE || client == -ENFILE || client == -ENOMEM) {
+			log_error("accept", "reason=\"out of file descriptors: raise LimitNOFILE\"");
+			io_stop(&server->accept);
+			timer_start(&server->pause, 1000);
+		}
+		if (client != -ECONNABORTED && client != -EINTR)
+			return;
+	}
+}
+
+static void accept_again(void *arg)
+{
+	struct server *server = arg;
+
+	io_start(&server->accept, LOOP_READ);
+}
+
+struct server *server_new(struct coordinator *co, char *error, size_t size)
+{
+	struct server *server;
+	char text[ENDPOINT_TEXT];
+	int fd = sock_listen_tcp(&co->config.listen);
+
+	if (fd < 0) {
+		endpoint_format(text, &co->config.listen);
+		snprintf(error, size, "cannot listen on %s: %s; choose another with --listen", text,
+			 strerror(-fd));
+		return NULL;
+	}
+	server = xcalloc(1, sizeof(*server));
+	server->co = co;
+	server->fd = fd;
+	server->sources = map_new(sizeof(((struct source *)0)->key));
+	list_init(&server->conns);
+	timer_init(&server->sweep, co->loop, sweep, server);
+	timer_init(&server->pause, co->loop, accept_again, server);
+	io_init(&server->accept, co->loop, fd, on_accept, server);
+	io_start(&server->accept, LOOP_READ);
+	timer_start(&server->sweep, SWEEP_MS);
+	return server;
+}
+
+void server_stop(struct server *server)
+{
+	if (server->fd < 0)
+		return;
+	io_stop(&server->accept);
+	timer_stop(&server->pause);
+	timer_stop(&server->sweep);
+	close(server->fd);
+	server->fd = -1;
+}
+
+void server_free(struct server *server)
+{
+	struct source *source;
+	size_t pos = 0;
+
+	if (!server)
+		return;
+	server_stop(server);
+	conn_free_all(&server->conns);
+	while ((source = map_next(server->sources, &pos, NULL)))
+		free(source);
+	map_free(server->sources);
+	free(server);
+}
+
+size_t server_connections(const struct server *server)
+{
+	return server->count;
+}

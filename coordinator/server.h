@@ -1,0 +1,25 @@
+/*
+ * server.h - the API's door: listens, keeps the limits on connections and requests, and hands each
+ * accepted socket to conn.h.
+ */
+#ifndef COORDINATOR_SERVER_H
+#define COORDINATOR_SERVER_H
+
+#include "lib/addr.h"
+
+struct coordinator;
+struct server;
+
+/* NULL and a sentence in error. */
+struct server *server_new(struct coordinator *co, char *error, size_t size);
+void server_free(struct server *server); /* ends every connection */
+void server_stop(struct server *server); /* accepts no more */
+size_t server_connections(const struct server *server);
+
+/* ---- for conn.c ---- */
+struct source; /* an address (IPv6: its /64) with its connections and its bucket */
+bool source_may_ask(struct source *source, uint64_t now_ms, uint64_t *wait_ms);
+struct list;
+void server_gone(struct server *server, struct source *source, struct list *node);
+
+#endif
