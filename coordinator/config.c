@@ -2,10 +2,9 @@
  * config.c - defaults, then the file, then the command line; nothing is opened or made here.
  *
  * The one guess: without a public URL, links name the address that the default route leaves from,
- * which is right for a server and wrong behind a router. So a private one is said out loud.
+ * which is right for a server and wrong behind a router: url_private says so.
  */
 #include "config.h"
-#include "lib/log.h"
 #include "lib/schema.h"
 #include "lib/sock.h"
 #include "lib/str.h"
@@ -217,9 +216,7 @@ static void default_url(struct config *config)
 	endpoint_format(text, &at);
 	config->urls[0] = xasprintf("https://%s", text);
 	config->url_count = 1;
-	if (addr_is_private(&at.addr) || addr_is_loopback(&at.addr))
-		log_warn("public-url", "url=%s reason=\"this address is private: agents elsewhere will "
-			 "not reach it; give the public one with --public-url\"", config->urls[0]);
+	config->url_private = addr_is_private(&at.addr) || addr_is_loopback(&at.addr);
 }
 
 static int check(struct config *config, char error[static CONFIG_ERROR])

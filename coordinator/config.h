@@ -25,6 +25,7 @@ struct config {
 	char *urls[CONFIG_MAX_URLS + 1]; /* origins; the first goes into links. Filled with the default */
 	unsigned url_count;
 	bool urls_given;
+	bool url_private; /* nobody gave one, and the default reaches no further than this site */
 	char *cert, *key, *next_key; /* NULL: self-made in the state directory */
 	bool relay_embedded;
 	char *relay_stun;

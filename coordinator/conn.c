@@ -275,7 +275,7 @@ void conn_new(struct coordinator *co, int fd, struct source *source, struct list
 	conn->stream = stream_new(co->loop, fd, co->tls, &conn_ops, conn, HEAD_MS);
 }
 
-void conn_free_all(struct list *conns)
+void conn_abort_all(struct list *conns)
 {
 	struct conn *conn, *tmp;
 

@@ -32,7 +32,7 @@ struct request {
 };
 
 void conn_new(struct coordinator *co, int fd, struct source *source, struct list *conns);
-void conn_free_all(struct list *conns); /* at the very end, without the loop */
+void conn_abort_all(struct list *conns); /* they end in the loop's next turn */
 
 /* Answers; `body` is taken, NULL: none. */
 void reply(struct request *rq, int status, json_t *body);

@@ -181,7 +181,7 @@ void server_free(struct server *server)
 	if (!server)
 		return;
 	server_stop(server);
-	conn_free_all(&server->conns);
+	conn_abort_all(&server->conns);
 	while ((source = map_next(server->sources, &pos, NULL)))
 		free(source);
 	map_free(server->sources);

@@ -16,8 +16,8 @@ struct request;
 struct sync;
 
 struct sync *sync_new(struct coordinator *co);
-void sync_free(struct sync *sync); /* says bye to every stream */
-void sync_bye(struct sync *sync);  /* the coordinator is about to stop */
+void sync_free(struct sync *sync);
+void sync_bye(struct sync *sync); /* to every stream: the coordinator is about to stop */
 
 void sync_accept(struct request *rq); /* the route's handler */
 
@@ -30,6 +30,7 @@ void sync_cut(struct sync *sync, struct agent *agent, const char *reason);
 /* Shown online for now, offline after `ms` without a stream. */
 void sync_leaving(struct sync *sync, struct agent *agent, uint64_t ms);
 
+void sync_peers(const struct agent *agent, json_t *array); /* PEERs it may see */
 const char *sync_epoch(const struct sync *sync);
 uint64_t sync_revision(const struct sync *sync);
 size_t sync_streams(const struct sync *sync);

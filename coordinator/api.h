@@ -1,0 +1,41 @@
+/*
+ * api.h - the handlers of the table in dispatch.c. Each answers its request exactly once.
+ */
+#ifndef COORDINATOR_API_H
+#define COORDINATOR_API_H
+
+#include "conn.h"
+
+void api_challenge(struct request *rq); /* api_register.c */
+void api_register(struct request *rq);
+void api_token(struct request *rq); /* api_agent.c */
+void api_key(struct request *rq);
+void api_leave(struct request *rq);
+void api_endpoint(struct request *rq);
+void api_peers(struct request *rq);
+void api_heartbeat(struct request *rq);
+void api_health(struct request *rq); /* metrics.c */
+void api_metrics(struct request *rq);
+
+/* Answers with a problem; of a registration it also leaves an audit line. */
+void api_refused(struct request *rq, int status, const char *code, const char *detail);
+
+/* Judges a proof: header value, challenge and coordinator in the body; `public_key` is who must have
+ * made it. False: *why says what is wrong. */
+bool proof_judge(struct request *rq, const char *header, const struct key *public_key,
+		 struct refusal *why);
+/* Its parts, for two proofs over one challenge. */
+bool proof_challenge(struct request *rq, const struct key *public_key, uint8_t challenge[static 32],
+		     struct refusal *why);
+bool proof_header(struct request *rq, const char *header, const struct key *public_key,
+		  const uint8_t challenge[static 32], struct refusal *why);
+bool proof_origin(struct request *rq, struct refusal *why);
+
+/* False: answered with 429 already. */
+bool request_paced(struct request *rq, struct agent *agent);
+
+json_t *api_token_json(struct coordinator *co, const struct agent *agent);
+/* A heartbeat's peer_status, from the API or the stream. False: js->error. */
+bool api_take_heartbeat(struct coordinator *co, struct agent *agent, struct js *js);
+
+#endif

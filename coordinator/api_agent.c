@@ -1,0 +1,192 @@
+/*
+ * api_agent.c - what a registered agent asks of the coordinator, itself only. The stream (sync.c)
+ * carries the same endpoint and heartbeat.
+ */
+#include "api.h"
+#include "dispatch.h"
+#include "sync.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/secret.h"
+
+#include <string.h>
+
+json_t *api_token_json(struct coordinator *co, const struct agent *agent)
+{
+	json_t *nets = json_array(), *json;
+	const struct member *member;
+	char *token;
+
+	list_each(member, &agent->members, in_agent)
+		json_array_append_new(nets, json_string(member->network->name));
+	token = token_make(co->token_secret, agent->id, nets, clock_wall_ms(),
+			   co->config.token_lifetime_ms);
+	json = json_pack("{sssI}", "token", token, "expires_in",
+			 (json_int_t)(co->config.token_lifetime_ms / 1000));
+	secret_wipe(token, strlen(token));
+	free(token);
+	json_decref(nets);
+	return json;
+}
+
+static json_t *position(struct coordinator *co)
+{
+	return json_pack("{sssI}", "epoch", sync_epoch(co->sync), "revision",
+			 (json_int_t)sync_revision(co->sync));
+}
+
+/* By token, or by proof of the agent's own key. Answers and returns NULL where neither. */
+static struct agent *by_token_or_proof(struct request *rq)
+{
+	const char *header = http_header(rq->http, "Authorization");
+	struct agent *agent = map_get(rq->co->mesh.agents, rq->id);
+	struct refusal why;
+
+	if (header && !strncasecmp(header, "Proof ", 6)) {
+		if (!agent)
+			refuse(&why, 401, "unknown_agent", "this agent is not known here any more");
+		else if (agent->expired)
+			refuse(&why, 401, "agent_expired",
+			       "this agent was expired: join again with a new link");
+		else if (!proof_judge(rq, header, &agent->public_key, &why))
+			agent = NULL;
+		else
+			return request_paced(rq, agent) ? agent : NULL;
+	} else {
+		agent = auth_bearer(rq->co, header, &why);
+		if (agent && !strcmp(agent->id, rq->id))
+			return request_paced(rq, agent) ? agent : NULL;
+		if (agent)
+			refuse(&why, 403, "not_yours", "an agent reads and writes itself only");
+	}
+	reply_refusal(rq, &why);
+	return NULL;
+}
+
+void api_token(struct request *rq)
+{
+	struct agent *agent = by_token_or_proof(rq);
+
+	if (agent)
+		reply(rq, 200, api_token_json(rq->co, agent));
+}
+
+/* Both keys prove the same challenge, which was asked for with the old one. */
+void api_key(struct request *rq)
+{
+	struct agent *agent = map_get(rq->co->mesh.agents, rq->id);
+	uint8_t challenge[32];
+	struct key new_key;
+	struct refusal why;
+
+	if (!js_need_key(&rq->js, "public_key", &new_key)) {
+		reply_problem(rq, 422, "invalid", "%s", rq->js.error);
+		return;
+	}
+	if (!agent || agent->expired) {
+		reply_problem(rq, 401, "unknown_agent", "this agent is not known here any more");
+		return;
+	}
+	if (!proof_challenge(rq, &agent->public_key, challenge, &why) ||
+	    !proof_header(rq, http_header(rq->http, "Authorization"), &agent->public_key, challenge,
+			  &why) ||
+	    !proof_header(rq, http_header(rq->http, "WG-Mesh-New-Proof"), &new_key, challenge, &why) ||
+	    !proof_origin(rq, &why) || !registry_rekey(rq->co, agent, &new_key, &why)) {
+		reply_refusal(rq, &why);
+		return;
+	}
+	reply_durable(rq, 200, json_pack("{so}", "public_key", js_from_key(&new_key)));
+}
+
+void api_leave(struct request *rq)
+{
+	struct agent *agent;
+	struct network *network = NULL;
+	const char *query = rq->http->query;
+	char error[JS_ERROR];
+
+	if (rq->http->body.len) { /* where a proof takes the token's place */
+		rq->body = js_load(rq->http->body.data, rq->http->body.len, error);
+		js_read(&rq->js, rq->body);
+	}
+	agent = by_token_or_proof(rq);
+	if (!agent)
+		return;
+	if (query && !strncmp(query, "network=", 8)) {
+		network = mesh_network(&rq->co->mesh, query + 8);
+		if (!network || !mesh_agent_in(agent, network)) {
+			reply_problem(rq, 404, "not_a_member", "this agent is in no network of that name");
+			return;
+		}
+	}
+	log_info("left", "agent=%s", agent->id);
+	registry_remove(rq->co, agent, network, agent->id);
+	reply_durable(rq, 204, NULL);
+}
+
+void api_endpoint(struct request *rq)
+{
+	struct proto_endpoints at;
+
+	if (!proto_read_endpoints(&rq->js, &at)) {
+		reply_problem(rq, 422, "invalid", "%s", rq->js.error);
+		return;
+	}
+	registry_endpoints(rq->co, rq->agent, &at);
+	reply(rq, 200, position(rq->co));
+}
+
+void api_peers(struct request *rq)
+{
+	json_t *peers = json_array(), *json = position(rq->co);
+
+	sync_peers(rq->agent, peers);
+	json_object_set_new(json, "peers", peers);
+	json_object_set_new(json, "networks", mesh_networks_json(rq->agent));
+	json_object_set_new(json, "relays", coordinator_relays(rq->co));
+	reply(rq, 200, json);
+}
+
+static void count_paths(struct js *js, struct agent *agent)
+{
+	json_t *status = js_object(js, "peer_status"), *peer;
+	unsigned direct = 0, relayed = 0;
+	const char *id, *path;
+	struct js each;
+
+	if (!status)
+		return;
+	json_object_foreach(status, id, peer) {
+		js_read(&each, peer);
+		js_bool(&each, "connected", false);
+		path = js_string(&each, "path", "none");
+		if (!js_ok(&each)) {
+			js_fail(js, "peer_status", each.error);
+			return;
+		}
+		direct += !strcmp(path, "direct");
+		relayed += !strncmp(path, "relay", 5);
+	}
+	agent->direct_peers = direct;
+	agent->relayed_peers = relayed;
+}
+
+bool api_take_heartbeat(struct coordinator *co, struct agent *agent, struct js *js)
+{
+	struct proto_endpoints at = agent->at;
+
+	count_paths(js, agent);
+	js_endpoint(js, "endpoint", &at.endpoint);
+	if (!js_ok(js))
+		return false;
+	registry_endpoints(co, agent, &at);
+	return true;
+}
+
+void api_heartbeat(struct request *rq)
+{
+	if (api_take_heartbeat(rq->co, rq->agent, &rq->js))
+		reply(rq, 200, position(rq->co));
+	else
+		reply_problem(rq, 422, "invalid", "%s", rq->js.error);
+}

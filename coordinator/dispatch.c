@@ -1,0 +1,195 @@
+/*
+ * dispatch.c - from a request to its handler: path, method, JSON, who asks, how often.
+ */
+#include "dispatch.h"
+#include "sync.h"
+#include "api.h"
+#include "lib/clock.h"
+#include "lib/str.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define BASE "/api/v1"
+
+const struct endpoint_row endpoints[] = {
+	{"POST", "/agents/challenge", AUTH_NONE, api_challenge, "Ask for a challenge to prove a key with",
+	 "public_key:key", "challenge:base64 server_key:key expires_at:time", 200},
+	{"POST", "/agents/register", AUTH_OWN, api_register,
+	 "Register an agent, or again; header Authorization: Proof BASE64",
+	 "coordinator:origin public_key:key name:name endpoint:endpoint? nat_type:word? "
+	 "capabilities:any? advertised_routes:prefixes? join_key:string challenge:base64 tags:strings? "
+	 "preview:bool?",
+	 "agent_id:id name:name token:string expires_in:seconds network_id:id addresses:prefixes "
+	 "networks:networks relays:relays pins:strings server_key:key", 201},
+	{"PUT", "/agents/{id}/endpoint", AUTH_SELF, api_endpoint, "Tell where this agent can be reached",
+	 "endpoint:endpoint? endpoints:endpoints? local_endpoints:endpoints? nat_type:word? "
+	 "upnp_mapped:bool?", "epoch:string revision:integer", 200},
+	{"GET", "/agents/{id}/peers", AUTH_SELF, api_peers, "The peers this agent may talk to", NULL,
+	 "peers:peers networks:networks relays:relays epoch:string revision:integer", 200},
+	{"POST", "/agents/{id}/heartbeat", AUTH_SELF, api_heartbeat, "Still here, and how the peers are",
+	 "endpoint:endpoint? peer_status:peer_status?", "epoch:string revision:integer", 200},
+	{"POST", "/agents/{id}/token", AUTH_OWN, api_token,
+	 "A fresh token, by the old one or by a proof (also long after it ended)",
+	 "coordinator:origin? public_key:key? challenge:base64?", "token:string expires_in:seconds", 200},
+	{"POST", "/agents/{id}/key", AUTH_OWN, api_key,
+	 "Go on under a new key; Authorization: Proof OLD, and WG-Mesh-New-Proof: NEW",
+	 "coordinator:origin public_key:key challenge:base64", "public_key:key", 200},
+	{"DELETE", "/agents/{id}", AUTH_OWN, api_leave, "Leave: the agent deregisters itself", NULL, NULL, 204},
+	{"GET", "/agents/{id}/sync", AUTH_SELF, sync_accept, "The stream (WebSocket, see x-frames)", NULL,
+	 NULL, 101},
+	{"GET", "/openapi.json", AUTH_NONE, api_openapi, "This document", NULL, NULL, 200},
+	{"GET", "//healthz", AUTH_NONE, api_health, "Is the coordinator well?", NULL, "status:string", 200},
+	{"GET", "//metrics", AUTH_NONE, api_metrics, "Counters, OpenMetrics", NULL, NULL, 200},
+	{0},
+};
+
+bool pattern_match(const char *pattern, const char *path, char id[static PROTO_ID_MAX])
+{
+	size_t len;
+
+	if (str_has_prefix(pattern, "//")) {
+		pattern++;
+	} else {
+		if (!str_has_prefix(path, BASE "/"))
+			return false;
+		path += strlen(BASE);
+	}
+	while (*pattern && *path) {
+		if (*pattern == '{') {
+			len = strcspn(path, "/");
+			if (!len || len >= PROTO_ID_MAX)
+				return false;
+			memcpy(id, path, len);
+			id[len] = '\0';
+			path += len;
+			pattern += strcspn(pattern, "}") + 1;
+		} else if (*pattern++ != *path++) {
+			return false;
+		}
+	}
+	return !*pattern && !*path;
+}
+
+static bool method_fits(const struct endpoint_row *row, const char *method)
+{
+	return !strcmp(row->method, method) || (!strcmp(method, "HEAD") && !strcmp(row->method, "GET"));
+}
+
+static const struct endpoint_row *find(struct request *rq, bool *path_known)
+{
+	const struct endpoint_row *row;
+
+	*path_known = false;
+	for (row = endpoints; row->method; row++) {
+		char id[PROTO_ID_MAX] = "";
+
+		if (!pattern_match(row->path, rq->http->path, id))
+			continue;
+		*path_known = true;
+		if (!method_fits(row, rq->http->method))
+			continue;
+		memcpy(rq->id, id, sizeof(id));
+		return row;
+	}
+	return NULL;
+}
+
+struct agent *auth_bearer(struct coordinator *co, const char *header, struct refusal *why)
+{
+	struct token_claims claims;
+	struct agent *agent;
+
+	if (!header || strncasecmp(header, "Bearer ", 7)) {
+		refuse(why, 401, "token_missing", "this needs the agent's token: Authorization: Bearer TOKEN");
+		return NULL;
+	}
+	switch (token_check(co->token_secret, header + 7, clock_wall_ms(), &claims)) {
+	case TOKEN_BAD:
+		refuse(why, 401, "token_invalid", "this token was not made here, or was altered");
+		return NULL;
+	case TOKEN_ENDED:
+		refuse(why, 401, "token_expired", "this token has ended: ask for a fresh one by proof");
+		return NULL;
+	case TOKEN_GOOD:
+		break;
+	}
+	agent = map_get(co->mesh.agents, claims.agent_id);
+	if (!agent)
+		refuse(why, 401, "unknown_agent", "this agent is not known here any more");
+	else if (agent->expired)
+		refuse(why, 401, "agent_expired", "this agent was expired: join again with a new link");
+	else
+		return agent;
+	return NULL;
+}
+
+/* Bearer of the agent that the path names, and no other. */
+static bool authenticate(struct request *rq)
+{
+	struct refusal why;
+
+	rq->agent = auth_bearer(rq->co, http_header(rq->http, "Authorization"), &why);
+	if (!rq->agent) {
+		reply_refusal(rq, &why);
+		return false;
+	}
+	if (strcmp(rq->agent->id, rq->id)) {
+		reply_problem(rq, 403, "not_yours", "an agent reads and writes itself only");
+		return false;
+	}
+	return true;
+}
+
+bool request_paced(struct request *rq, struct agent *agent)
+{
+	const struct config_limits *limits = &rq->co->config.limits;
+	uint64_t now = loop_now(rq->co->loop);
+
+	if (!agent->requests.burst)
+		bucket_init(&agent->requests, limits->requests_per_agent, 4.0 * limits->requests_per_agent,
+			    now);
+	if (bucket_take(&agent->requests, now))
+		return true;
+	rq->co->counters[COUNT_RATE_LIMITED]++;
+	reply_problem(rq, 429, "too_many_requests", "too many requests of this agent: slow down");
+	return false;
+}
+
+static bool read_body(struct request *rq)
+{
+	char error[JS_ERROR];
+
+	if (!rq->row->body)
+		return true;
+	rq->body = js_load(rq->http->body.data, rq->http->body.len, error);
+	if (!rq->body) {
+		api_refused(rq, 400, "bad_json", error);
+		return false;
+	}
+	js_read(&rq->js, rq->body);
+	if (!js_ok(&rq->js)) {
+		api_refused(rq, 422, "invalid", "the body must be a JSON object");
+		return false;
+	}
+	return true;
+}
+
+void dispatch(struct request *rq)
+{
+	bool path_known;
+
+	rq->row = find(rq, &path_known);
+	if (!rq->row && path_known) {
+		reply_problem(rq, 405, "method_not_allowed", "this path has no such method");
+		return;
+	}
+	if (!rq->row) {
+		reply_problem(rq, 404, "not_found", "there is nothing here; see %s/openapi.json", BASE);
+		return;
+	}
+	if (rq->row->auth == AUTH_SELF && (!authenticate(rq) || !request_paced(rq, rq->agent)))
+		return;
+	if (read_body(rq))
+		rq->row->handler(rq);
+}

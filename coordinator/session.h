@@ -1,0 +1,37 @@
+/*
+ * session.h - one agent's stream, between sync.c (what is to be said) and the WebSocket.
+ */
+#ifndef COORDINATOR_SESSION_H
+#define COORDINATOR_SESSION_H
+
+#include "sync.h"
+#include "ring.h"
+#include "lib/loop.h"
+
+struct session {
+	struct list node;  /* sync's */
+	struct list dirty; /* sync's, while it has something to be sent */
+	struct coordinator *co;
+	struct agent *agent; /* NULL: cut off */
+	struct stream *stream;
+	struct ws *ws;
+	struct loop_timer tick;
+	struct bucket messages;
+	bool greeted;          /* hello has come */
+	uint64_t sent, acked;  /* revisions */
+	uint64_t pings, token_ends_ms;
+	unsigned bad_frames;
+};
+
+void session_open(struct request *rq, struct agent *agent, struct list *sessions);
+void session_send(struct session *session, json_t *frame); /* takes frame */
+void session_send_text(struct session *session, const char *text, size_t len);
+void session_bye(struct session *session, const char *reason, uint64_t retry_ms);
+void session_cut(struct session *session); /* no more of it, at once */
+
+/* sync.c: what a frame asks for. */
+void sync_hello(struct session *session, const char *epoch, uint64_t revision);
+bool sync_signal(struct session *session, struct js *js, const char **code);
+void sync_ended(struct session *session); /* its agent has no stream now */
+
+#endif

@@ -1,0 +1,319 @@
+/*
+ * start.c - directories, keys, certificate, database, mesh, doors; in that order, and undone in
+ * reverse. What is made on the first start: a server key, a certificate, the token secret, the
+ * network `default`, and one join link.
+ */
+#include "start.h"
+#include "admin.h"
+#include "challenge.h"
+#include "embedded.h"
+#include "firstlink.h"
+#include "registry.h"
+#include "server.h"
+#include "store.h"
+#include "sync.h"
+#include "lib/clock.h"
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/secret.h"
+#include "lib/str.h"
+#include "lib/tls.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define SWEEP_MS       30000
+#define RESTART_MS     60000             /* who was online before a restart has this long to be back */
+#define EPHEMERAL_MS   (30 * 60 * 1000ull)
+#define AUDIT_KEEP     100000
+#define MAX_LOCAL      256
+
+/* ---- files ---------------------------------------------------------------------------- */
+
+static int make_dirs(const struct config *config, char *error, size_t size)
+{
+	const char *dirs[] = {config->state, config->run_dir};
+	const mode_t modes[] = {0700, 0755};
+
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+		int result = file_make_dirs(dirs[i], modes[i]);
+
+		if (result < 0) {
+			snprintf(error, size, "cannot make the directory %s: %s; move it with %s", dirs[i],
+				 strerror(-result), i ? "--run-dir" : "--state");
+			return 1;
+		}
+	}
+	return 0;
+}
+
+/* Two coordinators on one state would each believe to be alone. Held until the process ends. */
+static int lock_state(const struct config *config, char *error, size_t size)
+{
+	char *path = xasprintf("%s/lock", config->state);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	free(path);
+	if (fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB))
+		return 0;
+	snprintf(error, size, "the state directory %s is in use by another coordinator, or not ours: %s",
+		 config->state, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return 1;
+}
+
+/* The X25519 key that proofs are made for: made once, never changed. */
+static int load_server_key(struct coordinator *co, char *error, size_t size)
+{
+	char *path = xasprintf("%s/server.key", co->config.state), text[KEY_BASE64 + 1];
+	struct buf file;
+	int result;
+
+	buf_init(&file, 128);
+	result = file_read(path, 128, &file);
+	if (result == -ENOENT) {
+		key_generate_private(&co->private_key);
+		key_format(text, &co->private_key);
+		str_copy(text + KEY_BASE64 - 1, 2, "\n");
+		result = file_write_atomic(path, text, KEY_BASE64, 0600);
+	} else if (!result) {
+		buf_text(&file)[strcspn(buf_text(&file), "\r\n")] = '\0';
+		result = key_parse(&co->private_key, buf_text(&file)) ? 0 : -EBADMSG;
+	}
+	if (result < 0)
+		snprintf(error, size, "cannot use the server key %s: %s; restore it from a backup", path,
+			 strerror(-result));
+	key_public(&co->public_key, &co->private_key);
+	secret_wipe(text, sizeof(text));
+	buf_wipe(&file);
+	free(path);
+	return result < 0;
+}
+
+static int open_tls(struct coordinator *co, char *error, size_t size)
+{
+	const struct config *config = &co->config;
+	char *cert = xasprintf("%s/tls.crt", config->state), *key = xasprintf("%s/tls.key", config->state);
+	char hosts[CONFIG_MAX_URLS][300];
+	const char *names[CONFIG_MAX_URLS + 2] = {NULL};
+	int result = 0;
+
+	if (!config->cert) {
+		for (unsigned i = 0; i < config->url_count; i++) {
+			origin_host(hosts[i], sizeof(hosts[i]), config->urls[i]);
+			if (*hosts[i] == '[')
+				hosts[i][strcspn(hosts[i], "]")] = '\0';
+			names[i] = hosts[i] + (*hosts[i] == '[');
+		}
+		names[config->url_count] = "localhost";
+		result = tls_make_certificate(cert, key, names, error, size);
+	}
+	if (!result) {
+		co->tls = tls_server_new(config->cert ? config->cert : cert,
+					 config->cert ? config->key : key, error, size);
+		result = co->tls ? 0 : -EINVAL;
+	}
+	if (!result && !config->cert)
+		tls_server_pin(co->tls, co->pin);
+	free(cert);
+	free(key);
+	return result < 0;
+}
+
+/* ---- database --------------------------------------------------------------------------- */
+
+struct meta {
+	uint8_t secret[TOKEN_SECRET_LEN];
+	bool has_secret, initialised;
+};
+
+static void read_meta(void *arg, const struct store_value *row)
+{
+	struct meta *meta = arg;
+
+	if (!strcmp(store_string(&row[0]), "token_secret") && row[1].len == TOKEN_SECRET_LEN) {
+		memcpy(meta->secret, row[1].data, TOKEN_SECRET_LEN);
+		meta->has_secret = true;
+	}
+	if (!strcmp(store_string(&row[0]), "initialised"))
+		meta->initialised = true;
+}
+
+static void write_meta(struct coordinator *co, const char *key, const void *data, size_t len)
+{
+	store_write(co->store, STORE_META_PUT,
+		    (struct store_value[]){store_text(key), store_blob(data, len)});
+}
+
+static struct network *make_default_network(struct coordinator *co)
+{
+	struct prefix local[MAX_LOCAL], cidr, cidr6;
+	size_t count = ipam_local_prefixes(local, MAX_LOCAL);
+	struct refusal why;
+	uint8_t random[7];
+
+	if (!ipam_choose(&cidr, local, count, random_below(1024))) {
+		log_warn("no-default-network", "reason=\"every private range overlaps a route of this host; "
+			 "make one with network create\"");
+		return NULL;
+	}
+	random_bytes(random, sizeof(random));
+	ipam_choose_ula(&cidr6, random);
+	return registry_network_create(co, "default", &cidr, &cidr6, "first start", &why);
+}
+
+static int open_store(struct coordinator *co, char *error, size_t size)
+{
+	struct meta meta = {0};
+	struct network *network;
+
+	co->store = store_open(co->loop, co->config.db, error, size);
+	if (!co->store)
+		return 1;
+	if (store_read(co->store, STORE_META, 100, read_meta, &meta) < 0 ||
+	    mesh_load(&co->mesh, co->store, clock_wall_ms()) < 0) {
+		snprintf(error, size, "cannot read the database %s: restore it from a backup", co->config.db);
+		return 1;
+	}
+	if (!meta.has_secret) {
+		random_bytes(meta.secret, sizeof(meta.secret));
+		write_meta(co, "token_secret", meta.secret, sizeof(meta.secret));
+	}
+	memcpy(co->token_secret, meta.secret, sizeof(meta.secret));
+	secret_wipe(&meta.secret, sizeof(meta.secret));
+	if (!meta.initialised) {
+		write_meta(co, "initialised", "1", 1);
+		network = make_default_network(co);
+		if (network)
+			firstlink_make(co, network);
+	}
+	return 0;
+}
+
+/* ---- what happens now and then ------------------------------------------------------------ */
+
+static void remove_ephemeral(struct coordinator *co, uint64_t wall_ms)
+{
+	struct agent *agent;
+	size_t pos = 0;
+
+	while ((agent = map_next(co->mesh.agents, &pos, NULL)))
+		if (agent->ephemeral && !agent->session &&
+		    MAX(agent->last_seen, agent->created_at) + EPHEMERAL_MS < wall_ms)
+			registry_remove(co, agent, NULL, "ephemeral");
+}
+
+static void sweep(void *arg)
+{
+	struct coordinator *co = arg;
+	uint64_t now = clock_wall_ms();
+
+	registry_save_seen(co);
+	remove_ephemeral(co, now);
+	store_write(co->store, STORE_RETIRED_DEL, (struct store_value[]){store_int((int64_t)now)});
+	store_write(co->store, STORE_AUDIT_TRIM, (struct store_value[]){store_int(AUDIT_KEEP)});
+	timer_start(&co->sweep, SWEEP_MS);
+}
+
+static void await_return(struct coordinator *co)
+{
+	struct agent *agent;
+	size_t pos = 0;
+
+	while ((agent = map_next(co->mesh.agents, &pos, NULL)))
+		if (agent->online)
+			sync_leaving(co->sync, agent, RESTART_MS);
+}
+
+static void raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (!getrlimit(RLIMIT_NOFILE, &limit)) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+/* ---- the whole ------------------------------------------------------------------------------ */
+
+int coordinator_start(struct coordinator *co, char *error, size_t size)
+{
+	raise_descriptors();
+	list_init(&co->unsaved);
+	mesh_init(&co->mesh);
+	timer_init(&co->sweep, co->loop, sweep, co);
+	co->challenges = challenges_new();
+	co->sync = sync_new(co);
+	if (make_dirs(&co->config, error, size) || lock_state(&co->config, error, size) ||
+	    load_server_key(co, error, size) || open_tls(co, error, size) || open_store(co, error, size))
+		return 1;
+	co->admin = admin_new(co, error, size);
+	if (!co->admin)
+		return 1;
+	co->server = server_new(co, error, size);
+	if (!co->server)
+		return 1;
+	if (co->config.relay_embedded)
+		co->embedded = embedded_new(co);
+	await_return(co);
+	timer_start(&co->sweep, SWEEP_MS);
+	return 0;
+}
+
+void coordinator_stop(struct coordinator *co)
+{
+	timer_stop(&co->sweep);
+	embedded_free(co->embedded);
+	server_free(co->server);
+	admin_free(co->admin);
+	if (co->store)
+		registry_save_seen(co);
+	sync_free(co->sync);
+	store_close(co->store);
+	challenges_free(co->challenges);
+	mesh_fini(&co->mesh);
+	tls_server_free(co->tls);
+	key_wipe(&co->private_key);
+	secret_wipe(co->token_secret, sizeof(co->token_secret));
+}
+
+int coordinator_check(const struct config *config, char *error, size_t size)
+{
+	struct tls_server *tls;
+
+	if (config->cert) {
+		tls = tls_server_new(config->cert, config->key, error, size);
+		if (!tls)
+			return 2;
+		tls_server_free(tls);
+	}
+	return 0;
+}
+
+json_t *coordinator_relays(const struct coordinator *co)
+{
+	return co->embedded ? embedded_relays(co->embedded) : json_array();
+}
+
+json_t *coordinator_pins(const struct coordinator *co)
+{
+	json_t *pins = json_array();
+
+	if (*co->pin)
+		json_array_append_new(pins, json_string(co->pin));
+	if (*co->next_pin)
+		json_array_append_new(pins, json_string(co->next_pin));
+	return pins;
+}
+
+char *coordinator_link(const struct coordinator *co, const char *key)
+{
+	return xasprintf("%s/join#%s%s%s", co->config.urls[0], key, *co->pin ? "." : "", co->pin);
+}
