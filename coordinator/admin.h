@@ -13,6 +13,7 @@ struct coordinator;
 
 /* NULL and a sentence in error: another coordinator answers there, or the path cannot be made. */
 struct admin *admin_new(struct coordinator *co, char *error, size_t size);
+void admin_stop(struct admin *admin); /* its clients end in the loop's next turn */
 void admin_free(struct admin *admin);
 void admin_follow(struct admin *admin, uint64_t wall_ms, const char *actor, const char *action,
 		  const char *subject, const char *detail);

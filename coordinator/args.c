@@ -93,6 +93,27 @@ bool args_parse(json_t *out, const struct arg *const tables[2], int argc, char *
 	return true;
 }
 
+size_t args_words(const struct arg *const tables[2], int argc, char **argv, const char **words,
+		  size_t max_words)
+{
+	size_t count = 0;
+
+	for (int i = 0; i < argc && count < max_words; i++) {
+		const struct arg *arg;
+
+		if (strncmp(argv[i], "--", 2)) {
+			words[count++] = argv[i];
+			continue;
+		}
+		arg = find(tables, argv[i] + 2, strcspn(argv[i] + 2, "="));
+		if (!arg)
+			break;
+		if (arg->kind != ARG_FLAG && !strchr(argv[i], '='))
+			i++;
+	}
+	return count;
+}
+
 void args_help(const struct arg *table)
 {
 	for (; table && table->name; table++) {

@@ -22,6 +22,9 @@ struct arg { /* "--name" */
  * a sentence in error. */
 bool args_parse(json_t *out, const struct arg *const tables[2], int argc, char **argv,
 		const char **words, size_t max_words, size_t *count, char error[static ARGS_ERROR]);
+/* The words before the first option that is in neither table: what command it is. */
+size_t args_words(const struct arg *const tables[2], int argc, char **argv, const char **words,
+		  size_t max_words);
 void args_help(const struct arg *table); /* lines of options on stdout */
 
 #endif

@@ -36,6 +36,7 @@ struct coordinator {
 	struct admin *admin;
 	struct embedded *embedded; /* NULL: no relay of ours */
 	struct tls_server *tls;
+	char tls_pin[44];           /* of the key in use */
 	char pin[44], next_pin[44]; /* "": agents go by the usual authorities; none is coming */
 	struct key private_key, public_key;
 	uint8_t token_secret[TOKEN_SECRET_LEN];

@@ -1,4 +1,243 @@
-int main(void)
+/*
+ * main.c - wg-mesh-coordinator: `serve`, and the administrator's commands (cli.c).
+ */
+#include "admin.h"
+#include "cli.h"
+#include "embedded.h"
+#include "server.h"
+#include "start.h"
+#include "sync.h"
+#include "lib/daemon.h"
+#include "lib/log.h"
+#include "lib/secret.h"
+#include "lib/tls.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define BYE_MS 300 /* for the last frames to leave */
+
+static const struct arg common_args[] = {
+	{"config", "config", ARG_VALUE, "FILE", "default " WG_MESH_SYSCONFDIR "/coordinator.yaml"},
+	{"run-dir", "run_dir", ARG_VALUE, "DIR", "of the control socket; default " WG_MESH_RUNDIR},
+	{"json", "json", ARG_FLAG, NULL, "results as JSON"},
+	{"verbose", "verbose", ARG_FLAG, NULL, "log more"},
+	{"help", "help", ARG_FLAG, NULL, "this text"},
+	{"version", "version", ARG_FLAG, NULL, "print the version"},
+	{"check", "check", ARG_FLAG, NULL, "read the configuration, report, exit"},
+	{"state", "state", ARG_VALUE, "DIR", "database, keys; default " WG_MESH_STATEDIR "/coordinator"},
+	{0},
+};
+static const struct arg serve_args[] = {
+	{"listen", "listen", ARG_VALUE, "ADDR:PORT", "default [::]:8443"},
+	{"public-url", "public_url", ARG_LIST, "URL", "https://HOST:PORT as agents reach it; may repeat"},
+	{"db", "db", ARG_VALUE, "URL", "default sqlite:STATE/coordinator.db"},
+	{"policy", "policy", ARG_VALUE, "FILE", "policy (not in this version)"},
+	{0},
+};
+
+struct serving {
+	struct coordinator co;
+	struct loop_signal term, interrupt, hup;
+	struct loop_timer end;
+	bool ending;
+};
+
+static int help(void)
 {
+	printf("usage: wg-mesh-coordinator serve [OPTION]...\n"
+	       "       wg-mesh-coordinator COMMAND [OPTION]...\n\ncommands:\n");
+	printf("  %-38s %s\n", "serve", "run the coordinator");
+	for (const struct command *c = commands; c->name; c++) {
+		char left[64];
+
+		snprintf(left, sizeof(left), "%s%s%s%s%s", c->name, c->words[0] ? " " : "",
+			 c->words[0] ? c->words[0] : "", c->words[1] ? " " : "",
+			 c->words[1] ? c->words[1] : "");
+		printf("  %-38s %s\n", left, c->help);
+	}
+	printf("\noptions:\n");
+	args_help(common_args);
+	printf("\noptions of serve:\n");
+	args_help(serve_args);
 	return 0;
+}
+
+static int command_help(const struct command *command)
+{
+	printf("usage: wg-mesh-coordinator %s", command->name);
+	for (size_t i = 0; i < ARRAY_SIZE(command->words) && command->words[i]; i++)
+		printf(" %s", command->words[i]);
+	printf(" [OPTION]...\n%s\n\n", command->help);
+	args_help(command->args);
+	args_help(common_args);
+	return 0;
+}
+
+static int usage(const char *sentence)
+{
+	fprintf(stderr, "wg-mesh-coordinator: %s\n", sentence);
+	return 2;
+}
+
+/* ---- serve -------------------------------------------------------------------------------- */
+
+static void end(void *arg)
+{
+	struct serving *serving = arg;
+
+	if (serving->ending) {
+		loop_stop(serving->co.loop);
+		return;
+	}
+	serving->ending = true; /* once more round, in which aborted connections end */
+	server_free(serving->co.server);
+	serving->co.server = NULL;
+	timer_start(&serving->end, 1);
+}
+
+static void on_term(void *arg, int signo)
+{
+	struct serving *serving = arg;
+	struct coordinator *co = &serving->co;
+
+	log_info("stopping", "signal=%d", signo);
+	daemon_notify("STOPPING=1");
+	embedded_end(co->embedded);
+	embedded_free(co->embedded);
+	co->embedded = NULL;
+	server_stop(co->server);
+	admin_stop(co->admin);
+	sync_bye(co->sync);
+	timer_start(&serving->end, BYE_MS);
+}
+
+static void on_hup(void *arg, int signo)
+{
+	struct serving *serving = arg;
+
+	(void)signo;
+	coordinator_reload(&serving->co);
+}
+
+static void run(struct serving *serving)
+{
+	struct coordinator *co = &serving->co;
+
+	timer_init(&serving->end, co->loop, end, serving);
+	signal_start(&serving->term, co->loop, SIGTERM, on_term, serving);
+	signal_start(&serving->interrupt, co->loop, SIGINT, on_term, serving);
+	signal_start(&serving->hup, co->loop, SIGHUP, on_hup, serving);
+	daemon_notify("READY=1");
+	loop_run(co->loop);
+	timer_stop(&serving->end);
+	signal_stop(&serving->term);
+	signal_stop(&serving->interrupt);
+	signal_stop(&serving->hup);
+}
+
+static int serve(const json_t *options)
+{
+	struct serving serving = {0};
+	struct coordinator *co = &serving.co;
+	char error[CONFIG_ERROR] = "";
+	int code = config_load(&co->config, options, error);
+
+	if (!code && json_is_true(json_object_get(options, "check"))) {
+		code = coordinator_check(&co->config, error, sizeof(error));
+		if (!code)
+			printf("the configuration is fine%s%s\n", co->config.file ? ": " : "",
+			       co->config.file ? co->config.file : "");
+	} else if (!code) {
+		umask(0077);
+		secret_init();
+		co->loop = loop_new();
+		code = coordinator_start(co, error, sizeof(error));
+		if (!code)
+			run(&serving);
+		coordinator_stop(co);
+		loop_free(co->loop);
+	}
+	if (code)
+		fprintf(stderr, "wg-mesh-coordinator: %s\n", error);
+	config_free(&co->config);
+	return code;
+}
+
+/* ---- commands ------------------------------------------------------------------------------- */
+
+static int administer(const struct command *command, json_t *options, const char *const *words,
+		      size_t count)
+{
+	char error[CONFIG_ERROR];
+	struct config config;
+	json_t *where = json_object(), *sent = json_copy(options);
+	int code;
+
+	/* Only where it is: other options of the same name are the command's. */
+	if (json_object_get(options, "config"))
+		json_object_set(where, "config", json_object_get(options, "config"));
+	if (json_object_get(options, "run_dir"))
+		json_object_set(where, "run_dir", json_object_get(options, "run_dir"));
+	code = config_load(&config, where, error);
+	if (code)
+		fprintf(stderr, "wg-mesh-coordinator: %s\n", error);
+	else
+		code = cli_run(command, config.run_dir, sent, words, count);
+	config_free(&config);
+	json_decref(sent);
+	json_decref(where);
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	const struct arg *tables[2] = {common_args, serve_args};
+	const char *words[CLI_MAX_WORDS], *near = NULL;
+	json_t *options = json_object();
+	char error[ARGS_ERROR] = "";
+	size_t count = 0, used = 0;
+	const struct command *command = NULL;
+	int code;
+
+	log_open("wg-mesh-coordinator", NULL, LOG_INFO);
+	/* The command's own options are known once its words are. */
+	count = args_words(tables, argc - 1, argv + 1, words, 2);
+	if (count && strcmp(words[0], "serve")) {
+		command = cli_find(words, count, &used, &near);
+		tables[1] = command ? command->args : NULL;
+	}
+	if (!args_parse(options, tables, argc - 1, argv + 1, words, CLI_MAX_WORDS, &count, error)) {
+		code = usage(error);
+		goto out;
+	}
+	if (json_object_get(options, "verbose"))
+		log_set_level(LOG_DEBUG);
+	if (json_object_get(options, "version")) {
+		puts("wg-mesh-coordinator " WG_MESH_VERSION);
+		code = 0;
+	} else if (json_object_get(options, "help")) {
+		code = command ? command_help(command) : help();
+	} else if (count && !strcmp(words[0], "serve")) {
+		code = count == 1 ? serve(options) : usage("serve takes options only; see --help");
+	} else if (json_object_get(options, "check") && !count) {
+		code = serve(options);
+	} else if (!count) {
+		code = usage("say what to do: serve, network, key, agent, route or audit; see --help");
+	} else {
+		command = cli_find(words, count, &used, &near);
+		if (command) {
+			code = administer(command, options, words + used, count - used);
+		} else {
+			snprintf(error, sizeof(error), "no such command: %s%s%s%s", words[0],
+				 near ? "; did you mean " : "; see --help", near ? near : "",
+				 near ? "?" : "");
+			code = usage(error);
+		}
+	}
+out:
+	json_decref(options);
+	return code;
 }

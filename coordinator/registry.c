@@ -450,6 +450,26 @@ void registry_tag(struct coordinator *co, struct member *member, const json_t *t
 	free(text);
 }
 
+bool registry_route(struct coordinator *co, struct member *member, const struct prefix *prefix,
+		    bool approved, const char *actor, struct refusal *why)
+{
+	char text[PREFIX_TEXT];
+
+	prefix_format(text, prefix);
+	for (unsigned i = 0; i < member->route_count; i++) {
+		if (!prefix_equal(&member->routes[i].prefix, prefix))
+			continue;
+		member->routes[i].approved = approved;
+		write_routes(co, member);
+		registry_audit(co, actor, approved ? "route-approved" : "route-revoked", member->agent->id,
+			       text);
+		sync_put(co->sync, member);
+		return true;
+	}
+	return refuse(why, 404, "unknown_route", "%s does not advertise %s: see route list", member->name,
+		      text);
+}
+
 void registry_expire(struct coordinator *co, struct agent *agent, const char *actor)
 {
 	struct member *member;

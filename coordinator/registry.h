@@ -72,6 +72,9 @@ bool registry_rename(struct coordinator *co, struct member *member, const char *
 		     struct refusal *why);
 void registry_tag(struct coordinator *co, struct member *member, const json_t *tags, const char *actor);
 void registry_expire(struct coordinator *co, struct agent *agent, const char *actor);
+/* A route that the member advertises. */
+bool registry_route(struct coordinator *co, struct member *member, const struct prefix *prefix,
+		    bool approved, const char *actor, struct refusal *why);
 bool registry_rekey(struct coordinator *co, struct agent *agent, const struct key *public_key,
 		    struct refusal *why);
 

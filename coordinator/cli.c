@@ -1,0 +1,214 @@
+/*
+ * cli.c - the table of administration commands, and how they are asked. Printing is in cli_print.c.
+ */
+#include "cli.h"
+#include "cli_print.h"
+#include "lib/json.h"
+#include "lib/secret.h"
+#include "lib/sock.h"
+#include "lib/str.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_RUNNING };
+
+static const struct arg network_args[] = {
+	{"cidr", "cidr", ARG_VALUE, "CIDR", "IPv4 range, such as 10.44.0.0/16"},
+	{"cidr6", "cidr6", ARG_VALUE, "CIDR", "IPv6 range, such as fd12:3456::/64"},
+	{0},
+};
+static const struct arg key_args[] = {
+	{"network", "network", ARG_VALUE, "NETWORK", "where it leads (default: default)"},
+	{"reusable", "reusable", ARG_FLAG, NULL, "for any number of agents"},
+	{"expires", "expires", ARG_VALUE, "TIME", "1h (default), 30d, ..., never"},
+	{"tag", "tag", ARG_LIST, "TAG", "given to those who join by it; may repeat"},
+	{"name", "name", ARG_VALUE, "NAME", "only for an agent of this name"},
+	{"ephemeral", "ephemeral", ARG_FLAG, NULL, "agents are removed when away for half an hour"},
+	{0},
+};
+static const struct arg agent_args[] = {
+	{"network", "network", ARG_VALUE, "NETWORK", "of this network"},
+	{0},
+};
+static const struct arg tag_args[] = {
+	{"network", "network", ARG_VALUE, "NETWORK", "of this network"},
+	{"tag", "tags", ARG_LIST, "TAG", "may repeat; none takes all away"},
+	{0},
+};
+static const struct arg audit_args[] = {
+	{"follow", "follow", ARG_FLAG, NULL, "go on until interrupted"},
+	{0},
+};
+
+const struct command commands[] = {
+	{"network create", {"name"}, NULL, network_args, print_message, "make a network"},
+	{"network list", {NULL}, NULL, NULL, print_networks, "networks and their ranges"},
+	{"network remove", {"name"}, NULL, NULL, print_message, "remove a network without agents"},
+	{"key create", {NULL}, NULL, key_args, print_link, "print a join link"},
+	{"key list", {NULL}, NULL, NULL, print_keys, "join keys (the links themselves are not kept)"},
+	{"key revoke", {"id"}, NULL, NULL, print_message, "end a join key"},
+	{"agent list", {NULL}, NULL, agent_args, print_agents, "agents"},
+	{"agent show", {"agent"}, NULL, agent_args, print_agent, "all about one agent"},
+	{"agent rename", {"agent", "name"}, NULL, agent_args, print_message, "give an agent another name"},
+	{"agent tag", {"agent"}, "tags", tag_args, print_message, "set an agent's tags"},
+	{"agent expire", {"agent"}, NULL, agent_args, print_message, "make an agent join again"},
+	{"agent remove", {"agent"}, NULL, agent_args, print_message, "cut an agent off, at once"},
+	{"route list", {NULL}, NULL, NULL, print_routes, "routes that agents advertise"},
+	{"route approve", {"agent", "prefix"}, NULL, agent_args, print_message, "let peers use a route"},
+	{"route revoke", {"agent", "prefix"}, NULL, agent_args, print_message, "no longer"},
+	{"audit", {NULL}, NULL, audit_args, print_audit, "who did what"},
+	{0},
+};
+
+const struct command *cli_find(const char *const *words, size_t count, size_t *used, const char **near)
+{
+	const char *names[32];
+	const struct command *command;
+	char two[80];
+	size_t n = 0;
+
+	snprintf(two, sizeof(two), "%s %s", words[0], count > 1 ? words[1] : "");
+	for (command = commands; command->name; command++) {
+		*used = strchr(command->name, ' ') ? 2 : 1;
+		if (!strcmp(command->name, *used == 2 ? two : words[0]))
+			return command;
+		names[n++] = command->name;
+	}
+	names[n] = NULL;
+	*near = str_nearest(two, names);
+	return NULL;
+}
+
+/* Words to their keys. */
+static bool take_words(const struct command *command, json_t *options, const char *const *words,
+		       size_t count)
+{
+	size_t i, max = ARRAY_SIZE(command->words);
+
+	for (i = 0; i < max && command->words[i]; i++) {
+		if (i == count) {
+			fprintf(stderr, "wg-mesh-coordinator: %s needs a %s; see --help\n", command->name,
+				command->words[i]);
+			return false;
+		}
+		json_object_set_new(options, command->words[i], json_string(words[i]));
+	}
+	if (i < count && command->rest) {
+		json_t *list = json_object_get(options, command->rest);
+
+		if (!list)
+			json_object_set_new(options, command->rest, list = json_array());
+		for (; i < count; i++)
+			json_array_append_new(list, json_string(words[i]));
+	}
+	if (i < count)
+		fprintf(stderr, "wg-mesh-coordinator: %s: %s is one word too many\n", command->name, words[i]);
+	return i >= count;
+}
+
+static int connect_to(const char *run_dir)
+{
+	char *path = xasprintf("%s/coordinator.sock", run_dir);
+	int fd = sock_connect_unix(path);
+
+	if (fd == -ECONNREFUSED || fd == -ENOENT)
+		fprintf(stderr, "wg-mesh-coordinator: no coordinator is running here (%s): start it with "
+			"wg-mesh-coordinator serve\n", path);
+	else if (fd < 0)
+		fprintf(stderr, "wg-mesh-coordinator: cannot reach the coordinator at %s: %s\n", path,
+			strerror(-fd));
+	free(path);
+	return fd;
+}
+
+static bool send_request(FILE *stream, const struct command *command, json_t *options)
+{
+	json_t *request = json_pack("{sssO}", "command", command->name, "arguments", options);
+	char *text = js_dump(request);
+	bool sent = fprintf(stream, "%s\n", text) > 0 && !fflush(stream);
+
+	free(text);
+	json_decref(request);
+	return sent;
+}
+
+static int take_answer(const struct command *command, const char *line, bool as_json)
+{
+	char error[JS_ERROR];
+	json_t *answer = js_load(line, strlen(line), error), *result;
+	int code = EXIT_FAILED;
+
+	if (json_is_true(json_object_get(answer, "ok"))) {
+		code = EXIT_DONE;
+		result = json_object_get(answer, "result");
+		if (as_json)
+			print_json(result);
+		else
+			command->print(result);
+	} else if (json_is_object(answer)) {
+		code = (int)json_integer_value(json_object_get(answer, "exit"));
+		fprintf(stderr, "wg-mesh-coordinator: %s\n",
+			json_string_value(json_object_get(answer, "detail")));
+	} else {
+		fprintf(stderr, "wg-mesh-coordinator: the coordinator ended without an answer; see its log\n");
+	}
+	json_decref(answer);
+	return code;
+}
+
+/* After the first answer of `audit --follow`: a line for each event. */
+static void follow(FILE *stream, char **line, size_t *size, bool as_json)
+{
+	char error[JS_ERROR];
+	json_t *json;
+
+	while (getline(line, size, stream) > 0) {
+		json = js_load(*line, strlen(*line), error);
+		if (json && as_json)
+			print_json(json);
+		else if (json)
+			print_audit_line(json);
+		fflush(stdout);
+		json_decref(json);
+	}
+}
+
+int cli_run(const struct command *command, const char *run_dir, json_t *options,
+	    const char *const *words, size_t count)
+{
+	bool as_json = json_is_true(json_object_get(options, "json"));
+	char *line = NULL;
+	size_t size = 0;
+	FILE *stream = NULL;
+	int fd, code = EXIT_FAILED;
+
+	if (!take_words(command, options, words, count))
+		return EXIT_USAGE;
+	if (!strcmp(command->name, "key create") && !json_object_get(options, "network"))
+		json_object_set_new(options, "network", json_string("default"));
+	fd = connect_to(run_dir);
+	if (fd < 0)
+		return EXIT_NOT_RUNNING;
+	if (!fcntl(fd, F_SETFL, 0)) /* here there is time to wait */
+		stream = fdopen(fd, "r+");
+	if (!stream) {
+		close(fd);
+		return EXIT_FAILED;
+	}
+	if (send_request(stream, command, options) && getline(&line, &size, stream) > 0)
+		code = take_answer(command, line, as_json);
+	else
+		code = take_answer(command, "", as_json);
+	fflush(stdout);
+	if (!code && json_is_true(json_object_get(options, "follow")))
+		follow(stream, &line, &size, as_json);
+	if (line)
+		secret_wipe(line, size);
+	free(line);
+	fclose(stream);
+	return code;
+}

@@ -1,0 +1,28 @@
+/*
+ * cli.h - the administrator's side of the command: words to a request on the socket, its result to
+ * text or JSON.
+ */
+#ifndef COORDINATOR_CLI_H
+#define COORDINATOR_CLI_H
+
+#include "args.h"
+
+#define CLI_MAX_WORDS 40
+
+struct command {
+	const char *name;        /* "network create"; NULL ends the table */
+	const char *words[2];    /* what follows, by key; */
+	const char *rest;        /* and where all that is left over goes, as a list */
+	const struct arg *args;  /* may be NULL */
+	void (*print)(const json_t *result);
+	const char *help;
+};
+
+extern const struct command commands[];
+
+const struct command *cli_find(const char *const *words, size_t count, size_t *used, const char **near);
+/* Asks and prints; returns the exit code. `options` are what args_parse made, `words` what is left. */
+int cli_run(const struct command *command, const char *run_dir, json_t *options,
+	    const char *const *words, size_t count);
+
+#endif

@@ -1,0 +1,160 @@
+/*
+ * cli_print.c - tables whose columns are as wide as they must be.
+ */
+#include "cli_print.h"
+#include "lib/json.h"
+#include "lib/util.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_COLUMNS 8
+#define CELL        160
+
+struct column {
+	const char *title, *key; /* title NULL ends */
+};
+
+static void cell(char out[static CELL], const json_t *value)
+{
+	const json_t *item;
+	size_t i;
+
+	*out = '\0';
+	if (json_is_string(value))
+		snprintf(out, CELL, "%s", json_string_value(value));
+	else if (json_is_integer(value))
+		snprintf(out, CELL, "%lld", (long long)json_integer_value(value));
+	else if (json_is_boolean(value))
+		snprintf(out, CELL, "%s", json_is_true(value) ? "yes" : "no");
+	json_array_foreach(value, i, item)
+		if (json_is_string(item) && strlen(out) + json_string_length(item) + 2 < CELL)
+			snprintf(out + strlen(out), CELL - strlen(out), "%s%s", i ? "," : "",
+				 json_string_value(item));
+	if (!*out)
+		snprintf(out, CELL, "-");
+}
+
+static void table(const json_t *rows, const struct column *columns)
+{
+	size_t width[MAX_COLUMNS] = {0}, i;
+	const json_t *row;
+	char text[CELL];
+
+	for (size_t c = 0; columns[c].title; c++)
+		width[c] = strlen(columns[c].title);
+	json_array_foreach(rows, i, row)
+		for (size_t c = 0; columns[c].title; c++) {
+			cell(text, json_object_get(row, columns[c].key));
+			width[c] = MAX(width[c], strlen(text));
+		}
+	for (size_t c = 0; columns[c].title; c++)
+		printf("%-*s%s", columns[c + 1].title ? (int)width[c] + 2 : 0, columns[c].title,
+		       columns[c + 1].title ? "" : "\n");
+	json_array_foreach(rows, i, row)
+		for (size_t c = 0; columns[c].title; c++) {
+			cell(text, json_object_get(row, columns[c].key));
+			printf("%-*s%s", columns[c + 1].title ? (int)width[c] + 2 : 0, text,
+			       columns[c + 1].title ? "" : "\n");
+		}
+}
+
+void print_json(json_t *result)
+{
+	json_t *document = json_pack("{si}", "schema", 1);
+	char *text;
+
+	json_object_update(document, result);
+	text = json_dumps(document, JSON_INDENT(2));
+	puts(text);
+	free(text);
+	json_decref(document);
+}
+
+void print_message(const json_t *result)
+{
+	puts(json_string_value(json_object_get(result, "message")));
+}
+
+void print_link(const json_t *result)
+{
+	puts(json_string_value(json_object_get(result, "link")));
+}
+
+void print_networks(const json_t *result)
+{
+	static const struct column columns[] = {
+		{"NAME", "name"}, {"CIDR", "cidr"}, {"CIDR6", "cidr6"}, {"AGENTS", "agents"}, {0},
+	};
+
+	table(json_object_get(result, "networks"), columns);
+}
+
+void print_keys(const json_t *result)
+{
+	static const struct column columns[] = {
+		{"ID", "id"},		    {"NETWORK", "network"}, {"STATE", "state"},
+		{"REUSABLE", "reusable"},   {"NAME", "name"},	    {"TAGS", "tags"},
+		{"EXPIRES", "expires_at"}, {0},
+	};
+
+	table(json_object_get(result, "keys"), columns);
+}
+
+void print_agents(const json_t *result)
+{
+	static const struct column columns[] = {
+		{"NAME", "name"},     {"ID", "agent_id"},	{"NETWORK", "network"},
+		{"ADDRESSES", "addresses"}, {"ONLINE", "online"}, {"ENDPOINT", "endpoint"},
+		{"LAST SEEN", "last_seen"}, {0},
+	};
+
+	table(json_object_get(result, "agents"), columns);
+}
+
+void print_agent(const json_t *result)
+{
+	json_t *agent = json_object_get(result, "agent"), *value;
+	const char *key;
+	char text[CELL];
+
+	json_object_foreach(agent, key, value) {
+		char *json = NULL;
+
+		if (json_is_object(value) || (json_is_array(value) && json_is_object(json_array_get(value, 0))))
+			json = json_dumps(value, JSON_COMPACT);
+		else
+			cell(text, value);
+		printf("%-14s %s\n", key, json ? json : text);
+		free(json);
+	}
+}
+
+void print_routes(const json_t *result)
+{
+	static const struct column columns[] = {
+		{"ROUTE", "prefix"}, {"AGENT", "name"}, {"NETWORK", "network"}, {"APPROVED", "approved"}, {0},
+	};
+
+	table(json_object_get(result, "routes"), columns);
+}
+
+void print_audit_line(const json_t *line)
+{
+	static const char *const keys[] = {"at", "actor", "action", "subject", "detail"};
+	char text[CELL];
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		cell(text, json_object_get(line, keys[i]));
+		printf("%s%s", text, i + 1 < ARRAY_SIZE(keys) ? "  " : "\n");
+	}
+}
+
+void print_audit(const json_t *result)
+{
+	const json_t *line;
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "audit"), i, line)
+		print_audit_line(line);
+}

@@ -1,0 +1,214 @@
+/*
+ * openapi.c - GET /api/v1/openapi.json, written from the table of endpoints. Fields are said there
+ * as "name:type", with a "?" where they may be left out; the types are below.
+ */
+#include "dispatch.h"
+#include "lib/str.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+	const char *name, *schema;
+} types[] = {
+	{"string", "{\"type\":\"string\"}"},
+	{"word", "{\"type\":\"string\"}"},
+	{"bool", "{\"type\":\"boolean\"}"},
+	{"integer", "{\"type\":\"integer\"}"},
+	{"seconds", "{\"type\":\"integer\",\"description\":\"seconds from now\"}"},
+	{"any", "{}"},
+	{"id", "{\"type\":\"string\",\"maxLength\":39}"},
+	{"key", "{\"type\":\"string\",\"minLength\":44,\"maxLength\":44,\"description\":"
+		"\"Curve25519 public key, base64\"}"},
+	{"base64", "{\"type\":\"string\",\"contentEncoding\":\"base64\"}"},
+	{"time", "{\"type\":\"string\",\"format\":\"date-time\"}"},
+	{"name", "{\"type\":\"string\",\"pattern\":\"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\"}"},
+	{"origin", "{\"type\":\"string\",\"description\":\"https://HOST:PORT as in the join link\"}"},
+	{"endpoint", "{\"type\":[\"string\",\"null\"],\"description\":\"192.0.2.1:51820 or [2001:db8::1]:51820\"}"},
+	{"endpoints", "{\"type\":\"array\",\"items\":{\"type\":\"string\"},\"maxItems\":16}"},
+	{"prefixes", "{\"type\":\"array\",\"items\":{\"type\":\"string\"},\"maxItems\":64}"},
+	{"strings", "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}"},
+	{"peer_status", "{\"type\":\"object\",\"additionalProperties\":{\"type\":\"object\",\"properties\":"
+			"{\"connected\":{\"type\":\"boolean\"},\"latency_ms\":{\"type\":\"number\"},"
+			"\"path\":{\"enum\":[\"direct\",\"relay\",\"none\"]}}}}"},
+	{"peers", "{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/Peer\"}}"},
+	{"networks", "{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/Network\"}}"},
+	{"relays", "{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/Relay\"}}"},
+};
+
+static const struct {
+	const char *name, *fields;
+} schemas[] = {
+	{"Peer", "agent_id:id public_key:key name:name network:name addresses:strings routes:prefixes "
+		 "endpoint:endpoint endpoints:endpoints local_endpoints:endpoints nat_type:word online:bool "
+		 "last_seen:time? connection_hint:word?"},
+	{"Network", "id:id name:name cidr:string? cidr6:string? addresses:prefixes?"},
+	{"Relay", "region:name url:string? key:key? stun:strings"},
+	{"Problem", "type:string title:string status:integer detail:string code:string"},
+};
+
+/* The stream, a frame of each kind. coordinator/README.md says more of each. */
+#define PEER                                                                                       \
+	"{\"agent_id\":\"4f\",\"public_key\":\"AQID...=\",\"name\":\"nas\",\"network\":\"default\","    \
+	"\"addresses\":[\"10.86.0.4\"],\"routes\":[],\"endpoint\":\"198.51.100.9:51820\","             \
+	"\"endpoints\":[\"198.51.100.9:51820\"],\"local_endpoints\":[\"192.168.1.2:51820\"],"          \
+	"\"nat_type\":\"port_restricted_cone\",\"online\":true,"                                       \
+	"\"last_seen\":\"2026-11-23T13:18:09Z\",\"connection_hint\":null}"
+#define NETWORK                                                                                    \
+	"{\"id\":\"9c\",\"name\":\"default\",\"cidr\":\"10.86.0.0/16\",\"cidr6\":null,"                 \
+	"\"addresses\":[\"10.86.0.3/16\"]}"
+#define RELAY "{\"region\":\"home\",\"url\":null,\"key\":null,\"stun\":[\"mesh.example.net:3478\"]}"
+
+static const struct {
+	const char *from, *text;
+} frames[] = {
+	{"agent", "{\"type\":\"hello\",\"version\":1,\"epoch\":null,\"revision\":0}"},
+	{"agent", "{\"type\":\"ack\",\"revision\":7}"},
+	{"agent", "{\"type\":\"endpoint\",\"endpoint\":\"203.0.113.5:51820\",\"endpoints\":"
+		  "[\"203.0.113.5:51820\"],\"local_endpoints\":[\"192.168.1.2:51820\"],"
+		  "\"nat_type\":\"full_cone\",\"upnp_mapped\":false}"},
+	{"agent", "{\"type\":\"heartbeat\",\"endpoint\":\"203.0.113.5:51820\",\"peer_status\":"
+		  "{\"4f\":{\"connected\":true,\"latency_ms\":12.3,\"path\":\"direct\"}}}"},
+	{"agent", "{\"type\":\"signal\",\"id\":1,\"to\":\"4f\",\"network\":\"default\",\"box\":\"AAAA\"}"},
+	{"coordinator", "{\"type\":\"snapshot\",\"epoch\":\"e1\",\"revision\":7,\"networks\":[" NETWORK
+			"],\"relays\":[" RELAY "],\"pins\":[],\"peers\":[" PEER "]}"},
+	{"coordinator", "{\"type\":\"resume\",\"epoch\":\"e1\",\"revision\":7}"},
+	{"coordinator", "{\"type\":\"delta\",\"revision\":12,\"changes\":["
+			"{\"op\":\"put\",\"peer\":" PEER "},"
+			"{\"op\":\"patch\",\"agent_id\":\"4f\",\"network\":\"default\",\"online\":false},"
+			"{\"op\":\"remove\",\"agent_id\":\"4f\",\"network\":\"default\"},"
+			"{\"op\":\"networks\",\"networks\":[" NETWORK "]},"
+			"{\"op\":\"relays\",\"relays\":[" RELAY "]}]}"},
+	{"coordinator", "{\"type\":\"signal\",\"from\":\"4f\",\"network\":\"default\",\"box\":\"AAAA\"}"},
+	{"coordinator", "{\"type\":\"token\",\"token\":\"eyJ...\",\"expires_in\":86400}"},
+	{"coordinator", "{\"type\":\"error\",\"code\":\"peer_offline\",\"detail\":\"to: is not connected "
+			"now\",\"id\":1}"},
+	{"coordinator", "{\"type\":\"bye\",\"reason\":\"restart\",\"retry_after_ms\":1200}"},
+};
+
+static json_t *parse(const char *text)
+{
+	json_t *json = json_loads(text, 0, NULL);
+
+	if (!json)
+		abort(); /* a table above is wrong, which the unit test finds */
+	return json;
+}
+
+static json_t *type_schema(const char *name, size_t len)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (strlen(types[i].name) == len && !strncmp(types[i].name, name, len))
+			return parse(types[i].schema);
+	abort();
+}
+
+/* "a:type b:type?" to an object's schema. */
+static json_t *object_schema(const char *fields)
+{
+	json_t *properties = json_object(), *required = json_array();
+	char name[40];
+
+	while (*fields) {
+		size_t name_len = strcspn(fields, ":"), type_len;
+
+		snprintf(name, sizeof(name), "%.*s", (int)name_len, fields);
+		fields += name_len + 1;
+		type_len = strcspn(fields, "? ");
+		json_object_set_new(properties, name, type_schema(fields, type_len));
+		fields += type_len;
+		if (*fields != '?')
+			json_array_append_new(required, json_string(name));
+		fields += strspn(fields, "? ");
+	}
+	return json_pack("{sssoso}", "type", "object", "properties", properties, "required", required);
+}
+
+static json_t *content(const char *type, json_t *schema)
+{
+	return json_pack("{s{s{so}}}", "content", type, "schema", schema);
+}
+
+static json_t *operation(const struct endpoint_row *row)
+{
+	json_t *op = json_pack("{ss}", "summary", row->summary), *answer, *problem;
+	char status[8];
+
+	if (strstr(row->path, "{id}"))
+		json_object_set_new(op, "parameters",
+				    json_pack("[{sssssbs{ss}}]", "name", "id", "in", "path", "required", 1,
+					      "schema", "type", "string"));
+	if (row->body) {
+		json_t *body = content("application/json", object_schema(row->body));
+
+		json_object_set_new(body, "required", json_true());
+		json_object_set_new(op, "requestBody", body);
+	}
+	answer = row->answer ? content("application/json", object_schema(row->answer)) : json_object();
+	json_object_set_new(answer, "description", json_string(http_status_text(row->status)));
+	problem = content("application/problem+json",
+			  json_pack("{ss}", "$ref", "#/components/schemas/Problem"));
+	json_object_set_new(problem, "description", json_string("Refused, with a stable code"));
+	snprintf(status, sizeof(status), "%d", row->status);
+	json_object_set_new(op, "responses", json_pack("{soso}", status, answer, "default", problem));
+	if (row->auth == AUTH_SELF)
+		json_object_set_new(op, "security", json_pack("[{s[]}]", "token"));
+	else if (row->auth == AUTH_OWN)
+		json_object_set_new(op, "security", json_pack("[{s[]}, {s[]}]", "token", "proof"));
+	return op;
+}
+
+static json_t *paths(void)
+{
+	json_t *all = json_object();
+
+	for (const struct endpoint_row *row = endpoints; row->method; row++) {
+		bool root = str_has_prefix(row->path, "//");
+		char *path = xasprintf("%s%s", root ? "" : "/api/v1", row->path + root), method[8];
+		json_t *item = json_object_get(all, path);
+		size_t i;
+
+		for (i = 0; row->method[i] && i < sizeof(method) - 1; i++)
+			method[i] = (char)(row->method[i] | 0x20);
+		method[i] = '\0';
+		if (!item)
+			json_object_set_new(all, path, item = json_object());
+		json_object_set_new(item, method, operation(row));
+		free(path);
+	}
+	return all;
+}
+
+static json_t *frame_list(void)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < ARRAY_SIZE(frames); i++)
+		json_array_append_new(list, json_pack("{ssso}", "from", frames[i].from, "example",
+						      parse(frames[i].text)));
+	return list;
+}
+
+json_t *openapi_document(void)
+{
+	json_t *components = json_object();
+	json_t *document = json_pack("{sss{ssss}}", "openapi", "3.1.0", "info", "title",
+				     "wg-mesh coordinator", "version", WG_MESH_VERSION);
+
+	for (size_t i = 0; i < ARRAY_SIZE(schemas); i++)
+		json_object_set_new(components, schemas[i].name, object_schema(schemas[i].fields));
+	json_object_set_new(document, "paths", paths());
+	json_object_set_new(document, "components",
+			    json_pack("{sos{s{ssss}s{ssssss}}}", "schemas", components,
+				      "securitySchemes", "token", "type", "http", "scheme", "bearer",
+				      "proof", "type", "http", "scheme", "Proof", "description",
+				      "base64 of crypto_auth over the label, challenge and SHA-256 of the "
+				      "body, under crypto_box_beforenm(server_key, private key)"));
+	json_object_set_new(document, "x-frames", frame_list());
+	return document;
+}
+
+void api_openapi(struct request *rq)
+{
+	reply(rq, 200, openapi_document());
+}
