@@ -1,4 +1,5 @@
 # Which files besides core/lib a unit test is linked with: SRC.test_NAME := path.c ...
+SRC.test_stunanswer := relay/stunanswer.c
 SRC.test_wg_netlink := core/wg.c core/wg_uapi.c
 SRC.test_wg_uapi := core/wg.c
 SRC.test_paths := core/paths.c
