@@ -384,24 +384,23 @@ static void conclude(struct family *f)
 /* After each answer and each silence: what is next. */
 static void step(struct family *f)
 {
+	const struct endpoint other_address = {.addr = f->other.addr, .port = f->server.port};
+	const struct endpoint other_port = {.addr = f->server.addr, .port = f->other.port};
 	struct wgm_host *host = f->stun->host;
 	bool ended = f->stage == TESTED;
 
 	if (f->stage == FILTERING && !f->pending_tests) {
 		f->stage = MAPPING;
 		f->opened_ms = host->now_ms(host);
-		ask(f, OTHER_ADDRESS, &f->other);
+		ask(f, OTHER_ADDRESS, &other_address);
 	} else if (f->stage == MAPPING && !f->pending_tests) {
 		uint32_t mapping = judge_mapping(f->stun, f->seen, f->seen_count);
 
 		f->stage = TESTED;
 		if (f->other_alive && mapping >= WGM_NAT_ADDRESS_DEPENDENT) {
-			struct endpoint port = {.addr = f->server.addr, .port = f->other.port};
-			struct endpoint both = {.addr = f->other.addr, .port = f->other.port};
-
 			f->stage = PORTS;
-			ask(f, OTHER_BOTH, &both);
-			ask(f, OTHER_PORT, &port);
+			ask(f, OTHER_BOTH, &f->other);
+			ask(f, OTHER_PORT, &other_port);
 		}
 	} else if (f->stage == PORTS && !f->pending_tests) {
 		f->stage = TESTED;
