@@ -4,6 +4,9 @@
  *
  *   device_test device IFACE           get, set, update-only, remove, settings; link and undo
  *   device_test many IFACE COUNT       COUNT peers set, split over messages, and undone in time
+ *   device_test make IFACE LEDGER      peers, addresses, routes and a mark, each in the ledger first
+ *   device_test undo IFACE LEDGER      takes back what the ledger holds
+ *   device_test watch SECONDS          prints "changed" when addresses, routes or links have
  *   device_test stun IFACE SERVER:PORT [FROM]   asks SERVER from WireGuard's port; prints what it saw
  *   device_test answer PORT SECONDS    a STUN server on PORT, both families
  *   device_test echo IFACE SECONDS     answers STUN requests that reach WireGuard's port
@@ -360,6 +363,128 @@ static int cmd_many(char **argv)
 	return failures > 0;
 }
 
+/* ---- undo ----------------------------------------------------------------------------------- */
+
+static void own(struct ledger *ledger, const struct ledger_entry *entry)
+{
+	if (ledger_add(ledger, entry))
+		check(false, "ledger-add", "it could not be written");
+}
+
+static void make_peer(struct wg *wg, struct ledger *ledger, uint32_t number)
+{
+	struct wg_allowed_ip ip = {numbered_prefix(number & 1, number)};
+	struct wg_peer peer = {.public_key = numbered_key(number), .allowed_ips = &ip,
+			       .allowed_ip_count = 1};
+
+	own(ledger, &(struct ledger_entry){.kind = LEDGER_PEER, .key = peer.public_key});
+	done(wg_set_peer(wg, &peer, 0), "make-peer");
+}
+
+static void make_link(struct link *link, struct ledger *ledger, uint32_t ifindex)
+{
+	static const char *const addresses[] = {"10.99.0.3/16", "fd99::3/64"};
+	static const char *const routes[] = {"198.18.5.0/24", "2001:db8:5::/48"};
+	static const uint32_t tables[] = {254, 7777};
+
+	for (size_t i = 0; i < 2; i++) {
+		struct prefix address = prefix_of(addresses[i]), route = prefix_of(routes[i]);
+
+		own(ledger, &(struct ledger_entry){.kind = LEDGER_ADDRESS, .prefix = address});
+		done(link_add_address(link, ifindex, &address), "make-address");
+		for (size_t j = 0; j < 2; j++) {
+			own(ledger, &(struct ledger_entry){.kind = LEDGER_ROUTE, .prefix = route,
+							   .number = tables[j]});
+			done(link_add_route(link, ifindex, &route, tables[j]), "make-route");
+		}
+	}
+}
+
+/* What a crash leaves: written down, never made; and the route is one that the user has. */
+static void own_too_much(struct ledger *ledger)
+{
+	own(ledger, &(struct ledger_entry){.kind = LEDGER_PEER, .key = numbered_key(99)});
+	own(ledger, &(struct ledger_entry){.kind = LEDGER_ADDRESS,
+					   .prefix = prefix_of("10.99.0.4/16")});
+	own(ledger, &(struct ledger_entry){.kind = LEDGER_ROUTE, .number = 254,
+					   .prefix = prefix_of("198.18.6.0/24")});
+	own(ledger, &(struct ledger_entry){.kind = LEDGER_TABLE, .number = 7777});
+	own(ledger, &(struct ledger_entry){.kind = LEDGER_RULE, .number = 52});
+}
+
+static int cmd_make(char **argv)
+{
+	uint32_t ifindex = if_nametoindex(argv[0]);
+	struct wg_device device;
+	struct ledger *ledger;
+	struct link *link;
+	struct wg *wg;
+	int error = wg_open(&wg, argv[0]);
+
+	if (!error)
+		error = wg_get(wg, &device);
+	if (!error)
+		error = ledger_open(&ledger, argv[1], ifindex);
+	if (!error)
+		error = link_open(&link);
+	if (error)
+		return fail(argv[0], error);
+	for (uint32_t i = 1; i <= 3; i++)
+		make_peer(wg, ledger, i);
+	make_link(link, ledger, ifindex);
+	own_too_much(ledger);
+	own(ledger, &(struct ledger_entry){.kind = LEDGER_MARK, .number = device.fwmark});
+	done(wg_set_fwmark(wg, 0x99), "make-mark");
+	wg_device_fini(&device);
+	link_close(link);
+	ledger_close(ledger);
+	wg_close(wg);
+	return failures > 0;
+}
+
+static int cmd_undo(char **argv)
+{
+	int error = undo_interface(argv[0], argv[1]);
+
+	return error ? fail("undo", error) : 0;
+}
+
+/* ---- watch ---------------------------------------------------------------------------------- */
+
+static void on_end(void *arg)
+{
+	loop_stop(arg);
+}
+
+static void on_change(void *arg)
+{
+	(void)arg;
+	printf("changed\n");
+	fflush(stdout);
+}
+
+static int cmd_watch(char **argv)
+{
+	struct loop *loop = loop_new();
+	struct loop_timer end;
+	struct link *link;
+	uint64_t ms = 0;
+	int error = link_open(&link);
+
+	if (!error)
+		error = link_watch(link, loop, on_change, NULL);
+	if (error || !parse_duration(argv[0], &ms))
+		return fail("watch", error);
+	printf("watching\n");
+	fflush(stdout);
+	timer_init(&end, loop, on_end, loop);
+	timer_start(&end, ms);
+	loop_run(loop);
+	link_close(link);
+	loop_free(loop);
+	return 0;
+}
+
 /* ---- stun ----------------------------------------------------------------------------------- */
 
 struct asking {
@@ -369,11 +494,6 @@ struct asking {
 	uint8_t txid[STUN_TXID_LEN];
 	bool answered;
 };
-
-static void on_end(void *arg)
-{
-	loop_stop(arg);
-}
 
 static void on_answer(void *arg, const struct rawport_packet *packet)
 {
@@ -518,13 +638,14 @@ int main(int argc, char **argv)
 		int (*run)(char **argv);
 	} commands[] = {
 		{"device", 1, cmd_device}, {"many", 2, cmd_many},     {"stun", 2, cmd_stun},
-		{"echo", 2, cmd_echo},     {"answer", 2, cmd_answer},
+		{"echo", 2, cmd_echo},     {"answer", 2, cmd_answer}, {"make", 2, cmd_make},
+		{"undo", 2, cmd_undo},     {"watch", 1, cmd_watch},
 	};
 
 	secret_init();
 	for (size_t i = 0; i < ARRAY_SIZE(commands) && argc > 1; i++)
 		if (strcmp(argv[1], commands[i].name) == 0 && argc >= 2 + commands[i].args)
 			return commands[i].run(argv + 2);
-	fprintf(stderr, "usage: device_test device|many|stun|echo|answer ...\n");
+	fprintf(stderr, "usage: device_test device|many|make|undo|watch|stun|answer|echo ...\n");
 	return 2;
 }
