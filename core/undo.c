@@ -86,21 +86,29 @@ static int take_back(struct undo *undo, const struct ledger_entry *entry)
 	return is_gone(error) ? 0 : error;
 }
 
-/* The ledger keeps what is left. */
+/* Only where something is left is the ledger brought up to date: else it is about to go. */
 static int take_back_all(struct undo *undo, struct ledger *ledger)
 {
 	const struct ledger_entry *entry;
-	size_t pos = 0;
+	size_t pos = 0, count = 0;
+	bool *gone = NULL;
 	int first = 0;
 
 	while ((entry = ledger_next(ledger, &pos))) {
 		int error = take_back(undo, entry);
 
-		if (!error)
-			error = ledger_del(ledger, entry);
+		gone = xrealloc(gone, (count + 1) * sizeof(*gone));
+		gone[count++] = !error;
 		if (!first)
 			first = error;
 	}
+	pos = 0;
+	for (size_t i = 0; first && i < count; i++) {
+		entry = ledger_next(ledger, &pos);
+		if (gone[i])
+			ledger_del(ledger, entry);
+	}
+	free(gone);
 	return first;
 }
 
