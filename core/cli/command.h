@@ -65,6 +65,7 @@ enum interface_use {
 	INTERFACE_NONE,
 	INTERFACE_REQUIRED, /* the first argument */
 	INTERFACE_OPTIONAL, /* the first, or the only one this host has */
+	INTERFACE_IF_ANY,   /* the same, but none at all is fine */
 };
 
 struct command {

@@ -172,6 +172,9 @@ const struct command commands[] = {
 	 NULL, INTERFACE_OPTIONAL, 0, 0, NULL, NULL},
 	{"events", run_events, "[IFACE] [--json]", "follow what happens, until interrupted", NULL,
 	 INTERFACE_OPTIONAL, 0, 0, json_options, NULL},
+	{"doctor", run_doctor, "[IFACE] [--json]",
+	 "what on this host stands in the way, with remedies", "Exit code 1 if there is any.",
+	 INTERFACE_IF_ANY, 0, 0, json_options, NULL},
 	{"leave", run_leave, "IFACE", "leave the mesh: deregister and remove everything made here",
 	 "Cleans this host also with the coordinator away (then exit 4). A wg-quick file made by "
 	 "join\n"

@@ -10,9 +10,10 @@
 #include <errno.h>
 #include <unistd.h>
 
-#define LINK_MAX    1024
-#define REGISTER_MS 60000 /* the agent's own limits are shorter; this one is for a broken program  \
-			   */
+#define LINK_MAX 1024
+#define REGISTER_MS                                                                                \
+	60000 /* the agent's own limits are shorter; this one is for a broken program              \
+	       */
 
 static void wipe_argument(char **argv, const char *text)
 {

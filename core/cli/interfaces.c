@@ -63,7 +63,7 @@ void interfaces_list(const struct cli *cli, struct interfaces *out)
 	qsort(out->names, out->count, sizeof(out->names[0]), by_name);
 }
 
-int interfaces_only_one(struct cli *cli)
+int interfaces_only_one(struct cli *cli, bool none_is_fine)
 {
 	static struct interfaces found;
 	struct buf names;
@@ -74,6 +74,8 @@ int interfaces_only_one(struct cli *cli)
 		cli->interface = found.names[0];
 		return EXIT_DONE;
 	}
+	if (found.count == 0 && none_is_fine)
+		return EXIT_DONE;
 	if (found.count == 0)
 		return complain(EXIT_NOT_RUNNING,
 				"no interface of this host has joined a mesh: "

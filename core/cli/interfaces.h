@@ -17,7 +17,8 @@ struct interfaces {
 void interfaces_list(const struct cli *cli, struct interfaces *out); /* sorted, each once */
 
 /* Sets cli->interface to the only one there is. Else complains and returns the exit code: 2 where
- * there are several (and names them), 3 where there is none. */
-int interfaces_only_one(struct cli *cli);
+ * there are several (and names them), 3 where there is none and
+ * that is not fine. */
+int interfaces_only_one(struct cli *cli, bool none_is_fine);
 
 #endif

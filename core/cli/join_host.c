@@ -2,6 +2,7 @@
  * join_host.c - what join has to know of this host before it asks anybody for anything.
  */
 #include "join.h"
+#include "doctor.h"
 #include "config.h"
 #include "lib/file.h"
 #include "lib/secret.h"
@@ -201,26 +202,12 @@ static int look_at_state(struct join *join)
 	return look_at_config(join);
 }
 
-static bool in_path(const char *program)
-{
-	const char *path = getenv("PATH");
-	char candidate[PATHS_MAX];
-
-	for (size_t len; path && *path; path += len + (path[len] == ':')) {
-		len = strcspn(path, ":");
-		snprintf(candidate, sizeof(candidate), "%.*s/%s", (int)len, path, program);
-		if (access(candidate, X_OK) == 0)
-			return true;
-	}
-	return false;
-}
-
 static int look_at_tools(const struct join *join)
 {
 	if (access(run_agent_path(), X_OK) < 0)
 		return complain(EXIT_FAILED, "the agent %s is missing: install wg-mesh whole",
 				run_agent_path());
-	if (!join->interface_up && !join->cli->no_up && !in_path("wg-quick"))
+	if (!join->interface_up && !join->cli->no_up && !doctor_in_path("wg-quick"))
 		return complain(
 			EXIT_FAILED,
 			"wg-quick is missing (Debian: apt install wireguard-tools); or join "

@@ -77,7 +77,7 @@ static int choose_interface(struct cli *cli, const struct command *command)
 		return complain(EXIT_USAGE, "which interface? usage: wg-mesh %s %s", command->name,
 				command->synopsis);
 	if (!given)
-		return interfaces_only_one(cli);
+		return interfaces_only_one(cli, command->interface == INTERFACE_IF_ANY);
 	cli->interface = args->items[0];
 	args->count--;
 	memmove(args->items, args->items + 1, args->count * sizeof(args->items[0]));

@@ -13,3 +13,4 @@ SRC.test_config := core/config.c core/event.c
 COORD_CLIENT := $(addprefix core/,api.c coord.c coord_frames.c coord_sync.c coord_token.c state.c fetch.c fetch_stream.c)
 SRC.test_coord := $(COORD_CLIENT) tests/unit/fake_coordinator.c
 SRC.test_register := $(COORD_CLIENT) core/register.c tests/unit/fake_coordinator.c
+SRC.test_conf := core/cli/conf.c
