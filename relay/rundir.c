@@ -19,6 +19,17 @@ struct rundir {
 	int lock;
 };
 
+/* A coordinator that looks whether anybody holds the lock holds it itself for a moment. */
+static bool lock_soon(int fd)
+{
+	for (int i = 0; i < 10; i++) {
+		if (!flock(fd, LOCK_EX | LOCK_NB))
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
 static int take_lock(const char *path, char *error, size_t size)
 {
 	char pid[32] = "";
@@ -28,7 +39,7 @@ static int take_lock(const char *path, char *error, size_t size)
 		snprintf(error, size, "%s cannot be opened: %s", path, strerror(errno));
 		return -1;
 	}
-	if (flock(fd, LOCK_EX | LOCK_NB)) {
+	if (!lock_soon(fd)) {
 		if (read(fd, pid, sizeof(pid) - 1) < 0)
 			pid[0] = 0;
 		pid[strcspn(pid, "\n")] = 0;

@@ -1,11 +1,10 @@
 /*
  * http.c - reading HTTP/1.1 messages (RFC 9112), sans-IO. Look-ups and writing: http_write.c.
  *
- * The head is collected whole, checked byte by byte as it comes, then cut into strings in place
- * (a copy of the target is decoded behind it, in the same memory). The body follows by length or by
- * chunks, one state a byte of framing. The tricky thing is to know for each byte whose it is: what
- * follows the message belongs to the next one and is never looked at. Two readings of one message
- * are how requests get smuggled past a proxy, so anything with two readings ends here with a 400.
+ * The head is collected whole, checked as it comes, then cut into strings in place (a copy of the
+ * target is decoded behind it, in the same memory). The body follows by length or by chunks, one
+ * state a byte of framing. Two readings of one message are how requests get smuggled past a proxy,
+ * so anything that has two ends here with a 400; what follows the message is never looked at.
  */
 #include "http.h"
 #include "str.h"
