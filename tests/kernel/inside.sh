@@ -10,5 +10,6 @@ if ! ip link add wgtest type wireguard; then
 	exit 1
 fi
 ip link del wgtest
+sh ./05-device.sh || failed=1
 sh ./10-two-nats.sh port_restricted port_restricted || failed=1
 exit $failed
