@@ -1,4 +1,168 @@
-int main(void)
+/*
+ * wg-meshd: the agent of one WireGuard interface. Reads the options, forks the hook runner while
+ * there are all rights and one thread, and runs the agent, in the foreground or as a daemon.
+ */
+#include "agent.h"
+#include "config.h"
+#include "register.h"
+#include "supervise.h"
+#include "lib/daemon.h"
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/str.h"
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+struct arguments {
+	const char *interface, *config, *state, *run_dir, *plugin_dir;
+	bool check, verbose, help, version, registers, daemon;
+};
+
+struct option {
+	const char *name, *value_name; /* value_name NULL: a flag */
+	size_t at;
+	const char *help;
+};
+
+#define AT(member) offsetof(struct arguments, member)
+static const struct option options[] = {
+	{"--config", "FILE", AT(config), "configuration (a directory when it ends in '/')"},
+	{"--state", "DIR", AT(state), "directory of the state file"},
+	{"--run-dir", "DIR", AT(run_dir), "directory of the control socket and the ledger"},
+	{"--plugin-dir", "DIR", AT(plugin_dir), "directory of the plugins"},
+	{"--check", NULL, AT(check), "read the configuration, report, exit"},
+	{"--daemon", NULL, AT(daemon), "detach; restart the agent if it dies"},
+	{"--register", NULL, AT(registers), "one registration, asked for on standard input"},
+	{"--verbose", NULL, AT(verbose), "log what a developer wants to know"},
+	{"--help", NULL, AT(help), "this text"},
+	{"--version", NULL, AT(version), "the version"},
+};
+
+static void print_help(void)
 {
+	printf("usage: wg-meshd IFACE [options]\n\nThe mesh agent of one WireGuard interface.\n\n");
+	for (unsigned i = 0; i < ARRAY_SIZE(options); i++)
+		printf("  %-13s %-5s %s\n", options[i].name,
+		       options[i].value_name ? options[i].value_name : "", options[i].help);
+}
+
+static const struct option *find_option(const char *word, size_t len)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(options); i++) {
+		if (strlen(options[i].name) == len && !strncmp(options[i].name, word, len))
+			return &options[i];
+	}
+	return NULL;
+}
+
+/* "--name VALUE" or "--name=VALUE"; the number of words used, 0: a sentence was printed. */
+static int take_option(struct arguments *args, int left, char **words)
+{
+	const char *equals = strchr(words[0], '=');
+	const struct option *option =
+		find_option(words[0], equals ? (size_t)(equals - words[0]) : strlen(words[0]));
+
+	if (!option || (equals && !option->value_name)) {
+		fprintf(stderr, "wg-meshd: there is no option %s; see wg-meshd --help\n", words[0]);
+		return 0;
+	}
+	if (!option->value_name) {
+		*(bool *)((char *)args + option->at) = true;
+		return 1;
+	}
+	if (!equals && left < 2) {
+		fprintf(stderr, "wg-meshd: %s needs a %s\n", option->name, option->value_name);
+		return 0;
+	}
+	*(const char **)((char *)args + option->at) = equals ? equals + 1 : words[1];
+	return equals ? 1 : 2;
+}
+
+static bool parse(struct arguments *args, int argc, char **argv)
+{
+	int used;
+
+	for (int i = 1; i < argc; i += used) {
+		used = 1;
+		if (argv[i][0] == '-')
+			used = take_option(args, argc - i, argv + i);
+		else if (args->interface)
+			fprintf(stderr, "wg-meshd: one interface, not also %s\n", argv[i]), used = 0;
+		else
+			args->interface = argv[i];
+		if (!used)
+			return false;
+	}
+	if (args->help || args->version || args->registers)
+		return true;
+	if (!args->interface || !interface_name_valid(args->interface)) {
+		fprintf(stderr, "wg-meshd: %s; see wg-meshd --help\n",
+			args->interface ? "that is no interface's name" : "name the interface");
+		return false;
+	}
+	return true;
+}
+
+static int check(const struct paths *paths)
+{
+	char error[YAML_ERROR];
+	struct config *config = config_load(paths->config, error);
+
+	if (!config) {
+		fprintf(stderr, "%s\n", error);
+		return 2;
+	}
+	config_free(config);
+	printf("%s: good\n", paths->config);
 	return 0;
+}
+
+static int run(const struct arguments *args, const struct paths *paths)
+{
+	struct agent_options agent = {.interface = args->interface, .paths = paths};
+	int error = file_make_dirs(paths->run_dir, 0755), code;
+	pid_t pid;
+
+	if (error) {
+		fprintf(stderr, "wg-meshd: %s cannot be made: %s\n", paths->run_dir, strerror(-error));
+		return 1;
+	}
+	if (args->daemon) {
+		pid = daemon_fork(paths->log);
+		if (pid)
+			return pid < 0 ? 1 : 0;
+	}
+	log_open("wg-meshd", args->interface, args->verbose ? LOG_DEBUG : LOG_INFO);
+	error = hook_start(&agent.hooks, args->interface, paths);
+	if (error)
+		log_warn("hooks", "reason=\"no hooks will run: %s\"", strerror(-error));
+	code = args->daemon ? supervise(&agent) : agent_run(&agent);
+	if (agent.hooks)
+		hook_stop(agent.hooks);
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments args = {0};
+	struct paths paths;
+	int error;
+
+	if (!parse(&args, argc, argv))
+		return 2;
+	if (args.help)
+		print_help();
+	if (args.version)
+		printf("wg-meshd %s\n", WG_MESH_VERSION);
+	if (args.help || args.version)
+		return 0;
+	if (args.registers)
+		return register_main();
+	error = paths_init(&paths, args.interface, args.config, args.state, args.run_dir, args.plugin_dir);
+	if (error) {
+		fprintf(stderr, "wg-meshd: a path is empty or too long\n");
+		return 2;
+	}
+	return args.check ? check(&paths) : run(&args, &paths);
 }

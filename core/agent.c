@@ -1,0 +1,440 @@
+/*
+ * The agent's life: opens every part in the order of their needs, gives up its rights, runs, and
+ * takes everything apart in reverse. Tunnels come before the coordinator: the saved map is applied
+ * before anything is asked of the network.
+ *
+ * Three ends: told to stop (all stays in place), told to take down, and the interface has vanished
+ * (what the ledger holds is removed, agent-down is told).
+ */
+#include "agent_parts.h"
+
+#include "undo.h"
+#include "lib/clock.h"
+#include "lib/daemon.h"
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/secret.h"
+#include "lib/sock.h"
+#include "lib/str.h"
+#include <errno.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#define RECORDS       1024
+#define SAVE_FIRST_MS 500
+#define SAVE_GAP_MS   5000
+#define LOOK_GAP_MS   10000
+
+const char *agent_name(const struct agent *agent)
+{
+	return agent->state->name;
+}
+
+void agent_end(struct agent *agent, int exit_code)
+{
+	agent->ending = true;
+	agent->exit_code = exit_code;
+	loop_stop(agent->loop);
+}
+
+int agent_take_down(struct agent *agent)
+{
+	struct event event = {.type = EVENT_AGENT_DOWN, .latency_ms = -1};
+	struct agent_peer *peer;
+	int error;
+
+	for (size_t pos = 0; (peer = map_next(agent->by_key, &pos, NULL));) {
+		if (peer->up)
+			agent_emit_peer(agent, EVENT_PEER_DOWN, peer, "the agent goes down");
+		peer->up = false;
+	}
+	error = undo_interface(agent->interface, agent->paths->ledger);
+	agent_emit(agent, &event);
+	agent_end(agent, 0);
+	return error;
+}
+
+/* ---- the state file ---- */
+
+static bool is_managed(void *arg, const struct key *key)
+{
+	struct agent *agent = arg;
+	struct agent_peer *peer = agent_find(agent, key);
+
+	return peer && peer->managed && peer->allowed.count;
+}
+
+static void save(void *arg)
+{
+	struct agent *agent = arg;
+	int error;
+
+	timer_stop(&agent->save);
+	agent->saved_ms = clock_ms();
+	if (agent->synced) {
+		json_decref(agent->state->map);
+		agent->state->map = netmap_json(agent->netmap, is_managed, agent);
+	}
+	error = state_save(agent->state, agent->paths->state);
+	if (error)
+		log_warn("state", "file=%s reason=\"it could not be saved: %s\"", agent->paths->state,
+			 strerror(-error));
+}
+
+void agent_save_soon(struct agent *agent)
+{
+	uint64_t now = clock_ms(), next = agent->saved_ms + SAVE_GAP_MS;
+
+	if (timer_active(&agent->save))
+		return;
+	timer_start(&agent->save, !agent->saved_ms || next < now + SAVE_FIRST_MS ? SAVE_FIRST_MS
+										 : next - now);
+}
+
+/* ---- timers and tasks ---- */
+
+static void look(void *arg)
+{
+	struct agent *agent = arg;
+
+	agent->looked_ms = clock_ms();
+	if (agent->discovery)
+		discovery_refresh(agent->discovery);
+}
+
+void agent_look_again(struct agent *agent)
+{
+	uint64_t now = clock_ms(), next = agent->looked_ms + LOOK_GAP_MS;
+
+	if (!timer_active(&agent->look))
+		timer_start(&agent->look, agent->looked_ms && next > now ? next - now : 0);
+}
+
+static void recheck(void *arg)
+{
+	struct agent *agent = arg;
+
+	if (agent->claims_released)
+		agent_map_recheck(agent);
+}
+
+static void link_changed(void *arg)
+{
+	struct agent *agent = arg;
+
+	agent_poll(agent); /* the interface may be gone */
+	if (agent->ending)
+		return;
+	agent->facts_dirty = true;
+	agent_map_addresses(agent);
+	agent_map_recheck(agent);
+	look(agent);
+	coord_retry_now(agent->coord);
+	peers_network_changed(agent->peers);
+}
+
+int agent_reload(struct agent *agent, char error[static YAML_ERROR])
+{
+	struct config *config = config_load(agent->paths->config, error);
+
+	if (!config) {
+		log_error("reload", "reason=\"%s\"", error);
+		return -EINVAL;
+	}
+	plugin_host_configure(agent->plugins, config);
+	config_free(agent->config);
+	agent->config = config;
+	if (agent->hooks)
+		hook_reload(agent->hooks);
+	agent_map_recheck(agent);
+	look(agent);
+	log_info("reloaded", "file=%s", agent->paths->config);
+	return 0;
+}
+
+static void on_signal(void *arg, int signo)
+{
+	struct agent *agent = arg;
+	char error[YAML_ERROR];
+
+	if (signo == SIGHUP)
+		agent_reload(agent, error);
+	else
+		agent_end(agent, 0);
+}
+
+/* ---- opening ---- */
+
+/* A name in the run directory that a live agent holds is not taken over. */
+static int refuse_second(const struct agent *agent)
+{
+	int fd = sock_connect_unix(agent->paths->socket), exit_code = 0;
+	static const char hello[] = "{\"command\":\"hello\"}\n";
+	struct pollfd readable = {.fd = fd, .events = POLLIN};
+	char answer[512] = "", error[JS_ERROR];
+	json_t *json;
+	ssize_t len = -1;
+
+	if (fd == -ETIMEDOUT) {
+		log_error("held", "reason=\"an agent that hangs holds %s; end it first\"", agent->paths->socket);
+		return 1;
+	}
+	if (fd < 0)
+		return 0;
+	if (write(fd, hello, sizeof(hello) - 1) > 0 && poll(&readable, 1, 1000) > 0)
+		len = read(fd, answer, sizeof(answer) - 1);
+	close(fd);
+	json = js_load(answer, len > 0 ? (size_t)len : 0, error);
+	exit_code = 1;
+	if ((uint64_t)json_integer_value(json_object_get(json, "netns")) != netns_id())
+		log_error("held", "reason=\"an agent of another network namespace holds %s; give this one "
+			  "another --run-dir\"", agent->paths->socket);
+	else
+		log_error("held", "reason=\"the agent of %s is running already\"", agent->interface);
+	json_decref(json);
+	return exit_code;
+}
+
+static int load(struct agent *agent)
+{
+	char error[MAX(YAML_ERROR, JS_ERROR)];
+	int code;
+
+	agent->config = config_load(agent->paths->config, error);
+	if (!agent->config) {
+		log_error("config", "reason=\"%s\"", error);
+		return 2;
+	}
+	code = state_load(&agent->state, agent->paths->state, error);
+	if (code == -ENOENT) {
+		log_error("state", "reason=\"%s has not joined a network: run wg-mesh join\"",
+			  agent->interface);
+		return AGENT_EXIT_GONE;
+	}
+	if (code) {
+		log_error("state", "file=%s reason=\"%s\"", agent->paths->state,
+			  code == -EBADMSG ? error : strerror(-code));
+		return 1;
+	}
+	return 0;
+}
+
+/* What a ledger of an interface that is gone held: should `wg-quick save` have written it into the
+ * file, it comes back as if it were the user's. */
+static void remember_ledger(struct agent *agent)
+{
+	struct ledger *ledger;
+	const struct ledger_entry *entry;
+
+	if (ledger_read(&ledger, agent->paths->ledger))
+		return;
+	for (size_t pos = 0; (entry = ledger_next(ledger, &pos));) {
+		if (entry->kind == LEDGER_PEER)
+			map_put(agent->before, entry->key.bytes, agent);
+	}
+	ledger_close(ledger);
+}
+
+static int open_tunnel(struct agent *agent)
+{
+	const char *config_path = agent->state->config_path;
+	char fallback[64];
+	int error;
+
+	remember_ledger(agent);
+	error = tunnel_open(&agent->tunnel, agent->interface, agent->paths->ledger);
+	if (error) {
+		log_error("interface", "reason=\"%s: %s\"", agent->interface,
+			  error == -ENODEV ? "there is no such WireGuard interface" : strerror(-error));
+		return error == -ENODEV ? AGENT_EXIT_GONE : 1;
+	}
+	snprintf(fallback, sizeof(fallback), "/etc/wireguard/%s.conf", agent->interface);
+	agent->table = tunnel_table(config_path ? config_path : fallback);
+	agent->private_key = *tunnel_private_key(agent->tunnel);
+	if (key_is_zero(&agent->private_key)) {
+		log_error("interface", "reason=\"%s has no private key\"", agent->interface);
+		return 1;
+	}
+	key_public(&agent->public_key, &agent->private_key);
+	agent->port = tunnel_device(agent->tunnel)->listen_port;
+	agent->fwmark = tunnel_device(agent->tunnel)->fwmark;
+	error = rawport_open(&agent->raw, agent->loop, agent->port, agent->fwmark, agent_packet, agent);
+	if (error) {
+		log_error("port", "reason=\"WireGuard's port cannot be shared: %s\"", strerror(-error));
+		return 1;
+	}
+	return 0;
+}
+
+static int open_sockets(struct agent *agent)
+{
+	const uint64_t keep = UINT64_C(1) << CAP_NET_ADMIN | UINT64_C(1) << CAP_NET_RAW;
+	int error = control_listen(&agent->control, agent->loop, agent->paths->socket, agent_control, agent);
+
+	if (error) {
+		log_error("control", "reason=\"%s cannot be opened: %s\"", agent->paths->socket,
+			  strerror(-error));
+		return 1;
+	}
+	link_watch(tunnel_link(agent->tunnel), agent->loop, link_changed, agent);
+	error = daemon_drop_capabilities(keep);
+	if (error) {
+		log_error("rights", "reason=\"rights could not be given up: %s\"", strerror(-error));
+		return 1;
+	}
+	return 0;
+}
+
+/* Tunnels first. */
+static void apply_saved_map(struct agent *agent)
+{
+	agent->peers = peers_new(agent->loop, &agent->private_key, &agent_peers_ops, agent);
+	agent->netmap = netmap_new(&agent_netmap_ops, agent);
+	agent_poll(agent);
+	agent_map_addresses(agent);
+	if (agent->state->map)
+		netmap_snapshot(agent->netmap, agent->state->map);
+}
+
+static int open_network(struct agent *agent)
+{
+	struct plugin_services services;
+	int error = fetch_new(&agent->fetch, agent->loop);
+
+	if (error) {
+		log_error("fetch", "reason=\"%s\"", strerror(-error));
+		return 1;
+	}
+	agent->coord = coord_new(agent->loop, agent->fetch, agent->state, &agent->private_key,
+				 &agent_coord_ops, agent);
+	coord_set_fwmark(agent->coord, agent->fwmark);
+	coord_set_position(agent->coord, *netmap_epoch(agent->netmap) ? netmap_epoch(agent->netmap) : NULL,
+			   netmap_revision(agent->netmap));
+	agent_plugin_services(agent, &services);
+	agent->services = services;
+	agent->plugins = plugin_host_new(&agent->services, agent->paths->plugin_dir);
+	agent->discovery = discovery_new(agent->plugins, agent_discovery_changed, agent);
+	plugin_host_configure(agent->plugins, agent->config);
+	look(agent);
+	coord_start(agent->coord);
+	return 0;
+}
+
+static void watch_signals(struct agent *agent)
+{
+	signal_start(&agent->on_term, agent->loop, SIGTERM, on_signal, agent);
+	signal_start(&agent->on_int, agent->loop, SIGINT, on_signal, agent);
+	signal_start(&agent->on_hup, agent->loop, SIGHUP, on_signal, agent);
+	timer_init(&agent->poll, agent->loop, agent_poll, agent);
+	timer_init(&agent->save, agent->loop, save, agent);
+	timer_init(&agent->beat, agent->loop, agent_beat, agent);
+	timer_init(&agent->look, agent->loop, look, agent);
+	task_init(&agent->recheck, recheck, agent);
+}
+
+static void init(struct agent *agent, const struct agent_options *options)
+{
+	agent->options = options;
+	agent->interface = options->interface;
+	agent->paths = options->paths;
+	agent->hooks = options->hooks;
+	agent->facts_dirty = true;
+	agent->loop = loop_new();
+	agent->record = record_new(RECORDS);
+	agent->by_key = map_new(KEY_LEN);
+	agent->claims = map_new(18);
+	agent->foreign = map_new(KEY_LEN);
+	agent->before = map_new(KEY_LEN);
+	list_init(&agent->followers);
+	random_bytes(&agent->boot, sizeof(agent->boot));
+	watch_signals(agent);
+}
+
+/* 0, or the exit code. */
+static int begin(struct agent *agent)
+{
+	struct event event = {.type = EVENT_AGENT_UP, .latency_ms = -1};
+	int code = refuse_second(agent);
+
+	if (!code)
+		code = load(agent);
+	if (!code)
+		code = open_tunnel(agent);
+	if (!code)
+		code = open_sockets(agent);
+	if (code)
+		return code;
+	/* A record of it means that this is a restart: tunnels are as they were, nobody is told. */
+	agent->adopting = hook_owes(agent->paths, EVENT_AGENT_UP);
+	apply_saved_map(agent);
+	code = open_network(agent);
+	if (code)
+		return code;
+	if (!agent->adopting)
+		agent_emit(agent, &event);
+	daemon_notify("READY=1");
+	log_info("started", "version=%s port=%u peers=%zu", WG_MESH_VERSION, agent->port,
+		 netmap_count(agent->netmap));
+	return 0;
+}
+
+static void finish(struct agent *agent)
+{
+	if (agent->tunnel && agent->netmap && timer_active(&agent->save))
+		save(agent);
+	if (agent->discovery)
+		discovery_free(agent->discovery);
+	if (agent->plugins)
+		plugin_host_free(agent->plugins);
+	if (agent->coord)
+		coord_free(agent->coord);
+	if (agent->fetch)
+		fetch_free(agent->fetch);
+	peers_free(agent->peers);
+	agent_map_free(agent);
+	if (agent->control) {
+		control_flush(agent->control);
+		control_free(agent->control);
+	}
+	netmap_free(agent->netmap);
+	if (agent->raw)
+		rawport_close(agent->raw);
+	tunnel_close(agent->tunnel);
+	facts_fini(&agent->facts);
+	map_free(agent->foreign);
+	map_free(agent->before);
+	state_free(agent->state);
+	if (agent->config)
+		config_free(agent->config);
+	record_free(agent->record);
+	for (unsigned i = 0; i < 4; i++)
+		timer_stop((struct loop_timer *[]){&agent->poll, &agent->save, &agent->beat, &agent->look}[i]);
+	task_cancel(&agent->recheck);
+	signal_stop(&agent->on_term);
+	signal_stop(&agent->on_int);
+	signal_stop(&agent->on_hup);
+	loop_free(agent->loop);
+	key_wipe(&agent->private_key);
+}
+
+int agent_run(const struct agent_options *options)
+{
+	struct agent *agent = xcalloc(1, sizeof(*agent));
+	int code;
+
+	init(agent, options);
+	code = begin(agent);
+	if (!code) {
+		if (!agent->ending)
+			loop_run(agent->loop);
+		code = agent->exit_code;
+		daemon_notify("STOPPING=1");
+		log_info("ended", "exit=%d", code);
+	}
+	finish(agent);
+	free(agent);
+	return code;
+}

@@ -1,0 +1,358 @@
+/*
+ * The interface and the ledger. The tricky things: WireGuard with neither session nor endpoint must
+ * not be given a keepalive, because its handshake would go nowhere and the next one is not sent
+ * within five seconds; so keepalive comes with the endpoint. And an address or route that is there
+ * already, but not in the ledger, belongs to somebody else.
+ */
+#include "tunnel.h"
+
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/str.h"
+#include <ctype.h>
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <strings.h>
+#include <string.h>
+
+#define CONFIG_MAX (1024 * 1024)
+
+struct tunnel {
+	char interface[16];
+	struct wg *wg;
+	struct link *link;
+	struct ledger *ledger;
+	struct wg_device *device;
+	struct key private_key;
+	uint32_t ifindex;
+};
+
+static void free_device(struct wg_device *device)
+{
+	if (device)
+		wg_device_fini(device);
+	free(device);
+}
+
+int tunnel_open(struct tunnel **out, const char *interface, const char *ledger_path)
+{
+	struct tunnel *tunnel = xcalloc(1, sizeof(*tunnel));
+	bool up;
+	int error;
+
+	str_copy(tunnel->interface, sizeof(tunnel->interface), interface);
+	error = link_open(&tunnel->link);
+	if (!error)
+		error = link_find(tunnel->link, interface, &tunnel->ifindex, &up);
+	if (!error)
+		error = wg_open(&tunnel->wg, interface);
+	if (!error)
+		error = tunnel_poll(tunnel);
+	if (!error)
+		error = ledger_open(&tunnel->ledger, ledger_path, tunnel->ifindex);
+	if (error) {
+		tunnel_close(tunnel);
+		return error;
+	}
+	*out = tunnel;
+	return 0;
+}
+
+void tunnel_close(struct tunnel *tunnel)
+{
+	if (!tunnel)
+		return;
+	free_device(tunnel->device);
+	key_wipe(&tunnel->private_key);
+	if (tunnel->wg)
+		wg_close(tunnel->wg);
+	if (tunnel->ledger)
+		ledger_close(tunnel->ledger);
+	if (tunnel->link)
+		link_close(tunnel->link);
+	free(tunnel);
+}
+
+int tunnel_poll(struct tunnel *tunnel)
+{
+	struct wg_device *device = xcalloc(1, sizeof(*device));
+	uint32_t ifindex;
+	bool up;
+	int error = link_find(tunnel->link, tunnel->interface, &ifindex, &up);
+
+	if (!error && ifindex != tunnel->ifindex)
+		error = -ENODEV;
+	if (!error)
+		error = wg_get(tunnel->wg, device);
+	if (error) {
+		free(device);
+		return error;
+	}
+	tunnel->private_key = device->private_key;
+	key_wipe(&device->private_key);
+	free_device(tunnel->device);
+	tunnel->device = device;
+	return 0;
+}
+
+const struct key *tunnel_private_key(const struct tunnel *tunnel)
+{
+	return &tunnel->private_key;
+}
+
+const struct wg_device *tunnel_device(const struct tunnel *tunnel)
+{
+	return tunnel->device;
+}
+
+struct link *tunnel_link(struct tunnel *tunnel)
+{
+	return tunnel->link;
+}
+
+uint32_t tunnel_ifindex(const struct tunnel *tunnel)
+{
+	return tunnel->ifindex;
+}
+
+/* ---- peers ---- */
+
+static struct ledger_entry peer_entry(const struct key *key)
+{
+	return (struct ledger_entry){.kind = LEDGER_PEER, .key = *key};
+}
+
+bool tunnel_owns_peer(const struct tunnel *tunnel, const struct key *key)
+{
+	struct ledger_entry entry = peer_entry(key);
+
+	return ledger_has(tunnel->ledger, &entry);
+}
+
+static const struct ledger_entry *next_of(const struct tunnel *tunnel, enum ledger_kind kind, size_t *pos)
+{
+	const struct ledger_entry *entry;
+
+	while ((entry = ledger_next(tunnel->ledger, pos))) {
+		if (entry->kind == kind)
+			return entry;
+	}
+	return NULL;
+}
+
+const struct key *tunnel_next_peer(const struct tunnel *tunnel, size_t *pos)
+{
+	const struct ledger_entry *entry = next_of(tunnel, LEDGER_PEER, pos);
+
+	return entry ? &entry->key : NULL;
+}
+
+int tunnel_put_peer(struct tunnel *tunnel, const struct key *key, const struct prefix *allowed,
+		    size_t count)
+{
+	struct wg_peer peer = {.public_key = *key, .allowed_ip_count = count};
+	struct ledger_entry entry = peer_entry(key);
+	int error = ledger_add(tunnel->ledger, &entry);
+
+	if (error)
+		return error;
+	peer.allowed_ips = xcalloc(count + 1, sizeof(*peer.allowed_ips));
+	for (size_t i = 0; i < count; i++)
+		peer.allowed_ips[i].prefix = allowed[i];
+	error = wg_set_peer(tunnel->wg, &peer, WG_PEER_REPLACE_ALLOWED_IPS);
+	free(peer.allowed_ips);
+	return error;
+}
+
+int tunnel_adopt_peer(struct tunnel *tunnel, const struct key *key)
+{
+	struct ledger_entry entry = peer_entry(key);
+
+	return ledger_add(tunnel->ledger, &entry);
+}
+
+int tunnel_remove_peer(struct tunnel *tunnel, const struct key *key)
+{
+	struct wg_peer peer = {.public_key = *key};
+	struct ledger_entry entry = peer_entry(key);
+	int error;
+
+	if (!ledger_has(tunnel->ledger, &entry))
+		return 0;
+	error = wg_set_peer(tunnel->wg, &peer, WG_PEER_REMOVE);
+	if (error && error != -ENOENT)
+		return error;
+	return ledger_del(tunnel->ledger, &entry);
+}
+
+int tunnel_set_endpoint(struct tunnel *tunnel, const struct key *key, const struct endpoint *to)
+{
+	struct wg_peer peer = {.public_key = *key, .endpoint = *to};
+
+	return wg_set_peer(tunnel->wg, &peer, WG_PEER_UPDATE_ONLY | WG_PEER_SET_ENDPOINT);
+}
+
+int tunnel_keepalive(struct tunnel *tunnel, const struct key *key, bool shake)
+{
+	struct wg_peer peer = {.public_key = *key, .keepalive_s = 0};
+	int error = 0;
+
+	if (shake) /* turning it on is what makes WireGuard send */
+		error = wg_set_peer(tunnel->wg, &peer, WG_PEER_UPDATE_ONLY | WG_PEER_SET_KEEPALIVE);
+	if (error)
+		return error;
+	peer.keepalive_s = TUNNEL_KEEPALIVE_S;
+	return wg_set_peer(tunnel->wg, &peer, WG_PEER_UPDATE_ONLY | WG_PEER_SET_KEEPALIVE);
+}
+
+/* ---- addresses and routes ---- */
+
+static struct ledger_entry address_entry(const struct prefix *address)
+{
+	return (struct ledger_entry){.kind = LEDGER_ADDRESS, .prefix = *address};
+}
+
+bool tunnel_owns_address(const struct tunnel *tunnel, const struct prefix *address)
+{
+	struct ledger_entry entry = address_entry(address);
+
+	return ledger_has(tunnel->ledger, &entry);
+}
+
+static bool same_address(const struct prefix *a, const struct prefix *b)
+{
+	return a->bits == b->bits && addr_equal(&a->addr, &b->addr);
+}
+
+static int add_address(struct tunnel *tunnel, const struct prefix *address)
+{
+	struct ledger_entry entry = address_entry(address);
+	bool was_ours = ledger_has(tunnel->ledger, &entry);
+	int error = ledger_add(tunnel->ledger, &entry);
+
+	if (error)
+		return error;
+	error = link_add_address(tunnel->link, tunnel->ifindex, address);
+	if (error && !was_ours)
+		ledger_del(tunnel->ledger, &entry);
+	return error == -EEXIST ? 0 : error;
+}
+
+static int drop_unwanted(struct tunnel *tunnel, const struct prefix *wanted, size_t count)
+{
+	const struct ledger_entry *entry;
+	int first = 0, error;
+
+	for (size_t pos = 0; (entry = next_of(tunnel, LEDGER_ADDRESS, &pos));) {
+		bool keep = false;
+
+		for (size_t i = 0; i < count && !keep; i++)
+			keep = same_address(&entry->prefix, &wanted[i]);
+		if (keep)
+			continue;
+		error = link_del_address(tunnel->link, tunnel->ifindex, &entry->prefix);
+		if (!error || error == -EADDRNOTAVAIL || error == -ENOENT || error == -ESRCH)
+			error = ledger_del(tunnel->ledger, entry);
+		first = first ? first : error;
+	}
+	return first;
+}
+
+int tunnel_set_addresses(struct tunnel *tunnel, const struct prefix *wanted, size_t count)
+{
+	int first = drop_unwanted(tunnel, wanted, count), error;
+
+	for (size_t i = 0; i < count; i++) {
+		error = add_address(tunnel, &wanted[i]);
+		first = first ? first : error;
+	}
+	return first;
+}
+
+int tunnel_put_route(struct tunnel *tunnel, const struct prefix *to, uint32_t table)
+{
+	struct ledger_entry entry = {.kind = LEDGER_ROUTE, .prefix = *to, .number = table};
+	bool was_ours = ledger_has(tunnel->ledger, &entry);
+	int error = ledger_add(tunnel->ledger, &entry);
+
+	if (error)
+		return error;
+	error = link_add_route(tunnel->link, tunnel->ifindex, to, table);
+	if (error && !was_ours)
+		ledger_del(tunnel->ledger, &entry);
+	return error == -EEXIST && was_ours ? 0 : error;
+}
+
+int tunnel_remove_route(struct tunnel *tunnel, const struct prefix *to, uint32_t table)
+{
+	struct ledger_entry entry = {.kind = LEDGER_ROUTE, .prefix = *to, .number = table};
+	int error;
+
+	if (!ledger_has(tunnel->ledger, &entry))
+		return 0;
+	error = link_del_route(tunnel->link, tunnel->ifindex, to, table);
+	if (error && error != -ENOENT && error != -ESRCH)
+		return error;
+	return ledger_del(tunnel->ledger, &entry);
+}
+
+const struct ledger_entry *tunnel_next_route(const struct tunnel *tunnel, size_t *pos)
+{
+	return next_of(tunnel, LEDGER_ROUTE, pos);
+}
+
+/* ---- the user's file ---- */
+
+static char *trimmed(char *text)
+{
+	char *end;
+
+	while (isspace((unsigned char)*text))
+		text++;
+	end = text + strlen(text);
+	while (end > text && isspace((unsigned char)end[-1]))
+		*--end = '\0';
+	return text;
+}
+
+static uint32_t table_number(const char *value)
+{
+	uint64_t number;
+
+	if (strcasecmp(value, "off") == 0)
+		return 0;
+	if (parse_u64(value, &number) && number && number <= UINT32_MAX)
+		return (uint32_t)number;
+	return RT_TABLE_MAIN;
+}
+
+uint32_t tunnel_table(const char *config_path)
+{
+	uint32_t table = RT_TABLE_MAIN;
+	bool interface = false;
+	struct buf text;
+	char *line, *next, *value;
+
+	buf_init(&text, CONFIG_MAX);
+	if (file_read(config_path, CONFIG_MAX, &text)) {
+		buf_free(&text);
+		return table;
+	}
+	for (line = buf_text(&text); line; line = next) {
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = '\0';
+		line[strcspn(line, "#")] = '\0';
+		line = trimmed(line);
+		if (*line == '[')
+			interface = strcasecmp(line, "[interface]") == 0;
+		value = strchr(line, '=');
+		if (!interface || !value)
+			continue;
+		*value++ = '\0';
+		if (strcasecmp(trimmed(line), "table") == 0)
+			table = table_number(trimmed(value));
+	}
+	buf_wipe(&text); /* the private key was in it */
+	return table;
+}

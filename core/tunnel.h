@@ -1,0 +1,52 @@
+/*
+ * tunnel.h - the WireGuard interface and what we put on it: peers, addresses, routes; each written
+ * into the ledger before it is made, and nothing touched that the ledger does not hold. Keeps the
+ * last dump of the device.
+ */
+#ifndef CORE_TUNNEL_H
+#define CORE_TUNNEL_H
+
+#include "ledger.h"
+#include "link.h"
+#include "wg.h"
+
+#define TUNNEL_KEEPALIVE_S 25
+
+struct tunnel;
+
+/* 0 or -errno: -ENODEV no such WireGuard interface, -EPERM. Adopts what the ledger holds. */
+int tunnel_open(struct tunnel **out, const char *interface, const char *ledger_path);
+void tunnel_close(struct tunnel *tunnel); /* everything stays in place */
+
+/* Dumps the device anew. -ENODEV: it has vanished, or is another one by that name now. */
+int tunnel_poll(struct tunnel *tunnel);
+const struct wg_device *tunnel_device(const struct tunnel *tunnel); /* of the last dump */
+const struct key *tunnel_private_key(const struct tunnel *tunnel);
+struct link *tunnel_link(struct tunnel *tunnel);
+uint32_t tunnel_ifindex(const struct tunnel *tunnel);
+
+bool tunnel_owns_peer(const struct tunnel *tunnel, const struct key *key);
+bool tunnel_owns_address(const struct tunnel *tunnel, const struct prefix *address);
+/* A walk over the peers that we own: start with *pos = 0; NULL at the end. */
+const struct key *tunnel_next_peer(const struct tunnel *tunnel, size_t *pos);
+
+/* Makes it or replaces its allowed IPs. 0 or -errno. */
+int tunnel_put_peer(struct tunnel *tunnel, const struct key *key, const struct prefix *allowed,
+		    size_t count);
+int tunnel_remove_peer(struct tunnel *tunnel, const struct key *key);
+int tunnel_adopt_peer(struct tunnel *tunnel, const struct key *key); /* it is ours from now on */
+int tunnel_set_endpoint(struct tunnel *tunnel, const struct key *key, const struct endpoint *to);
+/* shake: makes WireGuard send something now, and so shake hands where there is no session. */
+int tunnel_keepalive(struct tunnel *tunnel, const struct key *key, bool shake);
+
+/* Addresses: what is wanted is added, what is ours and not wanted any more is removed. What the user
+ * has put there stays the user's. 0 or the first -errno. */
+int tunnel_set_addresses(struct tunnel *tunnel, const struct prefix *wanted, size_t count);
+int tunnel_put_route(struct tunnel *tunnel, const struct prefix *to, uint32_t table);
+int tunnel_remove_route(struct tunnel *tunnel, const struct prefix *to, uint32_t table);
+const struct ledger_entry *tunnel_next_route(const struct tunnel *tunnel, size_t *pos);
+
+/* `Table =` of a wg-quick file: 0 for off, RT_TABLE_MAIN for auto or where nothing is said. */
+uint32_t tunnel_table(const char *config_path);
+
+#endif
