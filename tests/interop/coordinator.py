@@ -1,0 +1,753 @@
+#!/usr/bin/python3
+"""Cases of coordinator.sh. With words: only the cases whose name has one of them."""
+import base64, hmac, json, os, re, signal, socket, sqlite3, stat, subprocess, sys, threading, time
+from meshclient import PROGRAM, Agent, Coordinator, Ws, b64, wait_until
+from nacl.bindings import randombytes
+
+NO_RELAY = "relay: {embedded: false}\n"
+FAST = NO_RELAY + "limits: {requests_per_address: 100000, requests_per_agent: 10000}\n"
+cases = []
+
+
+def case(name):
+    def add(function):
+        cases.append((name, function))
+        return function
+    return add
+
+
+def equal(seen, wanted, what=""):
+    if seen != wanted:
+        raise AssertionError("%s: %r, not %r" % (what, seen, wanted))
+
+
+def refused(answer, status, code):
+    equal((answer[0], answer[1].get("code") if isinstance(answer[1], dict) else answer[1]), (status, code))
+    equal(sorted(answer[1]), ["code", "detail", "status", "title", "type"], "problem+json")
+
+
+def agents(co):
+    return json.loads(co.admin("agent", "list", "--json"))["agents"]
+
+
+# ---- registering -------------------------------------------------------------------
+
+
+@case("the first start prints one join link, the second none")
+def _(co):
+    lines = co.read("out").split()
+    equal(len(lines), 1)
+    assert re.fullmatch(r"https://127\.0\.0\.1:\d+/join#[\w-]{22}\.[\w-]{43}", lines[0]), lines[0]
+    co.stop()
+    co.start()
+    equal(len(co.read("out").split()), 1, "lines after the second start")
+    secret = lines[0].partition("#")[2].partition(".")[0]
+    assert secret not in co.log(), "the link is in the log"
+
+
+@case("twenty lines of Python register an agent")
+def _(co):
+    link = co.admin("key", "create").strip()
+    done = subprocess.run(["/usr/bin/python3", "tests/interop/register.py", link, "python"],
+                          capture_output=True, text=True, timeout=20)
+    answer = json.loads(done.stdout)
+    assert {"agent_id", "token", "expires_in", "network_id", "addresses", "relays", "server_key"} <= set(answer)
+    equal(answer["expires_in"], 86400)
+    equal([a["name"] for a in agents(co)], ["python"])
+
+
+@case("registering again costs nothing, also when the key is used up")
+def _(co):
+    key, agent = co.key(), Agent(co, "again")
+    status, first = agent.try_register(key)
+    equal(status, 201)
+    status, second = agent.try_register(key)
+    equal(status, 200)
+    equal(second["agent_id"], first["agent_id"])
+    equal(second["addresses"], first["addresses"])
+    assert second["token"] != first["token"]
+    equal(len([a for a in agents(co) if a["name"] == "again"]), 1)
+    refused(Agent(co, "another").try_register(key), 403, "join_key_used")
+
+
+@case("join keys: unknown, used, expired, revoked")
+def _(co):
+    refused(Agent(co, "k1").try_register("A" * 22), 403, "join_key_unknown")
+    key = co.key()
+    Agent(co, "k2").register(key)
+    refused(Agent(co, "k3").try_register(key), 403, "join_key_used")
+    key = co.key("--expires", "1s")
+    time.sleep(1.1)
+    refused(Agent(co, "k4").try_register(key), 403, "join_key_expired")
+    key = co.key("--reusable")
+    newest = max(json.loads(co.admin("key", "list", "--json"))["keys"], key=lambda k: k["expires_at"])
+    co.admin("key", "revoke", newest["id"])
+    refused(Agent(co, "k5").try_register(key), 403, "join_key_revoked")
+    audit = co.admin("audit")
+    for code in ("unknown", "used", "expired", "revoked"):
+        assert "join_key_" + code in audit, "no audit line: " + code
+    equal([a["name"] for a in agents(co) if a["name"].startswith("k")], ["k2"])
+
+
+@case("proofs: missing, garbage, replayed, foreign, for another coordinator")
+def _(co):
+    key, agent, thief = co.key("--reusable"), Agent(co, "p1"), Agent(co, "p2")
+    refused(agent.try_register(key, headers={}), 401, "proof_missing")
+    refused(agent.try_register(key, headers={"Authorization": "Proof !!"}), 401, "proof_missing")
+    refused(agent.try_register(key, headers={"Authorization": "Proof " + b64(b"\0" * 32)}), 401, "proof_wrong")
+    given = agent.challenge()
+    body = json.dumps(agent.body(given, key)).encode()
+    headers = {"Authorization": agent.proof(given, body, private=thief.private)}
+    refused(co.request("POST", "/agents/register", body, headers), 401, "proof_wrong")
+    given = agent.challenge()
+    body = json.dumps(agent.body(given, key)).encode()
+    headers = {"Authorization": agent.proof(given, body)}
+    refused(co.request("POST", "/agents/register", body + b" ", headers), 401, "proof_wrong")
+    given = agent.challenge()
+    body = json.dumps(agent.body(given, key)).encode()
+    headers = {"Authorization": agent.proof(given, body)}
+    equal(co.request("POST", "/agents/register", body, headers)[0], 201)
+    refused(co.request("POST", "/agents/register", body, headers), 401, "challenge_used")
+    refused(agent.try_register(key, given=agent.challenge(thief.public)), 401, "challenge_unknown")
+    given = {**agent.challenge(), "challenge": b64(b"x" * 32)}
+    refused(agent.try_register(key, given=given), 401, "challenge_unknown")
+    refused(agent.try_register(key, coordinator="https://evil.example:8443"), 401, "wrong_coordinator")
+    refused(agent.try_register(key, coordinator="https://localhost:%d" % co.port), 401, "wrong_coordinator")
+    given = agent.challenge()
+    body = json.dumps(agent.body(given, key)).encode()
+    headers = {"Authorization": agent.proof(given, body, server_key=thief.public)}
+    refused(co.request("POST", "/agents/register", body, headers), 401, "proof_wrong")
+    audit = co.admin("audit")
+    for code in ("proof_missing", "proof_wrong", "challenge_used", "challenge_unknown", "wrong_coordinator"):
+        assert code in audit, "no audit line: " + code
+
+
+@case("a challenge does not outlive the coordinator")
+def _(co):
+    agent, key = Agent(co, "late"), co.key()
+    given = agent.challenge()
+    co.stop(signal.SIGKILL)
+    co.start()
+    refused(agent.try_register(key, given=given), 401, "challenge_unknown")
+
+
+@case("names: taken, reserved, wrong, or for another")
+def _(co):
+    key = co.key("--reusable")
+    Agent(co, "n1").register(key)
+    refused(Agent(co, "n1").try_register(key), 409, "name_taken")
+    for name in ("any", "self", "network", "group", "tag", "exit", "default"):
+        refused(Agent(co, name).try_register(key), 422, "name_reserved")
+    for name in ("", "N2", "-n", "n-", "a b", "n.x", "$(reboot)", "\u00e4"):
+        refused(Agent(co, name).try_register(key), 422, "name_invalid")
+    refused(Agent(co, "n" * 300).try_register(key), 422, "invalid")
+    Agent(co, "n" * 63).register(key)
+    refused(Agent(co, "n3").try_register(co.key("--name", "n4")), 403, "name_not_allowed")
+    Agent(co, "n4").register(co.key("--name", "n4"))
+    assert "n5" in co.admin("agent", "rename", "n4", "n5")
+    assert "taken" in co.admin("agent", "rename", "n5", "n1", code=1)
+
+
+@case("tags come from the key, and may be chosen among")
+def _(co):
+    key = co.key("--reusable", "--tag", "web", "--tag", "db")
+    Agent(co, "t1").register(key)
+    Agent(co, "t2").register(key, tags=["db"])
+    refused(Agent(co, "t3").try_register(key, tags=["ops"]), 403, "tag_not_allowed")
+    equal({a["name"]: a["tags"] for a in agents(co) if a["name"] in ("t1", "t2")}, {"t1": ["web", "db"], "t2": ["db"]})
+
+
+@case("a preview judges the same and makes nothing")
+def _(co):
+    key, agent = co.key(), Agent(co, "v1")
+    status, answer = agent.try_register(key, preview=True)
+    equal(status, 200)
+    equal(sorted(answer), ["network_id", "networks"])
+    equal(answer["networks"][0]["name"], "default")
+    refused(Agent(co, "v2").try_register("B" * 22, preview=True), 403, "join_key_unknown")
+    equal([a for a in agents(co) if a["name"] == "v1"], [])
+    agent.register(key)
+
+
+@case("addresses: unique, in both families, not given out again soon")
+def _(co):
+    co.admin("network", "create", "small", "--cidr", "10.9.9.0/29", "--cidr6", "fd00:9::/64")
+    key = co.key("--network", "small", "--reusable")
+    all_ = [Agent(co, "s%d" % i).register(key) for i in range(4)]
+    equal(all_[0].addresses, ["10.9.9.1/29", "fd00:9::1/64"])
+    equal(len({a.addresses[0] for a in all_}), 4)
+    co.admin("agent", "remove", "s1")
+    equal(Agent(co, "s4").register(key).addresses[0], "10.9.9.5/29")
+    co.stop(signal.SIGKILL)
+    co.start()
+    equal(Agent(co, "s5").register(key).addresses[0], "10.9.9.6/29")
+    refused(Agent(co, "s6").try_register(key), 409, "network_full")
+
+
+@case("several networks with one key; overlapping ones are refused")
+def _(co):
+    co.admin("network", "create", "office", "--cidr", "10.200.0.0/16")
+    co.admin("network", "create", "clash", "--cidr", "10.200.5.0/24")
+    agent = Agent(co, "multi").register(co.key())
+    first = agent.id
+    status, answer = agent.try_register(co.key("--network", "office"))
+    equal((status, answer["agent_id"]), (201, first))
+    equal(sorted(n["name"] for n in answer["networks"]), ["default", "office"])
+    refused(agent.try_register(co.key("--network", "clash")), 409, "network_overlap")
+
+
+# ---- tokens ---------------------------------------------------------------------------
+
+
+def forged(secret, header, claims):
+    def part(data):
+        return base64.urlsafe_b64encode(data).rstrip(b"=")
+    text = part(json.dumps(header).encode()) + b"." + part(json.dumps(claims).encode())
+    digest = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}.get(header["alg"])
+    signature = part(hmac.digest(secret, text, digest)) if digest else b""
+    return (text + b"." + signature).decode()
+
+
+@case("tokens: none, altered, of another algorithm, ended, of another agent")
+def _(co):
+    key = co.key("--reusable")
+    agent, other = Agent(co, "tok1").register(key), Agent(co, "tok2").register(key)
+    equal(agent.ask("GET", "/peers")[0], 200)
+    path = "/agents/%s/peers" % agent.id
+    refused(co.request("GET", path), 401, "token_missing")
+    database = sqlite3.connect(co.dir + "/state/coordinator.db")
+    secret = database.execute("SELECT value FROM meta WHERE key='token_secret'").fetchone()[0]
+    database.close()
+    now = int(time.time())
+    claims = {"sub": agent.id, "nets": ["default"], "iat": now, "exp": now + 100, "jti": "1"}
+    good = forged(secret, {"alg": "HS256", "typ": "JWT"}, claims)
+    equal(co.request("GET", path, headers={"Authorization": "Bearer " + good})[0], 200)
+    wrong = {
+        "altered": agent.token[:-4] + ("AAAA" if agent.token[-4:] != "AAAA" else "BBBB"),
+        "none": forged(secret, {"alg": "none", "typ": "JWT"}, claims),
+        "hs512": forged(secret, {"alg": "HS512", "typ": "JWT"}, claims),
+        "hs384": forged(secret, {"alg": "HS384", "typ": "JWT"}, claims),
+        "other secret": forged(b"x" * 32, {"alg": "HS256", "typ": "JWT"}, claims),
+        "from the future": forged(secret, {"alg": "HS256", "typ": "JWT"}, {**claims, "iat": now + 300, "exp": now + 600}),
+        "words": "a.b.c", "long": "A" * 5000,
+    }
+    for name, token in wrong.items():
+        answer = co.request("GET", path, headers={"Authorization": "Bearer " + token})
+        equal((name, answer[0], answer[1]["code"]), (name, 401, "token_invalid"))
+    ended = forged(secret, {"alg": "HS256", "typ": "JWT"}, {**claims, "iat": now - 500, "exp": now - 100})
+    refused(co.request("GET", path, headers={"Authorization": "Bearer " + ended}), 401, "token_expired")
+    leeway = forged(secret, {"alg": "HS256", "typ": "JWT"}, {**claims, "iat": now - 500, "exp": now - 30})
+    equal(co.request("GET", path, headers={"Authorization": "Bearer " + leeway})[0], 200)
+    for method, what in (("GET", "/peers"), ("PUT", "/endpoint"), ("POST", "/heartbeat"), ("POST", "/token"),
+                         ("DELETE", "")):
+        refused(co.request(method, "/agents/%s%s" % (other.id, what), {} if method != "GET" else None,
+                           agent.bearer()), 403, "not_yours")
+
+
+def by_proof(co, agent, what, method="POST", given=None, private=None, **more):
+    given = given or agent.challenge()
+    body = json.dumps({"coordinator": co.origin, "challenge": given["challenge"], **more}).encode()
+    headers = {"Authorization": agent.proof(given, body, private=private)}
+    return co.request(method, "/agents/%s%s" % (agent.id, what), body, headers)
+
+
+@case("a fresh token by the old one, and by proof")
+def _(co):
+    agent, other = Agent(co, "fresh").register(co.key()), Agent(co, "thief")
+    status, answer = agent.ask("POST", "/token", {})
+    equal((status, answer["expires_in"]), (200, 86400))
+    status, answer = by_proof(co, agent, "/token")
+    equal(status, 200)
+    agent.token = answer["token"]
+    equal(agent.ask("GET", "/peers")[0], 200)
+    refused(by_proof(co, agent, "/token", private=other.private), 401, "proof_wrong")
+    refused(by_proof(co, agent, "/token", coordinator="https://evil.example"), 401, "wrong_coordinator")
+
+
+@case("an agent goes on under a new key")
+def _(co):
+    agent, new = Agent(co, "rotate").register(co.key()), Agent(co, "new")
+    given = agent.challenge()
+    body = json.dumps({"coordinator": co.origin, "challenge": given["challenge"],
+                       "public_key": b64(new.public)}).encode()
+    headers = {"Authorization": agent.proof(given, body)}
+    refused(co.request("POST", "/agents/%s/key" % agent.id, body, headers), 401, "proof_missing")
+    given = agent.challenge()
+    body = json.dumps({"coordinator": co.origin, "challenge": given["challenge"],
+                       "public_key": b64(new.public)}).encode()
+    headers = {"Authorization": agent.proof(given, body), "WG-Mesh-New-Proof": agent.proof(given, body, private=new.private)}
+    equal(co.request("POST", "/agents/%s/key" % agent.id, body, headers)[0], 200)
+    refused(by_proof(co, agent, "/token"), 401, "challenge_unknown")
+    agent.private, agent.public = new.private, new.public
+    equal(by_proof(co, agent, "/token")[0], 200)
+
+
+@case("leaving, removal and expiry end a token at once")
+def _(co):
+    key = co.key("--reusable")
+    agent = Agent(co, "leaver").register(key)
+    equal(agent.ask("DELETE", "")[0], 204)
+    refused(agent.ask("GET", "/peers"), 401, "unknown_agent")
+    agent = Agent(co, "removed").register(key)
+    co.admin("agent", "remove", "removed")
+    refused(agent.ask("GET", "/peers"), 401, "unknown_agent")
+    refused(by_proof(co, agent, "/token"), 401, "unknown_agent")
+    agent = Agent(co, "expired").register(key)
+    co.admin("agent", "expire", "expired")
+    refused(agent.ask("GET", "/peers"), 401, "agent_expired")
+    refused(by_proof(co, agent, "/token"), 401, "agent_expired")
+    status, answer = agent.try_register(key)
+    equal((status, answer["agent_id"]), (200, agent.id))
+
+
+# ---- bad input --------------------------------------------------------------------------
+
+
+def raw(co, data, seconds=10):
+    """Sends bytes as they are; the status of what comes back, or None."""
+    from meshclient import TLS
+    with socket.create_connection(("127.0.0.1", co.port), seconds) as plain:
+        with TLS.wrap_socket(plain) as s:
+            try:
+                s.sendall(data)
+                head = s.recv(4096)
+            except OSError:
+                return None
+            return int(head.split()[1]) if head.startswith(b"HTTP/1.1 ") else None
+
+
+@case("bad input of every kind gets a 4xx, and the next is served")
+def _(co):
+    post = "POST /api/v1/agents/register HTTP/1.1\r\nHost: a\r\n"
+    table = [
+        (b"nonsense\r\n\r\n", 400), (b"\x16\x03\x01\x00\x00\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400), (b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n", 404),
+        (b"PUT /api/v1/agents/register HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", 405),
+        (b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 20000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 101 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\nHost: a\n\n", 400),
+        ((post + "Content-Length: 2000000\r\n\r\n").encode(), 413),
+        ((post + "Content-Length: 2000000\r\n\r\n").encode() + b"x" * 300000, 413),
+        ((post + "Content-Length: -1\r\n\r\n").encode(), 400),
+        ((post + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n").encode(), 400),
+        ((post + "Transfer-Encoding: chunked\r\n\r\nffffffff\r\n").encode(), 413),
+        (b"GET /api/v1/agents/%ff%00/peers HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET /api/v1/agents/" + b"a" * 300 + b"/peers HTTP/1.1\r\nHost: a\r\n\r\n", 404),
+    ]
+    for data, status in table:
+        seen = raw(co, data)
+        if seen != status:
+            raise AssertionError("%r: %r, not %d" % (data[:70], seen, status))
+    bodies = [
+        (b"{", 400, "bad_json"), (b"", 400, "bad_json"), (b"\xff\xfe", 400, "bad_json"),
+        (b'{"name":"a","name":"b"}', 400, "bad_json"), (b"[" * 100000, 400, "bad_json"),
+        (b"[]", 422, "invalid"), (b"null", 400, "bad_json"), (b"7", 400, "bad_json"), (b"{}", 422, "invalid"),
+        (b'{"public_key":7}', 422, "invalid"), (b'{"public_key":"AAAA"}', 422, "invalid"),
+        (b'{"a":"' + b"x" * 1000000 + b'"}', 422, "invalid"),
+    ]
+    for body, status, code in bodies:
+        answer = co.request("POST", "/agents/register", body)
+        if (answer[0], answer[1]["code"]) != (status, code):
+            raise AssertionError("%r: %r" % (body[:40], answer))
+    equal(co.request("POST", "/agents/register", b"x" * 1100000)[0], 413)
+    agent, key = Agent(co, "shape"), co.key("--reusable")
+    for field, value in [("name", 7), ("name", None), ("name", ["x"]), ("join_key", "x" * 500), ("join_key", {}),
+                         ("endpoint", "1.2.3.4"), ("endpoint", "host:1"), ("capabilities", "all"),
+                         ("advertised_routes", ["10.0.0.0/33"]), ("advertised_routes", ["10.0.0.0/8"] * 65),
+                         ("advertised_routes", "10.0.0.0/8"), ("tags", "web"), ("preview", "yes")]:
+        refused(agent.try_register(key, **{field: value}), 422, "invalid")
+    equal(agents(co) and [a for a in agents(co) if a["name"] == "shape"], [])
+    agent.register(key)
+    for body in ({"endpoint": "x"}, {"endpoints": ["1.2.3.4:5"] * 17}, {"local_endpoints": {}}, {"upnp_mapped": 1}):
+        refused(agent.ask("PUT", "/endpoint", body), 422, "invalid")
+    for body in ({"peer_status": []}, {"peer_status": {"x": 1}}, {"endpoint": 1}):
+        refused(agent.ask("POST", "/heartbeat", body), 422, "invalid")
+    assert co.ready()
+
+
+@case("too many requests: 429, of an address and of an agent")
+def _(co):
+    with_limits = Coordinator(NO_RELAY + "limits: {requests_per_address: 5, requests_per_agent: 1}\n").start()
+    try:
+        seen = {with_limits.request("GET", "/healthz", root=True)[0] for _ in range(60)}
+        equal(seen, {200, 429})
+        refused(with_limits.request("GET", "/openapi.json"), 429, "too_many_requests")
+        time.sleep(2)
+        agent = Agent(with_limits, "hasty").register(with_limits.key())
+        time.sleep(1)
+        codes = [agent.ask("GET", "/peers")[0] for _ in range(6)]
+        assert 429 in codes and codes[0] == 200, codes
+    finally:
+        with_limits.close()
+
+
+@case("slow clients are cut off and slow nobody down")
+def _(co):
+    from meshclient import TLS
+    plain = [socket.create_connection(("127.0.0.1", co.port)) for _ in range(200)]
+    dripping = TLS.wrap_socket(socket.create_connection(("127.0.0.1", co.port)))
+    dripping.sendall(b"POST /api/v1/agents/register HTTP/1.1\r\nHost: a\r\n")
+    begin, answered = time.time(), 0
+    try:
+        while time.time() - begin < 25:
+            dripping.sendall(b"X")
+            dripping.settimeout(0.5)
+            try:
+                answered = dripping.recv(100)
+                break
+            except socket.timeout:
+                pass
+            equal(co.request("GET", "/healthz", root=True)[0], 200)
+    except OSError:
+        answered = b""
+    assert answered == b"" or answered.startswith(b"HTTP/1.1 408"), answered
+    wait_until(lambda: gauge(co, "connections") < 20, 20)
+    assert gauge(co, "connections") < 20, "connections that never spoke are still open"
+    for s in plain:
+        s.close()
+
+
+def gauge(co, name):
+    text = co.request("GET", "/metrics", root=True)[1].decode()
+    return int(re.search(r"^wg_mesh_%s (\d+)$" % name, text, re.M).group(1))
+
+
+# ---- the stream ---------------------------------------------------------------------------
+
+
+def pair(co, prefix):
+    key = co.key("--reusable")
+    return Agent(co, prefix + "1").register(key), Agent(co, prefix + "2").register(key)
+
+
+@case("a stream begins with a snapshot and goes on with deltas")
+def _(co):
+    key = co.key("--reusable")
+    one = Agent(co, "w1").register(key)
+    ws = one.stream()
+    snapshot = ws.receive()
+    equal(sorted(snapshot), ["epoch", "networks", "peers", "pins", "relays", "revision", "type"])
+    equal(snapshot["networks"][0]["addresses"], one.addresses)
+    two = Agent(co, "w2").register(key, endpoint="192.0.2.7:51820", nat_type="full_cone")
+    put = ws.find(lambda m: m.get("op") == "put" and m["peer"]["agent_id"] == two.id)
+    equal(put["peer"]["name"], "w2")
+    equal(put["peer"]["endpoint"], "192.0.2.7:51820")
+    equal(put["peer"]["connection_hint"], "direct")
+    two.ask("PUT", "/endpoint", {"endpoint": "192.0.2.8:1", "endpoints": ["192.0.2.8:1"], "nat_type": "full_cone"})
+    patch = ws.find(lambda m: m.get("op") == "patch" and m["agent_id"] == two.id)
+    equal(patch, {"op": "patch", "agent_id": two.id, "network": "default", "endpoint": "192.0.2.8:1",
+                  "endpoints": ["192.0.2.8:1"]})
+    other = two.stream()
+    assert ws.find(lambda m: m.get("op") == "patch" and m.get("online") is True), "no online patch"
+    other.send({"type": "endpoint", "endpoint": "192.0.2.9:1", "endpoints": [], "local_endpoint": "10.0.0.1:1"})
+    assert ws.find(lambda m: m.get("endpoint") == "192.0.2.9:1" and m.get("local_endpoints") == ["10.0.0.1:1"])
+    other.close()
+    assert ws.find(lambda m: m.get("op") == "patch" and m.get("online") is False), "no offline patch"
+    equal([p["name"] for p in one.ask("GET", "/peers")[1]["peers"] if p["name"] == "w2"], ["w2"])
+    two.ask("DELETE", "")
+    assert ws.find(lambda m: m.get("op") == "remove" and m["agent_id"] == two.id), "no removal"
+
+
+@case("a stream goes on where it left off")
+def _(co):
+    one, two = pair(co, "r")
+    ws = one.stream()
+    snapshot = ws.receive()
+    ws.close()
+    two.ask("PUT", "/endpoint", {"endpoint": "192.0.2.10:1"})
+    ws = one.stream(epoch=snapshot["epoch"], revision=snapshot["revision"])
+    equal(ws.receive()["type"], "resume")
+    assert ws.find(lambda m: m.get("endpoint") == "192.0.2.10:1"), "what was missed did not come"
+    ws.close()
+    for epoch, revision in ((None, 0), ("another", 3), (snapshot["epoch"], 10 ** 9)):
+        ws = one.stream(epoch=epoch, revision=revision)
+        equal(ws.receive()["type"], "snapshot")
+        ws.close()
+    co.stop(signal.SIGKILL)
+    co.start()
+    ws = one.stream(epoch=snapshot["epoch"], revision=snapshot["revision"])
+    fresh = ws.receive()
+    equal(fresh["type"], "snapshot")
+    assert fresh["epoch"] != snapshot["epoch"]
+    ws.close()
+
+
+@case("signals reach peers of a shared network and nobody else")
+def _(co):
+    one, two = pair(co, "g")
+    co.admin("network", "create", "apart", "--cidr", "10.77.0.0/16")
+    stranger = Agent(co, "g3").register(co.key("--network", "apart"))
+    ws1, ws2, ws3 = one.stream(), two.stream(), stranger.stream()
+    for ws in (ws1, ws2, ws3):
+        equal(ws.receive()["type"], "snapshot")
+    box = b64(b"s" * 200)
+    ws1.send({"type": "signal", "id": 1, "to": two.id, "network": "default", "box": box})
+    seen = ws2.find(lambda m: m.get("type") == "signal")
+    equal(seen, {"type": "signal", "from": one.id, "network": "default", "box": box})
+    ws1.send({"type": "signal", "id": 2, "to": two.id, "network": "default", "box": b64(b"s" * 4096)})
+    assert ws2.find(lambda m: m.get("type") == "signal"), "4 KiB did not come through"
+    for number, to, network, data, code in (
+            (3, stranger.id, "default", b"s" * 99, "unknown_peer"), (4, stranger.id, "apart", b"s" * 99, "unknown_peer"),
+            (5, "nobody", "default", b"s" * 99, "unknown_peer"), (6, one.id, "default", b"s" * 99, "unknown_peer"),
+            (7, two.id, "default", b"s" * 4097, "bad_signal"), (8, two.id, "default", b"s", "bad_signal")):
+        ws1.send({"type": "signal", "id": number, "to": to, "network": network, "box": b64(data)})
+        error = ws1.find(lambda m: m.get("type") == "error")
+        equal((error["code"], error["id"]), (code, number))
+    ws2.close()
+    wait_until(lambda: gauge(co, "streams") == 2)
+    ws1.send({"type": "signal", "id": 9, "to": two.id, "network": "default", "box": box})
+    equal(ws1.find(lambda m: m.get("type") == "error")["code"], "peer_offline")
+    equal(ws3.find(lambda m: m.get("type") == "signal", 0.5), None)
+    equal([p["name"] for p in stranger.ask("GET", "/peers")[1]["peers"]], [])
+    for ws in (ws1, ws3):
+        ws.close()
+
+
+@case("broken frames end their own stream at most")
+def _(co):
+    one, two = pair(co, "b")
+    ws = two.stream()
+    equal(ws.receive()["type"], "snapshot")
+
+    def breaks(name, act, ends=True):
+        bad = one.stream()
+        bad.find(lambda m: m.get("type") == "snapshot")
+        act(bad)
+        if ends and not bad.ended():
+            raise AssertionError(name + ": the stream goes on")
+        if not ends and not bad.find(lambda m: m.get("type") == "error"):
+            raise AssertionError(name + ": no error came")
+        bad.close()
+
+    breaks("binary", lambda b: b.frame(2, b"x"))
+    breaks("unmasked", lambda b: b.frame(1, b"{}", masked=False))
+    breaks("too long", lambda b: b.frame(1, b"x" * 100, length=1 << 40))
+    breaks("too long", lambda b: b.frame(1, b"x" * 300000))
+    breaks("reserved opcode", lambda b: b.frame(5, b"x"))
+    breaks("reserved bits", lambda b: b.frame(1, b"{}", fin=0xF0))
+    breaks("not UTF-8", lambda b: b.frame(1, b"\xff\xfe"))
+    breaks("fragmented ping", lambda b: b.frame(9, b"x", fin=0))
+    breaks("continuation of nothing", lambda b: b.frame(0, b"x"))
+    breaks("many", lambda b: [b.send("{") for _ in range(20)])
+    for name, text in (("no JSON", "{"), ("no object", "[]"), ("no type", "{}"), ("unknown type", '{"type":"x"}'),
+                       ("deep", "[" * 1000), ("second hello", '{"type":"hello","version":1}'),
+                       ("wrong endpoint", '{"type":"endpoint","endpoint":7}'),
+                       ("wrong heartbeat", '{"type":"heartbeat","peer_status":[1]}'),
+                       ("wrong ack", '{"type":"ack","revision":-1}')):
+        breaks(name, lambda b: b.send(text), ends=False)
+    silent = one.stream(hello=False)
+    silent.send({"type": "ack", "revision": 1})
+    equal(silent.receive()["code"], "bad_frame")
+    silent.close()
+    one.ask("PUT", "/endpoint", {"endpoint": "192.0.2.77:7"})
+    assert ws.find(lambda m: m.get("endpoint") == "192.0.2.77:7"), "the other stream has ended"
+    equal(Ws(co, "/api/v1/agents/%s/sync" % one.id, "wrong").status, 401)
+    equal(one.ask("GET", "/sync")[0], 426)
+    ws.close()
+
+
+@case("a removed agent is cut off at once, and its peers are told")
+def _(co):
+    one, two = pair(co, "c")
+    ws1, ws2 = one.stream(), two.stream()
+    ws1.receive(), ws2.receive()
+    co.admin("agent", "remove", "c2")
+    assert ws2.ended(2), "its stream goes on"
+    assert ws1.find(lambda m: m.get("op") == "remove" and m["agent_id"] == two.id)
+    equal(Ws(co, "/api/v1/agents/%s/sync" % two.id, two.token).status, 401)
+    newer = one.stream()
+    assert ws1.ended(2), "the older of two streams of one agent goes on"
+    equal(newer.receive()["type"], "snapshot")
+    newer.close()
+
+
+@case("a reader that does not read is dropped, the others are not kept waiting")
+def _(co):
+    key = co.key("--reusable")
+    lazy, good = Agent(co, "lazy").register(key), Agent(co, "good").register(key)
+    senders = [Agent(co, "sender%d" % i).register(key) for i in range(4)]
+    slow = Ws(co, "/api/v1/agents/%s/sync" % lazy.id, lazy.token, receive_buffer=4096)
+    slow.send({"type": "hello", "version": 1})
+    ws = good.stream()
+    ws.receive()
+    streams = [s.stream() for s in senders]
+    box, sent = b64(b"s" * 4096), 0
+    wait_until(lambda: gauge(co, "streams") == 6)
+    while gauge(co, "streams") == 6 and sent < 8000:
+        for stream in streams:
+            for _ in range(50):
+                stream.send({"type": "signal", "id": 1, "to": lazy.id, "network": "default", "box": box})
+                sent += 1
+        time.sleep(0.3)
+    assert gauge(co, "streams") == 5, "the slow reader is still there after %d signals" % sent
+    senders[0].ask("PUT", "/endpoint", {"endpoint": "192.0.2.99:9"})
+    assert ws.find(lambda m: m.get("endpoint") == "192.0.2.99:9"), "the good one waits"
+    for stream in streams + [ws, slow]:
+        stream.close()
+
+
+# ---- the disk --------------------------------------------------------------------------------
+
+
+@case("SIGKILL at any moment: every registration that was answered is there")
+def _(co):
+    answered, lock, stop = {}, threading.Lock(), threading.Event()
+    key = co.key("--reusable")
+
+    def load(number):
+        count = 0
+        while not stop.is_set():
+            agent = Agent(co, "load-%d-%d" % (number, count))
+            count += 1
+            try:
+                agent.register(key)
+            except Exception:
+                time.sleep(0.02)
+                continue
+            with lock:
+                answered[agent.id] = (agent.name, [a.split("/")[0] for a in agent.addresses])
+
+    threads = [threading.Thread(target=load, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for moment in (0.31, 0.77, 0.13, 1.1, 0.53):
+            time.sleep(moment)
+            before = len(answered)
+            co.stop(signal.SIGKILL)
+            co.start()
+            assert wait_until(lambda: len(answered) > before + 3), "no registrations after the restart"
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    there = {a["agent_id"]: (a["name"], a["addresses"]) for a in agents(co)}
+    lost = {k: v for k, v in answered.items() if there.get(k) != v}
+    assert not lost, "%d of %d lost: %r" % (len(lost), len(answered), list(lost.values())[:3])
+    addresses = [a for v in there.values() for a in v[1]]
+    equal(len(addresses), len(set(addresses)), "addresses given out")
+    assert len(answered) > 20
+
+
+@case("secrets are in no log, and the files are ours alone")
+def _(co):
+    link = co.admin("key", "create", "--reusable").strip()
+    key = link.partition("#")[2].partition(".")[0]
+    agent = Agent(co, "secret").register(key)
+    agent.ask("GET", "/peers")
+    with open(co.dir + "/state/server.key") as f:
+        server_key = f.read().strip()
+    co.stop()
+    log = co.log()
+    for what, secret in (("join key", key), ("token", agent.token), ("private key", b64(agent.private)),
+                         ("server key", server_key)):
+        assert secret not in log, what + " is in the log"
+        for name in os.listdir(co.dir + "/state"):
+            if name.startswith("coordinator.db"):
+                with open(co.dir + "/state/" + name, "rb") as f:
+                    assert secret.encode() not in f.read(), "%s is in %s" % (what, name)
+    for name in os.listdir(co.dir + "/state"):
+        mode = stat.S_IMODE(os.stat(co.dir + "/state/" + name).st_mode)
+        assert name == "tls.crt" or mode == 0o600, "%s has mode %o" % (name, mode)
+    co.start()
+    equal(stat.S_IMODE(os.stat(co.dir + "/run/coordinator.sock").st_mode), 0o600)
+
+
+@case("only one coordinator works on a state directory")
+def _(co):
+    done = subprocess.run([PROGRAM, "serve", "--config", co.dir + "/coordinator.yaml", "--run-dir", co.dir + "/run2"],
+                          capture_output=True, text=True, timeout=20)
+    equal(done.returncode, 1)
+    assert "in use" in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    equal(co.stop(), 0, "exit code after SIGTERM")
+    equal(os.path.exists(co.dir + "/run/coordinator.sock"), False)
+    co.admin("agent", "list", code=3)
+    co.start()
+
+
+@case("wrong options and configurations exit 2 with one sentence")
+def _(co):
+    def run(*words):
+        done = subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=20)
+        return done.returncode, done.stderr
+
+    path = co.dir + "/wrong.yaml"
+    for text, words in (("lisen: x\n", ["wrong.yaml:1:1", "listen"]), ("listen: nowhere\n", ["nowhere"]),
+                        ("limits: {body: 1}\n", ["wrong.yaml:1:"]), ("tls: {cert: /x}\n", ["tls"]),
+                        ("policy: /etc/x\n", ["policy"]), ("relay: {stun: x}\n", ["stun"]),
+                        ("public_url: ftp://x\n", ["public_url"]), ("db: mysql://x\n", ["db"])):
+        with open(path, "w") as f:
+            f.write(text)
+        code, error = run("serve", "--config", path, "--check")
+        equal(code, 2, text)
+        equal(error.count("\n"), 1, error)
+        for word in words:
+            assert word in error, error
+    for words in (["serve", "--lissen", "x"], ["serve", "--listen"], ["nothing"], [], ["serve", "x"],
+                  ["network", "create"], ["key", "create", "a"]):
+        equal(run(*words)[0], 2, words)
+    equal(run("--config", co.dir + "/coordinator.yaml", "--check")[0], 0)
+    equal(run("--version")[0], 0)
+    equal(run("--help")[0], 0)
+
+
+@case("the API describes itself, every route of it and every frame")
+def _(co):
+    document = co.request("GET", "/openapi.json")[1]
+    routes = {(m.upper(), p) for p, item in document["paths"].items() for m in item}
+    for route in (("POST", "/api/v1/agents/challenge"), ("POST", "/api/v1/agents/register"),
+                  ("PUT", "/api/v1/agents/{id}/endpoint"), ("GET", "/api/v1/agents/{id}/peers"),
+                  ("POST", "/api/v1/agents/{id}/heartbeat"), ("POST", "/api/v1/agents/{id}/token"),
+                  ("POST", "/api/v1/agents/{id}/key"), ("GET", "/api/v1/agents/{id}/sync"), ("GET", "/healthz"),
+                  ("GET", "/metrics")):
+        assert route in routes, route
+    equal({f["example"]["type"] for f in document["x-frames"]},
+          {"hello", "ack", "endpoint", "heartbeat", "signal", "snapshot", "resume", "delta", "token", "error", "bye"})
+    assert co.request("GET", "/metrics", root=True)[1].endswith(b"# EOF\n")
+
+
+@case("audit --follow goes on")
+def _(co):
+    following = subprocess.Popen([PROGRAM, "--config", co.dir + "/coordinator.yaml", "audit", "--follow"],
+                                 stdout=subprocess.PIPE, text=True)
+    try:
+        following.stdout.readline()
+        Agent(co, "watched").register(co.key())
+        while "watched" not in following.stdout.readline():
+            pass
+    finally:
+        following.kill()
+        following.wait()
+
+
+def main():
+    failed = 0
+    for name, function in cases:
+        if sys.argv[1:] and not any(word in name for word in sys.argv[1:]):
+            continue
+        co = Coordinator(FAST)
+        try:
+            co.start()
+            function(co)
+            if co.process and co.process.poll() is not None:
+                raise AssertionError("the coordinator has ended: " + co.log()[-500:])
+            for line in co.log().splitlines():
+                if "runtime error" in line or "AddressSanitizer" in line:
+                    raise AssertionError(line)
+            print("ok coordinator: " + name, flush=True)
+        except Exception as why:
+            failed += 1
+            line = why.__traceback__
+            while line.tb_next and line.tb_next.tb_frame.f_code.co_filename == __file__:
+                line = line.tb_next
+            print("not ok coordinator: %s: %s (line %d)" % (name, why or type(why).__name__, line.tb_lineno),
+                  flush=True)
+        finally:
+            co.close()
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""A coordinator under test and a small client of it: HTTP, proofs and WebSocket frames by hand, with
+nothing but Python's own library and PyNaCl. Written from coordinator/README.md alone."""
+import base64, hashlib, hmac, http.client, json, os, shutil, signal, socket, ssl, struct, subprocess, tempfile, time
+from nacl.bindings import crypto_box_beforenm, crypto_scalarmult_base, randombytes
+
+BUILD = os.environ.get("WG_MESH_BUILD", "build/release")
+PROGRAM = BUILD + "/wg-mesh-coordinator"
+TLS = ssl._create_unverified_context()
+
+
+def b64(data):
+    return base64.b64encode(data).decode()
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_until(test, seconds=10):
+    end = time.time() + seconds
+    while time.time() < end:
+        result = test()
+        if result:
+            return result
+        time.sleep(0.05)
+    return test()
+
+
+class Coordinator:
+    def __init__(self, config="", options=()):
+        self.dir = tempfile.mkdtemp(prefix="wg-mesh-coordinator-test.")
+        self.port = free_port()
+        self.origin = "https://127.0.0.1:%d" % self.port
+        self.options = list(options)
+        with open(self.dir + "/coordinator.yaml", "w") as f:
+            f.write("listen: 127.0.0.1:%d\nstate: %s/state\nrun_dir: %s/run\n%s"
+                    % (self.port, self.dir, self.dir, config))
+        self.process = None
+        self.output = ""
+
+    def start(self):
+        with open(self.dir + "/out", "ab") as out, open(self.dir + "/log", "ab") as log:
+            self.process = subprocess.Popen([PROGRAM, "serve", "--config", self.dir + "/coordinator.yaml",
+                                             "--verbose"] + self.options, stdout=out, stderr=log)
+        if not wait_until(self.ready, 20):
+            raise RuntimeError("the coordinator does not start: " + self.log())
+        return self
+
+    def ready(self):
+        try:
+            return self.request("GET", "/healthz", root=True)[0] == 200
+        except OSError:
+            return False
+
+    def stop(self, how=signal.SIGTERM):
+        if self.process:
+            self.process.send_signal(how)
+            code = self.process.wait(20)
+            self.process = None
+            return code
+
+    def close(self):
+        self.stop()
+        shutil.rmtree(self.dir)
+
+    def read(self, name):
+        with open(self.dir + "/" + name) as f:
+            return f.read()
+
+    def log(self):
+        return self.read("log")
+
+    def admin(self, *words, code=0):
+        done = subprocess.run([PROGRAM, "--config", self.dir + "/coordinator.yaml", *words],
+                              capture_output=True, text=True, timeout=20)
+        if code is not None and done.returncode != code:
+            raise RuntimeError("%s: exit %d: %s" % (words, done.returncode, done.stderr))
+        return done.stdout if code == 0 else done.stderr
+
+    def key(self, *options):
+        return self.admin("key", "create", *options).strip().partition("#")[2].partition(".")[0]
+
+    def connect(self):
+        return http.client.HTTPSConnection("127.0.0.1", self.port, context=TLS, timeout=20)
+
+    def request(self, method, path, body=None, headers={}, root=False):
+        """Status and what was answered, as JSON where it is."""
+        connection = self.connect()
+        try:
+            if body is not None and not isinstance(body, bytes):
+                body = json.dumps(body).encode()
+            connection.request(method, path if root else "/api/v1" + path, body, headers)
+            answer = connection.getresponse()
+            text = answer.read()
+            kind = answer.getheader("Content-Type") or ""
+            return answer.status, json.loads(text) if "json" in kind else text
+        finally:
+            connection.close()
+
+
+class Agent:
+    def __init__(self, coordinator, name):
+        self.co, self.name = coordinator, name
+        self.private = randombytes(32)
+        self.public = crypto_scalarmult_base(self.private)
+        self.id = self.token = self.addresses = None
+
+    def challenge(self, public=None):
+        return self.co.request("POST", "/agents/challenge", {"public_key": b64(public or self.public)})[1]
+
+    def proof(self, given, body, private=None, server_key=None):
+        shared = crypto_box_beforenm(server_key or base64.b64decode(given["server_key"]), private or self.private)
+        message = b"wg-mesh register 1\0" + base64.b64decode(given["challenge"]) + hashlib.sha256(body).digest()
+        return "Proof " + b64(hmac.digest(shared, message, "sha512")[:32])
+
+    def body(self, given, key, **changes):
+        return {**{"coordinator": self.co.origin, "public_key": b64(self.public), "name": self.name,
+                   "endpoint": None, "nat_type": "unknown", "capabilities": ["sync"], "advertised_routes": [],
+                   "join_key": key, "challenge": given["challenge"]}, **changes}
+
+    def try_register(self, key, given=None, headers=None, **changes):
+        given = given or self.challenge()
+        body = json.dumps(self.body(given, key, **changes)).encode()
+        if headers is None:
+            headers = {"Authorization": self.proof(given, body)}
+        return self.co.request("POST", "/agents/register", body, headers)
+
+    def register(self, key, **changes):
+        status, answer = self.try_register(key, **changes)
+        if status not in (200, 201):
+            raise RuntimeError("%s: %s" % (self.name, answer))
+        self.id, self.token, self.addresses = answer["agent_id"], answer["token"], answer["addresses"]
+        return self
+
+    def bearer(self):
+        return {"Authorization": "Bearer " + self.token}
+
+    def ask(self, method, what, body=None):
+        return self.co.request(method, "/agents/%s%s" % (self.id, what), body, self.bearer())
+
+    def stream(self, hello=True, epoch=None, revision=0):
+        ws = Ws(self.co, "/api/v1/agents/%s/sync" % self.id, self.token)
+        if hello:
+            ws.send({"type": "hello", "version": 1, "epoch": epoch, "revision": revision})
+        return ws
+
+
+class Ws:
+    """RFC 6455, as much of it as a test needs."""
+
+    def __init__(self, coordinator, path, token, receive_buffer=None):
+        raw = socket.socket()
+        if receive_buffer:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        raw.settimeout(20)
+        raw.connect(("127.0.0.1", coordinator.port))
+        self.sock = TLS.wrap_socket(raw)
+        self.sock.sendall(("GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                           "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                           "Authorization: Bearer %s\r\n\r\n" % (path, token)).encode())
+        self.buffer = b""
+        head = self.until(b"\r\n\r\n")
+        self.status = int(head.split()[1])
+        if self.status == 101 and b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" not in head:
+            raise RuntimeError("wrong Sec-WebSocket-Accept")
+
+    def until(self, mark):
+        while mark not in self.buffer:
+            data = self.sock.recv(65536)
+            if not data:
+                raise EOFError
+            self.buffer += data
+        head, _, self.buffer = self.buffer.partition(mark)
+        return head
+
+    def take(self, count):
+        while len(self.buffer) < count:
+            data = self.sock.recv(65536)
+            if not data:
+                raise EOFError
+            self.buffer += data
+        data, self.buffer = self.buffer[:count], self.buffer[count:]
+        return data
+
+    def frame(self, opcode, payload, fin=0x80, masked=True, length=None):
+        mask = b"\1\2\3\4"
+        size = len(payload) if length is None else length
+        head = bytes([fin | opcode])
+        bit = 0x80 if masked else 0
+        if size < 126:
+            head += bytes([bit | size])
+        elif size < 65536:
+            head += bytes([bit | 126]) + struct.pack("!H", size)
+        else:
+            head += bytes([bit | 127]) + struct.pack("!Q", size)
+        if masked:
+            repeated = mask * (len(payload) // 4 + 1)
+            payload = mask + bytes(a ^ b for a, b in zip(payload, repeated))
+        self.sock.sendall(head + payload)
+
+    def send(self, message):
+        self.frame(1, (message if isinstance(message, str) else json.dumps(message)).encode())
+
+    def receive(self, seconds=10):
+        """The next message; EOFError at the end. Pings are answered."""
+        self.sock.settimeout(seconds)
+        while True:
+            first, second = self.take(2)
+            size = second & 0x7F
+            if size == 126:
+                size = struct.unpack("!H", self.take(2))[0]
+            elif size == 127:
+                size = struct.unpack("!Q", self.take(8))[0]
+            payload = self.take(size)
+            if first & 0xF == 1:
+                return json.loads(payload)
+            if first & 0xF == 8:
+                raise EOFError
+            if first & 0xF == 9:
+                self.frame(10, payload)
+
+    def find(self, test, seconds=10):
+        """The next message, or change inside a delta, that fits; None where none came in time."""
+        end = time.time() + seconds
+        try:
+            while time.time() < end:
+                message = self.receive(max(0.05, end - time.time()))
+                for item in [message] + message.get("changes", []):
+                    if test(item):
+                        return item
+        except (socket.timeout, EOFError):
+            pass
+        return None
+
+    def ended(self, seconds=10):
+        end = time.time() + seconds
+        try:
+            while time.time() < end:
+                self.receive(max(0.05, end - time.time()))
+        except EOFError:
+            return True
+        except OSError as why:
+            return not isinstance(why, socket.timeout)
+        return False
+
+    def close(self):
+        self.sock.close()
