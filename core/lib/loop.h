@@ -34,7 +34,8 @@ struct loop_timer { /* one shot; start again from the callback for a period */
 };
 
 struct loop_child {
-	struct loop_io io; /* of a pidfd */
+	struct loop_io io;      /* of a pidfd; -1 where there are none */
+	struct loop_timer poll; /* looks instead */
 	pid_t pid;
 	loop_child_fn *fn;
 	void *arg;

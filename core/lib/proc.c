@@ -293,7 +293,7 @@ void proc_kill(struct proc *proc)
 	if (!proc->child.pid)
 		return; /* called by its own fn: it is on its way out */
 	kill(-proc->child.pid, SIGKILL);
-	if (poll(&ended, 1, KILL_WAIT_MS) > 0)
-		waitpid(proc->child.pid, NULL, WNOHANG);
+	poll(&ended, 1, KILL_WAIT_MS);
+	waitpid(proc->child.pid, NULL, WNOHANG);
 	proc_free(proc);
 }
