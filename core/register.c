@@ -35,6 +35,7 @@ struct registration {
 	struct key private_key, server_key;
 	struct key *peers;
 	json_t *in, *out;
+	json_t *listed; /* a registration's answer, while the peers are asked for */
 	const char *agent_id; /* to deregister */
 	bool proved;          /* a token by proof was asked for */
 	bool preview;
@@ -198,6 +199,36 @@ static json_t *read_registered(struct registration *r, const struct api_answer *
 			 check_relays(js), "pins", check_pins(js), "name", name);
 }
 
+/* Who is there already; without an answer, or with nonsense, nobody. */
+static void peers_listed(void *arg, const struct api_answer *answer)
+{
+	struct registration *r = arg;
+	json_t *peers = json_array(), *peer;
+	size_t i;
+
+	json_array_foreach(json_object_get(answer->body, "peers"), i, peer) {
+		const char *name = json_string_value(json_object_get(peer, "name"));
+		const char *public_key = json_string_value(json_object_get(peer, "public_key"));
+		struct key key;
+
+		if (i < MAX_PEERS && name && name_valid(name) && public_key && key_parse(&key, public_key))
+			json_array_append_new(peers, json_pack("{s:s, s:s}", "name", name, "public_key",
+							       public_key));
+	}
+	json_object_set_new(r->listed, "peers", peers);
+	set_out(r, EXIT_DONE, r->listed);
+}
+
+static void list_peers(struct registration *r, json_t *out)
+{
+	char path[80];
+
+	r->listed = out;
+	snprintf(path, sizeof(path), "/agents/%s/peers",
+		 json_string_value(json_object_get(out, "agent_id")));
+	api_send(&r->api, "GET", path, json_string_value(json_object_get(out, "token")), NULL, peers_listed, r);
+}
+
 static void registered(void *arg, const struct api_answer *answer)
 {
 	struct registration *r = arg;
@@ -214,7 +245,10 @@ static void registered(void *arg, const struct api_answer *answer)
 	else
 		out = read_registered(r, answer, &js);
 	if (js_ok(&js)) {
-		set_out(r, EXIT_DONE, out);
+		if (r->preview)
+			set_out(r, EXIT_DONE, out);
+		else
+			list_peers(r, out);
 		return;
 	}
 	json_decref(out);

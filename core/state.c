@@ -119,6 +119,7 @@ static void read_choices(struct state *state, struct js *js)
 	state->choices = json_incref(js_object(js, "choices"));
 	state->made_config = js_bool(js, "made_config", false);
 	state->edited_config = js_bool(js, "edited_config", false);
+	state->enabled_unit = js_bool(js, "enabled_unit", false);
 	state->config_sha256 = xstrdup(js_string(js, "config_sha256", NULL));
 	state->config_path = xstrdup(js_string(js, "config_path", NULL));
 }
@@ -194,7 +195,7 @@ static json_t *write_networks(const struct state *state)
 static json_t *write_state(const struct state *state)
 {
 	return json_pack(
-		"{s:i, s:o, s:s, s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o}",
+		"{s:i, s:o, s:s, s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:o}",
 		"schema", 1, "coordinator_url", js_from_string(state->coordinator_url),
 		"agent_id", state->agent_id, "name", state->name,
 		"token", js_from_string(state->token),
@@ -204,6 +205,7 @@ static json_t *write_state(const struct state *state)
 		"relays", borrow(state->relays), "map", borrow(state->map),
 		"choices", borrow(state->choices),
 		"made_config", state->made_config, "edited_config", state->edited_config,
+		"enabled_unit", state->enabled_unit,
 		"config_sha256", js_from_string(state->config_sha256),
 		"config_path", js_from_string(state->config_path));
 }

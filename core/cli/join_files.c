@@ -184,16 +184,8 @@ static int take_answer(struct join *join)
 int join_note(struct join *join)
 {
 	const struct paths *paths = &join->cli->paths;
-	char directory[PATHS_MAX], *slash;
-	int error;
+	int error = state_save(join->state, paths->state);
 
-	str_copy(directory, sizeof(directory), paths->state);
-	slash = strrchr(directory, '/');
-	if (slash)
-		*slash = '\0';
-	error = file_make_dirs(directory, 0755);
-	if (!error)
-		error = state_save(join->state, paths->state);
 	if (error)
 		return complain(EXIT_FAILED, "%s cannot be written: %s", paths->state,
 				strerror(-error));
