@@ -1,184 +1,17 @@
 /*
- * test_loader.c - the loader with real objects: run.sh builds them against the installed header
- * alone and names their directory in WGM_TEST_PLUGINS, the bundled ones in WGM_TEST_BUNDLED.
+ * test_loader.c - the loader with real objects, which run.sh has built against the installed header
+ * alone: good ones, and one for each reason to refuse. WGM_TEST_PLUGINS is their directory,
+ * WGM_TEST_BUNDLED the one of the bundled plugins.
  */
-#include "discovery.h"
-#include "lib/clock.h"
-#include "lib/str.h"
-#include "plugin.h"
-#include "plugin_instance.h"
-
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "agent.h"
 
 static const char *dir, *bundled;
-
-/* ---- an agent of its own ------------------------------------------------------------ */
-
-struct agent {
-	struct loop *loop;
-	struct plugin_host *host;
-	struct discovery *discovery;
-	struct config config;
-	struct config_plugin entries[8];
-	int changes, sent;
-};
-
-static uint16_t agent_port(void *arg)
-{
-	(void)arg;
-	return 51820;
-}
-
-static int agent_send(void *arg, const struct endpoint *to, const void *data, size_t len)
-{
-	struct agent *agent = arg;
-
-	(void)to;
-	(void)data;
-	(void)len;
-	agent->sent++;
-	return 0;
-}
-
-static const char *agent_stun_server(void *arg, unsigned index)
-{
-	(void)arg;
-	return index ? NULL : "192.0.2.9:3478";
-}
-
-static size_t agent_addresses(void *arg, struct addr *addrs, size_t max)
-{
-	(void)arg;
-	assert_true(max >= 2);
-	addr_parse(&addrs[0], "192.168.7.2");
-	addr_parse(&addrs[1], "2001:db8::2");
-	return 2;
-}
-
-static void on_change(void *arg)
-{
-	struct agent *agent = arg;
-
-	agent->changes++;
-}
-
-static void agent_open(struct agent *agent, const char *plugin_dir, const char *hung)
-{
-	struct plugin_services services = {
-		.arg = agent,
-		.interface = "wgtest",
-		.port = agent_port,
-		.port_send = agent_send,
-		.stun_server = agent_stun_server,
-		.local_addresses = agent_addresses,
-		.hung_path = hung,
-	};
-
-	memset(agent, 0, sizeof(*agent));
-	agent->loop = services.loop = loop_new();
-	agent->host = plugin_host_new(&services, plugin_dir);
-	agent->discovery = discovery_new(agent->host, on_change, agent);
-	agent->config.discovery = agent->entries;
-}
-
-/* yaml is the value of discovery: */
-static void agent_configure(struct agent *agent, const char *yaml)
-{
-	struct yaml *old = agent->config.yaml;
-	char error[YAML_ERROR], *text = xasprintf("discovery: %s\n", yaml);
-	json_t *list, *entry;
-	size_t i;
-
-	agent->config.yaml = yaml_load_text("wgtest.yaml", text, strlen(text), error);
-	free(text);
-	assert_non_null(agent->config.yaml);
-	for (i = 0; i < agent->config.discovery_count; i++)
-		free(agent->entries[i].name);
-	list = json_object_get(yaml_root(agent->config.yaml), "discovery");
-	json_array_foreach(list, i, entry) {
-		struct config_plugin *to = &agent->entries[i];
-
-		*to = (struct config_plugin){0};
-		if (json_is_object(entry)) {
-			to->name = xstrdup(json_object_iter_key(json_object_iter(entry)));
-			to->options = json_object_iter_value(json_object_iter(entry));
-		} else {
-			to->name = xstrdup(json_string_value(entry));
-		}
-	}
-	agent->config.discovery_count = json_array_size(list);
-	plugin_host_configure(agent->host, &agent->config);
-	yaml_free(old);
-}
-
-static void on_stop(void *arg)
-{
-	loop_stop(arg);
-}
-
-static void agent_run(struct agent *agent, uint64_t ms)
-{
-	struct loop_timer timer;
-
-	timer_init(&timer, agent->loop, on_stop, agent->loop);
-	timer_start(&timer, ms);
-	loop_run(agent->loop);
-	timer_stop(&timer);
-}
-
-static void agent_close(struct agent *agent)
-{
-	discovery_free(agent->discovery);
-	plugin_host_free(agent->host);
-	for (size_t i = 0; i < agent->config.discovery_count; i++)
-		free(agent->entries[i].name);
-	yaml_free(agent->config.yaml);
-	loop_free(agent->loop);
-}
-
-static json_t *listed(const struct agent *agent, const char *name, const char *member)
-{
-	static json_t *all;
-	json_t *entry;
-	size_t i;
-
-	json_decref(all);
-	all = plugin_host_json(agent->host);
-	json_array_foreach(json_object_get(all, "plugins"), i, entry)
-		if (!strcmp(json_string_value(json_object_get(entry, "name")), name))
-			return json_object_get(entry, member);
-	return NULL;
-}
-
-static const char *reason(const struct agent *agent, const char *name)
-{
-	const char *text = json_string_value(listed(agent, name, "error"));
-
-	return text ? text : "";
-}
-
-static bool has_endpoint(const struct endpoint *list, unsigned count, const char *text)
-{
-	char got[ENDPOINT_TEXT];
-
-	for (unsigned i = 0; i < count; i++) {
-		endpoint_format(got, &list[i]);
-		if (!strcmp(got, text))
-			return true;
-	}
-	return false;
-}
-
-/* ---- the tests ------------------------------------------------------------------------ */
 
 static void test_bundled(void **state)
 {
@@ -187,7 +20,8 @@ static void test_bundled(void **state)
 
 	(void)state;
 	agent_open(&agent, bundled, NULL);
-	agent_configure(&agent, "[local, stun, {static: {endpoints: [\"203.0.113.5:51820\", \"[2001:db8::7]:9\"]}}]");
+	agent_configure(&agent,
+			"[local, stun, {static: {endpoints: [\"203.0.113.5:51820\", \"[2001:db8::7]:9\"]}}]");
 	agent_run(&agent, 100);
 	discovery_result(agent.discovery, &at);
 	assert_true(agent.changes > 0);
@@ -204,13 +38,225 @@ static void test_bundled(void **state)
 	discovery_result(agent.discovery, &at);
 	assert_int_equal(at.count, 0);
 	assert_int_equal(at.local_count, 2);
+	assert_false(json_is_true(listed(&agent, "stun", "loaded")));
+	agent_close(&agent);
+}
+
+static void test_outside(void **state)
+{
+	struct proto_endpoints at;
+	struct agent agent;
+
+	(void)state;
+	agent_open(&agent, dir, NULL);
+	agent_configure(&agent, "[{outside: {addresses: 192.0.2.77, password: hunter2}}, "
+				"{cxx: {addresses: [192.0.2.78, 192.0.2.79]}}]");
+	agent_run(&agent, 150);
+	discovery_result(agent.discovery, &at);
+	assert_int_equal(at.count, 3);
+	assert_true(has_endpoint(at.endpoints, 1, "192.0.2.78:51820")); /* mapped goes first */
+	assert_true(has_endpoint(at.endpoints, 3, "192.0.2.77:4711"));
+	assert_int_equal(at.nat_type, NAT_RESTRICTED_CONE); /* told after post() from its thread */
+	assert_string_equal(discovery_filtering(agent.discovery), "address-dependent");
+	assert_string_equal(json_string_value(listed(&agent, "outside", "version")), "1.2");
+	assert_null(strstr(js_dump(listed(&agent, "outside", "instances")), "hunter2"));
+	/* New options: closed and opened anew; its own forgotten timer never fires into the old one. */
+	agent_configure(&agent, "[{outside: {addresses: 192.0.2.99, port: 99}}]");
+	agent_run(&agent, 150);
+	discovery_result(agent.discovery, &at);
+	assert_int_equal(at.count, 1);
+	assert_true(has_endpoint(at.endpoints, 1, "192.0.2.99:99"));
+	agent_configure(&agent, "[]");
+	agent_run(&agent, 100);
+	discovery_result(agent.discovery, &at);
+	assert_int_equal(at.count, 0);
+	assert_int_equal(at.nat_type, NAT_UNKNOWN);
+	agent_close(&agent);
+}
+
+static const struct refusal {
+	const char *name, *sentence, *remedy;
+} refusals[] = {
+	{"missing", "there is no", "install that plugin"},
+	{"major", "built for plugin ABI 2, this is 1", "build it against"},
+	{"minor", "needs plugin ABI 1.9, this is 1.0", "install a newer wg-meshd"},
+	{"nonote", "has no wg-mesh note", "WGM_PLUGIN"},
+	{"short", "not a whole shared object", "install it again"},
+	{"cut", "cannot be loaded", ""},
+	{"text", "not a whole shared object", "install it again"},
+	{"writable", "others may write to it", "chmod go-w"},
+	{"foreign", "belongs to another user", "chown root"},
+	{"fifo", "not a regular file", ""},
+	{"renamed", "calls itself \"outside\"", "rename it to discovery-outside.so"},
+	{"nosymbol", "exports no wgm_plugin", "WGM_PLUGIN"},
+	{"kind", "is a plugin of kind natmap", "rename it to natmap-NAME.so"},
+	{"noexec", "is not executable", "chmod 755"},
+	{"undefined", "undefined symbol", ""},
+};
+
+static void test_refusals(void **state)
+{
+	char *marker = xasprintf("%s/ran", dir);
+	struct proto_endpoints at;
+	struct agent agent;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
+		const struct refusal *r = &refusals[i];
+		char *yaml = xasprintf("[%s, {cxx: {addresses: 192.0.2.78}}]", r->name);
+
+		agent_open(&agent, dir, NULL);
+		agent_configure(&agent, yaml);
+		agent_run(&agent, 20);
+		print_message("%s: %s\n", r->name, reason(&agent, r->name));
+		assert_non_null(strstr(reason(&agent, r->name), r->sentence));
+		assert_non_null(strstr(reason(&agent, r->name), r->remedy));
+		assert_non_null(strstr(reason(&agent, r->name), r->name)); /* the file */
+		assert_false(json_is_true(listed(&agent, r->name, "loaded")));
+		discovery_result(agent.discovery, &at); /* the agent goes on with the others */
+		assert_int_equal(at.count, 1);
+		free(yaml);
+		agent_close(&agent);
+	}
+	assert_int_equal(access(marker, F_OK), -1); /* nothing of them ran */
+	free(marker);
+}
+
+static void test_names_are_no_paths(void **state)
+{
+	static const char *const names[] = {"../cxx", "cxx.so", "a/b", "CXX", "", "..",
+					    "a-name-that-is-much-longer-than-any-file-is"};
+	struct agent agent;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		char *yaml = xasprintf("[\"%s\"]", names[i]);
+
+		agent_open(&agent, dir, NULL);
+		agent_configure(&agent, yaml);
+		agent_run(&agent, 10);
+		assert_null(listed(&agent, names[i], "error"));
+		free(yaml);
+		agent_close(&agent);
+	}
+}
+
+static void test_retry(void **state)
+{
+	char *need = xasprintf("%s/needed", dir);
+	char *yaml = xasprintf("[{outside: {addresses: 192.0.2.77, need: \"%s\"}}]", need);
+	struct proto_endpoints at;
+	struct agent agent;
+
+	(void)state;
+	clock_set_fake(1000000, 1000000);
+	agent_open(&agent, dir, NULL);
+	agent_configure(&agent, yaml);
+	loop_run_fake(agent.loop, 400000);
+	assert_non_null(strstr(reason(&agent, "outside"), "needed is not there"));
+	close(open(need, O_CREAT | O_WRONLY, 0600));
+	loop_run_fake(agent.loop, 300000); /* the longest pause between two tries */
+	discovery_result(agent.discovery, &at);
+	assert_int_equal(at.count, 1);
+	assert_string_equal(reason(&agent, "outside"), "");
+	agent_close(&agent);
+	clock_set_fake(0, 0);
+	unlink(need);
+	free(need);
+	free(yaml);
+}
+
+static void test_options(void **state)
+{
+	static const struct {
+		const char *yaml, *sentence;
+	} cases[] = {
+		{"[outside]", "wgtest.yaml: discovery-outside needs the option addresses"},
+		{"[{outside: {adresses: 192.0.2.1}}]",
+		 "wgtest.yaml:1:24: discovery-outside has no option \"adresses\"; did you mean \"addresses\"?"},
+		{"[{outside: {addresses: 192.0.2.1, port: many}}]",
+		 "wgtest.yaml:1:52: discovery-outside: port must be a whole number from 1 to 65535"},
+		{"[{outside: {addresses: 192.0.2.1, port: 70000}}]", "from 1 to 65535"},
+		{"[{outside: {addresses: 192.0.2.1, port: [1]}}]", "port takes one value, not a list"},
+		{"[{outside: {addresses: 192.0.2.1, pause: 2h}}]", "a duration such as"},
+		{"[{outside: {addresses: 192.0.2.1, fast: 1}}]", "fast must be true or false"},
+		{"[{outside: {addresses: [192.0.2.1, true]}}]", "addresses must be text"},
+		{"[{outside: [1]}]", "its options must be written"},
+	};
+	struct agent agent;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		agent_open(&agent, dir, NULL);
+		agent_configure(&agent, cases[i].yaml);
+		agent_run(&agent, 10);
+		print_message("%s\n", reason(&agent, "outside"));
+		assert_non_null(strstr(reason(&agent, "outside"), cases[i].sentence));
+		agent_close(&agent);
+	}
+}
+
+/* The agent is ended with 1 by the plugin that hangs it, and comes back without it. */
+static void test_hang(void **state)
+{
+	char *hung = xasprintf("%s/test.hung", dir), *mend;
+	struct proto_endpoints at;
+	struct agent agent;
+	int status = 0;
+	pid_t child;
+
+	(void)state;
+	child = fork();
+	if (!child) {
+		agent_open(&agent, dir, hung);
+		agent_configure(&agent, "[{cxx: {addresses: 192.0.2.78}}, hang]");
+		agent_run(&agent, 100);
+		_exit(9);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 1);
+	agent_open(&agent, dir, hung);
+	agent_configure(&agent, "[{cxx: {addresses: 192.0.2.78}}, hang]");
+	agent_run(&agent, 20);
+	print_message("%s\n", reason(&agent, "hang"));
+	assert_non_null(strstr(reason(&agent, "hang"), "hung the agent for 5 s and is left out"));
+	discovery_result(agent.discovery, &at);
+	assert_int_equal(at.count, 1);
+	agent_close(&agent);
+	/* A plugin that was installed since gets its chance. */
+	mend = xasprintf("cp %s/discovery-hang.so %s/h && mv %s/h %s/discovery-hang.so", dir, dir, dir, dir);
+	assert_true(plugin_watchdog_hung(hung, "discovery-hang", "/nonexistent"));
+	free(mend);
+	unlink(hung);
+	assert_false(plugin_watchdog_hung(hung, "discovery-hang", "/nonexistent"));
+	free(hung);
+}
+
+static void test_example_script(void **state)
+{
+	struct proto_endpoints at;
+	struct agent agent;
+
+	(void)state;
+	agent_open(&agent, dir, NULL);
+	agent_configure(&agent, "[{example: {endpoint: \"203.0.113.9:4500\"}}]");
+	agent_run(&agent, 1000);
+	discovery_result(agent.discovery, &at);
+	print_message("%s\n", reason(&agent, "example"));
+	assert_int_equal(at.count, 1);
+	assert_true(has_endpoint(at.endpoints, 1, "203.0.113.9:4500"));
+	assert_string_equal(json_string_value(listed(&agent, "example", "form")), "script");
 	agent_close(&agent);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_bundled),
+		cmocka_unit_test(test_bundled),	    cmocka_unit_test(test_outside),
+		cmocka_unit_test(test_refusals),    cmocka_unit_test(test_names_are_no_paths),
+		cmocka_unit_test(test_retry),	    cmocka_unit_test(test_options),
+		cmocka_unit_test(test_hang),	    cmocka_unit_test(test_example_script),
 	};
 
 	dir = getenv("WGM_TEST_PLUGINS");
