@@ -198,25 +198,26 @@ static const char *descriptor_wrong(const struct wgm_plugin *plugin, uint32_t ki
 int plugin_load_object(int fd, const char *path, uint32_t kind, const char *name,
 		       struct wgm_plugin *out, char error[static PLUGIN_ERROR])
 {
-	const struct wgm_plugin *plugin;
+	struct wgm_plugin plugin = {0};
+	const struct wgm_plugin *found;
 	const char *wrong;
 	void *handle = map_object(fd, path, error);
 
 	if (!handle)
 		return -ENOEXEC;
-	plugin = dlsym(handle, "wgm_plugin");
-	if (!plugin)
+	found = dlsym(handle, "wgm_plugin");
+	if (!found)
 		return refuse(error, ENOEXEC,
 			      "%s exports no wgm_plugin: end its source in WGM_PLUGIN(...)", path);
-	if (plugin->size < sizeof(*plugin))
+	if (found->size < sizeof(plugin))
 		return refuse(error, ENOEXEC, "%s has a descriptor that is too short: rebuild it", path);
-	memset(out, 0, sizeof(*out));
-	memcpy(out, plugin, MIN(plugin->size, sizeof(*out)));
-	wrong = descriptor_wrong(out, kind);
+	memcpy(&plugin, found, sizeof(plugin));
+	wrong = descriptor_wrong(&plugin, kind);
 	if (wrong)
 		return refuse(error, ENOEXEC, "%s cannot be used: %s; rebuild it", path, wrong);
-	if (strcmp(out->name, name))
+	if (strcmp(plugin.name, name))
 		return refuse(error, ENOEXEC, "%s calls itself \"%s\": rename it to %s-%s.so", path,
-			      out->name, plugin_kind_name(kind), out->name);
+			      plugin.name, plugin_kind_name(kind), plugin.name);
+	*out = plugin;
 	return 0;
 }

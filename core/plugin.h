@@ -25,8 +25,7 @@ enum plugin_form { PLUGIN_OBJECT, PLUGIN_SCRIPT };
 int plugin_open_file(const char *dir, uint32_t kind, const char *name, enum plugin_form *form,
 		     char path[static 512], char error[static PLUGIN_ERROR]);
 /* Loads the judged object; it stays mapped until the process ends, and a file that is loaded already
- * is not loaded again. `out` is filled with the descriptor (members that its minor version did not
- * have are zero). 0 or -errno and a sentence. */
+ * is not loaded again. `out` gets the descriptor. 0 or -errno and a sentence. */
 int plugin_load_object(int fd, const char *path, uint32_t kind, const char *name,
 		       struct wgm_plugin *out, char error[static PLUGIN_ERROR]);
 

@@ -86,7 +86,8 @@ static int lend_fail(struct wgm_host *api, int error, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(instance->error, sizeof(instance->error), format, args);
 	va_end(args);
-	log_error("plugin", "plugin=%s reason=\"%s\"", instance->label, instance->error);
+	if (instance->state == PLUGIN_RUNNING) /* else the failed open() is logged */
+		log_error("plugin", "plugin=%s reason=\"%s\"", instance->label, instance->error);
 	return error > 0 ? -error : error;
 }
 

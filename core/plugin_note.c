@@ -1,6 +1,9 @@
 /*
  * plugin_note.c - the ELF note of a plugin, read from its file before any of it is mapped.
  *
+ * A file that ends before its segments do is refused here: dlopen would map it all the same, and the
+ * agent would die by SIGBUS.
+ *
  * Only what lies between the ELF header and the note is looked at: program headers of type PT_NOTE,
  * 64 of them at most and 64 KiB each, so that a stripped object works and a crafted one costs
  * little. Both classes by one table of offsets; the byte order must be this machine's.
@@ -11,6 +14,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define HEADERS_MAX 64
@@ -107,6 +111,13 @@ static int read_segment(int fd, const struct layout *l, const uint8_t *phdr, str
 	return found ? 0 : -ENODATA;
 }
 
+static bool inside(const struct layout *l, const uint8_t *phdr, uint64_t file_size)
+{
+	uint64_t offset = get(phdr, l->offset), len = get(phdr, l->filesz);
+
+	return len <= file_size && offset <= file_size - len;
+}
+
 int plugin_note_read(int fd, struct plugin_note *out)
 {
 	const uint16_t one = 1;
@@ -114,8 +125,10 @@ int plugin_note_read(int fd, struct plugin_note *out)
 	uint8_t ident[EI_NIDENT], ehdr[sizeof(Elf64_Ehdr)], phdr[sizeof(Elf64_Phdr)];
 	const struct layout *l;
 	uint64_t count, at;
+	int found = -ENODATA;
+	struct stat st;
 
-	if (!read_at(fd, ident, sizeof(ident), 0) || memcmp(ident, ELFMAG, SELFMAG) ||
+	if (fstat(fd, &st) || !read_at(fd, ident, sizeof(ident), 0) || memcmp(ident, ELFMAG, SELFMAG) ||
 	    ident[EI_CLASS] != (sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32) || ident[EI_DATA] != order)
 		return -ENOEXEC;
 	l = &layouts[ident[EI_CLASS]];
@@ -127,10 +140,10 @@ int plugin_note_read(int fd, struct plugin_note *out)
 	if (count > HEADERS_MAX)
 		return -ENOEXEC;
 	for (; count; count--, at += l->phdr_len) {
-		if (!read_at(fd, phdr, l->phdr_len, at))
+		if (!read_at(fd, phdr, l->phdr_len, at) || !inside(l, phdr, (uint64_t)st.st_size))
 			return -ENOEXEC;
-		if (read_segment(fd, l, phdr, out) == 0)
-			return 0;
+		if (found)
+			found = read_segment(fd, l, phdr, out);
 	}
-	return -ENODATA;
+	return found;
 }

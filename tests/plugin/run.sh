@@ -47,7 +47,8 @@ other_abi minor WGM_ABI_MINOR 9
 printf '%s\n' "__attribute__((constructor)) static void mark(void) { __builtin_abort(); }" >"$tmp/nonote.c"
 build nonote "$tmp/nonote.c"
 head -c 100 "$dir/discovery-outside.so" >"$dir/discovery-short.so"
-head -c 4096 "$dir/discovery-outside.so" >"$dir/discovery-cut.so"
+size=$(stat -c %s "$dir/discovery-outside.so")
+head -c $((size / 4)) "$dir/discovery-outside.so" >"$dir/discovery-cut.so"
 echo "#!/bin/sh" >"$dir/discovery-text.so"
 cp "$dir/discovery-major.so" "$dir/discovery-writable.so" && chmod 666 "$dir/discovery-writable.so"
 cp "$dir/discovery-major.so" "$dir/discovery-foreign.so" && chown 65534 "$dir/discovery-foreign.so"

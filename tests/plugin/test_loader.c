@@ -82,7 +82,7 @@ static const struct refusal {
 	{"minor", "needs plugin ABI 1.9, this is 1.0", "install a newer wg-meshd"},
 	{"nonote", "has no wg-mesh note", "WGM_PLUGIN"},
 	{"short", "not a whole shared object", "install it again"},
-	{"cut", "cannot be loaded", ""},
+	{"cut", "not a whole shared object", "install it again"},
 	{"text", "not a whole shared object", "install it again"},
 	{"writable", "others may write to it", "chmod go-w"},
 	{"foreign", "belongs to another user", "chown root"},
