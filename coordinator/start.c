@@ -8,6 +8,7 @@
 #include "challenge.h"
 #include "embedded.h"
 #include "firstlink.h"
+#include "pin.h"
 #include "registry.h"
 #include "server.h"
 #include "store.h"
@@ -123,6 +124,8 @@ static int open_tls(struct coordinator *co, char *error, size_t size)
 		tls_server_pin(co->tls, co->tls_pin);
 	if (!result && !config->cert)
 		str_copy(co->pin, sizeof(co->pin), co->tls_pin);
+	if (!result && config->next_key)
+		result = pin_of_key(config->next_key, co->next_pin, error, size);
 	free(cert);
 	free(key);
 	return result < 0;
@@ -237,7 +240,7 @@ static void raise_descriptors(void)
 {
 	struct rlimit limit;
 
-	if (!getrlimit(RLIMIT_NOFILE, &limit)) {
+	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < limit.rlim_max) {
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
@@ -289,6 +292,7 @@ void coordinator_stop(struct coordinator *co)
 int coordinator_check(const struct config *config, char *error, size_t size)
 {
 	struct tls_server *tls;
+	char pin[44];
 
 	if (config->cert) {
 		tls = tls_server_new(config->cert, config->key, error, size);
@@ -296,6 +300,8 @@ int coordinator_check(const struct config *config, char *error, size_t size)
 			return 2;
 		tls_server_free(tls);
 	}
+	if (config->next_key && pin_of_key(config->next_key, pin, error, size) < 0)
+		return 2;
 	return 0;
 }
 
@@ -337,8 +343,8 @@ json_t *coordinator_pins(const struct coordinator *co)
 {
 	json_t *pins = json_array();
 
-	if (*co->pin)
-		json_array_append_new(pins, json_string(co->pin));
+	if (*co->pin || *co->next_pin)
+		json_array_append_new(pins, json_string(co->tls_pin));
 	if (*co->next_pin)
 		json_array_append_new(pins, json_string(co->next_pin));
 	return pins;

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Cases of coordinator.sh. With words: only the cases whose name has one of them."""
-import base64, hmac, json, os, re, signal, socket, sqlite3, stat, subprocess, sys, threading, time
-from meshclient import PROGRAM, Agent, Coordinator, Ws, b64, wait_until
+import base64, hmac, json, os, re, shutil, signal, socket, sqlite3, stat, subprocess, sys, threading, time
+import meshclient
+from meshclient import PROGRAM, Agent, Coordinator, Ws, b64, free_port, wait_until
 from nacl.bindings import randombytes
 
 NO_RELAY = "relay: {embedded: false}\n"
@@ -305,9 +306,8 @@ def _(co):
 
 def raw(co, data, seconds=10):
     """Sends bytes as they are; the status of what comes back, or None."""
-    from meshclient import TLS
     with socket.create_connection(("127.0.0.1", co.port), seconds) as plain:
-        with TLS.wrap_socket(plain) as s:
+        with meshclient.TLS.wrap_socket(plain) as s:
             try:
                 s.sendall(data)
                 head = s.recv(4096)
@@ -385,9 +385,8 @@ def _(co):
 
 @case("slow clients are cut off and slow nobody down")
 def _(co):
-    from meshclient import TLS
     plain = [socket.create_connection(("127.0.0.1", co.port)) for _ in range(200)]
-    dripping = TLS.wrap_socket(socket.create_connection(("127.0.0.1", co.port)))
+    dripping = meshclient.TLS.wrap_socket(socket.create_connection(("127.0.0.1", co.port)))
     dripping.sendall(b"POST /api/v1/agents/register HTTP/1.1\r\nHost: a\r\n")
     begin, answered = time.time(), 0
     try:
@@ -708,6 +707,110 @@ def _(co):
     assert co.request("GET", "/metrics", root=True)[1].endswith(b"# EOF\n")
 
 
+@case("the relay outlives a SIGKILL of the coordinator and is adopted, SIGTERM ends both")
+def _(unused):
+    co = Coordinator("relay: {stun: '127.0.0.1:%d'}\n" % free_port())
+    described = co.dir + "/run/relay.json"
+
+    def relay_pid():
+        try:
+            return json.loads(co.read("run/relay.json"))["pid"]
+        except OSError:
+            return None
+
+    try:
+        co.start()
+        first = wait_until(relay_pid)
+        assert first, "no relay: " + co.log()
+        agent = Agent(co, "stunned").register(co.key())
+        snapshot = agent.stream().receive()
+        equal([r["stun"] for r in snapshot["relays"]], [json.loads(co.read("run/relay.json"))["stun"]])
+        equal(snapshot["relays"][0]["url"], None)
+        co.stop(signal.SIGKILL)
+        os.kill(first, 0)
+        co.start()
+        assert wait_until(lambda: "relay-adopted pid=%d" % first in co.log()), co.log()
+        time.sleep(0.5)
+        equal(relay_pid(), first)
+        os.kill(first, signal.SIGKILL)
+        second = wait_until(lambda: relay_pid() not in (None, first) and relay_pid())
+        assert second, "it was not started again: " + co.log()
+        equal(co.stop(), 0)
+        assert wait_until(lambda: not os.path.exists(described)), "the relay is still there"
+        equal(wait_until(lambda: not os.path.exists("/proc/%d" % second)), True)
+    finally:
+        co.close()
+        if relay_pid():
+            os.kill(relay_pid(), signal.SIGTERM)
+
+
+@case("under systemd the first link is in a file, not in the log")
+def _(unused):
+    co = Coordinator(FAST)
+    try:
+        open(co.dir + "/out", "w").close()
+        st = os.stat(co.dir + "/out")
+        os.environ["JOURNAL_STREAM"] = "%d:%d" % (st.st_dev, st.st_ino)
+        co.start()
+        del os.environ["JOURNAL_STREAM"]
+        wait_until(lambda: os.path.exists(co.dir + "/state/first-links"))
+        link = co.read("state/first-links").strip()
+        equal(co.read("out"), "")
+        assert "/join#" not in co.log()
+        equal(stat.S_IMODE(os.stat(co.dir + "/state/first-links").st_mode), 0o600)
+        Agent(co, "first").register(link.partition("#")[2].partition(".")[0])
+        Agent(co, "second").register(link.partition("#")[2].partition(".")[0])
+    finally:
+        os.environ.pop("JOURNAL_STREAM", None)
+        co.close()
+
+
+@case("a certificate may be renewed, another key must have been announced")
+def _(unused):
+    def file(name):
+        return co.dir + "/" + name
+
+    def make(name, key=None):
+        new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", file(name + ".key")]
+        subprocess.run(["openssl", "req", "-x509", "-subj", "/CN=" + name, "-days", "9", "-out", file(name + ".crt"),
+                        *(["-key", file(key)] if key else new)], check=True, capture_output=True)
+
+    def certificate():
+        with socket.create_connection(("127.0.0.1", co.port)) as plain, meshclient.TLS.wrap_socket(plain) as s:
+            return s.getpeercert(True)
+
+    def install(cert, key):
+        shutil.copy(file(cert), file("live.crt"))
+        shutil.copy(file(key), file("live.key"))
+
+    co = Coordinator(FAST)
+    try:
+        for name in ("old", "next", "stranger"):
+            make(name)
+        make("renewed", "old.key")
+        with open(file("coordinator.yaml"), "a") as f:
+            f.write("tls: {cert: %s, key: %s, next_key: %s}\n" % (file("live.crt"), file("live.key"), file("next.key")))
+        install("old.crt", "old.key")
+        co.start()
+        link = co.admin("key", "create").strip()
+        assert re.fullmatch(r"https://[^/]*/join#[\w-]+", link), link
+        agent = Agent(co, "pinned").register(link.partition("#")[2])
+        equal(len(agent.stream().receive()["pins"]), 2)
+        for name, key, word, changes in (("stranger", "stranger.key", "was not announced", False),
+                                         ("old", "stranger.key", "reload", False),
+                                         ("renewed", "old.key", "reload cert=", True),
+                                         ("next", "next.key", "reload cert=", True)):
+            before, lines = certificate(), co.log().count("reload")
+            install(name + ".crt", key)
+            co.process.send_signal(signal.SIGHUP)
+            assert wait_until(lambda: co.log().count("reload") > lines), "no word of the reload"
+            told = [line for line in co.log().splitlines() if "reload" in line][-1]
+            assert word in told, told
+            equal(certificate() != before, changes, name)
+    finally:
+        co.close()
+
+
 @case("audit --follow goes on")
 def _(co):
     following = subprocess.Popen([PROGRAM, "--config", co.dir + "/coordinator.yaml", "audit", "--follow"],
@@ -733,6 +836,9 @@ def main():
             function(co)
             if co.process and co.process.poll() is not None:
                 raise AssertionError("the coordinator has ended: " + co.log()[-500:])
+            code = co.stop()
+            if code:
+                raise AssertionError("exit code %d after SIGTERM: %s" % (code, co.log()[-500:]))
             for line in co.log().splitlines():
                 if "runtime error" in line or "AddressSanitizer" in line:
                     raise AssertionError(line)

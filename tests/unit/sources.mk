@@ -19,3 +19,6 @@ SRC.test_probe := core/probe.c
 SRC.test_signals := core/signals.c
 SRC.test_netmap := core/netmap.c
 SRC.test_peers := core/peers.c core/peer.c core/probe.c core/path.c
+SRC.test_ipam := coordinator/ipam.c
+SRC.test_challenge := coordinator/challenge.c coordinator/token.c
+SRC.test_dispatch := $(filter-out coordinator/main.c,$(COORD_SRC))

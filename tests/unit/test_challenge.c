@@ -1,0 +1,97 @@
+/* Challenges and tokens: once, in time, for one key; HS256 and nothing else. */
+#include "../../coordinator/challenge.h"
+#include "../../coordinator/token.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <cmocka.h>
+
+static const struct key mine = {.bytes = {1}}, other = {.bytes = {2}};
+
+static void test_once_and_in_time(void **state)
+{
+	struct challenges *ours = challenges_new(), *theirs = challenges_new();
+	uint8_t challenge[CHALLENGE_LEN], copy[CHALLENGE_LEN];
+
+	(void)state;
+	challenge_make(ours, challenge, &mine, 1000);
+	assert_int_equal(challenge_use(theirs, challenge, &mine, 1000), CHALLENGE_FOREIGN);
+	assert_int_equal(challenge_use(ours, challenge, &other, 1000), CHALLENGE_FOREIGN);
+	for (size_t i = 0; i < CHALLENGE_LEN; i++) {
+		memcpy(copy, challenge, sizeof(copy));
+		copy[i] ^= 0x40;
+		assert_int_equal(challenge_use(ours, copy, &mine, 1000), CHALLENGE_FOREIGN);
+	}
+	assert_int_equal(challenge_use(ours, challenge, &mine, 1000 + CHALLENGE_LIFE_MS), CHALLENGE_ENDED);
+	assert_int_equal(challenge_use(ours, challenge, &mine, 999 + CHALLENGE_LIFE_MS), CHALLENGE_GOOD);
+	assert_int_equal(challenge_use(ours, challenge, &mine, 999 + CHALLENGE_LIFE_MS), CHALLENGE_USED);
+	challenges_free(theirs);
+	challenges_free(ours);
+}
+
+/* The table of used ones is bounded, and empties itself. */
+static void test_bounded(void **state)
+{
+	struct challenges *challenges = challenges_new();
+	uint8_t challenge[CHALLENGE_LEN], late[CHALLENGE_LEN];
+
+	(void)state;
+	for (size_t i = 0; i < CHALLENGE_MAX_USED; i++) {
+		challenge_make(challenges, challenge, &mine, 1000);
+		assert_int_equal(challenge_use(challenges, challenge, &mine, 1000), CHALLENGE_GOOD);
+	}
+	challenge_make(challenges, late, &mine, 2000);
+	assert_int_equal(challenge_use(challenges, late, &mine, 2000), CHALLENGE_BUSY);
+	assert_int_equal(challenge_use(challenges, challenge, &mine, 2000), CHALLENGE_USED);
+	assert_int_equal(challenge_use(challenges, late, &mine, 1000 + CHALLENGE_LIFE_MS), CHALLENGE_GOOD);
+	challenges_free(challenges);
+}
+
+static void test_tokens(void **state)
+{
+	static const uint8_t secret[TOKEN_SECRET_LEN] = {1, 2, 3}, wrong[TOKEN_SECRET_LEN] = {3};
+	const uint64_t now = 1800000000000ull, hour = 3600000;
+	json_t *nets = json_pack("[s]", "default");
+	char *token = token_make(secret, "a1", nets, now, hour), *again;
+	struct token_claims claims;
+
+	(void)state;
+	assert_int_equal(token_check(secret, token, now, &claims), TOKEN_GOOD);
+	assert_string_equal(claims.agent_id, "a1");
+	assert_int_equal(claims.ends_ms, now + hour);
+	assert_int_equal(token_check(wrong, token, now, &claims), TOKEN_BAD);
+	assert_int_equal(token_check(secret, token, now + hour + TOKEN_LEEWAY_MS, &claims), TOKEN_GOOD);
+	assert_int_equal(token_check(secret, token, now + hour + TOKEN_LEEWAY_MS + 1, &claims), TOKEN_ENDED);
+	assert_int_equal(token_check(secret, token, now - TOKEN_LEEWAY_MS, &claims), TOKEN_GOOD);
+	assert_int_equal(token_check(secret, token, now - TOKEN_LEEWAY_MS - 1000, &claims), TOKEN_BAD);
+	again = token_make(secret, "a1", nets, now, hour);
+	assert_string_not_equal(token, again); /* jti */
+	for (size_t i = 0; i + 1 < strlen(token); i++) { /* the last one has spare bits */
+		char old = token[i];
+
+		token[i] = old == 'A' ? 'B' : 'A';
+		if (token_check(secret, token, now, &claims) == TOKEN_GOOD)
+			fail_msg("altered at %zu", i);
+		token[i] = old;
+	}
+	/* {"alg":"none"}, with and without a signature */
+	assert_int_equal(token_check(secret, "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhMSIsImlhdCI6MSwiZXhwIjo5OTk5OTk5OTk5fQ.",
+				     now, &claims), TOKEN_BAD);
+	assert_int_equal(token_check(secret, "", now, &claims), TOKEN_BAD);
+	assert_int_equal(token_check(secret, "..", now, &claims), TOKEN_BAD);
+	free(token);
+	free(again);
+	json_decref(nets);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_once_and_in_time),
+		cmocka_unit_test(test_bounded),
+		cmocka_unit_test(test_tokens),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,187 @@
+/* The coordinator's table of routes, what it says of itself, its ring of changes, its command line. */
+#include "../../coordinator/args.h"
+#include "../../coordinator/config.h"
+#include "../../coordinator/dispatch.h"
+#include "../../coordinator/ring.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <cmocka.h>
+
+static void test_patterns(void **state)
+{
+	static const struct {
+		const char *pattern, *path, *id; /* id NULL: does not fit */
+	} rows[] = {
+		{"/agents/{id}/peers", "/api/v1/agents/abc/peers", "abc"},
+		{"/agents/{id}", "/api/v1/agents/abc", "abc"},
+		{"/agents/register", "/api/v1/agents/register", ""},
+		{"//healthz", "/healthz", ""},
+		{"/agents/{id}/peers", "/api/v1/agents//peers", NULL},
+		{"/agents/{id}/peers", "/api/v1/agents/abc/peers/", NULL},
+		{"/agents/{id}/peers", "/api/v1/agents/abc/peer", NULL},
+		{"/agents/{id}/peers", "/api/v1/agents/a/b/peers", NULL},
+		{"/agents/{id}/peers", "/agents/abc/peers", NULL},
+		{"/agents/{id}", "/api/v1/agents/0123456789012345678901234567890123456789", NULL},
+		{"//healthz", "/api/v1/healthz", NULL},
+		{"//healthz", "//healthz", NULL},
+		{"/openapi.json", "/api/v1", NULL},
+		{"/openapi.json", "", NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char id[PROTO_ID_MAX] = "";
+		bool fits = pattern_match(rows[i].pattern, rows[i].path, id);
+
+		if (fits != !!rows[i].id || (fits && strcmp(id, rows[i].id)))
+			fail_msg("%s on %s", rows[i].pattern, rows[i].path);
+	}
+}
+
+/* Every row is in the document, every schema that is referred to exists, every frame is JSON. */
+static void test_openapi(void **state)
+{
+	json_t *document = openapi_document(), *paths = json_object_get(document, "paths");
+	char *text = js_dump(document);
+	size_t rows = 0, operations = 0;
+	const char *path;
+	json_t *item;
+
+	(void)state;
+	for (const struct endpoint_row *row = endpoints; row->method; row++) {
+		assert_non_null(row->handler);
+		assert_non_null(row->summary);
+		rows++;
+	}
+	json_object_foreach(paths, path, item)
+		operations += json_object_size(item);
+	assert_int_equal(operations, rows);
+	assert_true(json_array_size(json_object_get(document, "x-frames")) >= 12);
+	for (const char *at = text; (at = strstr(at, "#/components/schemas/")); at++) {
+		char name[40];
+
+		sscanf(at, "#/components/schemas/%39[A-Za-z]", name);
+		assert_non_null(json_object_get(
+			json_object_get(json_object_get(document, "components"), "schemas"), name));
+	}
+	free(text);
+	json_decref(document);
+}
+
+static void test_ring(void **state)
+{
+	struct ring *ring = ring_new(4, 1000);
+	json_t *small = json_string("x"), *large;
+	char filler[901];
+
+	(void)state;
+	assert_true(ring_reaches(ring, 0));
+	assert_false(ring_reaches(ring, 1));
+	for (int i = 0; i < 6; i++)
+		ring_add(ring, "net", "agent", small);
+	assert_int_equal(ring_revision(ring), 6);
+	assert_true(ring_reaches(ring, 6)); /* nothing was missed */
+	assert_true(ring_reaches(ring, 2)); /* 3 to 6 are there */
+	assert_false(ring_reaches(ring, 1));
+	assert_false(ring_reaches(ring, 7));
+	assert_null(ring_get(ring, 2));
+	assert_string_equal(ring_get(ring, 3)->text, "\"x\"");
+	memset(filler, 'z', 900);
+	filler[900] = '\0';
+	large = json_string(filler);
+	ring_add(ring, "net", "", large);
+	ring_add(ring, "net", "", large); /* bytes bound it too */
+	assert_null(ring_get(ring, 7));
+	assert_non_null(ring_get(ring, 8));
+	assert_true(ring_reaches(ring, 7));
+	json_decref(small);
+	json_decref(large);
+	ring_free(ring);
+}
+
+static void test_origins(void **state)
+{
+	static const struct {
+		const char *text, *origin, *host; /* origin NULL: refused */
+	} rows[] = {
+		{"https://Mesh.Example.net:8443/", "https://mesh.example.net:8443", "mesh.example.net"},
+		{"https://mesh.example.net:443", "https://mesh.example.net", "mesh.example.net"},
+		{"HTTPS://[2001:DB8::1]:8443", "https://[2001:db8::1]:8443", "[2001:db8::1]"},
+		{"http://mesh.example.net", NULL, NULL},
+		{"https://", NULL, NULL},
+		{"https://a/b", NULL, NULL},
+		{"https://a b", NULL, NULL},
+		{"mesh.example.net", NULL, NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char origin[300], host[300];
+
+		if (origin_normalise(origin, sizeof(origin), rows[i].text) != !!rows[i].origin)
+			fail_msg("%s", rows[i].text);
+		if (!rows[i].origin)
+			continue;
+		assert_string_equal(origin, rows[i].origin);
+		origin_host(host, sizeof(host), origin);
+		assert_string_equal(host, rows[i].host);
+	}
+}
+
+static void test_arguments(void **state)
+{
+	static const struct arg common[] = {{"json", "json", ARG_FLAG, NULL, ""},
+					    {"run-dir", "run_dir", ARG_VALUE, "DIR", ""}, {0}};
+	static const struct arg own[] = {{"tag", "tag", ARG_LIST, "TAG", ""}, {0}};
+	const struct arg *const tables[2] = {common, own};
+	static const struct {
+		const char *argv[6], *options; /* options NULL: refused */
+		size_t words;
+	} rows[] = {
+		{{"key", "create"}, "{}", 2},
+		{{"--run-dir", "d", "key"}, "{\"run_dir\":\"d\"}", 1},
+		{{"--run-dir=d=e", "--json"}, "{\"run_dir\":\"d=e\",\"json\":true}", 0},
+		{{"--tag", "a", "--tag=b"}, "{\"tag\":[\"a\",\"b\"]}", 0},
+		{{"--", "--json"}, "{}", 1},
+		{{"--json=1"}, NULL, 0},
+		{{"--tag"}, NULL, 0},
+		{{"--jason"}, NULL, 0},
+		{{"a", "b", "c", "d"}, NULL, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		json_t *out = json_object(), *wanted;
+		char error[ARGS_ERROR] = "", *argv[6];
+		const char *words[3];
+		size_t count;
+		int argc = 0;
+
+		for (; argc < 6 && rows[i].argv[argc]; argc++)
+			argv[argc] = (char *)(uintptr_t)rows[i].argv[argc];
+		if (args_parse(out, tables, argc, argv, words, 3, &count, error) != !!rows[i].options)
+			fail_msg("row %zu: %s", i, error);
+		if (rows[i].options) {
+			wanted = json_loads(rows[i].options, 0, NULL);
+			assert_true(json_equal(out, wanted));
+			assert_int_equal(count, rows[i].words);
+			json_decref(wanted);
+		} else {
+			assert_true(*error);
+		}
+		json_decref(out);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_patterns), cmocka_unit_test(test_openapi),
+		cmocka_unit_test(test_ring),	 cmocka_unit_test(test_origins),
+		cmocka_unit_test(test_arguments),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
