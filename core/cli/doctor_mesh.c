@@ -8,6 +8,7 @@
 #include "lib/str.h"
 #include "link.h"
 #include "overlap.h"
+#include "run.h"
 #include "service.h"
 #include "status_text.h"
 #include "table.h"
@@ -16,11 +17,9 @@
 #include <errno.h>
 #include <net/if.h>
 #include <netdb.h>
-#include <poll.h>
 #include <signal.h>
 #include <strings.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -174,7 +173,6 @@ static void check_agent(struct doctor *doctor)
 /* In a child, since the resolver cannot be told to hurry. */
 static bool resolves(const char *host)
 {
-	struct pollfd poller = {.events = POLLIN};
 	struct addrinfo *found;
 	int status = -1;
 	pid_t pid = fork();
@@ -183,11 +181,10 @@ static bool resolves(const char *host)
 		_exit(getaddrinfo(host, "443", NULL, &found) != 0);
 	if (pid < 0)
 		return false;
-	poller.fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (poll(&poller, 1, RESOLVE_MS) <= 0)
+	if (!run_wait(pid, RESOLVE_MS, &status)) {
 		kill(pid, SIGKILL);
-	close(poller.fd);
-	waitpid(pid, &status, 0);
+		waitpid(pid, &status, 0);
+	}
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 

@@ -4,7 +4,7 @@
  * close-on-exec before a child is made.
  */
 #include "run.h"
-#include "lib/daemon.h"
+#include "lib/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define NAP_MS     2
 #define OUTPUT_MAX ((size_t)1024 * 1024)
 
 extern char **environ;
@@ -75,24 +76,33 @@ static int spawn(const struct run *run, const int fds[3], pid_t *pid)
 	return -error;
 }
 
-static int wait_for(pid_t pid, const struct run *run, struct run_result *result)
+/* Without pidfds (an old kernel, valgrind) it is asked for again and again. */
+bool run_wait(pid_t pid, int timeout_ms, int *status)
 {
 	struct pollfd poller = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
-	int status = 0, ready;
+	uint64_t end = clock_ms() + (uint64_t)timeout_ms, now;
+	bool ended;
 
-	if (poller.fd < 0)
-		return -errno;
-	while ((ready = poll(&poller, 1, (int)run->timeout_ms)) < 0 && errno == EINTR)
-		;
-	close(poller.fd);
-	if (ready == 0) {
+	while (!(ended = waitpid(pid, status, WNOHANG) == pid) && (now = clock_ms()) < end)
+		poll(&poller, 1, poller.fd < 0 ? NAP_MS : (int)(end - now));
+	if (poller.fd >= 0)
+		close(poller.fd);
+	return ended;
+}
+
+static int wait_for(pid_t pid, const struct run *run, struct run_result *result)
+{
+	int status = 0, error = 0;
+
+	if (!run_wait(pid, (int)run->timeout_ms, &status)) {
 		if (run->leave_running)
 			return -ETIMEDOUT;
 		kill(-pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		error = -ETIMEDOUT;
 	}
-	waitpid(pid, &status, 0);
 	result->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-	return ready == 0 ? -ETIMEDOUT : 0;
+	return error;
 }
 
 int run_program(const struct run *run, struct run_result *result)

@@ -7,6 +7,7 @@
 #define CORE_CLI_RUN_H
 
 #include "lib/buf.h"
+#include <sys/types.h>
 
 struct run {
 	const char *const *argv; /* argv[0]: a path, or a name that is looked for in PATH */
@@ -28,6 +29,9 @@ void run_fini(struct run_result *result); /* wipes: an answer may hold a token *
 
 /* The last line of its standard error that says something, or "" (borrowed). */
 const char *run_last_line(struct run_result *result);
+
+/* Waits for a child of ours; false: it still runs at the limit. */
+bool run_wait(pid_t pid, int timeout_ms, int *status);
 
 /* Path of the agent's program: beside this one, in ../sbin, else where it was to be installed. */
 const char *run_agent_path(void);
