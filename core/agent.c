@@ -27,6 +27,8 @@
 #define SAVE_FIRST_MS 500
 #define SAVE_GAP_MS   5000
 #define LOOK_GAP_MS   10000
+#define REFUSALS_PER_SECOND 5
+#define REFUSALS_BURST      100
 
 const char *agent_name(const struct agent *agent)
 {
@@ -105,11 +107,13 @@ static void look(void *arg)
 		discovery_refresh(agent->discovery);
 }
 
-void agent_look_again(struct agent *agent)
+void agent_look_again(struct agent *agent, bool at_once)
 {
 	uint64_t now = clock_ms(), next = agent->looked_ms + LOOK_GAP_MS;
 
-	if (!timer_active(&agent->look))
+	if (at_once)
+		timer_start(&agent->look, 0);
+	else if (!timer_active(&agent->look))
 		timer_start(&agent->look, agent->looked_ms && next > now ? next - now : 0);
 }
 
@@ -121,15 +125,22 @@ static void recheck(void *arg)
 		agent_map_recheck(agent);
 }
 
+/* Much of what changes on a host says nothing to us, our own addresses and routes to begin with. */
 static void link_changed(void *arg)
 {
 	struct agent *agent = arg;
+	uint64_t before = agent->facts.host_hash;
 
 	agent_poll(agent); /* the interface may be gone */
 	if (agent->ending)
 		return;
-	agent->facts_dirty = true;
 	agent_map_addresses(agent);
+	agent_map_routes(agent);
+	agent->facts_dirty = true;
+	agent_facts(agent);
+	if (agent->facts.host_hash == before)
+		return;
+	log_info("network-changed", "reason=\"addresses, routes or gateways of this host\"");
 	agent_map_recheck(agent);
 	look(agent);
 	coord_retry_now(agent->coord);
@@ -349,6 +360,7 @@ static void init(struct agent *agent, const struct agent_options *options)
 	agent->foreign = map_new(KEY_LEN);
 	agent->before = map_new(KEY_LEN);
 	list_init(&agent->followers);
+	bucket_init(&agent->refusals, REFUSALS_PER_SECOND, REFUSALS_BURST, clock_ms());
 	random_bytes(&agent->boot, sizeof(agent->boot));
 	watch_signals(agent);
 }

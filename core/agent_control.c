@@ -220,7 +220,7 @@ static void do_ping(struct agent *agent, struct control_client *client, json_t *
 		return;
 	if (!peer->path) {
 		control_error(client, 1, "%s is not configured: nothing that it was offered as was accepted",
-			      agent_peer_name(agent, peer));
+			      peer->name);
 		return;
 	}
 	ping = xcalloc(1, sizeof(*ping));
@@ -264,7 +264,7 @@ static void do_explain(struct agent *agent, struct control_client *client, json_
 		return;
 	path = peer->path ? peer->path->path : PATH_NONE;
 	control_reply(client, json_pack("{s:i, s:s, s:s, s:o, s:o}", "schema", 1, "peer",
-					agent_peer_name(agent, peer), "path", path_name(path),
+					peer->name, "path", path_name(path),
 					"candidates",
 					peer->path ? candidates_json(peer->path) : json_array(),
 					"records", record_json(agent->record, &peer->key)));

@@ -4,17 +4,29 @@
  */
 #include "agent_parts.h"
 
+#include "lib/buf.h"
 #include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/log.h"
 
+static void add_field(struct buf *line, const char *name, const char *value, const char *quote)
+{
+	if (value && *value)
+		buf_addf(line, "%s%s=%s%s%s", line->len ? " " : "", name, quote, value, quote);
+}
+
 static void log_event(const struct event *e)
 {
+	struct buf line;
+
+	buf_init(&line, 2048);
+	add_field(&line, "peer", e->peer_name, "");
+	add_field(&line, "path", e->path, "");
+	add_field(&line, "endpoint", e->endpoint, "");
+	add_field(&line, "reason", e->reason, "\"");
 	log_line(e->type == EVENT_REFUSED || e->type == EVENT_DEGRADED ? LOG_WARN : LOG_INFO,
-		 event_name(e->type), "%s%s%s%s%s%s%s%s%s%s", e->peer_name ? "peer=" : "",
-		 e->peer_name ? e->peer_name : "", e->path ? " path=" : "", e->path ? e->path : "",
-		 e->endpoint && *e->endpoint ? " endpoint=" : "", e->endpoint ? e->endpoint : "",
-		 e->reason ? " reason=\"" : "", e->reason ? e->reason : "", e->reason ? "\"" : "", "");
+		 event_name(e->type), "%s", buf_text(&line));
+	buf_free(&line);
 }
 
 void agent_emit(struct agent *agent, struct event *event)
@@ -36,29 +48,28 @@ void agent_emit_peer(struct agent *agent, enum event_type type, struct agent_pee
 		     const char *reason)
 {
 	struct netmap_member *member = netmap_by_key(agent->netmap, &peer->key);
-	char key[KEY_BASE64], address[ADDR_TEXT] = "", endpoint[ENDPOINT_TEXT] = "";
+	char key[KEY_BASE64], endpoint[ENDPOINT_TEXT] = "";
 	struct event event = {
 		.type = type,
 		.peer = key,
-		.peer_address = address,
+		.peer_name = peer->name,
+		.peer_address = peer->address,
 		.endpoint = endpoint,
 		.reason = reason,
 		.latency_ms = -1,
 	};
 
 	key_format(key, &peer->key);
-	if (member) {
-		event.peer_name = member->peer.name;
+	if (member)
 		event.network = member->peer.network;
-		if (member->peer.address_count)
-			addr_format(address, &member->peer.addresses[0]);
-	}
 	if (peer->path) {
 		event.path = path_name(peer->path->path);
 		event.latency_ms = peer_latency(peer->path);
 		if (peer->path->endpoint.addr.family)
 			endpoint_format(endpoint, &peer->path->endpoint);
 	}
+	if (type == EVENT_PEER_DOWN)
+		event.path = path_name(PATH_NONE);
 	if (type == EVENT_PATH_CHANGED && peer->path)
 		event.old_path = path_name(peer->path->path == PATH_DIRECT ? PATH_NONE : PATH_DIRECT);
 	agent_emit(agent, &event);
@@ -70,6 +81,8 @@ void agent_refused(struct agent *agent, const struct agent_peer *peer, const cha
 	char key[KEY_BASE64] = "";
 	struct event event = {.type = EVENT_REFUSED, .peer_name = name, .reason = reason, .latency_ms = -1};
 
+	if (!bucket_take(&agent->refusals, clock_ms()))
+		return;
 	if (peer) {
 		key_format(key, &peer->key);
 		event.peer = key;

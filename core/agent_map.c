@@ -7,6 +7,7 @@
 #include "agent_parts.h"
 
 #include "lib/log.h"
+#include "lib/str.h"
 #include <errno.h>
 #include <linux/rtnetlink.h>
 #include <string.h>
@@ -58,13 +59,6 @@ struct agent_peer *agent_find(struct agent *agent, const struct key *key)
 	return map_get(agent->by_key, key->bytes);
 }
 
-const char *agent_peer_name(struct agent *agent, const struct agent_peer *peer)
-{
-	struct netmap_member *member = netmap_by_key(agent->netmap, &peer->key);
-
-	return member ? member->peer.name : "?";
-}
-
 const struct guard_facts *agent_facts(struct agent *agent)
 {
 	if (agent->facts_dirty) {
@@ -103,7 +97,7 @@ static void claim(struct sifting *s, const struct prefix *prefix)
 	if (owner && owner != s->peer) {
 		prefix_format(text, prefix);
 		snprintf(reason, sizeof(reason), "%s of %s belongs to %s already", text,
-			 s->member->name, agent_peer_name(s->agent, owner));
+			 s->member->name, owner->name);
 		s->peer->contended = true;
 		refuse(s, prefix, reason);
 		return;
@@ -420,6 +414,9 @@ static void changed(void *arg, const struct key *key, unsigned what)
 		map_put(agent->by_key, key->bytes, peer);
 		what |= NETMAP_ADDED;
 	}
+	str_copy(peer->name, sizeof(peer->name), member->peer.name);
+	if (member->peer.address_count)
+		addr_format(peer->address, &member->peer.addresses[0]);
 	if (what & (NETMAP_ADDED | NETMAP_ADDRESSES | NETMAP_ROUTES))
 		apply(agent, peer);
 	if (what & (NETMAP_ADDED | NETMAP_ENDPOINTS))
@@ -554,6 +551,14 @@ void agent_map_addresses(struct agent *agent)
 	if (error)
 		log_warn("address", "reason=\"an address of the mesh could not be set: %s\"",
 			 strerror(-error));
+}
+
+void agent_map_routes(struct agent *agent)
+{
+	const struct ledger_entry *entry;
+
+	for (size_t pos = 0; (entry = tunnel_next_route(agent->tunnel, &pos));)
+		tunnel_put_route(agent->tunnel, &entry->prefix, entry->number);
 }
 
 void agent_map_recheck(struct agent *agent)

@@ -20,6 +20,7 @@
 #include "record.h"
 #include "tunnel.h"
 #include "lib/map.h"
+#include "lib/ratelimit.h"
 
 struct prefix_list {
 	struct prefix *at;
@@ -28,6 +29,7 @@ struct prefix_list {
 
 struct agent_peer { /* one public key of the map */
 	struct key key;
+	char name[PROTO_NAME_MAX], address[ADDR_TEXT]; /* as last heard: also when it has left */
 	struct peer *path; /* NULL: nothing of it was accepted, so there is no tunnel to it */
 	bool managed;      /* false: WireGuard's peer is the user's */
 	bool contended;    /* another peer has what it claims */
@@ -57,6 +59,7 @@ struct agent {
 	struct loop_timer poll, save, beat, look; /* look: discovery again */
 	struct loop_task recheck;
 	uint64_t looked_ms, saved_ms;
+	struct bucket refusals;
 
 	struct config *config;
 	struct state *state;
@@ -95,15 +98,16 @@ int agent_take_down(struct agent *agent); /* removes all that is ours, then ends
 void agent_save_soon(struct agent *agent);
 const char *agent_name(const struct agent *agent);
 int agent_reload(struct agent *agent, char error[static YAML_ERROR]);
-void agent_look_again(struct agent *agent); /* discovery, soon and not too often */
+/* Discovery once more: at once, or soon and not too often. */
+void agent_look_again(struct agent *agent, bool at_once);
 
 /* agent_map.c */
 extern const struct netmap_ops agent_netmap_ops;
 void agent_map_synced(struct agent *agent); /* the map is the coordinator's now: sweep what it lacks */
 void agent_map_recheck(struct agent *agent); /* what peers may have: host, config or foreign changed */
 void agent_map_addresses(struct agent *agent);
+void agent_map_routes(struct agent *agent); /* puts back what a link that went down has taken */
 const struct guard_facts *agent_facts(struct agent *agent);
-const char *agent_peer_name(struct agent *agent, const struct agent_peer *peer);
 struct agent_peer *agent_find(struct agent *agent, const struct key *key);
 void agent_map_free(struct agent *agent);
 

@@ -27,7 +27,7 @@ int agent_tunnel_put(struct agent *agent, struct agent_peer *peer)
 	int error = tunnel_put_peer(agent->tunnel, &peer->key, peer->allowed.at, peer->allowed.count);
 
 	if (error)
-		log_warn("peer-not-set", "peer=%s reason=\"%s\"", agent_peer_name(agent, peer),
+		log_warn("peer-not-set", "peer=%s reason=\"%s\"", peer->name,
 			 strerror(-error));
 	return error;
 }
@@ -36,7 +36,7 @@ int agent_tunnel_put(struct agent *agent, struct agent_peer *peer)
 static void put_back(struct agent *agent, struct agent_peer *peer)
 {
 	log_info("peer-put-back", "peer=%s reason=\"it was removed from the interface\"",
-		 agent_peer_name(agent, peer));
+		 peer->name);
 	if (agent_tunnel_put(agent, peer) || !peer->path || !peer->path->endpoint.addr.family)
 		return;
 	tunnel_set_endpoint(agent->tunnel, &peer->key, &peer->path->endpoint);
@@ -88,7 +88,7 @@ static void follow_device(struct agent *agent, const struct wg_device *device)
 		rawport_set(agent->raw, agent->port, agent->fwmark);
 	if (agent->coord)
 		coord_set_fwmark(agent->coord, agent->fwmark);
-	agent_look_again(agent);
+	agent_look_again(agent, true);
 }
 
 static uint64_t take_dump(struct agent *agent)
@@ -168,7 +168,7 @@ static void set_endpoint(void *arg, struct peer *path, const struct endpoint *to
 	int error = tunnel_set_endpoint(agent->tunnel, &path->public_key, to);
 
 	if (error)
-		log_warn("endpoint-not-set", "peer=%s reason=\"%s\"", agent_peer_name(agent, peer),
+		log_warn("endpoint-not-set", "peer=%s reason=\"%s\"", peer->name,
 			 strerror(-error));
 	agent_poll_in(agent, SOON_MS);
 }
@@ -211,7 +211,7 @@ static void path_changed(void *arg, struct peer *path, enum path_kind old, const
 static void stuck(void *arg, struct peer *path)
 {
 	(void)path;
-	agent_look_again(arg);
+	agent_look_again(arg, false);
 }
 
 static bool allowed(void *arg, const struct endpoint *at)
@@ -233,7 +233,7 @@ static void take_note(void *arg, struct peer *path, const char *what, const stru
 		return;
 	if (at && at->addr.family)
 		endpoint_format(text, at);
-	log_debug(what, "peer=%s at=%s reason=\"%s\"", agent_peer_name(agent, path->owner), text, reason);
+	log_debug(what, "peer=%s at=%s reason=\"%s\"", ((struct agent_peer *)path->owner)->name, text, reason);
 }
 
 const struct peers_ops agent_peers_ops = {

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define MAX_RESOLVERS 16
+#define HASH_START    UINT64_C(0xcbf29ce484222325)
 
 struct prefixes { /* a growing array */
 	struct prefix *at;
@@ -170,6 +171,25 @@ static uint64_t hash_bytes(uint64_t hash, const void *data, size_t len)
 	return hash;
 }
 
+static uint64_t prefix_hash(uint64_t hash, const struct prefix *prefix)
+{
+	hash = hash_bytes(hash, &prefix->addr.family, 1);
+	hash = hash_bytes(hash, prefix->addr.bytes, sizeof(prefix->addr.bytes));
+	return hash_bytes(hash, &prefix->bits, 1);
+}
+
+/* The order in which the kernel lists them does not count. */
+static uint64_t host_hash(const struct prefixes *host, const struct addrs *protected_addrs)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < host->count; i++)
+		sum += prefix_hash(HASH_START, &host->at[i]);
+	for (size_t i = 0; i < protected_addrs->count; i++)
+		sum += hash_bytes(HASH_START + 2, protected_addrs->at[i].bytes, 16);
+	return sum;
+}
+
 uint64_t facts_foreign_hash(const struct tunnel *tunnel)
 {
 	const struct wg_peer *peer;
@@ -178,11 +198,9 @@ uint64_t facts_foreign_hash(const struct tunnel *tunnel)
 	list_each (peer, &tunnel_device(tunnel)->peers, node) {
 		if (tunnel_owns_peer(tunnel, &peer->public_key))
 			continue;
-		hash = hash_bytes(UINT64_C(0xcbf29ce484222325), peer->public_key.bytes, KEY_LEN);
-		for (size_t i = 0; i < peer->allowed_ip_count; i++) {
-			hash = hash_bytes(hash, &peer->allowed_ips[i].prefix.addr, sizeof(struct addr));
-			hash = hash_bytes(hash, &peer->allowed_ips[i].prefix.bits, 1);
-		}
+		hash = hash_bytes(HASH_START, peer->public_key.bytes, KEY_LEN);
+		for (size_t i = 0; i < peer->allowed_ip_count; i++)
+			hash = prefix_hash(hash, &peer->allowed_ips[i].prefix);
 		sum += hash;
 	}
 	return sum;
@@ -218,6 +236,7 @@ void facts_collect(struct facts *facts, struct tunnel *tunnel, const struct stat
 	facts->foreign = others.at;
 	facts->ours = ours.at;
 	facts->protected_addrs = protected_addrs.at;
+	facts->host_hash = host_hash(&host, &protected_addrs);
 	facts->foreign_hash = facts_foreign_hash(tunnel);
 	facts->guard = (struct guard_facts){
 		.networks = networks.at,

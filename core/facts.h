@@ -14,6 +14,7 @@ struct facts {
 	struct guard_facts guard; /* points into the arrays below */
 	struct prefix *networks, *host, *foreign, *ours;
 	struct addr *protected_addrs;
+	uint64_t host_hash;    /* of the host's addresses, routes and gateways */
 	uint64_t foreign_hash; /* of the foreign peers and what they are allowed */
 };
 

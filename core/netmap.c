@@ -251,6 +251,11 @@ static struct netmap_member *read_peer(struct netmap *netmap, json_t *json)
 		refuse(netmap, json, js.error);
 		return NULL;
 	}
+	if (map_count(netmap->by_id) >= NETMAP_MAX &&
+	    !netmap_by_id(netmap, peer.network, peer.agent_id)) {
+		refuse(netmap, json, "there are too many");
+		return NULL;
+	}
 	return put_member(netmap, &peer);
 }
 

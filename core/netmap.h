@@ -8,6 +8,8 @@
 
 #include "lib/proto.h"
 
+#define NETMAP_MAX 20000 /* memberships; more are refused */
+
 struct netmap;
 
 struct netmap_member {
