@@ -101,8 +101,8 @@ static void connected(void *arg, bool is_connected, const char *why)
 		.latency_ms = -1,
 	};
 
-	log_info(is_connected ? "coordinator-connected" : "coordinator-away", "url=%s%s%s%s",
-		 agent->state->coordinator_url, why ? " reason=\"" : "", why ? why : "", why ? "\"" : "");
+	if (is_connected)
+		log_info("coordinator-connected", "url=%s", agent->state->coordinator_url);
 	if (is_connected)
 		coord_send_endpoints(agent->coord, &agent->at);
 	if (agent->was_connected != is_connected && (agent->was_connected || agent->told_lost))

@@ -3,7 +3,7 @@
 # clean.
 set -u
 . "$(dirname "$0")/lib.sh"
-if [ -z "${LAB_INSIDE:-}" ]; then
+if [ -z "${LAB_TOOL:-}" ]; then
 	make -s -C "$LAB_TOP" -j2 all MODE=asan >/dev/null 2>&1
 	failed=0
 	LAB_TOOL=valgrind sh "$0" || failed=1
