@@ -3,6 +3,10 @@
  * /bin/sh -c, executables of hooks.d/EVENT/ in name order, four at a time from a bounded queue,
  * 10 s each. The runner is a process of its own, forked while the agent is still root: it reads the
  * commands itself and takes from the agent an event and its fields, never a command.
+ *
+ * The agent may say an -up or a -down as often as it sees reason to: one runs only in turn with the
+ * other (hook_record.h), so an agent that comes back to tunnels that never went says the -up again,
+ * or the -down of a peer that did not come back, and all is right.
  */
 #ifndef CORE_HOOK_H
 #define CORE_HOOK_H
@@ -20,7 +24,8 @@ void hook_stop(struct hook_client *hooks); /* the queue is still worked off, by 
 void hook_send(struct hook_client *hooks, const struct event *event); /* never blocks */
 void hook_reload(struct hook_client *hooks);
 
-/* Records in paths->hooks which -up has run without its -down. */
+/* Records in paths->hooks that such an -up has run without its -down, for this boot and for the
+ * interface as it is now. */
 bool hook_owes(const struct paths *paths, enum event_type up);
 /* With no agent alive: runs every -down that is owed, detached, and returns at once. */
 int hook_settle(const char *interface, const struct paths *paths);
