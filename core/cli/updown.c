@@ -21,8 +21,6 @@
 #include <poll.h>
 #include <unistd.h>
 
-#pragma weak hook_settle
-
 #define HELLO_MS 60 /* a live agent answers in one; a hung one may not cost more */
 #define STOP_MS  60
 #define DOWN_MS  100 /* SPEC 1, rule 4 */
@@ -286,8 +284,7 @@ bool agent_down(const struct cli *cli, bool leave)
 			 "tries "
 			 "again",
 			 cli->interface, strerror(-error), cli->interface);
-	if (hook_settle)
-		hook_settle(cli->interface, &cli->paths);
+	hook_settle(cli->interface, &cli->paths);
 	return !error;
 }
 
