@@ -74,7 +74,7 @@ static struct agent_peer *find_peer(struct agent *agent, struct control_client *
 		return NULL;
 	}
 	json_decref(s.names);
-	control_error(client, 1, "no peer of %s is called %.80s; see `wg-mesh status`", agent->interface,
+	control_error(client, 2, "no peer of %s is called %.80s; see `wg-mesh status`", agent->interface,
 		      s.text);
 	return NULL;
 }

@@ -1,0 +1,119 @@
+#!/bin/sh
+# All that join and leave do to a host (SPEC 2.1), and what they leave as it was.
+set -u
+. "$(dirname "$0")/lib.sh"
+lab_enter "$@"
+street
+coordinator
+host alice
+on_street alice eth0 203.0.113.30/24
+host bob
+on_street bob eth0 203.0.113.31/24
+key_create() { on coord wg-mesh-coordinator key create "$@" 2>/dev/null; }
+code_of() { # EXPECTED WHAT COMMAND...
+	expected=$1 what=$2
+	shift 2
+	"$@" >$LAB_DIR/code.out 2>&1
+	code=$?
+	if [ $code -eq "$expected" ]; then
+		ok "$what"
+	else
+		not_ok "$what (exit code $code, not $expected)"
+		sed 's/^/    /' $LAB_DIR/code.out
+	fi
+}
+says() { check "it says: $1" grep -q -e "$1" $LAB_DIR/code.out; }
+state_of_host() {
+	on "$1" sh -c 'ip address; ip route show table all; ls -R /etc/wireguard /etc/wg-mesh /var/lib/wg-mesh; cat /etc/wireguard/*.conf' 2>/dev/null |
+		grep -v -e valid_lft -e 'fe80:'
+}
+agents_known() { on coord wg-mesh-coordinator agent list --json | jq '.agents | length'; }
+
+# ---- a join that fails leaves the host, and the coordinator, as they were --------
+before=$(state_of_host alice)
+code_of 1 "a link with an unknown key" on alice wg-mesh join "$(echo "$LAB_LINK" | sed 's/#.*\./#nokeyofthiskind./')"
+says 'key is not known'
+code_of 1 "a link with another pin" on alice wg-mesh join "$(echo "$LAB_LINK" | sed 's/\.[^.]*$/.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA/')"
+says 'another key'
+code_of 4 "a coordinator that is not there" on alice wg-mesh join "https://203.0.113.77:8443/join#${LAB_LINK#*#}"
+code_of 2 "no link at all" on alice wg-mesh join
+code_of 2 "a word that is no link" on alice wg-mesh join hello
+code_of 2 "a name that is none" on alice wg-mesh join "$LAB_LINK" --name 'a b'
+code_of 2 "a route that is none" on alice wg-mesh join "$LAB_LINK" --advertise-routes 192.168.1.0/24,here
+on coord wg-mesh-coordinator network create lan --cidr 203.0.113.0/24 >/dev/null 2>&1
+once=$(key_create --network lan)
+code_of 1 "a network over this host's" on alice wg-mesh join "$once"
+says '203.0.113.0/24'
+says 'eth0'
+check "nothing has changed on the host" test "$before" = "$(state_of_host alice)"
+check "and nobody was registered" test "$(agents_known)" = 0
+
+# ---- a single-use key, refused for the overlap, still serves ----------------------
+host carol
+on_street carol eth0 198.51.100.32/24
+on carol ip route add 203.0.113.1/32 dev eth0
+on coord ip route add 198.51.100.32/32 dev eth0
+code_of 1 "the key was not used up: carol is refused for her route, not the key" on carol wg-mesh join "$once"
+says '203.0.113.1'
+
+# ---- an interface that is up is joined without being taken down -------------------
+on alice sh -c 'umask 077; wg genkey >/run/key; { echo "[Interface]"; echo "PrivateKey = $(cat /run/key)"; echo "ListenPort = 41111"; echo "Address = 172.31.5.1/24"; } >/etc/wireguard/wg0.conf; wg-quick up wg0' >/dev/null 2>&1
+index=$(on alice sh -c 'ip -o link show wg0 | cut -d: -f1')
+code_of 0 "alice joins with an interface that is up" on alice wg-mesh join "$LAB_LINK" --name alice
+says 'PostUp = wg-mesh up %i || true'
+check "it was not taken down" test "$index" = "$(on alice sh -c 'ip -o link show wg0 | cut -d: -f1')"
+running() { on "$1" wg-mesh status wg0; }
+check "the agent runs" wait_for 5 running alice
+check "up --wait ends with 0" on alice wg-mesh up wg0 --wait 10
+check "status --healthy" on alice wg-mesh status wg0 --healthy
+check "without --edit-conf the file is as it was" test "$(on alice grep -c . /etc/wireguard/wg0.conf)" = 4
+check "status without a name finds the only one" on alice wg-mesh status
+code_of 2 "a word that is no peer" on alice wg-mesh ping wg0 nobody -c 1
+
+# ---- a peer written by hand who is a member ---------------------------------------
+alice_key=$(on alice sh -c 'wg pubkey </run/key')
+on bob sh -c "umask 077; printf '[Interface]\nPrivateKey = %s\nAddress = 172.31.5.2/24\n\n[Peer]\n# the old hub\nPublicKey = $alice_key\nAllowedIPs = 172.31.5.1/32\nEndpoint = 203.0.113.30:41111\n' \"\$(wg genkey)\" >/etc/wireguard/wg0.conf"
+code_of 0 "bob joins with a hub-and-spoke file" on bob wg-mesh join "$LAB_LINK" --name bob --edit-conf
+says 'lines 5 to 9'
+not_managed() { [ "$(status bob '.peers[] | select(.name == "alice") | .managed')" = false ]; }
+check "the peer by hand stays the user's" wait_for 5 not_managed
+on bob wg-mesh doctor wg0 >$LAB_DIR/code.out 2>&1
+says 'lines 7 to 11'
+on bob wg-mesh doctor wg0 --json >$LAB_DIR/code.out 2>/dev/null
+check "doctor --json is one document" jq -e '.schema == 1 and .problems >= 1' $LAB_DIR/code.out
+
+# ---- a second network on the same interface ---------------------------------------
+on coord wg-mesh-coordinator network create office --cidr 10.44.0.0/16 >/dev/null
+code_of 0 "alice joins a second network" on alice wg-mesh join "$(key_create --network office)"
+both() { [ "$(status alice '.networks | length')" = 2 ]; }
+check "she is in both" wait_for 10 both
+check "the interface stayed up" test "$index" = "$(on alice sh -c 'ip -o link show wg0 | cut -d: -f1')"
+has_address() { on alice ip -br address show wg0 | grep -q '10\.44\.'; }
+check "and has the address" wait_for 5 has_address
+
+# ---- leaving -----------------------------------------------------------------------
+check "alice leaves" on alice wg-mesh leave wg0
+check "her interface is hers and up" test "$index" = "$(on alice sh -c 'ip -o link show wg0 | cut -d: -f1')"
+check "no peer of the mesh is left" test -z "$(on alice wg show wg0 peers)"
+check "no address of the mesh is left" test "$(on alice ip -4 -br address show wg0 | grep -o '[0-9.]*/[0-9]*')" = 172.31.5.1/24
+check "her file is as it was" test "$(on alice grep -c . /etc/wireguard/wg0.conf)" = 4
+check "no file of ours is left" test -z "$(on alice find /etc/wg-mesh /var/lib/wg-mesh /run/wg-mesh -type f -o -type s)"
+code_of 2 "leaving twice" on alice wg-mesh leave wg0
+left() { [ "$(agents_known)" = 1 ]; }
+check "the coordinator knows" wait_for 5 left
+
+# ---- with a file that join made, and the coordinator away --------------------------
+host dave
+on_street dave eth0 203.0.113.33/24
+code_of 0 "dave joins" on dave wg-mesh join "$LAB_LINK"
+check "his file is 0600" test "$(on dave stat -c %a /etc/wireguard/wg0.conf)" = 600
+check_not "and has no Address" on dave grep -qi '^address' /etc/wireguard/wg0.conf
+kill -KILL "$LAB_COORDINATOR" 2>/dev/null
+pkill -KILL -f 'wg-mesh-coordinator serve'
+code_of 4 "leave with the coordinator away" on dave wg-mesh leave wg0
+check_not "the interface is gone" on dave ip link show wg0
+check "the file is a .bak now" test "$(on dave sh -c 'cd /etc/wireguard && ls && stat -c %a wg0.conf.bak')" = "$(printf 'wg0.conf.bak\n600')"
+check "no file of ours is left at dave's" test -z "$(on dave find /etc/wg-mesh /var/lib/wg-mesh /run/wg-mesh -type f -o -type s)"
+code_of 0 "down with nothing there" on dave wg-mesh down wg0
+code_of 3 "status with nothing there" on dave wg-mesh status wg0
+lab_end
