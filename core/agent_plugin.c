@@ -90,5 +90,6 @@ void agent_plugin_services(struct agent *agent, struct plugin_services *services
 		.stun_server = stun_server,
 		.local_addresses = local_addresses,
 		.gateway = gateway,
+		.hung_path = agent->paths->hung,
 	};
 }

@@ -66,7 +66,8 @@ int paths_init(struct paths *paths, const char *interface, const char *config, c
 	       put(p.ledger, "%s/%s.owned", p.run_dir, interface) &&
 	       put(p.hooks, "%s/%s.hooks", p.run_dir, interface) &&
 	       put(p.pid, "%s/%s.pid", p.run_dir, interface) &&
-	       put(p.log, "%s/%s.log", p.run_dir, interface);
+	       put(p.log, "%s/%s.log", p.run_dir, interface) &&
+	       put(p.hung, "%s/%s.hung", p.run_dir, interface);
 	if (!fits)
 		return -ENAMETOOLONG;
 	*paths = p;

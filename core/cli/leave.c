@@ -218,6 +218,7 @@ int run_leave(struct cli *cli)
 		remove_file(&leave, cli->paths.state);
 		remove_file(&leave, cli->paths.socket);
 		remove_file(&leave, cli->paths.log);
+		remove_file(&leave, cli->paths.hung);
 		code = leave.code;
 	}
 	key_wipe(&leave.private_key);
