@@ -11,6 +11,8 @@
 
 #include <string.h>
 
+#define HEARTBEAT_MS 60000
+
 json_t *api_token_json(struct coordinator *co, const struct agent *agent)
 {
 	json_t *nets = json_array(), *json;
@@ -185,8 +187,13 @@ bool api_take_heartbeat(struct coordinator *co, struct agent *agent, struct js *
 
 void api_heartbeat(struct request *rq)
 {
-	if (api_take_heartbeat(rq->co, rq->agent, &rq->js))
-		reply(rq, 200, position(rq->co));
-	else
+	if (!api_take_heartbeat(rq->co, rq->agent, &rq->js)) {
 		reply_problem(rq, 422, "invalid", "%s", rq->js.error);
+		return;
+	}
+	if (!rq->agent->session) { /* online without a stream, for a while */
+		registry_online(rq->co, rq->agent, true);
+		sync_leaving(rq->co->sync, rq->agent, HEARTBEAT_MS);
+	}
+	reply(rq, 200, position(rq->co));
 }

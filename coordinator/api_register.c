@@ -32,11 +32,12 @@ void api_refused(struct request *rq, int status, const char *code, const char *d
 		if (key)
 			key_format_short(who, key);
 		rq->co->counters[COUNT_REGISTRATIONS_REFUSED]++;
-		log_warn("registration-refused", "%s key=%s code=%s reason=\"%s\"", rq->from, who, code,
-			 detail);
-		snprintf(line, sizeof(line), "%s: %s", code, detail);
-		if (!store_behind(rq->co->store))
+		if (bucket_take(&rq->co->refusals, loop_now(rq->co->loop))) { /* a flood tells nothing */
+			log_warn("registration-refused", "from=%s key=%s code=%s reason=\"%s\"", rq->address,
+				 who, code, detail);
+			snprintf(line, sizeof(line), "%s: %s", code, detail);
 			registry_audit(rq->co, rq->from, "registration-refused", who, line);
+		}
 	}
 	reply_problem(rq, status, code, "%s", detail);
 }
@@ -234,7 +235,7 @@ void api_register(struct request *rq)
 		return;
 	}
 	co->counters[COUNT_REGISTRATIONS]++;
-	log_info("registered", "agent=%s name=%s network=%s again=%s %s", member->agent->id, member->name,
-		 network->name, again ? "true" : "false", rq->from);
+	log_info("registered", "agent=%s name=%s network=%s again=%s from=%s", member->agent->id,
+		 member->name, network->name, again ? "true" : "false", rq->address);
 	reply_durable(rq, again ? 200 : 201, registered_json(co, member));
 }

@@ -18,7 +18,7 @@
 #define IDLE_MS   75000
 #define HEAD_MS   15000
 #define BODY_MS   60000
-#define ANSWER_MS 20000 /* a disk that does not write */
+#define ANSWER_MS 10000 /* a disk that does not write */
 
 struct conn {
 	struct list node; /* server's */
@@ -162,6 +162,7 @@ static void begin(struct conn *conn)
 	*rq = (struct request){.co = conn->co, .conn = conn, .http = conn->http};
 	addr_format(address, &stream_remote(conn->stream)->addr);
 	snprintf(rq->from, sizeof(rq->from), "address %s", address);
+	rq->address = rq->from + strlen("address ");
 	if (may_ask(conn))
 		dispatch(rq);
 }

@@ -24,7 +24,8 @@ struct request {
 	struct agent *agent;   /* who asks, where the row wants a token; else NULL */
 	json_t *body;          /* NULL: none */
 	struct js js;          /* reader of it */
-	char from[ADDR_TEXT + 16]; /* "address 192.0.2.1", for audit and log */
+	char from[ADDR_TEXT + 16]; /* "address 192.0.2.1", as the audit calls it */
+	const char *address;       /* the end of it */
 	/* private: an answer that waits for the disk */
 	struct store_wait wait;
 	int status;

@@ -41,7 +41,8 @@ struct coordinator {
 	struct key private_key, public_key;
 	uint8_t token_secret[TOKEN_SECRET_LEN];
 	struct list unsaved; /* agents with endpoints or online state to write */
-	struct loop_timer sweep;
+	struct bucket refusals;    /* of registrations, told in log and audit */
+	struct loop_timer sweep, save;
 	uint64_t counters[COUNTERS];
 };
 

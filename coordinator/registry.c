@@ -110,11 +110,13 @@ static void write_seen(struct coordinator *co, const struct agent *agent)
 	json_decref(json);
 }
 
-void registry_save_seen(struct coordinator *co)
+void registry_save_seen(struct coordinator *co, unsigned max)
 {
 	struct agent *agent, *tmp;
 
 	list_each_safe(agent, tmp, &co->unsaved, unsaved) {
+		if (!max--)
+			return;
 		list_del(&agent->unsaved);
 		write_seen(co, agent);
 	}

@@ -62,7 +62,7 @@ struct member *registry_register(struct coordinator *co, const struct registrati
 void registry_endpoints(struct coordinator *co, struct agent *agent, const struct proto_endpoints *at);
 void registry_online(struct coordinator *co, struct agent *agent, bool online);
 void registry_seen(struct coordinator *co, struct agent *agent);
-void registry_save_seen(struct coordinator *co); /* the lazy ones, now */
+void registry_save_seen(struct coordinator *co, unsigned max); /* some of the lazy ones, now */
 
 /* Out of one network, or with NULL out of all: its token and stream end at once. The agent itself is
  * gone with its last network. */

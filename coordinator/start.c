@@ -22,13 +22,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define SWEEP_MS       30000
+#define SWEEP_MS       (60 * 60 * 1000ull)
+#define SAVE_MS        2000
+#define SAVE_AT_ONCE   500               /* agents: what takes no noticeable time */
+#define REFUSALS       100               /* a second */
 #define RESTART_MS     60000             /* who was online before a restart has this long to be back */
 #define EPHEMERAL_MS   (30 * 60 * 1000ull)
 #define AUDIT_KEEP     100000
@@ -219,11 +223,19 @@ static void sweep(void *arg)
 	struct coordinator *co = arg;
 	uint64_t now = clock_wall_ms();
 
-	registry_save_seen(co);
-	remove_ephemeral(co, now);
 	store_write(co->store, STORE_RETIRED_DEL, (struct store_value[]){store_int((int64_t)now)});
 	store_write(co->store, STORE_AUDIT_TRIM, (struct store_value[]){store_int(AUDIT_KEEP)});
 	timer_start(&co->sweep, SWEEP_MS);
+}
+
+static void save(void *arg)
+{
+	struct coordinator *co = arg;
+
+	if (!store_behind(co->store))
+		registry_save_seen(co, SAVE_AT_ONCE);
+	remove_ephemeral(co, clock_wall_ms());
+	timer_start(&co->save, SAVE_MS);
 }
 
 static void await_return(struct coordinator *co)
@@ -254,6 +266,8 @@ int coordinator_start(struct coordinator *co, char *error, size_t size)
 	list_init(&co->unsaved);
 	mesh_init(&co->mesh);
 	timer_init(&co->sweep, co->loop, sweep, co);
+	timer_init(&co->save, co->loop, save, co);
+	bucket_init(&co->refusals, REFUSALS, 10 * REFUSALS, loop_now(co->loop));
 	co->challenges = challenges_new();
 	co->sync = sync_new(co);
 	if (make_dirs(&co->config, error, size) || lock_state(&co->config, error, size) ||
@@ -268,18 +282,20 @@ int coordinator_start(struct coordinator *co, char *error, size_t size)
 	if (co->config.relay_embedded)
 		co->embedded = embedded_new(co);
 	await_return(co);
-	timer_start(&co->sweep, SWEEP_MS);
+	sweep(co);
+	save(co);
 	return 0;
 }
 
 void coordinator_stop(struct coordinator *co)
 {
 	timer_stop(&co->sweep);
+	timer_stop(&co->save);
 	embedded_free(co->embedded);
 	server_free(co->server);
 	admin_free(co->admin);
 	if (co->store)
-		registry_save_seen(co);
+		registry_save_seen(co, UINT_MAX);
 	sync_free(co->sync);
 	store_close(co->store);
 	challenges_free(co->challenges);
