@@ -25,3 +25,6 @@ SRC.test_ipam := coordinator/ipam.c
 SRC.test_challenge := coordinator/challenge.c coordinator/token.c
 SRC.test_dispatch := $(filter-out coordinator/main.c,$(COORD_SRC))
 SRC.test_hook := $(addprefix core/,hook.c hook_env.c hook_commands.c hook_record.c config.c event.c paths.c)
+SRC.test_options := core/cli/options.c core/cli/commands.c
+SRC.test_overlap := core/cli/overlap.c core/cli/conf.c $(addprefix core/,link.c link_dump.c link_watch.c netlink.c ledger.c)
+SRC.test_status_text := core/cli/status_text.c core/cli/table.c

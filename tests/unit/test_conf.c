@@ -30,11 +30,13 @@ static const struct {
 	{"[Interface]\nPostUp = iptables -A x\nPreDown=true\n[Peer]\n",
 	 "[Interface]\nPostUp = iptables -A x\nPreDown=true\n" UP "\n" DOWN "\n[Peer]\n"},
 	/* one of ours is there */
-	{"[Interface]\npostup=wg-mesh up %i || true\n", "[Interface]\npostup=wg-mesh up %i || true\n" DOWN "\n"},
+	{"[Interface]\npostup=wg-mesh up %i || true\n",
+	 "[Interface]\npostup=wg-mesh up %i || true\n" DOWN "\n"},
 	/* in a comment it is not */
 	{"[Interface]\n# " UP "\n", "[Interface]\n" UP "\n" DOWN "\n# " UP "\n"},
 	/* heading with blanks, comment behind it */
-	{"  [interface]  # mine\nPrivateKey=x", "  [interface]  # mine\nPrivateKey=x\n" UP "\n" DOWN "\n"},
+	{"  [interface]  # mine\nPrivateKey=x",
+	 "  [interface]  # mine\nPrivateKey=x\n" UP "\n" DOWN "\n"},
 	/* in a peer's section it does not count */
 	{"[Interface]\n[Peer]\nPostUp = wg-mesh up %i\n",
 	 "[Interface]\n" UP "\n" DOWN "\n[Peer]\nPostUp = wg-mesh up %i\n"},
@@ -51,7 +53,8 @@ static void test_add(void **state)
 		buf_init(&out, 0);
 		assert_true(conf_add_hooks(&out, added[i].before, strlen(added[i].before), &hooks));
 		assert_string_equal(buf_text(&out), added[i].after);
-		assert_true(conf_has_up(buf_text(&out), out.len) && conf_has_down(buf_text(&out), out.len));
+		assert_true(conf_has_up(buf_text(&out), out.len) &&
+			    conf_has_down(buf_text(&out), out.len));
 		buf_free(&out);
 	}
 	buf_init(&out, 0);
@@ -107,7 +110,8 @@ static void test_remove(void **state)
 		buf_init(&out, 0);
 		assert_int_equal(conf_remove_hooks(&out, cases[i].before, strlen(cases[i].before)),
 				 cases[i].after != NULL);
-		assert_string_equal(buf_text(&out), cases[i].after ? cases[i].after : cases[i].before);
+		assert_string_equal(buf_text(&out),
+				    cases[i].after ? cases[i].after : cases[i].before);
 		buf_free(&out);
 	}
 }
@@ -141,10 +145,11 @@ static void test_value(void **state)
 
 static void test_peers(void **state)
 {
-	static const char text[] = "[Interface]\nPrivateKey = x\n"
-				   "[Peer]\n# nas\nPublicKey = AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=\n"
-				   "AllowedIPs = 10.0.0.2/32\n\n\n"
-				   "[Peer]\nPublicKey = nonsense\n";
+	static const char text[] =
+		"[Interface]\nPrivateKey = x\n"
+		"[Peer]\n# nas\nPublicKey = AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=\n"
+		"AllowedIPs = 10.0.0.2/32\n\n\n"
+		"[Peer]\nPublicKey = nonsense\n";
 	struct conf_peer *peers;
 
 	(void)state;
@@ -192,9 +197,9 @@ static void test_files(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_add),   cmocka_unit_test(test_add_twice_is_once),
+		cmocka_unit_test(test_add),    cmocka_unit_test(test_add_twice_is_once),
 		cmocka_unit_test(test_remove), cmocka_unit_test(test_value),
-		cmocka_unit_test(test_peers), cmocka_unit_test(test_files),
+		cmocka_unit_test(test_peers),  cmocka_unit_test(test_files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,129 @@
+/* Which networks join refuses, and that the sentence names the pair. */
+#include "cli/overlap.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static void facts_of_a_laptop(struct overlap_facts *facts)
+{
+	static const struct {
+		const char *prefix, *what;
+	} list[] = {
+		{"192.168.1.7/24", "address on eth0"}, {"192.168.1.0/24", "route through eth0"},
+		{"10.8.0.0/16", "route through tun0"}, {"fd12:3456::5/64", "address on eth0"},
+		{"127.0.0.1/8", "address on lo"},      {"fe80::1/64", "address on eth0"},
+		{"224.0.0.0/4", "route through eth0"},
+	};
+
+	*facts = (struct overlap_facts){0};
+	for (size_t i = 0; i < ARRAY_SIZE(list); i++) {
+		struct prefix prefix;
+
+		assert_true(prefix_parse(&prefix, list[i].prefix));
+		overlap_add(facts, &prefix, list[i].what);
+	}
+	assert_int_equal(facts->count, 4); /* loopback, link-local and multicast are everybody's */
+}
+
+static const struct {
+	const char *cidr, *cidr6, *address;
+	const char *words; /* in the sentence; NULL: fine */
+} cases[] = {
+	{"10.86.0.0/16", NULL, NULL, NULL},
+	{"10.86.0.0/16", "fd99::/64", "10.86.0.3/16", NULL},
+	{"10.86.0.0/16", "fd99::/64", "fd99::3/64", NULL},
+	{"100.64.0.0/10", NULL, NULL, NULL},
+	{"192.168.0.0/16", NULL, NULL, "192.168.0.0/16) overlaps 192.168.1.0/24 (address on eth0"},
+	{"192.168.1.64/26", NULL, NULL, "overlaps 192.168.1.0/24"},
+	{"10.0.0.0/8", NULL, NULL, "overlaps 10.8.0.0/16 (route through tun0"},
+	{"10.86.0.0/16", "fd12:3456::/48", NULL, "overlaps fd12:3456::/64"},
+	{"0.0.0.0/0", NULL, NULL, "too large"},
+	{"10.0.0.0/7", NULL, NULL, "too large"},
+	{"10.86.0.0/16", "fd00::/8", NULL, "too large"},
+	{"127.0.0.0/8", NULL, NULL, "no range for hosts"},
+	{"169.254.0.0/16", NULL, NULL, "no range for hosts"},
+	{"224.0.0.0/8", NULL, NULL, "no range for hosts"},
+	{"10.86.0.0/16", "fe80::/64", NULL, "no range for hosts"},
+	{"10.86.0.0/16", NULL, "10.87.0.3/16", "outside"},
+	{"10.86.0.0/16", NULL, "fd99::3/64", "outside"},
+	{"10.86.0.0/16", NULL, "nonsense", "is none"},
+	{"nonsense", NULL, NULL, "nonsense"},
+};
+
+static void test_networks(void **state)
+{
+	struct overlap_facts facts;
+	char why[OVERLAP_WHY];
+
+	(void)state;
+	facts_of_a_laptop(&facts);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		json_t *addresses = json_array(), *networks;
+		bool fine;
+
+		if (cases[i].address)
+			json_array_append_new(addresses, json_string(cases[i].address));
+		networks =
+			json_pack("[{s:s,s:s,s:o,s:o}]", "name", "default", "cidr", cases[i].cidr,
+				  "cidr6", js_from_string(cases[i].cidr6), "addresses", addresses);
+		why[0] = '\0';
+		fine = overlap_networks_ok(&facts, networks, why);
+		assert_int_equal(fine, cases[i].words == NULL);
+		if (!fine && !strstr(why, cases[i].words))
+			fail_msg("%s: \"%s\" does not say \"%s\"", cases[i].cidr, why,
+				 cases[i].words);
+		json_decref(networks);
+	}
+	overlap_fini(&facts);
+}
+
+static void test_second_network_counts(void **state)
+{
+	json_t *networks = json_pack("[{s:s,s:s},{s:s,s:s}]", "name", "a", "cidr", "10.86.0.0/16",
+				     "name", "b", "cidr", "192.168.1.0/24");
+	struct overlap_facts facts;
+	char why[OVERLAP_WHY];
+
+	(void)state;
+	facts_of_a_laptop(&facts);
+	assert_false(overlap_networks_ok(&facts, networks, why));
+	assert_non_null(strstr(why, "network b"));
+	json_array_clear(networks);
+	assert_false(overlap_networks_ok(&facts, networks, why));
+	json_decref(networks);
+	overlap_fini(&facts);
+}
+
+static void test_conf(void **state)
+{
+	static const char text[] =
+		"[Interface]\nAddress = 10.8.0.2/24, fd77::2/64\n[Peer]\n"
+		"AllowedIPs = 10.9.0.0/16,0.0.0.0/0 10.10.0.1\nAddress = 10.11.0.0/16\n";
+	static const char *const wanted[] = {"10.8.0.2/24", "fd77::2/64", "10.9.0.0/16",
+					     "10.10.0.1/32"};
+	struct overlap_facts facts = {0};
+	char found[PREFIX_TEXT];
+
+	(void)state;
+	overlap_gather_conf(&facts, text, strlen(text), "/etc/wireguard/wg0.conf");
+	assert_int_equal(facts.count, ARRAY_SIZE(wanted));
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+		prefix_format(found, &facts.items[i].prefix);
+		assert_string_equal(found, wanted[i]);
+	}
+	assert_string_equal(facts.items[0].what, "Address in wg0.conf");
+	assert_string_equal(facts.items[2].what, "AllowedIPs in wg0.conf");
+	overlap_fini(&facts);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_networks),
+		cmocka_unit_test(test_second_network_counts),
+		cmocka_unit_test(test_conf),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
