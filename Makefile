@@ -258,7 +258,7 @@ $(ZSHCOMPDIR) 644 etc/completions/zsh/_wg-mesh
 $(FISHCOMPDIR) 644 etc/completions/fish/wg-mesh.fish
 $(MANDIR)/man1 644 $(wildcard etc/man/*.1)
 $(MANDIR)/man8 644 $(wildcard etc/man/*.8)
-$(DOCDIR)/examples 644 $(wildcard etc/samples/*.yaml plugins/examples/* hooks/*.sh)
+$(DOCDIR)/examples 644 $(wildcard etc/samples/*.yaml plugins/examples/* hooks/examples/*)
 endef
 export INSTALLED
 

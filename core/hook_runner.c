@@ -38,6 +38,7 @@
 #define OUTPUT_MAX   4096
 #define OUTPUT_LINES 10
 #define LOCK_RETRY   100
+#define SETTLE_WAIT  120000 /* for a runner that does not let go: stopped, it will go on itself */
 
 struct runner {
 	struct loop *loop;
@@ -51,6 +52,7 @@ struct runner {
 	struct list jobs;           /* oldest first; running ones too */
 	unsigned job_count, running;
 	bool settle; /* run all that is owed */
+	uint64_t settle_until;
 	bool begun;  /* what an earlier runner left is in the queue */
 	struct bucket noise;
 };
@@ -406,7 +408,8 @@ static void take_record(void *arg)
 	struct runner *runner = arg;
 	int error = hook_record_open(&runner->record, runner->paths->hooks, runner->interface);
 
-	if (error == -EWOULDBLOCK) {
+	if (error == -EWOULDBLOCK &&
+	    (!runner->settle || loop_now(runner->loop) < runner->settle_until)) {
 		timer_start(&runner->lock_retry, LOCK_RETRY);
 		return;
 	}
@@ -434,6 +437,7 @@ void hook_runner(int fd, const char *interface, const struct paths *paths)
 
 	runner.loop = loop_new();
 	list_init(&runner.jobs);
+	runner.settle_until = loop_now(runner.loop) + SETTLE_WAIT;
 	bucket_init(&runner.noise, 0.2, 5, loop_now(runner.loop));
 	timer_init(&runner.lock_retry, runner.loop, take_record, &runner);
 	if (fd >= 0)

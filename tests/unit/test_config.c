@@ -230,6 +230,20 @@ static void untrusted_file(void **state)
 	}
 }
 
+/* What we hand out as an example is right. */
+static void sample_file(void **state)
+{
+	struct buf text = {0};
+	struct config *config;
+
+	(void)state;
+	assert_int_equal(file_read("etc/samples/agent.yaml", 100000, &text), 0);
+	config = must_load(buf_text(&text));
+	assert_int_equal(json_array_size(json_object_get(config->hooks, "peer_up")), 1);
+	config_free(config);
+	buf_free(&text);
+}
+
 static void no_file(void **state)
 {
 	(void)state;
@@ -247,6 +261,7 @@ int main(void)
 		cmocka_unit_test(hook_words),
 		cmocka_unit_test(wrong_files),
 		cmocka_unit_test(untrusted_file),
+		cmocka_unit_test(sample_file),
 		cmocka_unit_test(no_file),
 	};
 
