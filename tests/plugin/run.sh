@@ -63,6 +63,12 @@ sed 's/^static void tell(/extern int nowhere(void);\nstatic void tell(/; s/^\to-
 	"$here/outside.c" >"$tmp/undefined.c"
 build undefined -I"$include" -Wl,-z,undefs '-DNAME="undefined"' "$tmp/undefined.c"
 install -m 755 plugins/examples/discovery-example "$dir/discovery-example"
+# The author's guide is to be believed: both its examples, word for word.
+awk '/^```c$/ {on = 1; next} /^```$/ {on = 0} on' plugins/README.md >"$tmp/file.c"
+build file -I"$include" "$tmp/file.c"
+awk '/^```sh$/ {getline; on = /^#!/} /^```$/ {on = 0} on' plugins/README.md >"$dir/discovery-guide"
+chmod 755 "$dir/discovery-guide"
+echo 203.0.113.20:20 >"$dir/endpoint"
 set +e
 
 build=build/$MODE

@@ -256,6 +256,29 @@ static void test_example_script(void **state)
 	agent_close(&agent);
 }
 
+static void test_authors_guide(void **state)
+{
+	char *yaml = xasprintf("[{file: {path: %s/endpoint}}, {guide: {path: %s/endpoint}}]", dir, dir);
+	struct proto_endpoints at;
+	struct agent agent;
+
+	(void)state;
+	agent_open(&agent, dir, NULL);
+	agent_configure(&agent, yaml);
+	agent_run(&agent, 1000);
+	discovery_result(agent.discovery, &at);
+	assert_string_equal(reason(&agent, "file"), "");
+	assert_string_equal(reason(&agent, "guide"), "");
+	assert_int_equal(at.count, 1); /* both say the same */
+	assert_true(has_endpoint(at.endpoints, 1, "203.0.113.20:20"));
+	agent_configure(&agent, "[{guide: {path: /nonexistent}}]");
+	agent_run(&agent, 500);
+	discovery_result(agent.discovery, &at);
+	assert_int_equal(at.count, 0);
+	free(yaml);
+	agent_close(&agent);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -263,6 +286,7 @@ int main(void)
 		cmocka_unit_test(test_refusals),    cmocka_unit_test(test_names_are_no_paths),
 		cmocka_unit_test(test_retry),	    cmocka_unit_test(test_options),
 		cmocka_unit_test(test_hang),	    cmocka_unit_test(test_example_script),
+		cmocka_unit_test(test_authors_guide),
 	};
 
 	dir = getenv("WGM_TEST_PLUGINS");

@@ -37,6 +37,10 @@ extern "C" {
 #define WGM_ABI_MAJOR 1 /* a layout or a meaning changed: rebuild */
 #define WGM_ABI_MINOR 0 /* members were added at the end of a struct */
 
+#ifndef WGM_NEEDS_MINOR /* a plugin that asks WGM_HAS may set a lower one before it includes this */
+#define WGM_NEEDS_MINOR WGM_ABI_MINOR
+#endif
+
 enum wgm_kind { WGM_DISCOVERY = 1, WGM_NATMAP = 2, WGM_RELAY = 3, WGM_FIREWALL = 4 };
 enum wgm_log { WGM_ERROR, WGM_WARN, WGM_INFO, WGM_DEBUG };
 enum wgm_events { WGM_READ = 1, WGM_WRITE = 2 };
@@ -290,11 +294,11 @@ struct wgm_note {
 #define WGM_PLUGIN(kind_, name_, version_, summary_, caps_, options_, open_, reload_, close_, ops_) \
 	__attribute__((section(".note.wg-mesh"), used, aligned(4)))                                \
 	static const struct wgm_note wgm_plugin_note = {                                           \
-		8, 12, WGM_NOTE_TYPE, "wg-mesh", WGM_ABI_MAJOR, WGM_ABI_MINOR, kind_,              \
+		8, 12, WGM_NOTE_TYPE, "wg-mesh", WGM_ABI_MAJOR, WGM_NEEDS_MINOR, kind_,            \
 		(uint32_t)sizeof(struct wgm_plugin)};                                              \
 	WGM_EXPORT const struct wgm_plugin wgm_plugin;                                             \
 	const struct wgm_plugin wgm_plugin = {(uint32_t)sizeof(struct wgm_plugin), WGM_ABI_MAJOR,  \
-					      WGM_ABI_MINOR, kind_, caps_, name_, version_,        \
+					      WGM_NEEDS_MINOR, kind_, caps_, name_, version_,      \
 					      summary_, options_, open_, reload_, close_, ops_}
 
 #ifdef __cplusplus
