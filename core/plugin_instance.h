@@ -91,6 +91,12 @@ void plugin_take_back(struct plugin_instance *instance);
 void plugin_remember_request(struct plugin_instance *instance, const uint8_t txid[static 12]);
 bool plugin_sent_request(const struct plugin_instance *instance, const uint8_t txid[static 12]);
 
+/* plugin_jobs.c: these members of the api. */
+int plugin_spawn(struct wgm_host *api, const struct wgm_command *command, wgm_result_fn *fn, void *arg);
+int plugin_resolve(struct wgm_host *api, const char *name, uint16_t port, wgm_resolved_fn *fn, void *arg);
+void plugin_post(struct wgm_host *api, wgm_timer_fn *fn, void *arg);
+void plugin_end_jobs(struct plugin_instance *instance);
+
 /* plugin_host.c */
 void plugin_instance_described(struct plugin_instance *instance); /* a script's descriptor is there */
 void plugin_instance_failed(struct plugin_instance *instance, enum plugin_state state); /* see error */

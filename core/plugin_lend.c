@@ -1,15 +1,13 @@
 /*
- * plugin_lend.c - struct wgm_host as one instance sees it: timers, descriptors, programs, names,
- * WireGuard's port, and its news for the core.
+ * plugin_lend.c - struct wgm_host as one instance sees it: words, options, timers, descriptors,
+ * WireGuard's port, and its news for the core. Programs, names and threads are in plugin_jobs.c.
  *
  * All that an instance is lent hangs on its lists, so that closing it takes everything back and a
  * forgetful plugin is never called again. The tricky thing is what may go while the plugin is being
- * called: what happens once (a timer, a program, a name) leaves its list and is freed before the
- * plugin hears of it.
+ * called: what happens once leaves its list and is freed before the plugin hears of it.
  */
 #include "lib/addr.h"
 #include "lib/log.h"
-#include "lib/proc.h"
 #include "lib/str.h"
 #include "lib/stun.h"
 #include "plugin_instance.h"
@@ -31,23 +29,6 @@ struct wgm_watch {
 	struct plugin_instance *instance;
 	struct loop_io io;
 	wgm_watch_fn *fn;
-	void *arg;
-};
-
-struct job { /* a program or a name */
-	struct list node;
-	struct plugin_instance *instance;
-	struct proc *proc;
-	struct lookup *lookup;
-	wgm_result_fn *on_result;
-	wgm_resolved_fn *on_resolved;
-	void *arg;
-};
-
-struct posting {
-	struct plugin_anchor *anchor;
-	uint64_t id;
-	wgm_timer_fn *fn;
 	void *arg;
 };
 
@@ -204,124 +185,6 @@ static void lend_unwatch(struct wgm_host *api, struct wgm_watch *watch)
 	free(watch);
 }
 
-/* ---- programs, names, threads ------------------------------------------------------------ */
-
-static struct job *job_new(struct wgm_host *api, void *arg)
-{
-	struct job *job = xcalloc(1, sizeof(*job));
-
-	job->instance = instance_of(api);
-	job->arg = arg;
-	list_add_tail(&job->instance->jobs, &job->node);
-	return job;
-}
-
-static struct job job_take(void *arg)
-{
-	struct job job = *(struct job *)arg;
-
-	list_del(&((struct job *)arg)->node);
-	free(arg);
-	return job;
-}
-
-static void on_exit_of(void *arg, const struct proc_result *result)
-{
-	struct job job = job_take(arg);
-	const struct wgm_result answer = {
-		.error = result->error,
-		.status = result->exit_code,
-		.output = buf_text(result->output),
-		.output_len = result->output->len,
-	};
-	struct plugin_call call;
-
-	plugin_call_begin(&call, job.instance->label);
-	job.on_result(job.arg, &answer);
-	plugin_call_end(&call);
-}
-
-static int lend_spawn(struct wgm_host *api, const struct wgm_command *command, wgm_result_fn *fn, void *arg)
-{
-	static const char *const clean[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C", NULL};
-	const struct proc_command ours = {
-		.argv = command->argv,
-		.env = command->env ? command->env : clean,
-		.input = command->input,
-		.input_len = command->input_len,
-		.timeout_ms = command->timeout_ms,
-	};
-	struct job *job = job_new(api, arg);
-
-	job->on_result = fn;
-	job->proc = proc_start(services_of(api)->loop, &ours, on_exit_of, job);
-	if (job->proc)
-		return 0;
-	job_take(job);
-	return -(errno ? errno : EIO);
-}
-
-static void on_lookup(void *arg, const struct endpoint *found, size_t count)
-{
-	struct job job = job_take(arg);
-	union wgm_addr addrs[RESOLVE_MAX];
-	struct sockaddr_storage storage;
-	struct plugin_call call;
-
-	memset(addrs, 0, sizeof(addrs));
-	for (size_t i = 0; i < count; i++) {
-		endpoint_to_sockaddr(&found[i], &storage);
-		memcpy(&addrs[i], &storage, sizeof(addrs[i]));
-	}
-	plugin_call_begin(&call, job.instance->label);
-	job.on_resolved(job.arg, addrs, count);
-	plugin_call_end(&call);
-}
-
-static int lend_resolve(struct wgm_host *api, const char *name, uint16_t port, wgm_resolved_fn *fn, void *arg)
-{
-	struct job *job = job_new(api, arg);
-
-	job->on_resolved = fn;
-	job->lookup = resolver_start(instance_of(api)->host->resolver, name, port, on_lookup, job);
-	if (job->lookup)
-		return 0;
-	job_take(job);
-	return -EAGAIN;
-}
-
-static void anchor_drop(struct plugin_anchor *anchor)
-{
-	if (!__atomic_sub_fetch(&anchor->refs, 1, __ATOMIC_ACQ_REL))
-		free(anchor);
-}
-
-static void on_post(void *arg)
-{
-	struct posting posting = *(struct posting *)arg;
-	struct plugin_host *host = posting.anchor->host;
-	struct plugin_instance *instance = host ? plugin_host_find(host, posting.id) : NULL;
-	struct plugin_call call;
-
-	free(arg);
-	anchor_drop(posting.anchor);
-	if (!instance || instance->state != PLUGIN_RUNNING)
-		return;
-	plugin_call_begin(&call, instance->label);
-	posting.fn(posting.arg);
-	plugin_call_end(&call);
-}
-
-static void lend_post(struct wgm_host *api, wgm_timer_fn *fn, void *arg)
-{
-	struct plugin_instance *instance = instance_of(api);
-	struct posting *posting = xmalloc(sizeof(*posting));
-
-	*posting = (struct posting){instance->host->anchor, instance->id, fn, arg};
-	__atomic_add_fetch(&posting->anchor->refs, 1, __ATOMIC_ACQ_REL);
-	loop_post(instance->host->services.loop, on_post, posting);
-}
-
 /* ---- the network --------------------------------------------------------------------------- */
 
 static uint16_t lend_port(struct wgm_host *api)
@@ -475,9 +338,9 @@ void plugin_lend(struct plugin_instance *instance)
 		.watch = lend_watch,
 		.rewatch = lend_rewatch,
 		.unwatch = lend_unwatch,
-		.spawn = lend_spawn,
-		.resolve = lend_resolve,
-		.post = lend_post,
+		.spawn = plugin_spawn,
+		.resolve = plugin_resolve,
+		.post = plugin_post,
 		.port = lend_port,
 		.port_send = lend_port_send,
 		.stun_server = lend_stun_server,
@@ -498,19 +361,12 @@ void plugin_take_back(struct plugin_instance *instance)
 {
 	struct wgm_timer *timer, *next_timer;
 	struct wgm_watch *watch, *next_watch;
-	struct job *job, *next_job;
 
 	list_each_safe(timer, next_timer, &instance->timers, node)
 		lend_cancel(&instance->api, timer);
 	list_each_safe(watch, next_watch, &instance->watches, node)
 		lend_unwatch(&instance->api, watch);
-	list_each_safe(job, next_job, &instance->jobs, node) {
-		if (job->proc)
-			proc_kill(job->proc);
-		if (job->lookup)
-			resolver_cancel(job->lookup);
-		job_take(job);
-	}
+	plugin_end_jobs(instance);
 	instance->next_request = 0;
 	instance->found_count = 0;
 	instance->nat = (struct wgm_nat){0};
