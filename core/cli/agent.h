@@ -34,6 +34,8 @@ int agent_open(const struct cli *cli, struct agent *agent); /* connects or compl
 /* Ends the agent of this interface by pidfd, its supervisor first; only a wg-meshd for this
  * interface in our network namespace is touched. `pid` 0: who is in the pid file. */
 void agent_end(const struct cli *cli, pid_t pid);
+/* Waits for a process that is ending by itself. */
+void agent_wait_gone(pid_t pid, int timeout_ms);
 /* The network namespace a process is in; 0: unknown. */
 uint64_t agent_netns(pid_t pid);
 

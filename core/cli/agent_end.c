@@ -17,6 +17,7 @@
 
 #define PROGRAM    "wg-meshd"
 #define END_MS     100
+#define NAP_MS     10
 #define PROC_LIMIT 65536
 
 uint64_t agent_netns(pid_t pid)
@@ -100,6 +101,19 @@ static void end_one(const struct cli *cli, pid_t pid)
 	    agent_netns(pid) == netns_id() &&
 	    syscall(SYS_pidfd_send_signal, poller.fd, SIGKILL, NULL, 0) == 0)
 		poll(&poller, 1, END_MS);
+	close(poller.fd);
+}
+
+void agent_wait_gone(pid_t pid, int timeout_ms)
+{
+	struct pollfd poller = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+
+	for (; poller.fd < 0 && errno == ENOSYS && timeout_ms > 0 && kill(pid, 0) == 0;
+	     timeout_ms -= NAP_MS)
+		poll(NULL, 0, NAP_MS);
+	if (poller.fd < 0)
+		return;
+	poll(&poller, 1, timeout_ms);
 	close(poller.fd);
 }
 

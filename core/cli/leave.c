@@ -6,6 +6,7 @@
 #include "command.h"
 #include "conf.h"
 #include "enrol.h"
+#include "hook_record.h"
 #include "lib/daemon.h"
 #include "lib/file.h"
 #include "lib/secret.h"
@@ -17,12 +18,15 @@
 
 #include <errno.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sodium.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define CONF_MAX    ((size_t)1024 * 1024)
 #define WG_QUICK_MS 30000
+#define HOOKS_MS    11000 /* a hook has ten seconds */
+#define NAP_MS      20
 
 struct leave {
 	struct cli *cli;
@@ -196,6 +200,20 @@ static void remove_file(struct leave *leave, const char *path)
 		      complain(EXIT_FAILED, "%s cannot be removed: %s", path, strerror(errno)));
 }
 
+/* The runner of hooks may still be at the last ones; its record goes when it has done them. */
+static void remove_hook_record(struct leave *leave)
+{
+	const char *path = leave->cli->paths.hooks;
+
+	for (int waited = 0; hook_record_count(path, EVENT_COUNT, true, true) > 0;
+	     waited += NAP_MS) {
+		if (waited >= HOOKS_MS)
+			return;
+		poll(NULL, 0, NAP_MS);
+	}
+	remove_file(leave, path);
+}
+
 int run_leave(struct cli *cli)
 {
 	struct leave leave = {.cli = cli};
@@ -217,6 +235,7 @@ int run_leave(struct cli *cli)
 		remove_file(&leave, cli->paths.config);
 		remove_file(&leave, cli->paths.state);
 		remove_file(&leave, cli->paths.socket);
+		remove_hook_record(&leave);
 		remove_file(&leave, cli->paths.log);
 		remove_file(&leave, cli->paths.hung);
 		code = leave.code;

@@ -26,6 +26,7 @@
 #define DOWN_MS  100 /* SPEC 1, rule 4 */
 #define START_MS 120
 #define ASK_MS   1000
+#define GONE_MS  5000 /* leave removes files that an ending agent may still write */
 #define POLL_MS  100
 
 enum running {
@@ -266,6 +267,8 @@ bool agent_down(const struct cli *cli, bool leave)
 
 	done = ask_down(cli, &agent, leave, &foreign);
 	agent_close(&agent);
+	if (done && leave)
+		agent_wait_gone(agent.pid, GONE_MS);
 	if (done)
 		return true;
 	if (foreign || ledger_elsewhere(cli)) {
