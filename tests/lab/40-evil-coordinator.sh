@@ -12,7 +12,7 @@ router routera 203.0.113.10 192.168.1.1 port_restricted
 at_home alice routera 192.168.1.2
 printf 'nameserver 9.9.9.9\n' >/etc/resolv.conf
 
-evil=$LAB_DIR/evil
+evil=/var/evil # hosts share /var with the test, not /run
 mkdir -p $evil
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=evil \
 	-keyout $evil/key.pem -out $evil/cert.pem 2>/dev/null
@@ -57,9 +57,8 @@ running() { on alice wg-mesh status wg0; }
 check "the agent runs" wait_for 5 running
 on_bg alice /run/events.out wg-mesh events wg0 --json
 
-frames=0
-send() {
-	frames=$((frames + 1))
+send() { # the next frame, from standard input
+	frames=$(($(find $evil -name 'frame-*.json' | wc -l) + 1))
 	cat >$evil/frame-$frames.json.new
 	mv $evil/frame-$frames.json.new $evil/frame-$frames.json
 }
@@ -82,7 +81,6 @@ check "an honest peer is taken" wait_for 6 has_key good
 route_is_there() { on alice ip route show | grep -q "^$1 dev wg0"; }
 check "and its honest route" wait_for 3 route_is_there 172.20.0.0/16
 
-refused() { grep -c '"refused"' "$LAB_DIR/../lab/events" 2>/dev/null; }
 events() { cat "/proc/$(pid_of alice)/root/run/events.out"; }
 count_refused() { events | jq -r .event 2>/dev/null | grep -c '^refused$'; }
 more_refused() { [ "$(count_refused)" -gt "$1" ]; }

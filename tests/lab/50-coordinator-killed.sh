@@ -24,7 +24,9 @@ on alice wg-quick down wg0 >/dev/null 2>&1
 check "alice up without a coordinator" on alice wg-quick up wg0
 check "direct again without a coordinator" wait_for 20 is_direct alice bob
 
-start_coordinator
+on_bg coord /run/coordinator.log wg-mesh-coordinator serve --public-url https://203.0.113.1:8443
+check "it starts again" wait_for 10 on coord wg-mesh-coordinator agent list
+check_not "without another first link" join_link
 check "the STUN server was adopted" test "$(relay_pid)" = "$relay"
 check "alice comes back by herself" wait_for 30 connected alice
 check "bob comes back by himself" wait_for 60 connected bob

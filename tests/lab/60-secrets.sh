@@ -5,8 +5,9 @@ set -u
 . "$(dirname "$0")/lib.sh"
 lab_enter "$@"
 street
-on street tcpdump -i br0 -w $LAB_DIR/wire.pcap -U >/dev/null 2>&1 &
-sleep 1
+on_bg street /run/tcpdump.out tcpdump -i br0 -U -w /run/wire.pcap
+wire=/proc/$(pid_of street)/root/run/wire.pcap
+wait_for 10 test -s "$wire"
 coordinator --verbose
 for n in 0 1; do
 	name=$(echo 'alice bob' | cut -d' ' -f$((n + 1)))
@@ -47,8 +48,8 @@ found() {
 		sys.exit(0 if hits else 1)
 	EOF
 }
-check_not "no secret is on the wire" found $LAB_DIR/wire.pcap
-check "(the capture is not empty)" test "$(wc -c <$LAB_DIR/wire.pcap)" -gt 10000
+check_not "no secret is on the wire" found "$wire"
+check "(the capture is not empty)" test "$(wc -c <"$wire")" -gt 10000
 check_not "no secret was in an argument list" found $LAB_DIR/arguments
 logs=$(find /proc/"$(pid_of coord)"/root/run /proc/"$(pid_of alice)"/root/run /proc/"$(pid_of bob)"/root/run -name '*.log' -size +0)
 # The coordinator's first standard output is its link; its log proper must not have it.
