@@ -12,6 +12,7 @@
 #include "lib/secret.h"
 #include "lib/tls.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -152,6 +153,9 @@ static int serve(const json_t *options)
 			       co->config.file ? co->config.file : "");
 	} else if (!code) {
 		umask(0077);
+		/* Buffers of bursts go back to the system; left alone, glibc keeps ever larger ones. */
+		mallopt(M_MMAP_THRESHOLD, 64 * 1024);
+		mallopt(M_TRIM_THRESHOLD, 256 * 1024);
 		secret_init();
 		co->loop = loop_new();
 		code = coordinator_start(co, error, sizeof(error));

@@ -147,6 +147,7 @@ void mesh_member_del(struct member *member)
 	list_del(&member->in_network);
 	json_decref(member->tags);
 	free(member->routes);
+	free(member->text);
 	free(member);
 }
 
@@ -228,6 +229,29 @@ json_t *mesh_peer_json(const struct member *member)
 
 	mesh_peer(member, &peer);
 	return proto_write_peer(&peer);
+}
+
+/* A snapshot of a large network is mostly these: writing them once makes it cheap. */
+const char *mesh_peer_text(struct member *member)
+{
+	json_t *json;
+
+	if (!member->text) {
+		json = mesh_peer_json(member);
+		member->text = js_dump(json);
+		json_decref(json);
+	}
+	return member->text;
+}
+
+void mesh_changed(struct agent *agent)
+{
+	struct member *member;
+
+	list_each(member, &agent->members, in_agent) {
+		free(member->text);
+		member->text = NULL;
+	}
 }
 
 json_t *mesh_network_json(const struct member *member)

@@ -44,6 +44,7 @@ struct member {
 	struct route *routes;
 	unsigned route_count;
 	uint64_t joined_at;
+	char *text; /* its PEER as others are told; NULL: to be written anew */
 };
 
 struct agent {
@@ -106,6 +107,8 @@ bool mesh_sees(const struct member *viewer, const struct member *other);
 
 void mesh_peer(const struct member *member, struct proto_peer *out);
 json_t *mesh_peer_json(const struct member *member);
+const char *mesh_peer_text(struct member *member); /* the same, kept until mesh_changed */
+void mesh_changed(struct agent *agent);
 json_t *mesh_network_json(const struct member *member); /* with the member's own addresses */
 json_t *mesh_networks_json(const struct agent *agent);
 json_t *mesh_addresses_json(const struct member *member, bool with_length);

@@ -331,6 +331,7 @@ struct member *registry_register(struct coordinator *co, const struct registrati
 void registry_seen(struct coordinator *co, struct agent *agent)
 {
 	agent->last_seen = clock_wall_ms();
+	mesh_changed(agent);
 	if (list_empty(&agent->unsaved))
 		list_add_tail(&co->unsaved, &agent->unsaved);
 }

@@ -36,7 +36,7 @@ static void flush(struct session *session)
 		return;
 	if (stream_write(session->stream, out->data, out->len) < 0)
 		session->co->counters[COUNT_STREAMS_DROPPED]++;
-	buf_consume(out, out->len);
+	buf_free(out); /* a snapshot's size is not needed again soon */
 }
 
 void session_send_text(struct session *session, const char *text, size_t len)

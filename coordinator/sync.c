@@ -20,6 +20,7 @@
 #define RING_BYTES   (16u << 20)
 #define RETURN_MS    3000 /* a stream that comes back so soon was never away */
 #define QUEUE_ROOM   (1u << 20)
+#define SNAPSHOT_MAX (256u << 20)
 
 struct sync {
 	struct coordinator *co;
@@ -48,26 +49,46 @@ void sync_peers(const struct agent *agent, json_t *array)
 				json_array_append_new(array, mesh_peer_json(other));
 }
 
+static void add_peers(struct buf *out, const struct agent *agent)
+{
+	const struct member *mine;
+	struct member *other;
+	bool any = false;
+
+	list_each(mine, &agent->members, in_agent)
+		list_each(other, &mine->network->members, in_network) {
+			if (!mesh_sees(mine, other))
+				continue;
+			if (any)
+				buf_add(out, ",", 1);
+			buf_puts(out, mesh_peer_text(other));
+			any = true;
+		}
+}
+
 static void send_snapshot(struct sync *sync, struct session *session)
 {
 	uint64_t revision = ring_revision(sync->ring);
-	json_t *peers = json_array(), *frame;
-	char *text;
-	size_t len;
+	json_t *head = json_pack("{sssssIsososo}", "type", "snapshot", "epoch", sync->epoch, "revision",
+				 (json_int_t)revision, "networks", mesh_networks_json(session->agent),
+				 "relays", coordinator_relays(sync->co), "pins",
+				 coordinator_pins(sync->co));
+	char *text = js_dump(head);
+	struct buf out;
 
-	sync_peers(session->agent, peers);
-	frame = json_pack("{sssssIsosososo}", "type", "snapshot", "epoch", sync->epoch, "revision",
-			  (json_int_t)revision, "networks", mesh_networks_json(session->agent), "relays",
-			  coordinator_relays(sync->co), "pins", coordinator_pins(sync->co), "peers", peers);
-	text = js_dump(frame);
-	len = strlen(text);
+	buf_init(&out, SNAPSHOT_MAX);
+	buf_add(&out, text, strlen(text) - 1); /* all but its brace */
+	buf_puts(&out, ",\"peers\":[");
+	add_peers(&out, session->agent);
+	buf_puts(&out, "]}");
 	/* A large network must not look like a slow reader. */
-	stream_set_limit(session->stream, len + len / 8 + QUEUE_ROOM);
-	session_send_text(session, text, len);
-	free(text);
-	json_decref(frame);
+	stream_set_limit(session->stream, out.len + out.len / 8 + QUEUE_ROOM);
+	session_send_text(session, buf_text(&out), out.len);
 	session->sent = revision;
 	sync->co->counters[COUNT_SNAPSHOTS]++;
+	buf_free(&out);
+	free(text);
+	json_decref(head);
 }
 
 static bool concerns(const struct sync *sync, const struct agent *agent, const struct change *change)
@@ -189,6 +210,7 @@ static void publish(struct sync *sync, struct network *network, const char *agen
 
 void sync_put(struct sync *sync, const struct member *member)
 {
+	mesh_changed(member->agent);
 	publish(sync, member->network, member->agent->id,
 		json_pack("{ssso}", "op", "put", "peer", mesh_peer_json(member)), true);
 }
