@@ -25,6 +25,7 @@
 #define INITIATE_MS   400  /* the other end should have shaken hands by then */
 #define SIGNAL_GAP_MS 3000
 #define PING_MS       5000
+#define QUICK_ROUNDS  3    /* after so many failures new endpoints wait for the next planned round */
 #define GRID_MS       50   /* plans further away than a second are rounded up to this: fewer wakes */
 
 static const uint64_t burst_ms[] = {0, 100, 300, 1500}; /* of one candidate, from a round's start */
@@ -373,10 +374,8 @@ void peers_offer(struct peer *peer, const struct proto_endpoints *at)
 		return;
 	if (peer->path == PATH_DIRECT && !peer->controller)
 		return;
-	if (peer->path != PATH_DIRECT && !peer->round_end_ms) {
-		peer->rounds = 0;
+	if (peer->path != PATH_DIRECT && !peer->round_end_ms && peer->rounds < QUICK_ROUNDS)
 		start_round(peer);
-	}
 	probe_new(peer);
 	schedule(peer);
 }
@@ -493,12 +492,14 @@ void peers_network_changed(struct peers *peers)
 	}
 }
 
+/* Two routers that poison each other's mappings make endpoints change with each try: hence the
+ * limit, without which they would be tried for ever without a pause. */
 void peers_endpoints_changed(struct peers *peers)
 {
 	struct peer *peer;
 
 	for (size_t pos = 0; (peer = map_next(peers->by_key, &pos, NULL));) {
-		if (!peer->online || peer->path == PATH_DIRECT)
+		if (!peer->online || peer->path == PATH_DIRECT || peer->rounds >= QUICK_ROUNDS)
 			continue;
 		if (peer->round_end_ms)
 			send_signal(peer, false);
