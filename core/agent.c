@@ -8,6 +8,7 @@
  */
 #include "agent_parts.h"
 
+#include "sandbox.h"
 #include "undo.h"
 #include "lib/clock.h"
 #include "lib/daemon.h"
@@ -296,6 +297,10 @@ static int open_sockets(struct agent *agent)
 		log_error("rights", "reason=\"rights could not be given up: %s\"", strerror(-error));
 		return 1;
 	}
+	error = sandbox_enter(agent->paths);
+	if (error)
+		log_warn("sandbox", "reason=\"this kernel does not limit where the agent may write: %s\"",
+			 strerror(-error));
 	return 0;
 }
 

@@ -28,3 +28,4 @@ SRC.test_hook := $(addprefix core/,hook.c hook_env.c hook_commands.c hook_record
 SRC.test_options := core/cli/options.c core/cli/commands.c
 SRC.test_overlap := core/cli/overlap.c core/cli/conf.c $(addprefix core/,link.c link_dump.c link_watch.c netlink.c ledger.c)
 SRC.test_status_text := core/cli/status_text.c core/cli/table.c
+SRC.test_sandbox := core/sandbox.c
