@@ -44,6 +44,7 @@ static const struct plugin_services *services_of(struct wgm_host *api)
 
 /* ---- words ------------------------------------------------------------------------- */
 
+PRINTF_LIKE(3, 4)
 static void lend_log(struct wgm_host *api, int level, const char *format, ...)
 {
 	static const enum log_level levels[] = {LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG};
@@ -59,6 +60,7 @@ static void lend_log(struct wgm_host *api, int level, const char *format, ...)
 	log_line(at, "plugin", "plugin=%s text=\"%s\"", instance_of(api)->label, text);
 }
 
+PRINTF_LIKE(3, 4)
 static int lend_fail(struct wgm_host *api, int error, const char *format, ...)
 {
 	struct plugin_instance *instance = instance_of(api);
