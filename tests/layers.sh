@@ -13,7 +13,7 @@ set -eu
 
 base='util banned buf list map str secret log clock ratelimit file'
 values='key addr prefix seal'
-codecs='wire http ws stun derp proto json yaml schema'
+codecs='wire http ws stun natcheck derp proto json yaml schema'
 io='loop sock stream tls proc daemon'
 
 check() {

@@ -173,7 +173,7 @@ static void land(void *arg)
 	union wgm_addr from;
 
 	if (!unplugged && comes_in(&flight->from)) {
-		sendable(&flight->from, &from);
+		to_wgm(&flight->from, &from);
 		stun_packet(stun, &from, flight->data, flight->len);
 	}
 	free(flight);
@@ -294,7 +294,7 @@ static size_t fake_local_addresses(struct wgm_host *host, union wgm_addr *addrs,
 	(void)host;
 	(void)max;
 	addr_parse(&at.addr, scene->nat_mapping ? "192.168.1.2" : own_address);
-	sendable(&at, &addrs[0]);
+	to_wgm(&at, &addrs[0]);
 	return 1;
 }
 
@@ -543,15 +543,15 @@ static void test_forged_answers(void **state)
 
 	(void)state;
 	scene_open(&cone);
-	sendable(&evil, &from);
-	stun_begin(&w, data, sizeof(data), STUN_SUCCESS, stun->requests[0].txid);
+	to_wgm(&evil, &from);
+	stun_begin(&w, data, sizeof(data), STUN_SUCCESS, stun->families[0].requests[0].txid);
 	stun_put_mapped(&w, &lie);
 	stun_packet(stun, &from, data, stun_finish(&w));
 	assert_int_equal(found_count, 0);
 	stun_begin(&w, data, sizeof(data), STUN_SUCCESS, (const uint8_t *)"nobody asked");
 	stun_put_mapped(&w, &lie);
 	evil = ep("192.0.2.1:3478");
-	sendable(&evil, &from);
+	to_wgm(&evil, &from);
 	stun_packet(stun, &from, data, stun_finish(&w));
 	stun_packet(stun, &from, "rubbish", 7);
 	assert_int_equal(found_count, 0);
