@@ -159,6 +159,10 @@ int agent_reload(struct agent *agent, char error[static YAML_ERROR])
 	plugin_host_configure(agent->plugins, config);
 	config_free(agent->config);
 	agent->config = config;
+	if (state_follow(agent->state, config->coordinator_url, config->coordinator_pin)) {
+		agent_save_soon(agent);
+		coord_reconnect(agent->coord);
+	}
 	if (agent->hooks)
 		hook_reload(agent->hooks);
 	agent_map_recheck(agent);
@@ -324,6 +328,8 @@ static int open_network(struct agent *agent)
 		log_error("fetch", "reason=\"%s\"", strerror(-error));
 		return 1;
 	}
+	if (state_follow(agent->state, agent->config->coordinator_url, agent->config->coordinator_pin))
+		agent_save_soon(agent);
 	agent->coord = coord_new(agent->loop, agent->fetch, agent->state, &agent->private_key,
 				 &agent_coord_ops, agent);
 	coord_set_fwmark(agent->coord, agent->fwmark);

@@ -161,6 +161,14 @@ void coord_retry_now(struct coord *coord)
 	coord_connect(coord);
 }
 
+void coord_reconnect(struct coord *coord)
+{
+	if (coord->open)
+		coord_sync_end(coord->sync, "the coordinator's address has changed");
+	else
+		coord_retry_now(coord);
+}
+
 /* ---- life -------------------------------------------------------------------------------------- */
 
 struct coord *coord_new(struct loop *loop, struct fetch *fetch, struct state *state,

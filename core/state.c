@@ -47,6 +47,35 @@ void state_free(struct state *state)
 	free(state);
 }
 
+static bool has_pin(const struct state *state, const char *pin)
+{
+	for (size_t i = 0; i < state->pin_count; i++)
+		if (!strcmp(state->pins[i], pin))
+			return true;
+	return false;
+}
+
+bool state_follow(struct state *state, const char *url, const char *pin)
+{
+	bool changed = false;
+
+	if (!state->coordinator_url || strcmp(state->coordinator_url, url) != 0) {
+		free(state->coordinator_url);
+		state->coordinator_url = xstrdup(url);
+		changed = true;
+	}
+	if (pin && !has_pin(state, pin)) {
+		for (size_t i = 0; i < state->pin_count; i++)
+			free(state->pins[i]);
+		free(state->pins);
+		state->pins = xcalloc(1, sizeof(*state->pins));
+		state->pins[0] = xstrdup(pin);
+		state->pin_count = 1;
+		changed = true;
+	}
+	return changed;
+}
+
 /* Ids go into the path of a request, and nothing that ends a path segment may be in them. */
 static bool id_valid(const char *id)
 {

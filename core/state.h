@@ -33,4 +33,9 @@ struct state *state_new(void);
 int state_save(const struct state *state, const char *path);
 void state_free(struct state *state); /* wipes the token */
 
+/* The YAML file is the user's word: another address of the coordinator than was remembered holds
+ * from now on, and a pin that is not among ours replaces them. pin NULL: ours stay. true: something
+ * was changed. */
+bool state_follow(struct state *state, const char *url, const char *pin);
+
 #endif

@@ -355,6 +355,24 @@ static void network_change_finds_a_dead_connection(void **unused)
 	until(f.disconnects == 1); /* within 5 s, not 40 */
 }
 
+static void moves_to_another_address(void **unused)
+{
+	struct fake *other = fake_new(f.loop);
+
+	(void)unused;
+	come_up();
+	other->private_key = f.fake->private_key;
+	other->public_key = other->shown_key = f.fake->public_key;
+	assert_true(state_follow(f.state, other->origin, other->pin));
+	coord_reconnect(f.coord);
+	until(fake_heard(other, "hello")); /* by proof: it does not know the token */
+	assert_int_equal(other->bad_proofs, 0);
+	clock_set_fake(0, 0);
+	coord_free(f.coord);
+	f.coord = NULL;
+	fake_free(other);
+}
+
 static void silence_ends_a_connection(void **unused)
 {
 	uint64_t begin;
@@ -541,6 +559,7 @@ int main(void)
 		TEST(learns_pins),
 		TEST(good_bye_is_obeyed),
 		TEST(network_change_finds_a_dead_connection),
+		TEST(moves_to_another_address),
 		TEST(silence_ends_a_connection),
 		TEST(an_idle_connection_lives),
 		TEST(backs_off),

@@ -107,6 +107,24 @@ static void empty_round_trip(void **unused)
 	state_free(after);
 }
 
+static void follows_the_configuration(void **unused)
+{
+	static const char other[] = "BAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+	struct state *state = full_state();
+
+	(void)unused;
+	assert_false(state_follow(state, "https://mesh.example:8443", PIN));
+	assert_false(state_follow(state, "https://mesh.example:8443", NULL));
+	assert_int_equal(state->pin_count, 1);
+	assert_true(state_follow(state, "https://other.example", NULL));
+	assert_string_equal(state->coordinator_url, "https://other.example");
+	assert_string_equal(state->pins[0], PIN);
+	assert_true(state_follow(state, "https://other.example", other));
+	assert_int_equal(state->pin_count, 1);
+	assert_string_equal(state->pins[0], other);
+	state_free(state);
+}
+
 static void not_there(void **unused)
 {
 	struct state *state;
@@ -157,6 +175,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(round_trip),
 		cmocka_unit_test(empty_round_trip),
+		cmocka_unit_test(follows_the_configuration),
 		cmocka_unit_test(not_there),
 		cmocka_unit_test(damaged),
 	};
