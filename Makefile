@@ -150,7 +150,7 @@ $B/lab/%: $B/tests/lab/%.o $$(call obj,$$(SRC.$$*)) $(LIB)
 lab-programs: $(LAB_PROGRAMS) ## build the programs that the lab runs
 
 unit: $(TESTS) ## build and run the unit tests
-	$Q sh tests/unit/run.sh $B/unit $(notdir $(TESTS))
+	$Qsh tests/unit/run.sh $(if $(filter asan,$(MODE)),asan,unit) $B/unit $(notdir $(TESTS))
 
 fresh: ## run both commands of the README on a new Debian 12 (root, mmdebstrap)
 	$Qsh tests/fresh.sh
@@ -178,8 +178,8 @@ fuzz: ## build the fuzz targets with clang; fuzz-NAME runs one for FUZZ_SECONDS 
 
 fuzz-replay: $(REPLAYS) ## run every file of the corpora through its fuzz target, with any compiler
 	$Qfor target in $(notdir $(REPLAYS)); do \
-		printf '%s: ' $$target; \
-		$B/replay/$$target tests/fuzz/corpus/$${target#fuzz_}/* || exit 1; \
+		printf 'ok corpus of %s: ' $$target; \
+		$B/replay/$$target tests/fuzz/corpus/$${target#fuzz_}/* || { echo "not ok corpus of $$target"; exit 1; }; \
 	done
 
 fuzz-%: fuzz

@@ -204,5 +204,8 @@ if [ $# -eq 0 ]; then
 	self_test
 	set -- "$(dirname "$0")/.."
 fi
-check "$1"
-echo "layers: $(wc -l < "$list") files, every include points down"
+check "$1" || {
+	echo "not ok layers"
+	exit 1
+}
+echo "ok layers: $(wc -l < "$list") files, every include points down"
