@@ -93,7 +93,7 @@ OBJ.wg-mesh             = $(call obj,$(CLI_SRC)) $(AGENT_PARTS)
 OBJ.wg-mesh-coordinator := $(call obj,$(COORD_SRC))
 OBJ.wg-mesh-relay       := $(call obj,$(RELAY_SRC))
 
-.PHONY: lab-programs all help deps check asan lint format install uninstall dist clean size shape fresh fuzz fuzzers fuzz-replay unit
+.PHONY: compile_commands.json lab-programs all help deps check asan lint format install uninstall dist clean size shape fresh fuzz fuzzers fuzz-replay unit
 
 all: $(PROGRAMS) $(PLUGINS) ## build the programs and plugins (MODE=release|debug|asan|fuzz)
 
@@ -191,6 +191,9 @@ fuzz-%: fuzz
 
 check: all unit fuzz-replay ## build, unit tests, fuzz corpora and layers: everything without root
 	$Qsh tests/layers.sh
+	$Q$B/wg-meshd wg0 --check --config etc/samples/agent.yaml
+	$Q$B/wg-mesh-coordinator serve --check --config etc/samples/coordinator.yaml
+	$Q$B/wg-mesh-relay --check --config etc/samples/relay.yaml
 
 asan: ## unit tests and programs under ASan and UBSan
 	$Q$(MAKE) --no-print-directory MODE=asan all unit
@@ -202,7 +205,9 @@ lint: ## clang-tidy and shellcheck (each where it is installed)
 	$Qif command -v shellcheck >/dev/null; then shellcheck -s dash -S warning $(SH_FILES); \
 		else echo "lint: no shellcheck here, shell files were not looked at"; fi
 	$Qif command -v clang-tidy >/dev/null; then \
-		clang-tidy --quiet $(filter %.c,$(C_FILES)) -- $(filter-out -fstack-protector-strong,$(ALL_CFLAGS)); \
+		$(MAKE) --no-print-directory compile_commands.json && \
+		clang-tidy --quiet -p . $(filter %.c,$(C_FILES)) 2>&1 | \
+			awk '!/warnings? (and .*)?generated/ { print } /warning:|error:/ { bad = 1 } END { exit bad }'; \
 		else echo "lint: no clang-tidy here, C files were not looked at"; fi
 
 format: ## lay out every C file as .clang-format says
@@ -217,11 +222,12 @@ size: all ## what the programs weigh, stripped, against the budget of the agent 
 deps: ## install what building, trying and testing need (Debian, root)
 	$Qsh etc/packages.sh build try test
 
+quote := "
+json = $(subst $(quote),\$(quote),$(1))
+entry = {"directory": "$(CURDIR)", "file": "$(1)", "command": "$(call json,$(CC) $(ALL_CFLAGS) -c $(1))"}
 compile_commands.json: $(MAKEFILE_LIST) ## for editors and clang tools
-	@{ echo '['; sep=; for file in $(filter %.c,$(C_FILES)); do \
-		printf '%s{"directory": "%s", "file": "%s", "command": "%s"}' "$$sep" '$(CURDIR)' "$$file" \
-			"$$(echo '$(CC) $(ALL_CFLAGS)' | sed 's/["\\]/\\&/g') -c $$file"; sep=','; \
-		done; echo ']'; } > $@
+	$Q$(file >$@,[)$(foreach file,$(filter %.c,$(C_FILES)),$(file >>$@,$(call entry,$(file))$(comma)))
+	$Qsed -i '$$ s/,$$//' $@ && echo ']' >>$@
 
 # ---- install -------------------------------------------------------------------
 # INSTALLED is the one list: install puts these there, uninstall takes them away. A line is

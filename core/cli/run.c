@@ -20,8 +20,6 @@
 #define NAP_MS     2
 #define OUTPUT_MAX ((size_t)1024 * 1024)
 
-extern char **environ;
-
 static int memory_file(const void *data, size_t len)
 {
 	int fd = memfd_create("wg-mesh", MFD_CLOEXEC);
