@@ -260,29 +260,33 @@ static void plug(struct agent *agent, struct agent_peer *peer)
 }
 
 /* A peer that is on the interface and not in the ledger is the user's, unless `wg-quick save` wrote
- * ours into the file: then the map we saved or the last ledger says so, and it looks as we make it. */
-static bool saved_by_wg_quick(struct agent *agent, const struct wg_peer *wg, const struct prefix_list *wanted)
+ * ours into the file: then the map we saved or the last ledger says so, and it looks exactly as we
+ * make it, which nobody does by hand. */
+static bool saved_by_wg_quick(struct agent *agent, const struct wg_peer *wg, const struct prefix_list *wanted,
+			      size_t addresses)
 {
 	struct netmap_member *member = netmap_by_key(agent->netmap, &wg->public_key);
+	bool connected = wg->keepalive_s == TUNNEL_KEEPALIVE_S && wg->endpoint.addr.family;
 
 	if (!member->was_managed && !map_get(agent->before, wg->public_key.bytes))
 		return false;
-	if (wg->keepalive_s && wg->keepalive_s != TUNNEL_KEEPALIVE_S)
+	if (!connected && (wg->keepalive_s || wg->endpoint.addr.family))
 		return false;
 	for (size_t i = 0; i < wg->allowed_ip_count; i++) {
 		if (!list_has(wanted, &wg->allowed_ips[i].prefix))
 			return false;
 	}
-	return true;
+	return wg->allowed_ip_count >= addresses;
 }
 
-static bool is_managed(struct agent *agent, struct agent_peer *peer, const struct prefix_list *wanted)
+static bool is_managed(struct agent *agent, struct agent_peer *peer, const struct prefix_list *wanted,
+		       size_t addresses)
 {
 	const struct wg_peer *wg = map_get(agent->foreign, peer->key.bytes);
 
 	if (!wg || tunnel_owns_peer(agent->tunnel, &peer->key))
 		return true;
-	if (!saved_by_wg_quick(agent, wg, wanted))
+	if (!saved_by_wg_quick(agent, wg, wanted, addresses))
 		return false;
 	tunnel_adopt_peer(agent->tunnel, &peer->key);
 	agent->facts_dirty = true;
@@ -305,25 +309,27 @@ static void sift(struct sifting *s, size_t *route_from)
 	}
 }
 
-/* What it was offered may contain the addresses of a user's peer: that is no attack if it is the
- * same peer, written by hand. */
 static bool handwritten(struct agent *agent, struct agent_peer *peer)
 {
-	struct netmap_member *m = netmap_by_key(agent->netmap, &peer->key);
-	struct prefix_list claimed = {0};
+	struct netmap_member *first = netmap_by_key(agent->netmap, &peer->key), *m;
+	struct prefix_list wanted = {0};
+	size_t addresses;
 	bool managed;
 
-	for (; m; m = m->next) {
+	for (m = first; m; m = m->next) {
 		for (unsigned i = 0; i < m->peer.address_count; i++) {
 			struct prefix host = prefix_host(&m->peer.addresses[i]);
 
-			list_put(&claimed, &host);
+			list_put(&wanted, &host);
 		}
-		for (unsigned i = 0; i < m->peer.route_count; i++)
-			list_put(&claimed, &m->peer.routes[i]);
 	}
-	managed = is_managed(agent, peer, &claimed);
-	free(claimed.at);
+	addresses = wanted.count;
+	for (m = first; m; m = m->next) {
+		for (unsigned i = 0; i < m->peer.route_count; i++)
+			list_put(&wanted, &m->peer.routes[i]);
+	}
+	managed = is_managed(agent, peer, &wanted, addresses);
+	free(wanted.at);
 	return !managed;
 }
 

@@ -51,7 +51,18 @@ void facts_fini(struct facts *facts)
 	memset(facts, 0, sizeof(*facts));
 }
 
-static void host_addresses(struct prefixes *host, struct tunnel *tunnel)
+static bool is_our_address(const struct prefixes *ours, const struct addr *addr)
+{
+	for (size_t i = 0; i < ours->count; i++) {
+		if (addr_equal(&ours->at[i].addr, addr))
+			return true;
+	}
+	return false;
+}
+
+/* An address of the mesh on our interface is ours, also where `wg-quick save` has written it into
+ * the user's file. */
+static void host_addresses(struct prefixes *host, const struct prefixes *ours, struct tunnel *tunnel)
 {
 	struct link_address *all = NULL;
 	size_t count = 0;
@@ -61,6 +72,7 @@ static void host_addresses(struct prefixes *host, struct tunnel *tunnel)
 	for (size_t i = 0; i < count; i++) {
 		if (all[i].ifindex == tunnel_ifindex(tunnel) &&
 		    (tunnel_owns_address(tunnel, &all[i].address) ||
+		     is_our_address(ours, &all[i].address.addr) ||
 		     addr_is_link_local(&all[i].address.addr)))
 			continue;
 		add_prefix(host, &all[i].address);
@@ -225,7 +237,7 @@ void facts_collect(struct facts *facts, struct tunnel *tunnel, const struct stat
 
 	facts_fini(facts);
 	ranges(&networks, &ours, state);
-	host_addresses(&host, tunnel);
+	host_addresses(&host, &ours, tunnel);
 	host_routes(&host, &protected_addrs, tunnel);
 	resolvers(&protected_addrs, "/etc/resolv.conf");
 	resolvers(&protected_addrs, "/run/systemd/resolve/resolv.conf");

@@ -1,8 +1,8 @@
 /*
  * The interface and the ledger. The tricky things: WireGuard with neither session nor endpoint must
  * not be given a keepalive, because its handshake would go nowhere and the next one is not sent
- * within five seconds; so keepalive comes with the endpoint. And an address or route that is there
- * already, but not in the ledger, belongs to somebody else.
+ * within five seconds; so keepalive comes with the endpoint. And a route that is there already, but
+ * not in the ledger, belongs to somebody else.
  */
 #include "tunnel.h"
 
@@ -224,17 +224,15 @@ static bool same_address(const struct prefix *a, const struct prefix *b)
 	return a->bits == b->bits && addr_equal(&a->addr, &b->addr);
 }
 
+/* One that is there already is our own of the mesh: `wg-quick save` has written it into the file. */
 static int add_address(struct tunnel *tunnel, const struct prefix *address)
 {
 	struct ledger_entry entry = address_entry(address);
-	bool was_ours = ledger_has(tunnel->ledger, &entry);
 	int error = ledger_add(tunnel->ledger, &entry);
 
 	if (error)
 		return error;
 	error = link_add_address(tunnel->link, tunnel->ifindex, address);
-	if (error && !was_ours)
-		ledger_del(tunnel->ledger, &entry);
 	return error == -EEXIST ? 0 : error;
 }
 

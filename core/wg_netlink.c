@@ -137,7 +137,7 @@ static int read_family(const struct nlmsghdr *message, void *arg)
 
 static int find_family(struct wg *wg)
 {
-	char buffer[256];
+	char buffer[256] = {0}; /* padding is sent too */
 	struct nlmsghdr *message = begin(buffer, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 1);
 	int error;
 
