@@ -77,7 +77,7 @@ static void lookup_free(struct lookup *lookup)
 
 static void look_up(struct lookup *lookup)
 {
-	const struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_flags = AI_ADDRCONFIG};
+	const struct addrinfo hints = {.ai_socktype = SOCK_DGRAM};
 	struct addrinfo *list = NULL;
 
 	if (getaddrinfo(lookup->name, NULL, &hints, &list))

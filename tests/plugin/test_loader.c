@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent.h"
+#include "lib/file.h"
 
 static const char *dir, *bundled;
 
@@ -124,6 +125,42 @@ static void test_refusals(void **state)
 	}
 	assert_int_equal(access(marker, F_OK), -1); /* nothing of them ran */
 	free(marker);
+}
+
+/* Whatever stands in the file, the note's reader returns; under the sanitizers it reads no byte too
+ * many. */
+static void test_damaged_objects(void **state)
+{
+	char *path = xasprintf("%s/discovery-outside.so", dir), *damaged = xasprintf("%s/damaged", dir);
+	struct buf whole = {.limit = 4u << 20};
+	static const uint8_t values[] = {0, 1, 4, 0x7f, 0x80, 0xff};
+	struct plugin_note note;
+	int fd, found = 0;
+
+	(void)state;
+	assert_int_equal(file_read(path, whole.limit, &whole), 0);
+	fd = open(damaged, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_int_equal(pwrite(fd, whole.data, whole.len, 0), (ssize_t)whole.len);
+	assert_int_equal(plugin_note_read(fd, &note), 0);
+	assert_int_equal(note.kind, WGM_DISCOVERY);
+	for (size_t at = 0; at < 1024; at++) /* headers and notes */
+		for (size_t v = 0; v < ARRAY_SIZE(values); v++) {
+			assert_int_equal(pwrite(fd, &values[v], 1, (off_t)at), 1);
+			found += plugin_note_read(fd, &note) == 0;
+			assert_int_equal(pwrite(fd, &whole.data[at], 1, (off_t)at), 1);
+		}
+	assert_true(found > 0);
+	for (size_t len = 0; len < whole.len; len += len < 1024 ? 1 : 512) {
+		assert_int_equal(ftruncate(fd, 0), 0);
+		assert_int_equal(pwrite(fd, whole.data, len, 0), (ssize_t)len);
+		found = plugin_note_read(fd, &note);
+		assert_true(found == 0 || found == -ENOEXEC || found == -ENODATA);
+	}
+	close(fd);
+	unlink(damaged);
+	buf_free(&whole);
+	free(path);
+	free(damaged);
 }
 
 static void test_names_are_no_paths(void **state)
@@ -283,7 +320,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bundled),	    cmocka_unit_test(test_outside),
-		cmocka_unit_test(test_refusals),    cmocka_unit_test(test_names_are_no_paths),
+		cmocka_unit_test(test_refusals),    cmocka_unit_test(test_damaged_objects),
+		cmocka_unit_test(test_names_are_no_paths),
 		cmocka_unit_test(test_retry),	    cmocka_unit_test(test_options),
 		cmocka_unit_test(test_hang),	    cmocka_unit_test(test_example_script),
 		cmocka_unit_test(test_authors_guide),

@@ -5,6 +5,7 @@ SRC.test_wg_uapi := core/wg.c
 SRC.test_paths := core/paths.c
 SRC.test_guard := core/guard.c
 SRC.test_fetch := core/fetch.c core/fetch_stream.c
+SRC.test_plugin_resolve := core/plugin_resolve.c
 SRC.test_discovery := core/plugin_watchdog.c
 SRC.test_plugin_exec := $(filter core/plugin%.c core/discovery.c,$(AGENT_SRC))
 SRC.test_event := core/event.c
