@@ -80,9 +80,12 @@ def _(co):
     key = co.key("--expires", "1s")
     time.sleep(1.1)
     refused(Agent(co, "k4").try_register(key), 403, "join_key_expired")
+    def ids():
+        return {k["id"] for k in json.loads(co.admin("key", "list", "--json"))["keys"]}
+
+    others = ids()
     key = co.key("--reusable")
-    newest = max(json.loads(co.admin("key", "list", "--json"))["keys"], key=lambda k: k["expires_at"])
-    co.admin("key", "revoke", newest["id"])
+    co.admin("key", "revoke", (ids() - others).pop())
     refused(Agent(co, "k5").try_register(key), 403, "join_key_revoked")
     audit = co.admin("audit")
     for code in ("unknown", "used", "expired", "revoked"):
