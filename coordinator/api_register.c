@@ -17,6 +17,7 @@
 #include <string.h>
 
 #define MAX_AUDIT_DETAIL 200
+#define MAX_CAPABILITIES 4096
 
 void api_refused(struct request *rq, int status, const char *code, const char *detail)
 {
@@ -157,6 +158,24 @@ static void read_routes(struct js *js, struct registration *reg)
 	}
 }
 
+/* Words, or words with values; kept as they are, so not too many. */
+static void read_capabilities(struct js *js, struct registration *reg)
+{
+	json_t *given = json_object_get(js->object, "capabilities");
+	char *text;
+
+	if (!given || json_is_null(given))
+		return;
+	text = js_dump(given);
+	if (!json_is_object(given) && !json_is_array(given))
+		js_fail(js, "capabilities", "must be a list or an object");
+	else if (strlen(text) > MAX_CAPABILITIES)
+		js_fail(js, "capabilities", "must be at most 4 KiB");
+	else
+		reg->capabilities = given;
+	free(text);
+}
+
 static bool read_registration(struct request *rq, struct registration *reg)
 {
 	struct js *js = &rq->js;
@@ -167,14 +186,7 @@ static bool read_registration(struct request *rq, struct registration *reg)
 	reg->join_key = js_need_string(js, "join_key", 128);
 	js_endpoint(js, "endpoint", &reg->at.endpoint);
 	reg->at.nat_type = nat_type_parse(js_string(js, "nat_type", NULL));
-	reg->capabilities = json_object_get(rq->body, "capabilities");
-	if (reg->capabilities && !json_is_object(reg->capabilities) &&
-	    !json_is_array(reg->capabilities) && !json_is_null(reg->capabilities))
-		js_fail(js, "capabilities", "must be a list or an object");
-	if (json_is_null(reg->capabilities))
-		reg->capabilities = NULL;
-	if (json_object_size(reg->capabilities) + json_array_size(reg->capabilities) > 64)
-		js_fail(js, "capabilities", "must have at most 64 entries");
+	read_capabilities(js, reg);
 	reg->tags = js_array(js, "tags", MAX_TAGS);
 	reg->preview = js_bool(js, "preview", false);
 	read_routes(js, reg);

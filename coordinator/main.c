@@ -94,8 +94,7 @@ static void end(void *arg)
 		return;
 	}
 	serving->ending = true; /* once more round, in which aborted connections end */
-	server_free(serving->co.server);
-	serving->co.server = NULL;
+	server_abort(serving->co.server);
 	timer_start(&serving->end, 1);
 }
 

@@ -173,6 +173,11 @@ void server_stop(struct server *server)
 	server->fd = -1;
 }
 
+void server_abort(struct server *server)
+{
+	conn_abort_all(&server->conns);
+}
+
 void server_free(struct server *server)
 {
 	struct source *source;
@@ -181,7 +186,6 @@ void server_free(struct server *server)
 	if (!server)
 		return;
 	server_stop(server);
-	conn_abort_all(&server->conns);
 	while ((source = map_next(server->sources, &pos, NULL)))
 		free(source);
 	map_free(server->sources);

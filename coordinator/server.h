@@ -12,8 +12,9 @@ struct server;
 
 /* NULL and a sentence in error. */
 struct server *server_new(struct coordinator *co, char *error, size_t size);
-void server_free(struct server *server); /* ends every connection */
-void server_stop(struct server *server); /* accepts no more */
+void server_stop(struct server *server);  /* accepts no more */
+void server_abort(struct server *server); /* its connections end in the loop's next turn */
+void server_free(struct server *server);  /* without connections */
 size_t server_connections(const struct server *server);
 
 /* ---- for conn.c ---- */

@@ -408,6 +408,11 @@ void sync_free(struct sync *sync)
 {
 	if (!sync)
 		return;
+	/* Agents and networks live on: they must not hang in our lists. */
+	while (!list_empty(&sync->leaving))
+		list_del(sync->leaving.next);
+	while (!list_empty(&sync->dirty_networks))
+		list_del(sync->dirty_networks.next);
 	timer_stop(&sync->leave);
 	task_cancel(&sync->flush);
 	store_wait_cancel(&sync->gate);

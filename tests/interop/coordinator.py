@@ -399,7 +399,7 @@ def _(co):
     equal(co.request("POST", "/agents/register", b"x" * 1100000)[0], 413)
     agent, key = Agent(co, "shape"), co.key("--reusable")
     for field, value in [("name", 7), ("name", None), ("name", ["x"]), ("join_key", "x" * 500), ("join_key", {}),
-                         ("endpoint", "1.2.3.4"), ("endpoint", "host:1"), ("capabilities", "all"),
+                         ("endpoint", "1.2.3.4"), ("endpoint", "host:1"), ("capabilities", "all"), ("capabilities", ["x" * 5000]),
                          ("advertised_routes", ["10.0.0.0/33"]), ("advertised_routes", ["10.0.0.0/8"] * 65),
                          ("advertised_routes", "10.0.0.0/8"), ("tags", "web"), ("preview", "yes")]:
         refused(agent.try_register(key, **{field: value}), 422, "invalid")
@@ -891,6 +891,25 @@ def _(unused):
             equal(certificate() != before, changes, name)
     finally:
         co.close()
+
+
+@case("SIGTERM says bye to those who are connected, and ends in time")
+def _(co):
+    agent = Agent(co, "open").register(co.key())
+    ws, idle, half = agent.stream(), co.connect(), co.connect()
+    ws.receive()
+    idle.request("GET", "/healthz")
+    idle.getresponse().read()
+    half.connect()
+    half.send(b"POST /api/v1/agents/register HTTP/1.1\r\n")
+    following = subprocess.Popen([PROGRAM, "--config", co.dir + "/coordinator.yaml", "audit", "--follow"],
+                                 stdout=subprocess.PIPE, text=True)
+    following.stdout.readline()
+    equal(co.stop(), 0)
+    bye = ws.find(lambda m: m.get("type") == "bye")
+    equal(bye["reason"], "restart")
+    equal(following.wait(5), 0)
+    following.stdout.close()
 
 
 @case("audit --follow goes on")
