@@ -24,10 +24,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RECORDS       1024
-#define SAVE_FIRST_MS 500
-#define SAVE_GAP_MS   5000
-#define LOOK_GAP_MS   10000
+#define RECORDS             1024
+#define SAVE_FIRST_MS       500
+#define SAVE_GAP_MS         5000
+#define LOOK_GAP_MS         10000
 #define REFUSALS_PER_SECOND 5
 #define REFUSALS_BURST      100
 
@@ -83,8 +83,8 @@ static void save(void *arg)
 	}
 	error = state_save(agent->state, agent->paths->state);
 	if (error)
-		log_warn("state", "file=%s reason=\"it could not be saved: %s\"", agent->paths->state,
-			 strerror(-error));
+		log_warn("state", "file=%s reason=\"it could not be saved: %s\"",
+			 agent->paths->state, strerror(-error));
 }
 
 void agent_save_soon(struct agent *agent)
@@ -93,8 +93,8 @@ void agent_save_soon(struct agent *agent)
 
 	if (timer_active(&agent->save))
 		return;
-	timer_start(&agent->save, !agent->saved_ms || next < now + SAVE_FIRST_MS ? SAVE_FIRST_MS
-										 : next - now);
+	timer_start(&agent->save,
+		    !agent->saved_ms || next < now + SAVE_FIRST_MS ? SAVE_FIRST_MS : next - now);
 }
 
 /* ---- timers and tasks ---- */
@@ -195,7 +195,8 @@ static int refuse_second(const struct agent *agent)
 	ssize_t len = -1;
 
 	if (fd == -ETIMEDOUT) {
-		log_error("held", "reason=\"an agent that hangs holds %s; end it first\"", agent->paths->socket);
+		log_error("held", "reason=\"an agent that hangs holds %s; end it first\"",
+			  agent->paths->socket);
 		return 1;
 	}
 	if (fd < 0)
@@ -206,10 +207,13 @@ static int refuse_second(const struct agent *agent)
 	json = js_load(answer, len > 0 ? (size_t)len : 0, error);
 	exit_code = 1;
 	if ((uint64_t)json_integer_value(json_object_get(json, "netns")) != netns_id())
-		log_error("held", "reason=\"an agent of another network namespace holds %s; give this one "
-			  "another --run-dir\"", agent->paths->socket);
+		log_error("held",
+			  "reason=\"an agent of another network namespace holds %s; give this one "
+			  "another --run-dir\"",
+			  agent->paths->socket);
 	else
-		log_error("held", "reason=\"the agent of %s is running already\"", agent->interface);
+		log_error("held", "reason=\"the agent of %s is running already\"",
+			  agent->interface);
 	json_decref(json);
 	return exit_code;
 }
@@ -264,7 +268,8 @@ static int open_tunnel(struct agent *agent)
 	error = tunnel_open(&agent->tunnel, agent->interface, agent->paths->ledger);
 	if (error) {
 		log_error("interface", "reason=\"%s: %s\"", agent->interface,
-			  error == -ENODEV ? "there is no such WireGuard interface" : strerror(-error));
+			  error == -ENODEV ? "there is no such WireGuard interface"
+					   : strerror(-error));
 		return error == -ENODEV ? AGENT_EXIT_GONE : 1;
 	}
 	snprintf(fallback, sizeof(fallback), "/etc/wireguard/%s.conf", agent->interface);
@@ -277,9 +282,11 @@ static int open_tunnel(struct agent *agent)
 	key_public(&agent->public_key, &agent->private_key);
 	agent->port = tunnel_device(agent->tunnel)->listen_port;
 	agent->fwmark = tunnel_device(agent->tunnel)->fwmark;
-	error = rawport_open(&agent->raw, agent->loop, agent->port, agent->fwmark, agent_packet, agent);
+	error = rawport_open(&agent->raw, agent->loop, agent->port, agent->fwmark, agent_packet,
+			     agent);
 	if (error) {
-		log_error("port", "reason=\"WireGuard's port cannot be shared: %s\"", strerror(-error));
+		log_error("port", "reason=\"WireGuard's port cannot be shared: %s\"",
+			  strerror(-error));
 		return 1;
 	}
 	return 0;
@@ -288,7 +295,8 @@ static int open_tunnel(struct agent *agent)
 static int open_sockets(struct agent *agent)
 {
 	const uint64_t keep = UINT64_C(1) << CAP_NET_ADMIN | UINT64_C(1) << CAP_NET_RAW;
-	int error = control_listen(&agent->control, agent->loop, agent->paths->socket, agent_control, agent);
+	int error = control_listen(&agent->control, agent->loop, agent->paths->socket,
+				   agent_control, agent);
 
 	if (error) {
 		log_error("control", "reason=\"%s cannot be opened: %s\"", agent->paths->socket,
@@ -298,12 +306,14 @@ static int open_sockets(struct agent *agent)
 	link_watch(tunnel_link(agent->tunnel), agent->loop, link_changed, agent);
 	error = daemon_drop_capabilities(keep);
 	if (error) {
-		log_error("rights", "reason=\"rights could not be given up: %s\"", strerror(-error));
+		log_error("rights", "reason=\"rights could not be given up: %s\"",
+			  strerror(-error));
 		return 1;
 	}
 	error = sandbox_enter(agent->paths);
 	if (error)
-		log_warn("sandbox", "reason=\"this kernel does not limit where the agent may write: %s\"",
+		log_warn("sandbox",
+			 "reason=\"this kernel does not limit where the agent may write: %s\"",
 			 strerror(-error));
 	return 0;
 }
@@ -328,12 +338,14 @@ static int open_network(struct agent *agent)
 		log_error("fetch", "reason=\"%s\"", strerror(-error));
 		return 1;
 	}
-	if (state_follow(agent->state, agent->config->coordinator_url, agent->config->coordinator_pin))
+	if (state_follow(agent->state, agent->config->coordinator_url,
+			 agent->config->coordinator_pin))
 		agent_save_soon(agent);
 	agent->coord = coord_new(agent->loop, agent->fetch, agent->state, &agent->private_key,
 				 &agent_coord_ops, agent);
 	coord_set_fwmark(agent->coord, agent->fwmark);
-	coord_set_position(agent->coord, *netmap_epoch(agent->netmap) ? netmap_epoch(agent->netmap) : NULL,
+	coord_set_position(agent->coord,
+			   *netmap_epoch(agent->netmap) ? netmap_epoch(agent->netmap) : NULL,
 			   netmap_revision(agent->netmap));
 	agent_plugin_services(agent, &services);
 	agent->services = services;
@@ -434,7 +446,8 @@ static void finish(struct agent *agent)
 		config_free(agent->config);
 	record_free(agent->record);
 	for (unsigned i = 0; i < 4; i++)
-		timer_stop((struct loop_timer *[]){&agent->poll, &agent->save, &agent->beat, &agent->look}[i]);
+		timer_stop((struct loop_timer *[]){&agent->poll, &agent->save, &agent->beat,
+						   &agent->look}[i]);
 	task_cancel(&agent->recheck);
 	signal_stop(&agent->on_term);
 	signal_stop(&agent->on_int);

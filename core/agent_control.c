@@ -49,7 +49,8 @@ static void try_member(struct search *s, struct agent_peer *peer, const struct p
 }
 
 /* NULL: the client was told why. */
-static struct agent_peer *find_peer(struct agent *agent, struct control_client *client, json_t *request)
+static struct agent_peer *find_peer(struct agent *agent, struct control_client *client,
+				    json_t *request)
 {
 	struct search s = {.text = json_string_value(json_object_get(request, "peer"))};
 	struct netmap_member *member;
@@ -61,7 +62,8 @@ static struct agent_peer *find_peer(struct agent *agent, struct control_client *
 	}
 	s.names = json_array();
 	for (size_t pos = 0; !s.exact && (peer = map_next(agent->by_key, &pos, NULL));) {
-		for (member = netmap_by_key(agent->netmap, &peer->key); member; member = member->next)
+		for (member = netmap_by_key(agent->netmap, &peer->key); member;
+		     member = member->next)
 			try_member(&s, peer, &member->peer);
 	}
 	if (s.exact || json_array_size(s.names) == 1) {
@@ -74,8 +76,8 @@ static struct agent_peer *find_peer(struct agent *agent, struct control_client *
 		return NULL;
 	}
 	json_decref(s.names);
-	control_error(client, 2, "no peer of %s is called %.80s; see `wg-mesh status`", agent->interface,
-		      s.text);
+	control_error(client, 2, "no peer of %s is called %.80s; see `wg-mesh status`",
+		      agent->interface, s.text);
 	return NULL;
 }
 
@@ -196,9 +198,9 @@ static void ping_done(void *arg, struct peer *path, double rtt_ms)
 			addr_format(address, &member->peer.addresses[0]);
 		endpoint_format(endpoint, &path->endpoint);
 		control_reply(ping->client,
-			      json_pack("{s:b, s:s, s:s, s:s, s:s, s:n, s:f}", "ok", 1, "name", name,
-					"address", address, "path", path_name(path->path), "endpoint",
-					endpoint, "region", "latency_ms", rtt_ms));
+			      json_pack("{s:b, s:s, s:s, s:s, s:s, s:n, s:f}", "ok", 1, "name",
+					name, "address", address, "path", path_name(path->path),
+					"endpoint", endpoint, "region", "latency_ms", rtt_ms));
 	}
 	free(ping);
 }
@@ -219,7 +221,8 @@ static void do_ping(struct agent *agent, struct control_client *client, json_t *
 	if (!peer)
 		return;
 	if (!peer->path) {
-		control_error(client, 1, "%s is not configured: nothing that it was offered as was accepted",
+		control_error(client, 1,
+			      "%s is not configured: nothing that it was offered as was accepted",
 			      peer->name);
 		return;
 	}
@@ -235,9 +238,9 @@ static void do_ping(struct agent *agent, struct control_client *client, json_t *
 static void do_hello(struct agent *agent, struct control_client *client, json_t *request)
 {
 	(void)request;
-	control_reply(client, json_pack("{s:b, s:s, s:i, s:s, s:I}", "ok", 1, "version", WG_MESH_VERSION,
-					"pid", (int)getpid(), "interface", agent->interface, "netns",
-					(json_int_t)netns_id()));
+	control_reply(client, json_pack("{s:b, s:s, s:i, s:s, s:I}", "ok", 1, "version",
+					WG_MESH_VERSION, "pid", (int)getpid(), "interface",
+					agent->interface, "netns", (json_int_t)netns_id()));
 }
 
 static json_t *candidates_json(const struct peer *path)
@@ -247,10 +250,11 @@ static json_t *candidates_json(const struct peer *path)
 	for (unsigned i = 0; i < path->count; i++) {
 		const struct candidate *c = &path->candidates[i];
 
-		json_array_append_new(
-			list, json_pack("{s:o, s:s, s:i, s:i, s:o}", "endpoint", js_from_endpoint(&c->at),
-					"kind", candidate_kind_name(c->kind), "sent", (int)c->sent,
-					"heard", (int)c->heard, "latency_ms", js_from_ms(c->seen.rtt_ms)));
+		json_array_append_new(list, json_pack("{s:o, s:s, s:i, s:i, s:o}", "endpoint",
+						      js_from_endpoint(&c->at), "kind",
+						      candidate_kind_name(c->kind), "sent",
+						      (int)c->sent, "heard", (int)c->heard,
+						      "latency_ms", js_from_ms(c->seen.rtt_ms)));
 	}
 	return list;
 }
@@ -264,8 +268,7 @@ static void do_explain(struct agent *agent, struct control_client *client, json_
 		return;
 	path = peer->path ? peer->path->path : PATH_NONE;
 	control_reply(client, json_pack("{s:i, s:s, s:s, s:o, s:o}", "schema", 1, "peer",
-					peer->name, "path", path_name(path),
-					"candidates",
+					peer->name, "path", path_name(path), "candidates",
 					peer->path ? candidates_json(peer->path) : json_array(),
 					"records", record_json(agent->record, &peer->key)));
 }
@@ -317,9 +320,9 @@ static const struct {
 	const char *name;
 	void (*run)(struct agent *agent, struct control_client *client, json_t *request);
 } commands[] = {
-	{"hello", do_hello},   {"status", do_status}, {"ping", do_ping},     {"explain", do_explain},
-	{"plugins", do_plugins}, {"events", do_events}, {"reload", do_reload}, {"down", do_down},
-	{"stop", do_stop},
+	{"hello", do_hello},     {"status", do_status},   {"ping", do_ping},
+	{"explain", do_explain}, {"plugins", do_plugins}, {"events", do_events},
+	{"reload", do_reload},   {"down", do_down},       {"stop", do_stop},
 };
 
 void agent_control(void *arg, struct control_client *client, json_t *request)
@@ -332,5 +335,6 @@ void agent_control(void *arg, struct control_client *client, json_t *request)
 			return;
 		}
 	}
-	control_error(client, 2, "the agent knows no command %.40s", name ? name : "without a name");
+	control_error(client, 2, "the agent knows no command %.40s",
+		      name ? name : "without a name");
 }

@@ -71,7 +71,8 @@ void agent_emit_peer(struct agent *agent, enum event_type type, struct agent_pee
 	if (type == EVENT_PEER_DOWN)
 		event.path = path_name(PATH_NONE);
 	if (type == EVENT_PATH_CHANGED && peer->path)
-		event.old_path = path_name(peer->path->path == PATH_DIRECT ? PATH_NONE : PATH_DIRECT);
+		event.old_path =
+			path_name(peer->path->path == PATH_DIRECT ? PATH_NONE : PATH_DIRECT);
 	agent_emit(agent, &event);
 }
 
@@ -79,7 +80,8 @@ void agent_refused(struct agent *agent, const struct agent_peer *peer, const cha
 		   const char *reason)
 {
 	char key[KEY_BASE64] = "";
-	struct event event = {.type = EVENT_REFUSED, .peer_name = name, .reason = reason, .latency_ms = -1};
+	struct event event = {
+		.type = EVENT_REFUSED, .peer_name = name, .reason = reason, .latency_ms = -1};
 
 	if (!bucket_take(&agent->refusals, clock_ms()))
 		return;

@@ -1,58 +1,14 @@
 /*
- * From the map to the interface: what a peer may have is what the coordinator says of it, less what
- * the guard refuses (rule 6), less what another peer has already; the rest goes to WireGuard and
- * into routes. Work is per changed peer. The tricky thing is claims: each prefix belongs to the
- * first peer that claimed it, and who came second is looked at again when it is let go.
+ * What the map says, and what follows from it for the whole interface: peers that come, change and
+ * go, our own networks and addresses, relays. Work is per changed peer; what one peer may have is
+ * agent_accept.c's.
  */
 #include "agent_parts.h"
 
 #include "lib/log.h"
 #include "lib/str.h"
-#include <errno.h>
 #include <linux/rtnetlink.h>
 #include <string.h>
-
-struct claim_key { /* no padding: it is a map's key */
-	uint8_t family, bits, bytes[16];
-};
-
-static struct claim_key claim_of(const struct prefix *prefix)
-{
-	struct prefix masked = prefix_mask(prefix);
-	struct claim_key key = {.family = masked.addr.family, .bits = masked.bits};
-
-	memcpy(key.bytes, masked.addr.bytes, sizeof(key.bytes));
-	return key;
-}
-
-static void list_put(struct prefix_list *list, const struct prefix *prefix)
-{
-	if (list->count == list->cap) {
-		list->cap = MAX(4, list->cap * 2);
-		list->at = xrealloc(list->at, list->cap * sizeof(*list->at));
-	}
-	list->at[list->count++] = *prefix;
-}
-
-static bool list_has(const struct prefix_list *list, const struct prefix *prefix)
-{
-	for (size_t i = 0; i < list->count; i++) {
-		if (prefix_equal(&list->at[i], prefix))
-			return true;
-	}
-	return false;
-}
-
-static bool list_same(const struct prefix_list *a, const struct prefix_list *b)
-{
-	if (a->count != b->count)
-		return false;
-	for (size_t i = 0; i < a->count; i++) {
-		if (!prefix_equal(&a->at[i], &b->at[i]))
-			return false;
-	}
-	return true;
-}
 
 struct agent_peer *agent_find(struct agent *agent, const struct key *key)
 {
@@ -68,98 +24,6 @@ const struct guard_facts *agent_facts(struct agent *agent)
 	return &agent->facts.guard;
 }
 
-/* ---- what one peer may have ---- */
-
-struct sifting {
-	struct agent *agent;
-	struct agent_peer *peer;
-	const struct proto_peer *member;
-	struct prefix_list allowed, refused;
-};
-
-static void refuse(struct sifting *s, const struct prefix *prefix, const char *reason)
-{
-	if (list_has(&s->refused, prefix))
-		return;
-	list_put(&s->refused, prefix);
-	if (!list_has(&s->peer->refused, prefix))
-		agent_refused(s->agent, s->peer, s->member->name, reason);
-}
-
-static void claim(struct sifting *s, const struct prefix *prefix)
-{
-	struct claim_key key = claim_of(prefix);
-	struct agent_peer *owner = map_get(s->agent->claims, &key);
-	char text[PREFIX_TEXT], reason[GUARD_REASON];
-
-	if (list_has(&s->allowed, prefix))
-		return;
-	if (owner && owner != s->peer) {
-		prefix_format(text, prefix);
-		snprintf(reason, sizeof(reason), "%s of %s belongs to %s already", text,
-			 s->member->name, owner->name);
-		s->peer->contended = true;
-		refuse(s, prefix, reason);
-		return;
-	}
-	map_put(s->agent->claims, &key, s->peer);
-	list_put(&s->allowed, prefix);
-}
-
-static bool route_wanted(const struct config *config, const struct prefix *route)
-{
-	static const char *const private_ranges[] = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
-						     "fc00::/7"};
-	struct prefix range;
-
-	switch (config->accept_mode) {
-	case ACCEPT_NONE:
-		return false;
-	case ACCEPT_PRIVATE:
-		for (unsigned i = 0; i < ARRAY_SIZE(private_ranges); i++) {
-			prefix_parse(&range, private_ranges[i]);
-			if (prefix_covers(&range, route))
-				return true;
-		}
-		return false;
-	case ACCEPT_LIST:
-		for (size_t i = 0; i < config->accept_count; i++) {
-			if (prefix_equal(&config->accept[i], route))
-				return true;
-		}
-		return false;
-	}
-	return false;
-}
-
-static void sift_addresses(struct sifting *s)
-{
-	char reason[GUARD_REASON];
-
-	for (unsigned i = 0; i < s->member->address_count; i++) {
-		struct prefix host = prefix_host(&s->member->addresses[i]);
-
-		if (guard_address(agent_facts(s->agent), &host.addr, reason))
-			claim(s, &host);
-		else
-			refuse(s, &host, reason);
-	}
-}
-
-static void sift_routes(struct sifting *s)
-{
-	char reason[GUARD_REASON];
-
-	for (unsigned i = 0; i < s->member->route_count; i++) {
-		struct prefix route = prefix_mask(&s->member->routes[i]);
-
-		if (!guard_route(agent_facts(s->agent), &route, false, reason))
-			refuse(s, &route, reason);
-		else if (route_wanted(s->agent->config, &route))
-			claim(s, &route);
-	}
-}
-
 /* The key of a server or our own is no peer's. */
 static bool key_refused(struct agent *agent, const struct key *key)
 {
@@ -169,7 +33,8 @@ static bool key_refused(struct agent *agent, const struct key *key)
 
 	if (key_is_zero(key) || key_equal(key, &agent->state->server_key))
 		return true;
-	json_array_foreach (agent->state->relays, i, relay) {
+	json_array_foreach(agent->state->relays, i, relay)
+	{
 		const char *text = json_string_value(json_object_get(relay, "key"));
 
 		if (text && key_parse(&relay_key, text) && key_equal(&relay_key, key))
@@ -178,211 +43,8 @@ static bool key_refused(struct agent *agent, const struct key *key)
 	return false;
 }
 
-static void release(struct agent *agent, struct agent_peer *peer, const struct prefix_list *kept)
-{
-	for (size_t i = 0; i < peer->allowed.count; i++) {
-		struct claim_key key = claim_of(&peer->allowed.at[i]);
-
-		if (kept && list_has(kept, &peer->allowed.at[i]))
-			continue;
-		if (map_get(agent->claims, &key) == peer)
-			map_del(agent->claims, &key);
-		agent->claims_released = true;
-	}
-}
-
-/* ---- routes ---- */
-
-static void route_event(struct agent *agent, struct agent_peer *peer, enum event_type type,
-			const struct prefix *route)
-{
-	char text[PREFIX_TEXT];
-
-	prefix_format(text, route);
-	agent_emit_peer(agent, type, peer, text);
-}
-
-static void change_routes(struct agent *agent, struct agent_peer *peer, const struct prefix_list *next,
-			  size_t next_from)
-{
-	const struct prefix_list *now = &peer->allowed;
-	int error;
-
-	if (!agent->table)
-		return;
-	for (size_t i = peer->route_from; i < now->count; i++) {
-		if (list_has(next, &now->at[i]))
-			continue;
-		tunnel_remove_route(agent->tunnel, &now->at[i], agent->table);
-		route_event(agent, peer, EVENT_ROUTE_REMOVED, &now->at[i]);
-	}
-	for (size_t i = next_from; i < next->count; i++) {
-		if (list_has(now, &next->at[i]))
-			continue;
-		error = tunnel_put_route(agent->tunnel, &next->at[i], agent->table);
-		if (error && error != -EEXIST)
-			log_warn("route-not-set", "reason=\"%s\"", strerror(-error));
-		else
-			route_event(agent, peer, EVENT_ROUTE_ADDED, &next->at[i]);
-	}
-}
-
-/* ---- one peer ---- */
-
-static void unplug(struct agent *agent, struct agent_peer *peer)
-{
-	struct prefix_list none = {0};
-
-	change_routes(agent, peer, &none, 0);
-	release(agent, peer, NULL);
-	if (peer->up)
-		agent_emit_peer(agent, EVENT_PEER_DOWN, peer, "the peer has left");
-	peer->up = false;
-	if (peer->managed)
-		tunnel_remove_peer(agent->tunnel, &peer->key);
-	if (peer->path)
-		peers_remove(agent->peers, peer->path);
-	peer->path = NULL;
-	peer->allowed.count = peer->route_from = 0;
-}
-
-static void plug(struct agent *agent, struct agent_peer *peer)
-{
-	struct netmap_member *member = netmap_by_key(agent->netmap, &peer->key);
-
-	if (peer->path)
-		return;
-	peer->path = peers_add(agent->peers, &peer->key, peer);
-	peer->path->passive = !peer->managed;
-	peers_offer(peer->path, &member->peer.at);
-	peers_online(peer->path, member->peer.online);
-	agent_poll_in(agent, 0);
-}
-
-/* A peer that is on the interface and not in the ledger is the user's, unless `wg-quick save` wrote
- * ours into the file: then the map we saved or the last ledger says so, and it looks exactly as we
- * make it, which nobody does by hand. */
-static bool saved_by_wg_quick(struct agent *agent, const struct wg_peer *wg, const struct prefix_list *wanted,
-			      size_t addresses)
-{
-	struct netmap_member *member = netmap_by_key(agent->netmap, &wg->public_key);
-	bool connected = wg->keepalive_s == TUNNEL_KEEPALIVE_S && wg->endpoint.addr.family;
-
-	if (!member->was_managed && !map_get(agent->before, wg->public_key.bytes))
-		return false;
-	if (!connected && (wg->keepalive_s || wg->endpoint.addr.family))
-		return false;
-	for (size_t i = 0; i < wg->allowed_ip_count; i++) {
-		if (!list_has(wanted, &wg->allowed_ips[i].prefix))
-			return false;
-	}
-	return wg->allowed_ip_count >= addresses;
-}
-
-static bool is_managed(struct agent *agent, struct agent_peer *peer, const struct prefix_list *wanted,
-		       size_t addresses)
-{
-	const struct wg_peer *wg = map_get(agent->foreign, peer->key.bytes);
-
-	if (!wg || tunnel_owns_peer(agent->tunnel, &peer->key))
-		return true;
-	if (!saved_by_wg_quick(agent, wg, wanted, addresses))
-		return false;
-	tunnel_adopt_peer(agent->tunnel, &peer->key);
-	agent->facts_dirty = true;
-	return true;
-}
-
-static void sift(struct sifting *s, size_t *route_from)
-{
-	struct netmap_member *first = netmap_by_key(s->agent->netmap, &s->peer->key), *m;
-
-	s->peer->contended = false;
-	for (m = first; m; m = m->next) {
-		s->member = &m->peer;
-		sift_addresses(s);
-	}
-	*route_from = s->allowed.count;
-	for (m = first; m && *route_from; m = m->next) {
-		s->member = &m->peer;
-		sift_routes(s);
-	}
-}
-
-static bool handwritten(struct agent *agent, struct agent_peer *peer)
-{
-	struct netmap_member *first = netmap_by_key(agent->netmap, &peer->key), *m;
-	struct prefix_list wanted = {0};
-	size_t addresses;
-	bool managed;
-
-	for (m = first; m; m = m->next) {
-		for (unsigned i = 0; i < m->peer.address_count; i++) {
-			struct prefix host = prefix_host(&m->peer.addresses[i]);
-
-			list_put(&wanted, &host);
-		}
-	}
-	addresses = wanted.count;
-	for (m = first; m; m = m->next) {
-		for (unsigned i = 0; i < m->peer.route_count; i++)
-			list_put(&wanted, &m->peer.routes[i]);
-	}
-	managed = is_managed(agent, peer, &wanted, addresses);
-	free(wanted.at);
-	return !managed;
-}
-
-static void apply_passive(struct agent *agent, struct agent_peer *peer)
-{
-	if (peer->managed) {
-		unplug(agent, peer);
-		peer->managed = false;
-	}
-	plug(agent, peer);
-}
-
-static void apply(struct agent *agent, struct agent_peer *peer)
-{
-	struct sifting s = {.agent = agent, .peer = peer};
-	size_t route_from;
-
-	if (handwritten(agent, peer)) {
-		apply_passive(agent, peer);
-		return;
-	}
-	if (!peer->managed && peer->path)
-		unplug(agent, peer);
-	peer->managed = true;
-	sift(&s, &route_from);
-	if (!s.allowed.count) {
-		unplug(agent, peer);
-	} else if (!peer->path || !list_same(&s.allowed, &peer->allowed)) {
-		struct prefix_list old = peer->allowed;
-
-		change_routes(agent, peer, &s.allowed, route_from);
-		release(agent, peer, &s.allowed);
-		peer->allowed = s.allowed;
-		s.allowed = old;
-		agent_tunnel_put(agent, peer);
-		plug(agent, peer);
-	}
-	peer->route_from = peer->allowed.count ? route_from : 0;
-	free(s.allowed.at);
-	free(peer->refused.at);
-	peer->refused = s.refused;
-}
-
-static void drop(struct agent *agent, struct agent_peer *peer)
-{
-	unplug(agent, peer);
-	map_del(agent->by_key, peer->key.bytes);
-	free(peer->allowed.at);
-	free(peer->refused.at);
-	free(peer);
-}
-
-static void check_endpoints(struct agent *agent, struct agent_peer *peer, const struct proto_peer *member)
+static void check_endpoints(struct agent *agent, struct agent_peer *peer,
+			    const struct proto_peer *member)
 {
 	const struct proto_endpoints *at = &member->at;
 	char reason[GUARD_REASON];
@@ -407,7 +69,7 @@ static void changed(void *arg, const struct key *key, unsigned what)
 	agent_save_soon(agent);
 	if (!member || key_equal(key, &agent->public_key)) {
 		if (peer)
-			drop(agent, peer);
+			agent_peer_drop(agent, peer);
 		return;
 	}
 	if (key_refused(agent, key)) {
@@ -424,7 +86,7 @@ static void changed(void *arg, const struct key *key, unsigned what)
 	if (member->peer.address_count)
 		addr_format(peer->address, &member->peer.addresses[0]);
 	if (what & (NETMAP_ADDED | NETMAP_ADDRESSES | NETMAP_ROUTES))
-		apply(agent, peer);
+		agent_peer_apply(agent, peer);
 	if (what & (NETMAP_ADDED | NETMAP_ENDPOINTS))
 		check_endpoints(agent, peer, &member->peer);
 	if (peer->path && what & (NETMAP_ADDED | NETMAP_ENDPOINTS))
@@ -476,15 +138,16 @@ static void take_network(struct agent *agent, json_t *item)
 
 	memset(&told, 0, sizeof(told));
 	js_read(&js, item);
-	wrong = proto_read_network(&js, &told) ? network_wrong(agent, &told)
-					       : "the coordinator sent a network that cannot be read";
+	wrong = proto_read_network(&js, &told)
+			? network_wrong(agent, &told)
+			: "the coordinator sent a network that cannot be read";
 	if (wrong) {
 		agent_refused(agent, NULL, NULL, wrong);
 		return;
 	}
 	for (unsigned i = 0; i < told.address_count; i++)
-		told.addresses[i].bits = told.addresses[i].addr.family == AF_INET ? told.cidr.bits
-										  : told.cidr6.bits;
+		told.addresses[i].bits =
+			told.addresses[i].addr.family == AF_INET ? told.cidr.bits : told.cidr6.bits;
 	*recorded(agent, told.name) = told;
 }
 
@@ -494,8 +157,7 @@ static void networks(void *arg, json_t *list)
 	json_t *item;
 	size_t i;
 
-	json_array_foreach (list, i, item)
-		take_network(agent, item);
+	json_array_foreach(list, i, item) take_network(agent, item);
 	agent->facts_dirty = true;
 	agent_map_addresses(agent);
 	agent_save_soon(agent);
@@ -572,15 +234,13 @@ void agent_map_recheck(struct agent *agent)
 	struct agent_peer *peer;
 
 	for (size_t pos = 0; (peer = map_next(agent->by_key, &pos, NULL));)
-		apply(agent, peer);
+		agent_peer_apply(agent, peer);
 	agent->claims_released = false;
 }
 
 static bool route_known(struct agent *agent, const struct prefix *route)
 {
-	struct claim_key key = claim_of(route);
-
-	if (map_get(agent->claims, &key))
+	if (agent_claimed(agent, route))
 		return true;
 	for (size_t i = 0; i < agent->state->network_count; i++) {
 		const struct proto_network *n = &agent->state->networks[i];

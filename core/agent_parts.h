@@ -1,7 +1,8 @@
 /*
  * agent_parts.h - the agent from inside, for agent*.c only: agent.c begins and ends it, agent_map.c
- * makes of the map what WireGuard is told, agent_tunnel.c follows what WireGuard does, agent_signal.c
- * talks with the other agents, agent_control.c with the user, agent_event.c tells what happened.
+ * makes of the map what WireGuard is told, agent_tunnel.c follows what WireGuard does,
+ * agent_signal.c talks with the other agents, agent_control.c with the user, agent_event.c tells
+ * what happened.
  */
 #ifndef CORE_AGENT_PARTS_H
 #define CORE_AGENT_PARTS_H
@@ -101,10 +102,18 @@ int agent_reload(struct agent *agent, char error[static YAML_ERROR]);
 /* Discovery once more: at once, or soon and not too often. */
 void agent_look_again(struct agent *agent, bool at_once);
 
+/* agent_accept.c */
+void agent_peer_apply(struct agent *agent,
+		      struct agent_peer *peer); /* to WireGuard, as the map has it */
+void agent_peer_drop(struct agent *agent, struct agent_peer *peer); /* it has left; frees it */
+bool agent_claimed(const struct agent *agent, const struct prefix *prefix);
+
 /* agent_map.c */
 extern const struct netmap_ops agent_netmap_ops;
-void agent_map_synced(struct agent *agent); /* the map is the coordinator's now: sweep what it lacks */
-void agent_map_recheck(struct agent *agent); /* what peers may have: host, config or foreign changed */
+void agent_map_synced(
+	struct agent *agent); /* the map is the coordinator's now: sweep what it lacks */
+void agent_map_recheck(
+	struct agent *agent); /* what peers may have: host, config or foreign changed */
 void agent_map_addresses(struct agent *agent);
 void agent_map_routes(struct agent *agent); /* puts back what a link that went down has taken */
 const struct guard_facts *agent_facts(struct agent *agent);

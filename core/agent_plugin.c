@@ -29,8 +29,10 @@ static const char *stun_server(void *arg, unsigned index)
 	json_t *relay, *stun;
 	size_t i, j;
 
-	json_array_foreach (agent->state->relays, i, relay) {
-		json_array_foreach (json_object_get(relay, "stun"), j, stun) {
+	json_array_foreach(agent->state->relays, i, relay)
+	{
+		json_array_foreach(json_object_get(relay, "stun"), j, stun)
+		{
 			if (json_is_string(stun) && index-- == 0)
 				return json_string_value(stun);
 		}
@@ -72,7 +74,8 @@ static bool gateway(void *arg, struct addr *out, struct addr *ours)
 	struct link_route route;
 	struct endpoint to = {.port = 9};
 
-	if (link_gateway(tunnel_link(agent->tunnel), AF_INET, tunnel_ifindex(agent->tunnel), &route) ||
+	if (link_gateway(tunnel_link(agent->tunnel), AF_INET, tunnel_ifindex(agent->tunnel),
+			 &route) ||
 	    !route.gateway.family)
 		return false;
 	*out = to.addr = route.gateway;

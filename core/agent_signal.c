@@ -32,7 +32,8 @@ void agent_send_signal(struct agent *agent, struct peer *path, bool answer)
 	free(box);
 }
 
-static void heard_signal(void *arg, const char *from, const char *network, const uint8_t *box, size_t len)
+static void heard_signal(void *arg, const char *from, const char *network, const uint8_t *box,
+			 size_t len)
 {
 	struct agent *agent = arg;
 	struct netmap_member *member = netmap_by_id(agent->netmap, network, from);
@@ -115,7 +116,8 @@ static void connected(void *arg, bool is_connected, const char *why)
 
 static void position(struct agent *agent)
 {
-	coord_set_position(agent->coord, *netmap_epoch(agent->netmap) ? netmap_epoch(agent->netmap) : NULL,
+	coord_set_position(agent->coord,
+			   *netmap_epoch(agent->netmap) ? netmap_epoch(agent->netmap) : NULL,
 			   netmap_revision(agent->netmap));
 	agent_save_soon(agent);
 }

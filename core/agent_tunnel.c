@@ -24,11 +24,11 @@ void agent_poll_in(struct agent *agent, uint64_t ms)
 
 int agent_tunnel_put(struct agent *agent, struct agent_peer *peer)
 {
-	int error = tunnel_put_peer(agent->tunnel, &peer->key, peer->allowed.at, peer->allowed.count);
+	int error =
+		tunnel_put_peer(agent->tunnel, &peer->key, peer->allowed.at, peer->allowed.count);
 
 	if (error)
-		log_warn("peer-not-set", "peer=%s reason=\"%s\"", peer->name,
-			 strerror(-error));
+		log_warn("peer-not-set", "peer=%s reason=\"%s\"", peer->name, strerror(-error));
 	return error;
 }
 
@@ -140,7 +140,8 @@ void agent_poll(void *arg)
 		return;
 	}
 	if (error) {
-		log_warn("device", "reason=\"WireGuard's state cannot be read: %s\"", strerror(-error));
+		log_warn("device", "reason=\"WireGuard's state cannot be read: %s\"",
+			 strerror(-error));
 		timer_start(&agent->poll, POLL_IDLE_MS);
 		return;
 	}
@@ -153,8 +154,8 @@ void agent_poll(void *arg)
 
 /* ---- what the paths ask for ---- */
 
-static int send_packet(void *arg, const struct addr *from, const struct endpoint *to, const void *data,
-		       size_t len)
+static int send_packet(void *arg, const struct addr *from, const struct endpoint *to,
+		       const void *data, size_t len)
 {
 	struct agent *agent = arg;
 
@@ -168,8 +169,7 @@ static void set_endpoint(void *arg, struct peer *path, const struct endpoint *to
 	int error = tunnel_set_endpoint(agent->tunnel, &path->public_key, to);
 
 	if (error)
-		log_warn("endpoint-not-set", "peer=%s reason=\"%s\"", peer->name,
-			 strerror(-error));
+		log_warn("endpoint-not-set", "peer=%s reason=\"%s\"", peer->name, strerror(-error));
 	agent_poll_in(agent, SOON_MS);
 }
 
@@ -233,7 +233,8 @@ static void take_note(void *arg, struct peer *path, const char *what, const stru
 		return;
 	if (at && at->addr.family)
 		endpoint_format(text, at);
-	log_debug(what, "peer=%s at=%s reason=\"%s\"", ((struct agent_peer *)path->owner)->name, text, reason);
+	log_debug(what, "peer=%s at=%s reason=\"%s\"", ((struct agent_peer *)path->owner)->name,
+		  text, reason);
 }
 
 const struct peers_ops agent_peers_ops = {

@@ -62,7 +62,8 @@ static bool is_our_address(const struct prefixes *ours, const struct addr *addr)
 
 /* An address of the mesh on our interface is ours, also where `wg-quick save` has written it into
  * the user's file. */
-static void host_addresses(struct prefixes *host, const struct prefixes *ours, struct tunnel *tunnel)
+static void host_addresses(struct prefixes *host, const struct prefixes *ours,
+			   struct tunnel *tunnel)
 {
 	struct link_address *all = NULL;
 	size_t count = 0;
@@ -151,9 +152,10 @@ static void servers(struct addrs *list, const struct state *state)
 	size_t i, j;
 
 	add_host_of(list, state->coordinator_url);
-	json_array_foreach (state->relays, i, relay) {
+	json_array_foreach(state->relays, i, relay)
+	{
 		add_host_of(list, json_string_value(json_object_get(relay, "url")));
-		json_array_foreach (json_object_get(relay, "stun"), j, stun)
+		json_array_foreach(json_object_get(relay, "stun"), j, stun)
 			add_host_of(list, json_string_value(stun));
 	}
 }

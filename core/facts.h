@@ -1,7 +1,7 @@
 /*
- * facts.h - what rule 6 is measured against (guard.h), gathered from this host: addresses and routes
- * outside wg-mesh, gateways, resolvers, the coordinator and relays, and the allowed IPs of peers
- * that are not ours.
+ * facts.h - what rule 6 is measured against (guard.h), gathered from this host: addresses and
+ * routes outside wg-mesh, gateways, resolvers, the coordinator and relays, and the allowed IPs of
+ * peers that are not ours.
  */
 #ifndef CORE_FACTS_H
 #define CORE_FACTS_H

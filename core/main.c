@@ -88,7 +88,8 @@ static bool parse(struct arguments *args, int argc, char **argv)
 		if (argv[i][0] == '-')
 			used = take_option(args, argc - i, argv + i);
 		else if (args->interface)
-			fprintf(stderr, "wg-meshd: one interface, not also %s\n", argv[i]), used = 0;
+			fprintf(stderr, "wg-meshd: one interface, not also %s\n", argv[i]),
+				used = 0;
 		else
 			args->interface = argv[i];
 		if (!used)
@@ -125,7 +126,8 @@ static int run(const struct arguments *args, const struct paths *paths)
 	pid_t pid;
 
 	if (error) {
-		fprintf(stderr, "wg-meshd: %s cannot be made: %s\n", paths->run_dir, strerror(-error));
+		fprintf(stderr, "wg-meshd: %s cannot be made: %s\n", paths->run_dir,
+			strerror(-error));
 		return 1;
 	}
 	if (args->daemon) {
@@ -159,7 +161,8 @@ int main(int argc, char **argv)
 		return 0;
 	if (args.registers)
 		return register_main();
-	error = paths_init(&paths, args.interface, args.config, args.state, args.run_dir, args.plugin_dir);
+	error = paths_init(&paths, args.interface, args.config, args.state, args.run_dir,
+			   args.plugin_dir);
 	if (error) {
 		fprintf(stderr, "wg-meshd: a path is empty or too long\n");
 		return 2;

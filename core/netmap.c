@@ -114,7 +114,8 @@ static void id_text(char out[static ID_TEXT], const char *network, const char *a
 	snprintf(out, ID_TEXT, "%s/%s", network, agent_id);
 }
 
-struct netmap_member *netmap_by_id(const struct netmap *netmap, const char *network, const char *agent_id)
+struct netmap_member *netmap_by_id(const struct netmap *netmap, const char *network,
+				   const char *agent_id)
 {
 	char id[ID_TEXT];
 
@@ -139,8 +140,8 @@ static void touch(struct netmap *netmap, const struct key *key, unsigned what)
 	}
 	if (netmap->touched_count == netmap->touched_cap) {
 		netmap->touched_cap = MAX(16, netmap->touched_cap * 2);
-		netmap->touched = xrealloc(netmap->touched,
-					   netmap->touched_cap * sizeof(*netmap->touched));
+		netmap->touched =
+			xrealloc(netmap->touched, netmap->touched_cap * sizeof(*netmap->touched));
 	}
 	netmap->touched[netmap->touched_count++] = (struct touched){.key = *key, .what = what};
 	map_put(netmap->touched_keys, key->bytes, (void *)(uintptr_t)netmap->touched_count);
@@ -227,7 +228,8 @@ static void end(struct netmap *netmap)
 		const struct touched *t = &netmap->touched[i];
 
 		if (netmap_by_key(netmap, &t->key))
-			netmap->ops.changed(netmap->arg, &t->key, t->what & ~(unsigned)NETMAP_REMOVED);
+			netmap->ops.changed(netmap->arg, &t->key,
+					    t->what & ~(unsigned)NETMAP_REMOVED);
 	}
 }
 
@@ -271,7 +273,8 @@ void netmap_snapshot(struct netmap *netmap, json_t *frame)
 		netmap->ops.networks(netmap->arg, json_object_get(frame, "networks"));
 	if (json_is_array(json_object_get(frame, "relays")))
 		netmap->ops.relays(netmap->arg, json_object_get(frame, "relays"));
-	json_array_foreach (json_object_get(frame, "peers"), i, item) {
+	json_array_foreach(json_object_get(frame, "peers"), i, item)
+	{
 		member = read_peer(netmap, item);
 		if (!member)
 			continue;
@@ -283,7 +286,8 @@ void netmap_snapshot(struct netmap *netmap, json_t *frame)
 			remove_member(netmap, member);
 	}
 	item = json_object_get(frame, "epoch");
-	str_copy(netmap->epoch, sizeof(netmap->epoch), json_is_string(item) ? json_string_value(item) : "");
+	str_copy(netmap->epoch, sizeof(netmap->epoch),
+		 json_is_string(item) ? json_string_value(item) : "");
 	netmap->revision = json_integer_value(json_object_get(frame, "revision"));
 	end(netmap);
 }
@@ -320,7 +324,8 @@ static void one_change(struct netmap *netmap, json_t *change)
 		json_t *list = json_object_get(change, op);
 
 		if (json_is_array(list))
-			(op[0] == 'n' ? netmap->ops.networks : netmap->ops.relays)(netmap->arg, list);
+			(op[0] == 'n' ? netmap->ops.networks : netmap->ops.relays)(netmap->arg,
+										   list);
 		return;
 	}
 	id = js_string(&js, "agent_id", "");
@@ -340,8 +345,7 @@ void netmap_delta(struct netmap *netmap, json_t *frame)
 	size_t i;
 
 	begin(netmap);
-	json_array_foreach (json_object_get(frame, "changes"), i, change)
-		one_change(netmap, change);
+	json_array_foreach(json_object_get(frame, "changes"), i, change) one_change(netmap, change);
 	netmap->revision = json_integer_value(json_object_get(frame, "revision"));
 	end(netmap);
 }

@@ -47,7 +47,8 @@ void netmap_snapshot(struct netmap *netmap, json_t *frame);
 void netmap_delta(struct netmap *netmap, json_t *frame);
 
 struct netmap_member *netmap_by_key(const struct netmap *netmap, const struct key *key);
-struct netmap_member *netmap_by_id(const struct netmap *netmap, const char *network, const char *agent_id);
+struct netmap_member *netmap_by_id(const struct netmap *netmap, const char *network,
+				   const char *agent_id);
 size_t netmap_count(const struct netmap *netmap);
 const char *netmap_epoch(const struct netmap *netmap); /* "": none */
 int64_t netmap_revision(const struct netmap *netmap);

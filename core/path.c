@@ -6,9 +6,9 @@
  */
 #include "path.h"
 
-#define LAN_EXTRA_MS   1.0 /* a local address may be this much slower and is still preferred */
-#define GAIN_FACTOR    0.8
-#define GAIN_MIN_MS    2.0
+#define LAN_EXTRA_MS 1.0 /* a local address may be this much slower and is still preferred */
+#define GAIN_FACTOR  0.8
+#define GAIN_MIN_MS  2.0
 
 const char *path_name(enum path_kind path)
 {
@@ -25,14 +25,16 @@ static bool within(uint64_t then_ms, uint64_t now_ms, uint64_t limit_ms)
 /* Enough probes unanswered, and no byte received since the first of them was sent. */
 static bool lost(const struct path_view *view)
 {
-	const struct path_candidate *at = view->current < 0 ? NULL : &view->candidates[view->current];
+	const struct path_candidate *at =
+		view->current < 0 ? NULL : &view->candidates[view->current];
 
 	return at && at->unanswered >= PATH_LOST_PROBES && view->rx_ms < at->silent_since_ms;
 }
 
 bool path_working(const struct path_view *view)
 {
-	const struct path_candidate *at = view->current < 0 ? NULL : &view->candidates[view->current];
+	const struct path_candidate *at =
+		view->current < 0 ? NULL : &view->candidates[view->current];
 
 	if (!view->has_endpoint || lost(view))
 		return false;
@@ -55,7 +57,8 @@ const char *path_untouchable(const struct path_view *view)
 
 static bool usable(const struct path_candidate *c, uint64_t now_ms)
 {
-	return c->rtt_ms >= 0 && c->unanswered == 0 && within(c->answered_ms, now_ms, PATH_FRESH_MS);
+	return c->rtt_ms >= 0 && c->unanswered == 0 &&
+	       within(c->answered_ms, now_ms, PATH_FRESH_MS);
 }
 
 /* `a` instead of nothing, or of a `b` that is no better: local first, then the quicker. */

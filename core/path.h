@@ -10,10 +10,11 @@
 enum path_kind { PATH_NONE, PATH_DIRECT, PATH_RELAY };
 const char *path_name(enum path_kind path); /* "none", "direct", "relay" */
 
-struct path_candidate { /* what probing one address of a peer has shown */
+struct path_candidate {           /* what probing one address of a peer has shown */
 	bool local;               /* an address of the peer's own network */
 	uint64_t answered_ms;     /* last verified answer */
-	uint64_t silent_since_ms; /* when the first of the probes that went unanswered since was sent */
+	uint64_t silent_since_ms; /* when the first of the probes that went unanswered since was
+				     sent */
 	unsigned unanswered;      /* of them in a row */
 	double rtt_ms;            /* smoothed; < 0: unknown */
 };
@@ -42,8 +43,8 @@ struct path_decision {
 #define PATH_HANDSHAKE_MS 180000 /* REJECT_AFTER_TIME: no session lives longer */
 #define PATH_FRESH_MS     10000  /* an answer so young is reason enough to move */
 #define PATH_LOST_PROBES  3
-#define PATH_SETTLE_MS    2000   /* after a change: nothing is changed for the better */
-#define PATH_UPGRADE_MS   15000  /* after a change: nothing for the latency's sake alone */
+#define PATH_SETTLE_MS    2000  /* after a change: nothing is changed for the better */
+#define PATH_UPGRADE_MS   15000 /* after a change: nothing for the latency's sake alone */
 
 struct path_decision path_decide(const struct path_view *view);
 /* Proven and not disproven: a young answer at the endpoint, or a session whose bytes advance. */

@@ -6,9 +6,9 @@
 
 #include <string.h>
 
-#define RTT_KEEP     0.7 /* of the old value, when a new one comes in */
-#define TIMEOUT_MS   1000
-#define TIMEOUT_MIN  250
+#define RTT_KEEP      0.7 /* of the old value, when a new one comes in */
+#define TIMEOUT_MS    1000
+#define TIMEOUT_MIN   250
 #define PUBLIC_PLACES 6 /* not taken by a host with very many local addresses */
 
 const char *candidate_kind_name(enum candidate_kind kind)
@@ -157,8 +157,8 @@ void candidate_answered(struct candidate *c, uint64_t now_ms, double rtt_ms)
 	c->seen.unanswered = 0;
 	c->seen.silent_since_ms = 0;
 	c->seen.answered_ms = now_ms;
-	c->seen.rtt_ms = c->seen.rtt_ms < 0 ? rtt_ms
-					    : RTT_KEEP * c->seen.rtt_ms + (1 - RTT_KEEP) * rtt_ms;
+	c->seen.rtt_ms =
+		c->seen.rtt_ms < 0 ? rtt_ms : RTT_KEEP * c->seen.rtt_ms + (1 - RTT_KEEP) * rtt_ms;
 }
 
 uint64_t candidate_timeout_ms(const struct candidate *c)

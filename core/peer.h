@@ -53,7 +53,8 @@ struct peer {
 	bool observed, keepalive_on;
 
 	unsigned rounds; /* failed in a row */
-	uint64_t round_end_ms, next_round_ms, check_ms, measure_ms, initiate_ms; /* 0: not planned */
+	uint64_t round_end_ms, next_round_ms, check_ms, measure_ms,
+		initiate_ms; /* 0: not planned */
 	uint64_t signal_sent_ms;
 	struct signal_window window;
 
@@ -70,7 +71,8 @@ bool peer_offer(struct peer *peer, const struct proto_endpoints *at, candidate_a
 		void *arg);
 struct candidate *peer_candidate(struct peer *peer, const struct endpoint *at); /* NULL: unknown */
 /* Adds a reflexive or observed one, in place of the least useful of its kind if need be. */
-struct candidate *peer_learn(struct peer *peer, const struct endpoint *at, enum candidate_kind kind);
+struct candidate *peer_learn(struct peer *peer, const struct endpoint *at,
+			     enum candidate_kind kind);
 
 bool candidate_may_send(const struct candidate *c, uint64_t now_ms);
 void candidate_sent(struct candidate *c, uint64_t now_ms);

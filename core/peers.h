@@ -25,8 +25,8 @@ struct peers_ops {
 		     const char *reason); /* for the record */
 };
 
-struct peers *peers_new(struct loop *loop, const struct key *private_key, const struct peers_ops *ops,
-			void *arg); /* borrows the key */
+struct peers *peers_new(struct loop *loop, const struct key *private_key,
+			const struct peers_ops *ops, void *arg); /* borrows the key */
 void peers_free(struct peers *peers);
 
 struct peer *peers_add(struct peers *peers, const struct key *public_key, void *owner);
@@ -43,8 +43,8 @@ struct peer_report {
 	bool keepalive_on;
 };
 void peers_observe(struct peer *peer, const struct peer_report *report);
-void peers_connect(struct peer *peer);         /* a round of probes now */
-void peers_network_changed(struct peers *peers); /* ours: look at every path again */
+void peers_connect(struct peer *peer);             /* a round of probes now */
+void peers_network_changed(struct peers *peers);   /* ours: look at every path again */
 void peers_endpoints_changed(struct peers *peers); /* ours: tell those that have no path */
 
 /* What came in on WireGuard's port. True: it was a probe and is dealt with. */

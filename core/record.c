@@ -72,14 +72,16 @@ json_t *record_json(const struct record *record, const struct key *peer)
 
 	for (size_t i = 0; i < record->used; i++) {
 		const struct entry *e =
-			&record->entries[(record->next + record->size - record->used + i) % record->size];
+			&record->entries[(record->next + record->size - record->used + i) %
+					 record->size];
 
 		if (peer && memcmp(peer, &e->peer, sizeof(*peer)) != 0)
 			continue;
 		json_array_append_new(
-			array, json_pack("{s:o, s:s, s:o, s:s, s:i}", "time", js_from_time(e->wall_ms),
-					 "what", e->what, "endpoint",
-					 e->endpoint.addr.family ? js_from_endpoint(&e->endpoint) : json_null(),
+			array, json_pack("{s:o, s:s, s:o, s:s, s:i}", "time",
+					 js_from_time(e->wall_ms), "what", e->what, "endpoint",
+					 e->endpoint.addr.family ? js_from_endpoint(&e->endpoint)
+								 : json_null(),
 					 "reason", e->reason, "times", (int)e->times));
 	}
 	return array;

@@ -23,7 +23,8 @@ static bool is_dead(const struct signal_window *window, uint64_t boot)
 static void bury(struct signal_window *window)
 {
 	if (window->dead_count == SIGNAL_DEAD_BOOTS)
-		memmove(window->dead, window->dead + 1, sizeof(window->dead) - sizeof(*window->dead));
+		memmove(window->dead, window->dead + 1,
+			sizeof(window->dead) - sizeof(*window->dead));
 	else
 		window->dead_count++;
 	window->dead[window->dead_count - 1] = window->boot;

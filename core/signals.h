@@ -14,8 +14,8 @@
 
 #define SIGNAL_DEAD_BOOTS 8
 
-struct signal_window { /* one a sender; all-zero: nothing heard yet */
-	uint64_t boot, highest, seen; /* seen: bit n is counter highest - n */
+struct signal_window {                    /* one a sender; all-zero: nothing heard yet */
+	uint64_t boot, highest, seen;     /* seen: bit n is counter highest - n */
 	uint64_t dead[SIGNAL_DEAD_BOOTS]; /* earlier boots: nothing of theirs is taken any more */
 	unsigned dead_count;
 	bool started;

@@ -20,8 +20,8 @@ static json_t *networks_json(const struct status *status, json_t *all_addresses)
 			json_array_append_new(addresses, js_from_prefix(&n->addresses[j]));
 			json_array_append_new(all_addresses, js_from_prefix(&n->addresses[j]));
 		}
-		json_array_append_new(networks, json_pack("{s:s, s:o}", "name", n->name,
-							  "addresses", addresses));
+		json_array_append_new(
+			networks, json_pack("{s:s, s:o}", "name", n->name, "addresses", addresses));
 	}
 	return networks;
 }
@@ -35,8 +35,8 @@ static json_t *nat_json(const struct status *status)
 		json_array_append_new(endpoints, js_from_endpoint(&at->endpoints[i]));
 	if (!at->count && at->endpoint.addr.family)
 		json_array_append_new(endpoints, js_from_endpoint(&at->endpoint));
-	return json_pack("{s:s, s:o, s:o, s:o, s:n}", "type", nat_type_name(at->nat_type), "mapping",
-			 js_from_string(status->mapping), "filtering",
+	return json_pack("{s:s, s:o, s:o, s:o, s:n}", "type", nat_type_name(at->nat_type),
+			 "mapping", js_from_string(status->mapping), "filtering",
 			 js_from_string(status->filtering), "endpoints", endpoints, "port_mapping");
 }
 
@@ -55,10 +55,12 @@ json_t *status_json(const struct status *status)
 	json_object_set_new(document, "public_key", js_from_key(&status->public_key));
 	json_object_set_new(document, "addresses", addresses);
 	json_object_set_new(document, "coordinator",
-			    json_pack("{s:o, s:b, s:o}", "url", js_from_string(status->coordinator_url),
-				      "connected", status->coordinator_connected, "since",
+			    json_pack("{s:o, s:b, s:o}", "url",
+				      js_from_string(status->coordinator_url), "connected",
+				      status->coordinator_connected, "since",
 				      js_from_time(status->coordinator_since_wall_ms)));
-	json_object_set_new(document, "relay", json_pack("{s:n, s:b, s:n}", "home", "connected", 0, "latency_ms"));
+	json_object_set_new(document, "relay",
+			    json_pack("{s:n, s:b, s:n}", "home", "connected", 0, "latency_ms"));
 	json_object_set_new(document, "nat", nat_json(status));
 	json_object_set_new(document, "peers", json_array());
 	return document;
@@ -80,7 +82,8 @@ void status_add_peer(json_t *document, const struct status_peer *peer)
 	json_object_set_new(one, "public_key", js_from_key(&peer->public_key));
 	json_object_set_new(one, "addresses", addresses);
 	json_object_set_new(one, "allowed_ips", allowed);
-	json_object_set_new(one, "online", peer->agent_id ? json_boolean(peer->online) : json_null());
+	json_object_set_new(one, "online",
+			    peer->agent_id ? json_boolean(peer->online) : json_null());
 	json_object_set_new(one, "path", json_string(path_name(peer->path)));
 	json_object_set_new(one, "endpoint", endpoint_or_null(&peer->endpoint));
 	json_object_set_new(one, "relay", json_null());

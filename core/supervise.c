@@ -63,7 +63,8 @@ static bool ended_well(int status)
 /* True: a signal to end came meanwhile. */
 static bool wait_out(uint64_t ms, const sigset_t *signals)
 {
-	struct timespec limit = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+	struct timespec limit = {.tv_sec = (time_t)(ms / 1000),
+				 .tv_nsec = (long)(ms % 1000) * 1000000};
 	int signo = sigtimedwait(signals, NULL, &limit);
 
 	return signo == SIGTERM || signo == SIGINT;
@@ -101,7 +102,8 @@ int supervise(const struct agent_options *options)
 			break;
 		if (clock_ms() - began > RAN_WELL_MS)
 			backoff = BACKOFF_FIRST_MS;
-		log_error("agent-died", "status=%d again_in_ms=%llu", status, (unsigned long long)backoff);
+		log_error("agent-died", "status=%d again_in_ms=%llu", status,
+			  (unsigned long long)backoff);
 		stop = wait_out(backoff, &signals);
 		backoff = MIN(backoff * 2, BACKOFF_MAX_MS);
 	}

@@ -129,7 +129,8 @@ bool tunnel_owns_peer(const struct tunnel *tunnel, const struct key *key)
 	return ledger_has(tunnel->ledger, &entry);
 }
 
-static const struct ledger_entry *next_of(const struct tunnel *tunnel, enum ledger_kind kind, size_t *pos)
+static const struct ledger_entry *next_of(const struct tunnel *tunnel, enum ledger_kind kind,
+					  size_t *pos)
 {
 	const struct ledger_entry *entry;
 
@@ -224,7 +225,8 @@ static bool same_address(const struct prefix *a, const struct prefix *b)
 	return a->bits == b->bits && addr_equal(&a->addr, &b->addr);
 }
 
-/* One that is there already is our own of the mesh: `wg-quick save` has written it into the file. */
+/* One that is there already is our own of the mesh: `wg-quick save` has written it into the file.
+ */
 static int add_address(struct tunnel *tunnel, const struct prefix *address)
 {
 	struct ledger_entry entry = address_entry(address);

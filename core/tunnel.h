@@ -39,8 +39,8 @@ int tunnel_set_endpoint(struct tunnel *tunnel, const struct key *key, const stru
 /* shake: makes WireGuard send something now, and so shake hands where there is no session. */
 int tunnel_keepalive(struct tunnel *tunnel, const struct key *key, bool shake);
 
-/* Addresses: what is wanted is added, what is ours and not wanted any more is removed. What the user
- * has put there stays the user's. 0 or the first -errno. */
+/* Addresses: what is wanted is added, what is ours and not wanted any more is removed. What the
+ * user has put there stays the user's. 0 or the first -errno. */
 int tunnel_set_addresses(struct tunnel *tunnel, const struct prefix *wanted, size_t count);
 int tunnel_put_route(struct tunnel *tunnel, const struct prefix *to, uint32_t table);
 int tunnel_remove_route(struct tunnel *tunnel, const struct prefix *to, uint32_t table);

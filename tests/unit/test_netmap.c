@@ -50,10 +50,10 @@ static json_t *peer(const char *id, const char *network, unsigned key, const cha
 {
 	struct key k = {{(uint8_t)key, 1}};
 
-	return json_pack("{s:s, s:o, s:s, s:s, s:[s], s:[], s:n, s:[], s:[], s:s, s:b, s:n}", "agent_id", id,
-			 "public_key", js_from_key(&k), "name", id, "network", network, "addresses", address,
-			 "routes", "endpoint", "endpoints", "local_endpoints", "nat_type", "unknown", "online",
-			 1, "last_seen");
+	return json_pack("{s:s, s:o, s:s, s:s, s:[s], s:[], s:n, s:[], s:[], s:s, s:b, s:n}",
+			 "agent_id", id, "public_key", js_from_key(&k), "name", id, "network",
+			 network, "addresses", address, "routes", "endpoint", "endpoints",
+			 "local_endpoints", "nat_type", "unknown", "online", 1, "last_seen");
 }
 
 static json_t *put(json_t *p)
@@ -65,8 +65,8 @@ static struct netmap *netmap;
 
 static void snapshot(json_t *peers)
 {
-	json_t *frame = json_pack("{s:s, s:s, s:i, s:[], s:[], s:o}", "type", "snapshot", "epoch", "e1",
-				  "revision", 5, "networks", "relays", "peers", peers);
+	json_t *frame = json_pack("{s:s, s:s, s:i, s:[], s:[], s:o}", "type", "snapshot", "epoch",
+				  "e1", "revision", 5, "networks", "relays", "peers", peers);
 
 	seen_count = 0;
 	netmap_snapshot(netmap, frame);
@@ -75,7 +75,8 @@ static void snapshot(json_t *peers)
 
 static void delta(json_t *changes)
 {
-	json_t *frame = json_pack("{s:s, s:i, s:o}", "type", "delta", "revision", 6, "changes", changes);
+	json_t *frame =
+		json_pack("{s:s, s:i, s:o}", "type", "delta", "revision", 6, "changes", changes);
 
 	seen_count = 0;
 	netmap_delta(netmap, frame);
@@ -96,7 +97,8 @@ static int setup(void **state)
 	(void)state;
 	network_calls = relay_calls = refused_calls = 0;
 	netmap = netmap_new(&ops, NULL);
-	snapshot(json_pack("[o, o]", peer("a", "default", 1, "10.0.0.1"), peer("b", "default", 2, "10.0.0.2")));
+	snapshot(json_pack("[o, o]", peer("a", "default", 1, "10.0.0.1"),
+			   peer("b", "default", 2, "10.0.0.2")));
 	return 0;
 }
 
@@ -118,9 +120,11 @@ static void test_snapshot(void **state)
 	assert_int_equal(netmap_revision(netmap), 5);
 	assert_int_equal(netmap_count(netmap), 2);
 	/* The same again: nothing. Then one less and one new. */
-	snapshot(json_pack("[o, o]", peer("a", "default", 1, "10.0.0.1"), peer("b", "default", 2, "10.0.0.2")));
+	snapshot(json_pack("[o, o]", peer("a", "default", 1, "10.0.0.1"),
+			   peer("b", "default", 2, "10.0.0.2")));
 	assert_int_equal(seen_count, 0);
-	snapshot(json_pack("[o, o]", peer("c", "default", 3, "10.0.0.3"), peer("b", "default", 2, "10.0.0.9")));
+	snapshot(json_pack("[o, o]", peer("c", "default", 3, "10.0.0.3"),
+			   peer("b", "default", 2, "10.0.0.9")));
 	assert_int_equal(seen_count, 3);
 	assert_int_equal(seen[0].what, NETMAP_REMOVED); /* removals first */
 	assert_int_equal(what_of(1), NETMAP_REMOVED);
@@ -131,18 +135,19 @@ static void test_snapshot(void **state)
 static void test_delta(void **state)
 {
 	(void)state;
-	delta(json_pack("[{s:s, s:s, s:s, s:b}, o]", "op", "patch", "agent_id", "a", "network", "default",
-			"online", 0, put(peer("d", "default", 4, "10.0.0.4"))));
+	delta(json_pack("[{s:s, s:s, s:s, s:b}, o]", "op", "patch", "agent_id", "a", "network",
+			"default", "online", 0, put(peer("d", "default", 4, "10.0.0.4"))));
 	assert_int_equal(seen_count, 2);
 	assert_int_equal(what_of(1), NETMAP_ONLINE);
 	assert_int_equal(what_of(4), NETMAP_ADDED);
 	assert_int_equal(netmap_revision(netmap), 6);
-	delta(json_pack("[{s:s, s:s, s:s}]", "op", "remove", "agent_id", "a", "network", "default"));
+	delta(json_pack("[{s:s, s:s, s:s}]", "op", "remove", "agent_id", "a", "network",
+			"default"));
 	assert_int_equal(what_of(1), NETMAP_REMOVED);
 	assert_null(netmap_by_id(netmap, "default", "a"));
 	/* Gone and back in one frame is a change, not a removal. */
-	delta(json_pack("[{s:s, s:s, s:s}, o]", "op", "remove", "agent_id", "b", "network", "default",
-			put(peer("b", "default", 2, "10.0.0.7"))));
+	delta(json_pack("[{s:s, s:s, s:s}, o]", "op", "remove", "agent_id", "b", "network",
+			"default", put(peer("b", "default", 2, "10.0.0.7"))));
 	assert_int_equal(seen_count, 1);
 	assert_false(what_of(2) & NETMAP_REMOVED);
 }
@@ -160,7 +165,8 @@ static void test_two_networks(void **state)
 	first = netmap_by_key(netmap, &key);
 	assert_non_null(first->next);
 	assert_null(first->next->next);
-	delta(json_pack("[{s:s, s:s, s:s}]", "op", "remove", "agent_id", "b", "network", "default"));
+	delta(json_pack("[{s:s, s:s, s:s}]", "op", "remove", "agent_id", "b", "network",
+			"default"));
 	assert_false(what_of(2) & NETMAP_REMOVED);
 	first = netmap_by_key(netmap, &key);
 	assert_string_equal(first->peer.network, "lab");
@@ -182,9 +188,12 @@ static void test_new_key(void **state)
 static void test_nonsense(void **state)
 {
 	static const char *const frames[] = {
-		"{}", "{\"changes\":7}", "{\"revision\":\"x\",\"changes\":[1,[],null,{}]}",
+		"{}",
+		"{\"changes\":7}",
+		"{\"revision\":\"x\",\"changes\":[1,[],null,{}]}",
 		"{\"changes\":[{\"op\":\"put\",\"peer\":7},{\"op\":\"put\"},{\"op\":4}]}",
-		"{\"changes\":[{\"op\":\"patch\",\"agent_id\":\"a\",\"network\":\"default\",\"online\":\"x\"}]}",
+		"{\"changes\":[{\"op\":\"patch\",\"agent_id\":\"a\",\"network\":\"default\","
+		"\"online\":\"x\"}]}",
 		"{\"changes\":[{\"op\":\"remove\",\"agent_id\":\"zz\",\"network\":\"default\"}]}",
 		"{\"changes\":[{\"op\":\"networks\",\"networks\":3},{\"op\":\"relays\"}]}",
 	};
@@ -233,8 +242,9 @@ static void test_saved(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {CASE(test_snapshot), CASE(test_delta),    CASE(test_two_networks),
-					   CASE(test_new_key),  CASE(test_nonsense), CASE(test_saved)};
+	const struct CMUnitTest tests[] = {CASE(test_snapshot),     CASE(test_delta),
+					   CASE(test_two_networks), CASE(test_new_key),
+					   CASE(test_nonsense),     CASE(test_saved)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

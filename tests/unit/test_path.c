@@ -1,6 +1,6 @@
 /*
- * path_decide and the endpoint etiquette, case by case; and that of two ends only one ever changes a
- * path that works, whatever they measure.
+ * path_decide and the endpoint etiquette, case by case; and that of two ends only one ever changes
+ * a path that works, whatever they measure.
  */
 #include "path.h"
 
@@ -20,15 +20,28 @@ struct row {
 	int use;
 };
 
-#define ANSWERED(ms_ago, rtt)  {.answered_ms = NOW - (ms_ago), .rtt_ms = (rtt)}
-#define LOCAL(ms_ago, rtt)     {.answered_ms = NOW - (ms_ago), .rtt_ms = (rtt), .local = true}
-#define SILENT                 {.rtt_ms = -1}
+#define ANSWERED(ms_ago, rtt)                                                                      \
+	{                                                                                          \
+		.answered_ms = NOW - (ms_ago), .rtt_ms = (rtt)                                     \
+	}
+#define LOCAL(ms_ago, rtt)                                                                         \
+	{                                                                                          \
+		.answered_ms = NOW - (ms_ago), .rtt_ms = (rtt), .local = true                      \
+	}
+#define SILENT                                                                                     \
+	{                                                                                          \
+		.rtt_ms = -1                                                                       \
+	}
 #define LOST(since)                                                                                \
-	{.answered_ms = NOW - 20000, .rtt_ms = 5, .unanswered = 3, .silent_since_ms = NOW - (since)}
+	{                                                                                          \
+		.answered_ms = NOW - 20000, .rtt_ms = 5, .unanswered = 3,                          \
+		.silent_since_ms = NOW - (since)                                                   \
+	}
 
 static const struct row rows[] = {
 	{"nothing heard", .current = -1, .c = {SILENT, SILENT}, .path = PATH_NONE, .use = -1},
-	{"first answer", .current = -1, .c = {SILENT, ANSWERED(0, 9)}, .path = PATH_DIRECT, .use = 1},
+	{"first answer", .current = -1, .c = {SILENT, ANSWERED(0, 9)}, .path = PATH_DIRECT,
+	 .use = 1},
 	{"first answer, also for the end that does not control", .controller = false, .current = -1,
 	 .c = {ANSWERED(0, 9), SILENT}, .path = PATH_DIRECT, .use = 0},
 	{"an old answer is no reason to move", .current = -1, .c = {ANSWERED(11000, 9), SILENT},
@@ -46,8 +59,8 @@ static const struct row rows[] = {
 	 .handshake_ms = NOW - 181000, .rx_ms = NOW - 20000, .c = {SILENT, SILENT},
 	 .path = PATH_NONE, .use = -1},
 	{"a foreign endpoint that works is not touched", .controller = true, .has_endpoint = true,
-	 .current = -1, .handshake_ms = NOW - 1000, .rx_ms = NOW - 1000, .c = {LOCAL(0, 0.1), SILENT},
-	 .path = PATH_DIRECT, .use = -1},
+	 .current = -1, .handshake_ms = NOW - 1000, .rx_ms = NOW - 1000,
+	 .c = {LOCAL(0, 0.1), SILENT}, .path = PATH_DIRECT, .use = -1},
 	{"a foreign endpoint that is dead is replaced", .has_endpoint = true, .current = -1,
 	 .handshake_ms = NOW - 181000, .rx_ms = NOW - 181000, .c = {ANSWERED(0, 9), SILENT},
 	 .path = PATH_DIRECT, .use = 0},
@@ -64,15 +77,17 @@ static const struct row rows[] = {
 	 .current = 0, .changed_ms = NOW - 3000, .c = {ANSWERED(0, 9), LOCAL(0, 0.2)},
 	 .path = PATH_DIRECT, .use = 1},
 	{"the other end does not", .has_endpoint = true, .ours = true, .current = 0,
-	 .changed_ms = NOW - 3000, .c = {ANSWERED(0, 9), LOCAL(0, 0.2)}, .path = PATH_DIRECT, .use = -1},
-	{"not within two seconds", .controller = true, .has_endpoint = true, .ours = true, .current = 0,
-	 .changed_ms = NOW - 1000, .c = {ANSWERED(0, 9), LOCAL(0, 0.2)}, .path = PATH_DIRECT, .use = -1},
+	 .changed_ms = NOW - 3000, .c = {ANSWERED(0, 9), LOCAL(0, 0.2)}, .path = PATH_DIRECT,
+	 .use = -1},
+	{"not within two seconds", .controller = true, .has_endpoint = true, .ours = true,
+	 .current = 0, .changed_ms = NOW - 1000, .c = {ANSWERED(0, 9), LOCAL(0, 0.2)},
+	 .path = PATH_DIRECT, .use = -1},
 	{"a LAN that is slower than the world is none", .controller = true, .has_endpoint = true,
 	 .ours = true, .current = 0, .changed_ms = NOW - 3000, .c = {ANSWERED(0, 9), LOCAL(0, 30)},
 	 .path = PATH_DIRECT, .use = -1},
-	{"lower latency after fifteen seconds", .controller = true, .has_endpoint = true, .ours = true,
-	 .current = 0, .changed_ms = NOW - 16000, .c = {ANSWERED(0, 30), ANSWERED(0, 10)},
-	 .path = PATH_DIRECT, .use = 1},
+	{"lower latency after fifteen seconds", .controller = true, .has_endpoint = true,
+	 .ours = true, .current = 0, .changed_ms = NOW - 16000,
+	 .c = {ANSWERED(0, 30), ANSWERED(0, 10)}, .path = PATH_DIRECT, .use = 1},
 	{"not before", .controller = true, .has_endpoint = true, .ours = true, .current = 0,
 	 .changed_ms = NOW - 14000, .c = {ANSWERED(0, 30), ANSWERED(0, 10)}, .path = PATH_DIRECT,
 	 .use = -1},
@@ -82,8 +97,8 @@ static const struct row rows[] = {
 	{"nor is a fifth of almost nothing", .controller = true, .has_endpoint = true, .ours = true,
 	 .current = 0, .changed_ms = NOW - 60000, .c = {ANSWERED(0, 2), ANSWERED(0, 0.5)},
 	 .path = PATH_DIRECT, .use = -1},
-	{"of two answers at once the local one", .current = -1, .c = {ANSWERED(0, 0.3), LOCAL(0, 0.4)},
-	 .path = PATH_DIRECT, .use = 1},
+	{"of two answers at once the local one", .current = -1,
+	 .c = {ANSWERED(0, 0.3), LOCAL(0, 0.4)}, .path = PATH_DIRECT, .use = 1},
 };
 
 static struct path_view view_of(const struct row *row)
@@ -110,7 +125,8 @@ static void test_decide(void **state)
 		struct path_decision d = path_decide(&view);
 
 		if (d.path != rows[i].path || d.use != rows[i].use)
-			fail_msg("%s: path %s use %d (%s)", rows[i].what, path_name(d.path), d.use, d.reason);
+			fail_msg("%s: path %s use %d (%s)", rows[i].what, path_name(d.path), d.use,
+				 d.reason);
 		assert_non_null(d.reason);
 	}
 }
@@ -130,14 +146,19 @@ static void test_etiquette(void **state)
 	(void)state;
 	for (unsigned n = 0; n < 200000; n++) {
 		struct path_candidate c[3];
-		struct path_view view = {.now_ms = NOW, .controller = some(2), .candidates = c, .count = 3,
-					 .has_endpoint = some(4) > 0, .ours = some(2)};
+		struct path_view view = {.now_ms = NOW,
+					 .controller = some(2),
+					 .candidates = c,
+					 .count = 3,
+					 .has_endpoint = some(4) > 0,
+					 .ours = some(2)};
 		struct path_decision d;
 		bool working;
 
 		for (unsigned i = 0; i < 3; i++)
 			c[i] = (struct path_candidate){some(2), some(3) ? NOW - some(80000) : 0,
-						       NOW - some(10000), some(5), some(4) ? (double)some(50) : -1};
+						       NOW - some(10000), some(5),
+						       some(4) ? (double)some(50) : -1};
 		view.current = (int)some(4) - 1;
 		view.handshake_ms = some(2) ? NOW - some(200000) : 0;
 		view.rx_ms = some(2) ? NOW - some(80000) : 0;
@@ -151,13 +172,15 @@ static void test_etiquette(void **state)
 		if (working)
 			assert_int_equal(d.path, PATH_DIRECT);
 		if (d.use >= 0)
-			assert_true(c[d.use].answered_ms && NOW - c[d.use].answered_ms <= PATH_FRESH_MS);
+			assert_true(c[d.use].answered_ms &&
+				    NOW - c[d.use].answered_ms <= PATH_FRESH_MS);
 	}
 }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_decide), cmocka_unit_test(test_etiquette)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_decide),
+					   cmocka_unit_test(test_etiquette)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

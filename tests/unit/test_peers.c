@@ -1,6 +1,6 @@
 /*
- * Two agents' paths in one process, on a fake clock, behind simulated routers: packets are moved one
- * by one. What must become direct does; what cannot does not, and stays within the budget.
+ * Two agents' paths in one process, on a fake clock, behind simulated routers: packets are moved
+ * one by one. What must become direct does; what cannot does not, and stays within the budget.
  */
 #include "peers.h"
 
@@ -78,8 +78,8 @@ static void arrive(void *arg)
 	free(p);
 }
 
-static void fly(struct node *to, const struct endpoint *from, const void *data, size_t len, uint64_t ms,
-		bool answer)
+static void fly(struct node *to, const struct endpoint *from, const void *data, size_t len,
+		uint64_t ms, bool answer)
 {
 	struct packet *p = calloc(1, sizeof(*p));
 
@@ -96,7 +96,8 @@ static void fly(struct node *to, const struct endpoint *from, const void *data, 
 	timer_start(&p->timer, ms);
 }
 
-static struct mapping *outward(struct nat *nat, const struct endpoint *inside, const struct endpoint *remote)
+static struct mapping *outward(struct nat *nat, const struct endpoint *inside,
+			       const struct endpoint *remote)
 {
 	struct mapping *m = NULL;
 
@@ -133,8 +134,8 @@ static bool inward(const struct nat *nat, const struct endpoint *to, const struc
 	return false;
 }
 
-static int send_packet(void *arg, const struct addr *own, const struct endpoint *to, const void *data,
-		       size_t len)
+static int send_packet(void *arg, const struct addr *own, const struct endpoint *to,
+		       const void *data, size_t len)
 {
 	struct node *node = arg, *far = node->far;
 	struct endpoint from = node->local;
@@ -215,8 +216,8 @@ static void take_note(void *arg, struct peer *peer, const char *what, const stru
 	       arg == &alice ? "alice" : "  bob", what, text, reason);
 }
 
-static const struct peers_ops ops = {send_packet, set_endpoint, initiate, send_signal, path_changed,
-				     stuck,       allowed,      take_note};
+static const struct peers_ops ops = {send_packet,  set_endpoint, initiate, send_signal,
+				     path_changed, stuck,        allowed,  take_note};
 
 /* WireGuard: who has an endpoint that works exchanges a packet a second. WireGuard's roaming: who
  * hears a packet moves its endpoint to where it came from. */
@@ -224,7 +225,8 @@ static void wireguard(void *arg)
 {
 	struct node *node = arg;
 	struct peer_report report = {.endpoint = node->wg, .keepalive_on = true};
-	bool session = alice.wg.addr.family && bob.wg.addr.family && (alice.initiated || bob.initiated);
+	bool session =
+		alice.wg.addr.family && bob.wg.addr.family && (alice.initiated || bob.initiated);
 
 	if (session && !cut)
 		node->rx += 1500;
@@ -235,7 +237,8 @@ static void wireguard(void *arg)
 	timer_start(&node->wg_timer, 1000);
 }
 
-static void place(struct node *node, struct node *far, struct nat *nat, const char *local, const char *public)
+static void place(struct node *node, struct node *far, struct nat *nat, const char *local,
+		  const char *public)
 {
 	memset(node, 0, sizeof(*node));
 	node->far = far;
@@ -273,10 +276,10 @@ static void meet(enum nat_kind a, enum nat_kind b)
 	list_init(&flying);
 	clock_set_fake(5000000, 1000);
 	loop = loop_new();
-	place(&alice, &bob, a == OPEN ? NULL : &nat_a, a == OPEN ? "203.0.113.10:51820" : "192.168.1.2:51820",
-	      "203.0.113.10:51820");
-	place(&bob, &alice, b == OPEN ? NULL : &nat_b, b == OPEN ? "203.0.113.20:41641" : "192.168.7.2:41641",
-	      "203.0.113.20:41641");
+	place(&alice, &bob, a == OPEN ? NULL : &nat_a,
+	      a == OPEN ? "203.0.113.10:51820" : "192.168.1.2:51820", "203.0.113.10:51820");
+	place(&bob, &alice, b == OPEN ? NULL : &nat_b,
+	      b == OPEN ? "203.0.113.20:41641" : "192.168.7.2:41641", "203.0.113.20:41641");
 }
 
 static void introduce(void)
@@ -331,9 +334,10 @@ static void test_pairs(void **state)
 	static const struct {
 		enum nat_kind a, b;
 	} pairs[] = {
-		{OPEN, OPEN}, {OPEN, PORT_RESTRICTED}, {PORT_RESTRICTED, OPEN}, {FULL, FULL},
-		{FULL, PORT_RESTRICTED}, {PORT_RESTRICTED, PORT_RESTRICTED}, {FULL, SYMMETRIC},
-		{SYMMETRIC, FULL}, {SYMMETRIC, OPEN}, {OPEN, SYMMETRIC},
+		{OPEN, OPEN},      {OPEN, PORT_RESTRICTED}, {PORT_RESTRICTED, OPEN},
+		{FULL, FULL},      {FULL, PORT_RESTRICTED}, {PORT_RESTRICTED, PORT_RESTRICTED},
+		{FULL, SYMMETRIC}, {SYMMETRIC, FULL},       {SYMMETRIC, OPEN},
+		{OPEN, SYMMETRIC},
 	};
 
 	(void)state;
@@ -516,10 +520,14 @@ static void test_ping(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_pairs),		cmocka_unit_test(test_no_way),
-		cmocka_unit_test(test_one_lan),		cmocka_unit_test(test_without_signals),
-		cmocka_unit_test(test_lost_and_back),	cmocka_unit_test(test_users_endpoint),
-		cmocka_unit_test(test_seventeen_candidates), cmocka_unit_test(test_ping),
+		cmocka_unit_test(test_pairs),
+		cmocka_unit_test(test_no_way),
+		cmocka_unit_test(test_one_lan),
+		cmocka_unit_test(test_without_signals),
+		cmocka_unit_test(test_lost_and_back),
+		cmocka_unit_test(test_users_endpoint),
+		cmocka_unit_test(test_seventeen_candidates),
+		cmocka_unit_test(test_ping),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,8 +35,8 @@ static uint8_t *sealed(size_t *len, uint64_t boot, uint64_t counter)
 	return box;
 }
 
-static bool opens(struct signal_window *window, const struct signal_address *expected, const uint8_t *box,
-		  size_t len)
+static bool opens(struct signal_window *window, const struct signal_address *expected,
+		  const uint8_t *box, size_t len)
 {
 	struct signal_message out;
 	const char *why = NULL;
@@ -109,10 +109,11 @@ static void test_window(void **state)
 		uint64_t boot, counter;
 		bool good;
 	} steps[] = {
-		{7, 10, true},  {7, 10, false}, {7, 12, true},  {7, 11, true}, {7, 11, false},
-		{7, 9, true},   {7, 76, true},  {7, 12, false}, {7, 13, true}, {7, 1000, true},
-		{7, 936, false}, {7, 937, true}, {8, 1, true},   {7, 2000, false}, {8, 2, true},
-		{9, 5, true},   {8, 3, false},  {7, 3000, false},
+		{7, 10, true},  {7, 10, false},   {7, 12, true},   {7, 11, true},
+		{7, 11, false}, {7, 9, true},     {7, 76, true},   {7, 12, false},
+		{7, 13, true},  {7, 1000, true},  {7, 936, false}, {7, 937, true},
+		{8, 1, true},   {7, 2000, false}, {8, 2, true},    {9, 5, true},
+		{8, 3, false},  {7, 3000, false},
 	};
 	struct signal_window window = {0};
 
