@@ -9,7 +9,9 @@ set -u
 LAB_TOP=$(cd "$(dirname "$0")/.." && pwd)
 . "$LAB_TOP/tests/lab/lib.sh"
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+bold= plain=
+[ -t 1 ] && bold=$(printf '\033[1m') plain=$(printf '\033[0m')
+say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 note() { printf '   %s\n' "$*"; }
 show() { # HOST COMMAND... - as typed there
 	lab_shown=$1
@@ -89,8 +91,7 @@ show alice wg-mesh ping wg0 bob -c 1
 show alice ping -c 2 -i 0.3 "$(mesh_address bob)"
 
 say "7. What carries it is WireGuard alone"
-show alice wg show wg0 endpoints
-show alice wg show wg0 latest-handshakes
+show alice wg show wg0
 note "(the coordinator could be switched off now)"
 
 say "That was it."

@@ -51,5 +51,5 @@ check "over IPv6" is_v6 alice bob
 check "packets pass" tunnel_ping alice bob
 second_address() { status bob '.addresses[1]' | cut -d/ -f1; }
 check "inside the tunnel there is IPv6 too" on alice ping -c 1 -W 2 "$(second_address)"
-check "no NAT is seen" wait_for 8 sh -c "nsenter -t $(pid_of alice) -n -m wg-mesh status wg0 --json | jq -e '.nat.mapping != null'"
+check "no NAT is seen" wait_for 8 sh -c "nsenter -r -t $(pid_of alice) -n -m wg-mesh status wg0 --json | jq -e '.nat.mapping != null'"
 lab_end

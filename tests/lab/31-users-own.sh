@@ -56,13 +56,13 @@ check "and packets pass again" wait_for 15 tunnel_ping alice bob
 # A new file by SaveConfig has the user's peers only.
 on alice wg-quick down wg0 >/dev/null 2>&1
 saved() { on alice cat /etc/wireguard/wg0.conf; }
-check_not "the saved file does not have bob" sh -c "nsenter -t $(pid_of alice) -m cat /etc/wireguard/wg0.conf | grep -qF '$bob_key'"
-check "it has the friend" sh -c "nsenter -t $(pid_of alice) -m cat /etc/wireguard/wg0.conf | grep -qF '$friend'"
+check_not "the saved file does not have bob" sh -c "nsenter -r -t $(pid_of alice) -m cat /etc/wireguard/wg0.conf | grep -qF '$bob_key'"
+check "it has the friend" sh -c "nsenter -r -t $(pid_of alice) -m cat /etc/wireguard/wg0.conf | grep -qF '$friend'"
 # (A TUN device's link-local address is the kernel's own; wg-quick saves it with or without us.)
 check "its one address is hers" test "$(saved | grep '^Address' | grep -vc ' fe80:')" = 1
-check "its address is hers" sh -c "nsenter -t $(pid_of alice) -m cat /etc/wireguard/wg0.conf | grep -qE '^Address = 172.31.0.1/24'"
+check "its address is hers" sh -c "nsenter -r -t $(pid_of alice) -m cat /etc/wireguard/wg0.conf | grep -qE '^Address = 172.31.0.1/24'"
 check "the hook lines are still there" test "$(saved | grep -c 'wg-mesh \(up\|down\) %i || true')" = 2
-check_not "no mark was saved" sh -c "nsenter -t $(pid_of alice) -m cat /etc/wireguard/wg0.conf | grep -qi '^FwMark'"
+check_not "no mark was saved" sh -c "nsenter -r -t $(pid_of alice) -m cat /etc/wireguard/wg0.conf | grep -qi '^FwMark'"
 
 # Up again, and a peer by hand while the agent runs.
 check "up again" on alice wg-quick up wg0
@@ -73,6 +73,6 @@ sleep 5
 check "a peer added by hand stays" has_peer "$second"
 on alice wg set wg0 peer "$second" remove
 check "leave ends well" on alice wg-mesh leave wg0
-check_not "the hook lines are gone from the file" sh -c "nsenter -t $(pid_of alice) -m cat /etc/wireguard/wg0.conf | grep -q wg-mesh"
-check "the friend is still in the file" sh -c "nsenter -t $(pid_of alice) -m cat /etc/wireguard/wg0.conf | grep -qF '$friend'"
+check_not "the hook lines are gone from the file" sh -c "nsenter -r -t $(pid_of alice) -m cat /etc/wireguard/wg0.conf | grep -q wg-mesh"
+check "the friend is still in the file" sh -c "nsenter -r -t $(pid_of alice) -m cat /etc/wireguard/wg0.conf | grep -qF '$friend'"
 lab_end

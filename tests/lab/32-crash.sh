@@ -63,7 +63,7 @@ check "one mesh address of each family" test "$(on alice ip -o address show dev 
 
 # The daemon alone is killed: it is restarted.
 kill -KILL "$(on alice cat /run/wg-mesh/wg0.pid)"
-check "a killed agent comes back by itself or by up" wait_for 10 sh -c "nsenter -t $(pid_of alice) -n -m wg-mesh up wg0; nsenter -t $(pid_of alice) -n -m wg-mesh status wg0"
+check "a killed agent comes back by itself or by up" wait_for 10 sh -c "nsenter -r -t $(pid_of alice) -n -m wg-mesh up wg0; nsenter -r -t $(pid_of alice) -n -m wg-mesh status wg0"
 
 # Down with no agent alive.
 signal KILL alice

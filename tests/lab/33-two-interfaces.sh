@@ -33,7 +33,7 @@ check "wg1 is left" on alice wg-mesh leave wg1
 check "wg1 left: wg0 goes on" tunnel_ping alice bob
 
 # Another namespace of the same file system: the name is taken, and says so.
-nsenter --target "$(pid_of alice)" --mount --uts -- unshare --net sh -c '
+nsenter --target "$(pid_of alice)" --root --mount --uts -- unshare --net sh -c '
 	ip link set lo up
 	ip link add wg0 type dummy 2>/dev/null
 	wg-mesh up wg0' >$LAB_DIR/other.out 2>&1

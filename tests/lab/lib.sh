@@ -138,13 +138,13 @@ host() { # NAME
 on() { # HOST COMMAND...
 	lab_host=$1
 	shift
-	nsenter --target "$(pid_of "$lab_host")" --net --mount --uts --wd=/ -- "$@"
+	nsenter --target "$(pid_of "$lab_host")" --root --net --mount --uts --wd=/ -- "$@"
 }
 # on_bg HOST LOG COMMAND... - a daemon of the test's own; its pid is in $LAB_BG
 on_bg() {
 	lab_host=$1 lab_log=$2
 	shift 2
-	nsenter --target "$(pid_of "$lab_host")" --net --mount --uts --wd=/ -- \
+	nsenter --target "$(pid_of "$lab_host")" --root --net --mount --uts --wd=/ -- \
 		sh -c 'log=$1; shift; exec "$@" </dev/null >"$log" 2>&1' sh "$lab_log" "$@" &
 	LAB_BG=$!
 }
