@@ -137,11 +137,22 @@ static void accept_again(void *arg)
 	io_start(&server->accept, LOOP_READ);
 }
 
+/* "[::]" means any address; on a host without IPv6 that is any of IPv4. */
+static int listen_at(const struct endpoint *at)
+{
+	struct endpoint any4 = {.addr = {.family = AF_INET}, .port = at->port};
+	int fd = sock_listen_tcp(at);
+
+	if (fd == -EAFNOSUPPORT && addr_is_unspecified(&at->addr))
+		fd = sock_listen_tcp(&any4);
+	return fd;
+}
+
 struct server *server_new(struct coordinator *co, char *error, size_t size)
 {
 	struct server *server;
 	char text[ENDPOINT_TEXT];
-	int fd = sock_listen_tcp(&co->config.listen);
+	int fd = listen_at(&co->config.listen);
 
 	if (fd < 0) {
 		endpoint_format(text, &co->config.listen);
