@@ -123,7 +123,7 @@ static void recheck(void *arg)
 	struct agent *agent = arg;
 
 	if (agent->claims_released)
-		agent_map_recheck(agent);
+		agent_map_recheck(agent, true);
 }
 
 /* Much of what changes on a host says nothing to us, our own addresses and routes to begin with. */
@@ -142,7 +142,7 @@ static void link_changed(void *arg)
 	if (agent->facts.host_hash == before)
 		return;
 	log_info("network-changed", "reason=\"addresses, routes or gateways of this host\"");
-	agent_map_recheck(agent);
+	agent_map_recheck(agent, false);
 	look(agent);
 	coord_retry_now(agent->coord);
 	peers_network_changed(agent->peers);
@@ -165,7 +165,7 @@ int agent_reload(struct agent *agent, char error[static YAML_ERROR])
 	}
 	if (agent->hooks)
 		hook_reload(agent->hooks);
-	agent_map_recheck(agent);
+	agent_map_recheck(agent, false);
 	look(agent);
 	log_info("reloaded", "file=%s", agent->paths->config);
 	return 0;

@@ -175,11 +175,22 @@ static void route_event(struct agent *agent, struct agent_peer *peer, enum event
 	agent_emit_peer(agent, type, peer, text);
 }
 
+/* One that an earlier agent has made is put again, for a link that was down, and is no news. */
+static void add_route(struct agent *agent, struct agent_peer *peer, const struct prefix *route)
+{
+	bool was_there = tunnel_owns_route(agent->tunnel, route, agent->table);
+	int error = tunnel_put_route(agent->tunnel, route, agent->table);
+
+	if (error && error != -EEXIST)
+		log_warn("route-not-set", "peer=%s reason=\"%s\"", peer->name, strerror(-error));
+	else if (!was_there)
+		route_event(agent, peer, EVENT_ROUTE_ADDED, route);
+}
+
 static void change_routes(struct agent *agent, struct agent_peer *peer,
 			  const struct prefix_list *next, size_t next_from)
 {
 	const struct prefix_list *now = &peer->allowed;
-	int error;
 
 	if (!agent->table)
 		return;
@@ -190,13 +201,8 @@ static void change_routes(struct agent *agent, struct agent_peer *peer,
 		route_event(agent, peer, EVENT_ROUTE_REMOVED, &now->at[i]);
 	}
 	for (size_t i = next_from; i < next->count; i++) {
-		if (list_has(now, &next->at[i]))
-			continue;
-		error = tunnel_put_route(agent->tunnel, &next->at[i], agent->table);
-		if (error && error != -EEXIST)
-			log_warn("route-not-set", "reason=\"%s\"", strerror(-error));
-		else
-			route_event(agent, peer, EVENT_ROUTE_ADDED, &next->at[i]);
+		if (!list_has(now, &next->at[i]))
+			add_route(agent, peer, &next->at[i]);
 	}
 }
 

@@ -229,13 +229,15 @@ void agent_map_routes(struct agent *agent)
 		tunnel_put_route(agent->tunnel, &entry->prefix, entry->number);
 }
 
-void agent_map_recheck(struct agent *agent)
+void agent_map_recheck(struct agent *agent, bool only_contended)
 {
 	struct agent_peer *peer;
 
-	for (size_t pos = 0; (peer = map_next(agent->by_key, &pos, NULL));)
-		agent_peer_apply(agent, peer);
 	agent->claims_released = false;
+	for (size_t pos = 0; (peer = map_next(agent->by_key, &pos, NULL));) {
+		if (!only_contended || peer->contended)
+			agent_peer_apply(agent, peer);
+	}
 }
 
 static bool route_known(struct agent *agent, const struct prefix *route)

@@ -112,8 +112,8 @@ bool agent_claimed(const struct agent *agent, const struct prefix *prefix);
 extern const struct netmap_ops agent_netmap_ops;
 void agent_map_synced(
 	struct agent *agent); /* the map is the coordinator's now: sweep what it lacks */
-void agent_map_recheck(
-	struct agent *agent); /* what peers may have: host, config or foreign changed */
+/* What peers may have: host, config or foreign peers changed, or a claim was let go. */
+void agent_map_recheck(struct agent *agent, bool only_contended);
 void agent_map_addresses(struct agent *agent);
 void agent_map_routes(struct agent *agent); /* puts back what a link that went down has taken */
 const struct guard_facts *agent_facts(struct agent *agent);

@@ -116,7 +116,7 @@ static uint64_t take_dump(struct agent *agent)
 	}
 	if (facts_foreign_hash(agent->tunnel) != agent->facts.foreign_hash) {
 		agent->facts_dirty = true;
-		agent_map_recheck(agent);
+		agent_map_recheck(agent, false);
 	}
 	return bytes;
 }

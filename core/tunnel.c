@@ -269,6 +269,13 @@ int tunnel_set_addresses(struct tunnel *tunnel, const struct prefix *wanted, siz
 	return first;
 }
 
+bool tunnel_owns_route(const struct tunnel *tunnel, const struct prefix *to, uint32_t table)
+{
+	struct ledger_entry entry = {.kind = LEDGER_ROUTE, .prefix = *to, .number = table};
+
+	return ledger_has(tunnel->ledger, &entry);
+}
+
 int tunnel_put_route(struct tunnel *tunnel, const struct prefix *to, uint32_t table)
 {
 	struct ledger_entry entry = {.kind = LEDGER_ROUTE, .prefix = *to, .number = table};

@@ -44,6 +44,7 @@ int tunnel_keepalive(struct tunnel *tunnel, const struct key *key, bool shake);
 int tunnel_set_addresses(struct tunnel *tunnel, const struct prefix *wanted, size_t count);
 int tunnel_put_route(struct tunnel *tunnel, const struct prefix *to, uint32_t table);
 int tunnel_remove_route(struct tunnel *tunnel, const struct prefix *to, uint32_t table);
+bool tunnel_owns_route(const struct tunnel *tunnel, const struct prefix *to, uint32_t table);
 const struct ledger_entry *tunnel_next_route(const struct tunnel *tunnel, size_t *pos);
 
 /* `Table =` of a wg-quick file: 0 for off, RT_TABLE_MAIN for auto or where nothing is said. */
