@@ -821,9 +821,10 @@ def _(unused):
         assert wait_until(lambda: not os.path.exists(described)), "the relay is still there"
         equal(wait_until(lambda: not os.path.exists("/proc/%d" % second)), True)
     finally:
+        left = relay_pid()
+        if left:
+            os.kill(left, signal.SIGTERM)
         co.close()
-        if relay_pid():
-            os.kill(relay_pid(), signal.SIGTERM)
 
 
 @case("under systemd the first link is in a file, not in the log")

@@ -1,0 +1,135 @@
+/*
+ * registry_change.c - agents that are changed, cut off or leave.
+ */
+#include "registry.h"
+#include "store.h"
+#include "sync.h"
+#include "lib/clock.h"
+
+#include <string.h>
+
+static void retire(struct coordinator *co, const struct network *network, struct ipam *ipam,
+		   const struct addr *addr)
+{
+	uint64_t until = clock_wall_ms() + IPAM_REST_MS;
+	char text[ADDR_TEXT];
+
+	if (!addr->family || !ipam)
+		return;
+	ipam_release(ipam, addr, until);
+	addr_format(text, addr);
+	store_write(co->store, STORE_RETIRED_PUT,
+		    (struct store_value[]){store_text(network->id), store_text(text),
+					   store_int((int64_t)until)});
+}
+
+static void remove_member(struct coordinator *co, struct member *member)
+{
+	struct network *network = member->network;
+
+	retire(co, network, network->ipam, &member->address);
+	retire(co, network, network->ipam6, &member->address6);
+	store_write(co->store, STORE_MEMBER_DEL,
+		    (struct store_value[]){store_text(member->agent->id), store_text(network->id)});
+	sync_remove(co->sync, network, member->agent->id);
+	mesh_member_del(member);
+}
+
+void registry_remove(struct coordinator *co, struct agent *agent, struct network *network,
+		     const char *actor)
+{
+	struct member *member, *tmp;
+
+	list_each_safe(member, tmp, &agent->members, in_agent) {
+		if (network && member->network != network)
+			continue;
+		registry_audit(co, actor, "agent-removed", agent->id, member->name);
+		remove_member(co, member);
+	}
+	if (!list_empty(&agent->members)) {
+		sync_reset(co->sync, agent);
+		return;
+	}
+	sync_cut(co->sync, agent, "removed");
+	store_write(co->store, STORE_AGENT_DEL, (struct store_value[]){store_text(agent->id)});
+	mesh_agent_del(&co->mesh, agent);
+}
+
+bool registry_rename(struct coordinator *co, struct member *member, const char *name, const char *actor,
+		     struct refusal *why)
+{
+	struct member *other;
+
+	if (!registry_name_ok(name, why))
+		return false;
+	other = map_get(member->network->names, name);
+	if (other == member)
+		return true;
+	if (other)
+		return refuse(why, 409, "name_taken", "the name %s is taken in the network %s", name,
+			      member->network->name);
+	registry_audit(co, actor, "agent-renamed", member->agent->id, name);
+	mesh_member_rename(member, name);
+	registry_write_member(co, member);
+	sync_put(co->sync, member);
+	return true;
+}
+
+void registry_tag(struct coordinator *co, struct member *member, const json_t *tags, const char *actor)
+{
+	char *text = js_dump(tags);
+
+	json_decref(member->tags);
+	member->tags = json_deep_copy(tags);
+	registry_write_member(co, member);
+	registry_audit(co, actor, "agent-tagged", member->agent->id, text);
+	free(text);
+}
+
+bool registry_route(struct coordinator *co, struct member *member, const struct prefix *prefix,
+		    bool approved, const char *actor, struct refusal *why)
+{
+	char text[PREFIX_TEXT];
+
+	prefix_format(text, prefix);
+	for (unsigned i = 0; i < member->route_count; i++) {
+		if (!prefix_equal(&member->routes[i].prefix, prefix))
+			continue;
+		member->routes[i].approved = approved;
+		registry_write_routes(co, member);
+		registry_audit(co, actor, approved ? "route-approved" : "route-revoked", member->agent->id,
+			       text);
+		sync_put(co->sync, member);
+		return true;
+	}
+	return refuse(why, 404, "unknown_route", "%s does not advertise %s: see route list", member->name,
+		      text);
+}
+
+void registry_expire(struct coordinator *co, struct agent *agent, const char *actor)
+{
+	struct member *member;
+
+	agent->expired = true;
+	agent->online = false;
+	registry_write_agent(co, agent);
+	registry_audit(co, actor, "agent-expired", agent->id, NULL);
+	list_each(member, &agent->members, in_agent)
+		sync_remove(co->sync, member->network, agent->id);
+	sync_cut(co->sync, agent, "expired");
+}
+
+bool registry_rekey(struct coordinator *co, struct agent *agent, const struct key *public_key,
+		    struct refusal *why)
+{
+	struct member *member;
+
+	if (map_get(co->mesh.agents_by_key, public_key->bytes))
+		return refuse(why, 409, "key_taken", "another agent has this public key");
+	mesh_agent_rekey(&co->mesh, agent, public_key);
+	registry_write_agent(co, agent);
+	registry_audit(co, agent->id, "agent-rekeyed", agent->id, NULL);
+	list_each(member, &agent->members, in_agent)
+		sync_put(co->sync, member);
+	return true;
+}
