@@ -20,7 +20,7 @@ for n in 0 1; do
 	host "$name"
 	on_street "$name" eth0 203.0.113.3$n/24
 done
-reports=$LAB_DIR/reports
+reports=/var/tmp/reports # hosts have a /run of their own, and here an agent may write
 mkdir -m 1777 $reports
 # Each program is moved aside and a line that starts it under the tool put in its place.
 under() { # PROGRAM
@@ -51,10 +51,14 @@ check "ping" wait_for $LAB_PATIENCE on alice wg-mesh ping wg0 bob -c 1
 check "leave" on alice wg-mesh leave wg0
 on bob wg-mesh leave wg0 >/dev/null 2>&1
 pkill -TERM -f 'wg-mesh-coordinator.*serve'
+# valgrind knows no pidfds, by which the coordinator watches and ends the relay beside it.
+[ "$LAB_TOOL" != valgrind ] || pkill -TERM -f wg-mesh-relay
 ended() { ! pgrep -f 'wg-mesh.*\.real' >/dev/null; }
 wait_for $LAB_PATIENCE ended
 check "every program has ended" ended
-find $reports -type f -size +0 -exec cat {} + >$LAB_DIR/reports.out
+[ "$LAB_TOOL" != valgrind ] || check "the tool was at work" sh -c "ls $reports | grep -q wg-meshd"
+# Lines of findings begin with ==PID==; a call that this valgrind does not know yet is none.
+find $reports -type f -exec cat {} + | grep -v -e "^--" -e "^You may be able" >$LAB_DIR/reports.out
 check "the tool has nothing to say" test ! -s $LAB_DIR/reports.out
 head -n 60 $LAB_DIR/reports.out | sed 's/^/    /'
 lab_end
