@@ -24,8 +24,12 @@ void plugin_instance_failed(struct plugin_instance *instance, enum plugin_state 
 {
 	uint64_t wait_ms = (uint64_t)RETRY_FIRST_MS << MIN(instance->failures, 16u);
 
-	plugin_script_free(instance->script);
-	instance->script = NULL;
+	if (instance->script) { /* its descriptor and options are the script's own text */
+		plugin_script_free(instance->script);
+		instance->script = NULL;
+		instance->plugin = (struct wgm_plugin){0};
+		instance->values = (struct plugin_values){0};
+	}
 	instance->state = state;
 	instance->failures++;
 	if (state == PLUGIN_FAILED)
