@@ -82,9 +82,17 @@ static int step_result(struct tls_conn *conn, int result)
 	}
 }
 
+/* SSL_get_error takes any error in the thread's queue for this connection's own, also one that
+ * somebody else's use of OpenSSL has left there: so each step begins with an empty queue. */
+static SSL *step(struct tls_conn *conn)
+{
+	ERR_clear_error();
+	return ssl_of(conn);
+}
+
 static int conn_handshake(struct tls_conn *conn)
 {
-	int result = SSL_accept(ssl_of(conn));
+	int result = SSL_accept(step(conn));
 
 	if (result == 1)
 		return 0;
@@ -96,7 +104,7 @@ static ssize_t conn_read(struct tls_conn *conn, void *out, size_t len)
 {
 	size_t done;
 
-	return SSL_read_ex(ssl_of(conn), out, len, &done) ? (ssize_t)done : step_result(conn, 0);
+	return SSL_read_ex(step(conn), out, len, &done) ? (ssize_t)done : step_result(conn, 0);
 }
 
 static ssize_t conn_write(struct tls_conn *conn, const void *data, size_t len)
@@ -104,7 +112,7 @@ static ssize_t conn_write(struct tls_conn *conn, const void *data, size_t len)
 	size_t done;
 	int result;
 
-	if (SSL_write_ex(ssl_of(conn), data, len, &done))
+	if (SSL_write_ex(step(conn), data, len, &done))
 		return (ssize_t)done;
 	result = step_result(conn, 0);
 	return result ? result : -EPIPE;

@@ -275,6 +275,7 @@ def _(co):
         "hs384": forged(secret, {"alg": "HS384", "typ": "JWT"}, claims),
         "other secret": forged(b"x" * 32, {"alg": "HS256", "typ": "JWT"}, claims),
         "from the future": forged(secret, {"alg": "HS256", "typ": "JWT"}, {**claims, "iat": now + 300, "exp": now + 600}),
+        "rs256": forged(secret, {"alg": "RS256", "typ": "JWT"}, claims), # the secret is no PEM: OpenSSL complains
         "words": "a.b.c", "long": "A" * 5000,
     }
     for name, token in wrong.items():

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <setjmp.h>
@@ -444,6 +445,38 @@ static void test_tls(void **state)
 	free(data);
 }
 
+static void leave_error(struct fixture *f)
+{
+	(void)f;
+	ERR_raise(ERR_LIB_USER, ERR_R_INTERNAL_ERROR);
+}
+
+/* What another use of OpenSSL has left in the error queue is no fault of this connection. */
+static void test_foreign_error(void **state)
+{
+	struct tls_server *tls = make_server();
+	struct fixture f;
+	SSL_CTX *context;
+	uint8_t part[10];
+	SSL *ssl;
+
+	(void)state;
+	begin(&f, tls);
+	f.on_data = leave_error;
+	ssl = client_new(&context, f.client);
+	connect_client(&f, ssl);
+	assert_int_equal(SSL_write(ssl, "hello", 5), 5);
+	run(&f);
+	assert_non_null(f.stream);
+	assert_int_equal(stream_write(f.stream, "there", 5), 0);
+	run(&f);
+	assert_int_equal(SSL_read(ssl, part, sizeof(part)), 5);
+	SSL_free(ssl);
+	SSL_CTX_free(context);
+	finish(&f);
+	tls_server_free(tls);
+}
+
 static void test_no_tls(void **state)
 {
 	struct tls_server *tls = make_server();
@@ -520,6 +553,7 @@ int main(void)
 		cmocka_unit_test(test_ends),
 		cmocka_unit_test(test_idle_is_since_the_last_byte),
 		cmocka_unit_test(test_tls),
+		cmocka_unit_test(test_foreign_error),
 		cmocka_unit_test(test_no_tls),
 		cmocka_unit_test(test_certificate_files),
 	};
