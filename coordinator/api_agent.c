@@ -21,7 +21,7 @@ json_t *api_token_json(struct coordinator *co, const struct agent *agent)
 
 	list_each(member, &agent->members, in_agent)
 		json_array_append_new(nets, json_string(member->network->name));
-	token = token_make(co->token_secret, agent->id, nets, clock_wall_ms(),
+	token = token_make(co->token_secret, agent->id, nets, MAX(clock_wall_ms(), agent->tokens_from),
 			   co->config.token_lifetime_ms);
 	json = json_pack("{sssI}", "token", token, "expires_in",
 			 (json_int_t)(co->config.token_lifetime_ms / 1000));

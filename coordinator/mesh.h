@@ -54,6 +54,7 @@ struct agent {
 	bool expired, ephemeral, online;
 	json_t *capabilities; /* may be NULL */
 	uint64_t created_at, last_seen;
+	uint64_t tokens_from; /* wall, a full second: tokens issued before it were revoked */
 	struct proto_endpoints at;
 	struct session *session;  /* NULL: no stream */
 	uint64_t reset_revision;  /* sync's: whoever left off before this needs a snapshot */

@@ -71,6 +71,7 @@ static void load_agent(void *arg, const struct store_value *row)
 	}
 	agent->last_seen = (uint64_t)row[7].number;
 	agent->online = row[8].number;
+	agent->tokens_from = (uint64_t)row[9].number;
 }
 
 static json_t *tags_of(const struct store_value *value)

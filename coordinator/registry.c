@@ -60,6 +60,7 @@ void registry_write_agent(struct coordinator *co, const struct agent *agent)
 		store_text(agent->id), store_blob(agent->public_key.bytes, KEY_LEN),
 		store_int((int64_t)agent->created_at), store_int(agent->expired),
 		store_int(agent->ephemeral), store_text(capabilities),
+		store_int((int64_t)agent->tokens_from),
 	};
 
 	store_write(co->store, STORE_AGENT_PUT, values);
@@ -292,6 +293,8 @@ struct member *registry_register(struct coordinator *co, const struct registrati
 	struct agent *agent = map_get(co->mesh.agents_by_key, reg->public_key.bytes);
 	struct member *member = key && agent ? mesh_member(agent, key->network) : NULL;
 	bool same_key = key && member && !member->agent->expired && !strcmp(member->key_id, key->id);
+	bool was_expired;
+	const struct member *other;
 
 	*network = NULL;
 	if (!key || !key_admits(key, member, now, why) || !wishes_ok(co, reg, key, member, why) ||
@@ -308,6 +311,7 @@ struct member *registry_register(struct coordinator *co, const struct registrati
 		return NULL;
 	}
 	agent = member->agent;
+	was_expired = agent->expired;
 	agent->expired = false;
 	set_capabilities(agent, reg->capabilities);
 	set_routes(member, reg);
@@ -321,7 +325,9 @@ struct member *registry_register(struct coordinator *co, const struct registrati
 	registry_write_routes(co, member);
 	registry_audit(co, actor, *again ? "agent-registered-again" : "agent-registered", agent->id,
 		       member->name);
-	sync_put(co->sync, member);
+	list_each(other, &agent->members, in_agent)
+		if (other == member || was_expired) /* then all its peers were told that it had gone */
+			sync_put(co->sync, other);
 	sync_reset(co->sync, agent);
 	return member;
 }

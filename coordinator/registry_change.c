@@ -111,6 +111,7 @@ void registry_expire(struct coordinator *co, struct agent *agent, const char *ac
 	struct member *member;
 
 	agent->expired = true;
+	agent->tokens_from = (clock_wall_ms() / 1000 + 1) * 1000; /* also once it is back */
 	agent->online = false;
 	registry_write_agent(co, agent);
 	registry_audit(co, actor, "agent-expired", agent->id, NULL);

@@ -27,7 +27,8 @@ struct store_value {
 enum store_write {
 	STORE_NETWORK_PUT,  /* id, name, cidr, cidr6, created_at */
 	STORE_NETWORK_DEL,  /* id */
-	STORE_AGENT_PUT,    /* id, public_key, created_at, expired, ephemeral, capabilities */
+	STORE_AGENT_PUT,    /* id, public_key, created_at, expired, ephemeral, capabilities,
+			       tokens_from */
 	STORE_AGENT_SEEN,   /* id, endpoints, last_seen, online */
 	STORE_AGENT_DEL,    /* id */
 	STORE_MEMBER_PUT,   /* agent_id, network_id, name, address4, address6, tags, key_id, joined_at */
@@ -48,7 +49,7 @@ enum store_write {
 enum store_read {
 	STORE_NETWORKS, /* id, name, cidr, cidr6, created_at */
 	STORE_AGENTS,   /* id, public_key, created_at, expired, ephemeral, capabilities, endpoints,
-			   last_seen, online */
+			   last_seen, online, tokens_from */
 	STORE_MEMBERS,
 	STORE_ROUTES,
 	STORE_KEYS,

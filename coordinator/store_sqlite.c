@@ -42,6 +42,7 @@ static const char *const migrations[] = {
 	" PRIMARY KEY (network_id, address)) WITHOUT ROWID;"
 	"CREATE TABLE audit (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, actor TEXT NOT NULL,"
 	" action TEXT NOT NULL, subject TEXT, detail TEXT);",
+	"ALTER TABLE agents ADD COLUMN tokens_from INTEGER NOT NULL DEFAULT 0;",
 };
 
 static const struct {
@@ -50,9 +51,10 @@ static const struct {
 } writes[STORE_WRITES] = {
 	[STORE_NETWORK_PUT] = {5, "INSERT INTO networks VALUES (?1,?2,?3,?4,?5)"},
 	[STORE_NETWORK_DEL] = {1, "DELETE FROM networks WHERE id=?1"},
-	[STORE_AGENT_PUT] = {6, "INSERT INTO agents (id,public_key,created_at,expired,ephemeral,"
-				"capabilities) VALUES (?1,?2,?3,?4,?5,?6) ON CONFLICT (id) DO UPDATE SET "
-				"public_key=?2,expired=?4,ephemeral=?5,capabilities=?6"},
+	[STORE_AGENT_PUT] = {7, "INSERT INTO agents (id,public_key,created_at,expired,ephemeral,"
+				"capabilities,tokens_from) VALUES (?1,?2,?3,?4,?5,?6,?7) "
+				"ON CONFLICT (id) DO UPDATE SET "
+				"public_key=?2,expired=?4,ephemeral=?5,capabilities=?6,tokens_from=?7"},
 	[STORE_AGENT_SEEN] = {4, "UPDATE agents SET endpoints=?2,last_seen=?3,online=?4 WHERE id=?1"},
 	[STORE_AGENT_DEL] = {1, "DELETE FROM agents WHERE id=?1"},
 	[STORE_MEMBER_PUT] = {8, "INSERT INTO agent_networks VALUES (?1,?2,?3,?4,?5,?6,?7,?8) "
@@ -76,7 +78,7 @@ static const struct {
 static const char *const reads[STORE_READS] = {
 	[STORE_NETWORKS] = "SELECT id,name,cidr,cidr6,created_at FROM networks LIMIT ?1",
 	[STORE_AGENTS] = "SELECT id,public_key,created_at,expired,ephemeral,capabilities,endpoints,"
-			 "last_seen,online FROM agents LIMIT ?1",
+			 "last_seen,online,tokens_from FROM agents LIMIT ?1",
 	[STORE_MEMBERS] = "SELECT * FROM agent_networks LIMIT ?1",
 	[STORE_ROUTES] = "SELECT * FROM routes LIMIT ?1",
 	[STORE_KEYS] = "SELECT * FROM keys LIMIT ?1",

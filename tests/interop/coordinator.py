@@ -217,6 +217,21 @@ def _(co):
     equal([p["name"] for p in there.ask("GET", "/peers")[1]["peers"]], [])
 
 
+@case("an expired agent that joins again is back with its peers in every network")
+def _(co):
+    co.admin("network", "create", "back", "--cidr", "10.201.0.0/24")
+    one, two = co.key("--reusable"), co.key("--network", "back", "--reusable")
+    agent, there = Agent(co, "back-1").register(one), Agent(co, "back-2").register(two)
+    agent.register(two)
+    ws = there.stream()
+    equal([p["name"] for p in ws.receive()["peers"]], ["back-1"])
+    co.admin("agent", "expire", agent.id)
+    assert ws.find(lambda m: m.get("op") == "remove" and m["agent_id"] == agent.id), "not told that it went"
+    agent.register(one)
+    assert ws.find(lambda m: m.get("op") == "put" and m["peer"]["agent_id"] == agent.id), "not told that it is back"
+    ws.close()
+
+
 @case("an agent without a stream is online by its heartbeats")
 def _(co):
     agent = Agent(co, "poll").register(co.key())
@@ -345,6 +360,12 @@ def _(co):
     refused(by_proof(co, agent, "/token"), 401, "agent_expired")
     status, answer = agent.try_register(key)
     equal((status, answer["agent_id"]), (200, agent.id))
+    refused(agent.ask("GET", "/peers"), 401, "token_expired") # the old one stays void
+    agent.token = answer["token"]
+    equal(agent.ask("GET", "/peers")[0], 200)
+    co.stop()
+    co.start()
+    equal(agent.ask("GET", "/peers")[0], 200)
 
 
 # ---- bad input --------------------------------------------------------------------------
