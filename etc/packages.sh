@@ -7,7 +7,7 @@ build='gcc libc6-dev make pkg-config libmnl-dev libcurl4-openssl-dev libjansson-
 	libsodium-dev libyaml-dev libev-dev libwslay-dev libssl-dev libsqlite3-dev libjwt-dev'
 try='wireguard-tools wireguard-go nftables iproute2 iputils-ping procps jq kmod'
 test='libcmocka-dev g++ clang libclang-rt-14-dev shellcheck valgrind python3-minimal python3-nacl curl sqlite3
-	openssl tcpdump conntrack iperf3 qemu-system-x86 qemu-system-common busybox cpio systemd ca-certificates'
+	openssl tcpdump conntrack iperf3 qemu-system-x86 qemu-system-common busybox|busybox-static cpio systemd ca-certificates'
 
 print=
 [ "${1:-}" = --print ] && print=1 && shift
@@ -33,10 +33,11 @@ command -v dpkg-query >/dev/null && command -v apt-get >/dev/null || {
 	echo "packages.sh: this is not Debian; what is needed is known there as: $*" >&2
 	exit 1
 }
+installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 missing=
 for package; do
-	[ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
-		missing="$missing $package"
+	# "a|b": either will do.
+	installed "${package%%|*}" || installed "${package##*|}" || missing="$missing ${package%%|*}"
 done
 [ -n "$missing" ] || exit 0
 [ "$(id -u)" = 0 ] || {

@@ -58,6 +58,13 @@ done
 for script in tests/lab/[0-9]*.sh; do
 	group "lab $(basename "$script" .sh)" sh "$script"
 done
+# The same again, built with ASan and UBSan (70-memory has a half of its own for that).
+asan_lab() {
+	for script in tests/lab/[0-9]*.sh; do
+		case $script in */70-*) ;; *) LAB_MODE=asan sh "$script" ;; esac
+	done
+}
+group "asan lab" asan_lab
 group try sh tests/lab/try.sh
 group kernel sh tests/kernel/run.sh
 

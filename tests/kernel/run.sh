@@ -57,6 +57,11 @@ release=$(cat "$work/ready")
 mkdir -p "$scratch/init/bin" "$scratch/init/mods" "$scratch/init/proc" "$scratch/init/sys" \
 	"$scratch/init/dev"
 cp "$(command -v busybox)" "$scratch/init/bin/busybox"
+# Its libraries, where it is not the static one.
+ldd "$(command -v busybox)" 2>/dev/null | grep -o '/[^ ]*' | while read -r file; do
+	mkdir -p "$scratch/init$(dirname "$file")"
+	cp -L "$file" "$scratch/init$file"
+done
 cp "$top/tests/kernel/init.sh" "$scratch/init/init"
 chmod 755 "$scratch/init/init"
 count=10

@@ -32,6 +32,10 @@ lab_enter() {
 			sh "$0" "$@"
 	fi
 	trap 'exit 130' INT TERM HUP
+	if [ "$LAB_MODE" = asan ]; then
+		export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
+		LAB_NAME="$LAB_NAME (asan)"
+	fi
 	mount -t tmpfs -o mode=755 tmpfs /run
 	mkdir -p $LAB_DIR
 	for dir in /usr /etc /var; do
@@ -91,11 +95,18 @@ wait_for() {
 	"$@"
 }
 lab_end() {
+	[ "$LAB_MODE" != asan ] || check_not "the sanitizers have nothing to say" sanitizer_reports
 	if [ "$LAB_FAILED" -gt 0 ]; then
 		lab_logs
 		exit 1
 	fi
 	exit 0
+}
+sanitizer_reports() {
+	for host in $LAB_HOSTS; do
+		find "/proc/$(pid_of "$host")/root/run" -name '*.log' -exec grep -A 30 -HE \
+			'AddressSanitizer|runtime error:' {} +
+	done | grep .
 }
 # The last lines of every daemon's log: what a failed test needs.
 lab_logs() {
