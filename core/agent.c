@@ -22,6 +22,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define RECORDS             1024
@@ -201,7 +202,7 @@ static int refuse_second(const struct agent *agent)
 	}
 	if (fd < 0)
 		return 0;
-	if (write(fd, hello, sizeof(hello) - 1) > 0 && poll(&readable, 1, 1000) > 0)
+	if (send(fd, hello, sizeof(hello) - 1, MSG_NOSIGNAL) > 0 && poll(&readable, 1, 1000) > 0)
 		len = read(fd, answer, sizeof(answer) - 1);
 	close(fd);
 	json = js_load(answer, len > 0 ? (size_t)len : 0, error);

@@ -9,10 +9,18 @@
 #include "lib/daemon.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/sock.h"
 #include "lib/str.h"
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#define HOLD_MS     3000 /* an agent that ends saves its state first */
+#define HOLD_NAP_MS 20
+#define HELLO_MS    300
 
 struct arguments {
 	const char *interface, *config, *state, *run_dir, *plugin_dir;
@@ -119,6 +127,51 @@ static int check(const struct paths *paths)
 	return 0;
 }
 
+/* One that is ending closes the connection. */
+static bool answers(const struct paths *paths)
+{
+	static const char hello[] = "{\"command\":\"hello\"}\n";
+	struct pollfd poller = {.fd = sock_connect_unix(paths->socket), .events = POLLIN};
+	bool alive;
+	char byte;
+
+	if (poller.fd < 0)
+		return false;
+	alive = send(poller.fd, hello, sizeof(hello) - 1, MSG_NOSIGNAL) > 0 &&
+		poll(&poller, 1, HELLO_MS) > 0 && read(poller.fd, &byte, 1) == 1;
+	close(poller.fd);
+	return alive;
+}
+
+/* One agent for an interface. One that is just ending is waited for; one that answers is there to
+ * stay. 0, or an exit code. */
+static int become_the_one(const struct arguments *args, const struct paths *paths)
+{
+	int error;
+
+	for (unsigned waited = 0; waited < HOLD_MS; waited += HOLD_NAP_MS) {
+		error = daemon_hold(paths->pid);
+		if (error != -EAGAIN || answers(paths))
+			break;
+		poll(NULL, 0, HOLD_NAP_MS);
+	}
+	if (!error)
+		return 0;
+	log_error("held", "reason=\"%s: %s\"", args->interface,
+		  error == -EAGAIN ? "its agent is running already" : strerror(-error));
+	return 1;
+}
+
+/* Not before the daemon can be found by its pid file, or has ended. */
+static void wait_for_daemon(const struct paths *paths, pid_t pid)
+{
+	for (unsigned waited = 0; waited < HOLD_MS; waited++) {
+		if (daemon_holder(paths->pid) == pid || waitpid(pid, NULL, WNOHANG) == pid)
+			return;
+		poll(NULL, 0, 1);
+	}
+}
+
 static int run(const struct arguments *args, const struct paths *paths)
 {
 	struct agent_options agent = {.interface = args->interface, .paths = paths};
@@ -132,16 +185,22 @@ static int run(const struct arguments *args, const struct paths *paths)
 	}
 	if (args->daemon) {
 		pid = daemon_fork(paths->log);
+		if (pid > 0)
+			wait_for_daemon(paths, pid);
 		if (pid)
 			return pid < 0 ? 1 : 0;
 	}
 	log_open("wg-meshd", args->interface, args->verbose ? LOG_DEBUG : LOG_INFO);
+	code = become_the_one(args, paths);
+	if (code)
+		return code;
 	error = hook_start(&agent.hooks, args->interface, paths);
 	if (error)
 		log_warn("hooks", "reason=\"no hooks will run: %s\"", strerror(-error));
 	code = args->daemon ? supervise(&agent) : agent_run(&agent);
 	if (agent.hooks)
 		hook_stop(agent.hooks);
+	unlink(paths->pid);
 	return code;
 }
 

@@ -7,7 +7,6 @@
 
 #include "lib/clock.h"
 #include "lib/daemon.h"
-#include "lib/file.h"
 #include "lib/log.h"
 #include <errno.h>
 #include <linux/capability.h>
@@ -70,14 +69,6 @@ static bool wait_out(uint64_t ms, const sigset_t *signals)
 	return signo == SIGTERM || signo == SIGINT;
 }
 
-static void write_pid(const char *path)
-{
-	char text[32];
-
-	snprintf(text, sizeof(text), "%d\n", (int)getpid());
-	file_write_atomic(path, text, strlen(text), 0644);
-}
-
 int supervise(const struct agent_options *options)
 {
 	uint64_t backoff = BACKOFF_FIRST_MS, began;
@@ -90,7 +81,6 @@ int supervise(const struct agent_options *options)
 	for (unsigned i = 0; i < 4; i++)
 		sigaddset(&signals, (int[]){SIGCHLD, SIGTERM, SIGINT, SIGHUP}[i]);
 	sigprocmask(SIG_BLOCK, &signals, &old);
-	write_pid(options->paths->pid);
 	if (daemon_drop_capabilities(UINT64_C(1) << CAP_NET_ADMIN | UINT64_C(1) << CAP_NET_RAW))
 		log_warn("rights", "reason=\"rights could not be given up\"");
 	while (!stop) {
@@ -107,6 +97,5 @@ int supervise(const struct agent_options *options)
 		stop = wait_out(backoff, &signals);
 		backoff = MIN(backoff * 2, BACKOFF_MAX_MS);
 	}
-	unlink(options->paths->pid);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }

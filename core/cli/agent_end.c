@@ -18,6 +18,7 @@
 #define PROGRAM    "wg-meshd"
 #define END_MS     100
 #define NAP_MS     10
+#define ROUNDS     3
 #define PROC_LIMIT 65536
 
 uint64_t agent_netns(pid_t pid)
@@ -137,5 +138,11 @@ void agent_end(const struct cli *cli, pid_t pid)
 		end_one(cli, parent_of(pid)); /* a supervisor would start it again */
 	end_one(cli, written);
 	end_one(cli, pid);
-	unlink(cli->paths.pid);
+	/* Another may have waited for that one's end. */
+	for (int i = 0; i < ROUNDS && (written = daemon_holder(cli->paths.pid)); i++) {
+		end_one(cli, written);
+		poll(NULL, 0, NAP_MS);
+	}
+	if (!written)
+		unlink(cli->paths.pid);
 }

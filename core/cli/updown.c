@@ -17,8 +17,10 @@
 #include "undo.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #define HELLO_MS 60 /* a live agent answers in one; a hung one may not cost more */
@@ -28,6 +30,26 @@
 #define ASK_MS   1000
 #define GONE_MS  5000 /* leave removes files that an ending agent may still write */
 #define POLL_MS  100
+#define TURN_MS     150
+#define TURN_NAP_MS 2
+
+/* One `up` or `down` at a time, for all interfaces of a run directory; but no hook waits for another
+ * for long. The descriptor, or -1: it is done without. */
+static int take_turn(const struct cli *cli)
+{
+	int fd = open(cli->paths.run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	for (int waited = 0; fd >= 0 && waited < TURN_MS && flock(fd, LOCK_EX | LOCK_NB) < 0;
+	     waited += TURN_NAP_MS)
+		poll(NULL, 0, TURN_NAP_MS);
+	return fd;
+}
+
+static void end_turn(int turn)
+{
+	if (turn >= 0)
+		close(turn);
+}
 
 enum running {
 	RUNS_NOT,
@@ -142,6 +164,7 @@ static bool replace(const struct cli *cli, struct agent *agent)
 
 bool agent_up(const struct cli *cli)
 {
+	int turn = take_turn(cli);
 	struct agent agent;
 	bool up = false;
 
@@ -175,6 +198,7 @@ bool agent_up(const struct cli *cli)
 		break;
 	}
 	agent_close(&agent);
+	end_turn(turn);
 	return up;
 }
 
@@ -258,7 +282,7 @@ static bool ledger_elsewhere(const struct cli *cli)
 	return elsewhere;
 }
 
-bool agent_down(const struct cli *cli, bool leave)
+static bool take_down(const struct cli *cli, bool leave)
 {
 	char why[SERVICE_WHY];
 	bool foreign = false, done;
@@ -289,6 +313,15 @@ bool agent_down(const struct cli *cli, bool leave)
 			 cli->interface, strerror(-error), cli->interface);
 	hook_settle(cli->interface, &cli->paths);
 	return !error;
+}
+
+bool agent_down(const struct cli *cli, bool leave)
+{
+	int turn = take_turn(cli);
+	bool done = take_down(cli, leave);
+
+	end_turn(turn);
+	return done;
 }
 
 int run_down(struct cli *cli)

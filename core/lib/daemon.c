@@ -115,6 +115,63 @@ pid_t daemon_fork(const char *log_path)
 	return pid < 0 ? -error : pid;
 }
 
+static struct flock whole(short type)
+{
+	return (struct flock){.l_type = type, .l_whence = SEEK_SET};
+}
+
+/* False: the file was unlinked by who held it before, so this lock keeps nobody out. */
+static bool is_named(int fd, const char *path)
+{
+	struct stat held, named;
+
+	return fstat(fd, &held) == 0 && stat(path, &named) == 0 && held.st_ino == named.st_ino &&
+	       held.st_dev == named.st_dev;
+}
+
+static int write_id(int fd)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+
+	if (ftruncate(fd, 0) < 0)
+		return -errno;
+	return write(fd, text, (size_t)len) == len ? 0 : -EIO;
+}
+
+int daemon_hold(const char *pid_path)
+{
+	struct flock lock = whole(F_WRLCK);
+	int fd, error;
+
+	for (;;) {
+		fd = open(pid_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+		if (fd < 0)
+			return -errno;
+		if (fcntl(fd, F_SETLK, &lock) < 0) {
+			error = errno == EACCES ? -EAGAIN : -errno;
+			close(fd);
+			return error;
+		}
+		if (is_named(fd, pid_path))
+			break;
+		close(fd);
+	}
+	return write_id(fd); /* the descriptor stays open: closing it would give the lock up */
+}
+
+pid_t daemon_holder(const char *pid_path)
+{
+	struct flock lock = whole(F_WRLCK);
+	int fd = open(pid_path, O_RDWR | O_CLOEXEC | O_NOFOLLOW), error;
+
+	if (fd < 0)
+		return 0;
+	error = fcntl(fd, F_GETLK, &lock);
+	close(fd);
+	return error < 0 || lock.l_type == F_UNLCK ? 0 : lock.l_pid;
+}
+
 static uint64_t namespace_id(const char *path)
 {
 	struct stat st;

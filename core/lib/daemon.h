@@ -20,6 +20,12 @@ pid_t daemon_fork(const char *log_path);
 
 void daemon_close_fds(int lowest); /* every descriptor from there up */
 
+/* Makes this process the one that `pid_path` stands for: its id is in the file and a lock of its
+ * own (not of its children) on it, which goes when the process does. 0; -EAGAIN: another holds it.
+ * Unlink the file before the end. */
+int daemon_hold(const char *pid_path);
+pid_t daemon_holder(const char *pid_path); /* who holds it; 0: nobody */
+
 /* True where systemd is the init of this mount and network namespace and manages this host. */
 bool daemon_under_systemd(void);
 uint64_t netns_id(void); /* inode of our network namespace */

@@ -185,6 +185,39 @@ static void fork_fails_in_the_parent(void **state)
 	assert_int_equal(daemon_fork("/nonexistent/log"), -ENOENT);
 }
 
+/* What another process comes to that wants to hold `path`. */
+static int held_by_another(const char *path)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0)
+		_exit(daemon_hold(path) == -EAGAIN && daemon_holder(path) == getppid() ? 1 : 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WEXITSTATUS(status);
+}
+
+static void one_holds(void **state)
+{
+	char path[64], text[32];
+	struct buf out = {0};
+
+	(void)state;
+	snprintf(path, sizeof(path), "/tmp/wg-mesh-test-hold-%d", (int)getpid());
+	assert_int_equal(daemon_holder(path), 0);
+	assert_int_equal(daemon_hold(path), 0);
+	assert_int_equal(held_by_another(path), 1);
+	assert_int_equal(file_read(path, 100, &out), 0);
+	snprintf(text, sizeof(text), "%d\n", (int)getpid());
+	assert_string_equal(buf_text(&out), text);
+	buf_free(&out);
+	unlink(path); /* a lock on a file without a name keeps nobody out */
+	assert_int_equal(held_by_another(path), 0);
+	assert_int_equal(daemon_holder(path), 0);
+	unlink(path);
+	assert_int_equal(daemon_hold("/nonexistent/pid"), -ENOENT);
+}
+
 static void namespaces(void **state)
 {
 	struct stat st;
@@ -202,6 +235,7 @@ int main(void)
 		cmocka_unit_test(notify),     cmocka_unit_test(capabilities),
 		cmocka_unit_test(closing),    cmocka_unit_test(fork_with_log),
 		cmocka_unit_test(namespaces), cmocka_unit_test(fork_fails_in_the_parent),
+		cmocka_unit_test(one_holds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
