@@ -37,6 +37,7 @@
 #define EPHEMERAL_MS   (30 * 60 * 1000ull)
 #define AUDIT_KEEP     100000
 #define MAX_LOCAL      256
+#define OWN_DESCRIPTORS 128
 
 /* ---- files ---------------------------------------------------------------------------- */
 
@@ -248,21 +249,33 @@ static void await_return(struct coordinator *co)
 			sync_leaving(co->sync, agent, RESTART_MS);
 }
 
-static void raise_descriptors(void)
+/* Strangers may not have the last descriptors: the administrator, the database and the relay need
+ * some, so there are no more connections than leave them theirs. */
+static void share_descriptors(struct config *config)
 {
 	struct rlimit limit;
+	rlim_t room;
 
-	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < limit.rlim_max) {
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	if (limit.rlim_cur < limit.rlim_max) {
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
+	room = limit.rlim_cur - MIN(limit.rlim_cur / 2, (rlim_t)OWN_DESCRIPTORS);
+	if (room >= config->limits.connections)
+		return;
+	log_warn("connections", "limit=%llu wanted=%u reason=\"there are %llu file descriptors: raise "
+		 "LimitNOFILE, or ulimit -n\"", (unsigned long long)room, config->limits.connections,
+		 (unsigned long long)limit.rlim_cur);
+	config->limits.connections = (unsigned)room;
 }
 
 /* ---- the whole ------------------------------------------------------------------------------ */
 
 int coordinator_start(struct coordinator *co, char *error, size_t size)
 {
-	raise_descriptors();
+	share_descriptors(&co->config);
 	list_init(&co->unsaved);
 	mesh_init(&co->mesh);
 	timer_init(&co->sweep, co->loop, sweep, co);

@@ -488,6 +488,26 @@ def pair(co, prefix):
     return Agent(co, prefix + "1").register(key), Agent(co, prefix + "2").register(key)
 
 
+@case("more connections than descriptors: the administrator still gets an answer, and all comes back")
+def _(unused):
+    co = Coordinator(FAST, wrapper=["prlimit", "--nofile=200:200"])
+    sockets = []
+    try:
+        co.start()
+        for _ in range(250):
+            sockets.append(socket.create_connection(("127.0.0.1", co.port), 5))
+        time.sleep(0.3)
+        assert co.key(), "no answer"
+        assert "out of file descriptors" not in co.log(), co.log()
+        while sockets:
+            sockets.pop().close()
+        assert wait_until(co.ready), "nobody is served any more"
+    finally:
+        for s in sockets:
+            s.close()
+        co.close()
+
+
 @case("a stream begins with a snapshot and goes on with deltas")
 def _(co):
     key = co.key("--reusable")

@@ -29,11 +29,11 @@ def wait_until(test, seconds=10):
 
 
 class Coordinator:
-    def __init__(self, config="", options=()):
+    def __init__(self, config="", options=(), wrapper=()):
         self.dir = tempfile.mkdtemp(prefix="wg-mesh-coordinator-test.")
         self.port = free_port()
         self.origin = "https://127.0.0.1:%d" % self.port
-        self.options = list(options)
+        self.options, self.wrapper = list(options), list(wrapper)
         with open(self.dir + "/coordinator.yaml", "w") as f:
             f.write("listen: 127.0.0.1:%d\nstate: %s/state\nrun_dir: %s/run\n%s"
                     % (self.port, self.dir, self.dir, config))
@@ -42,7 +42,7 @@ class Coordinator:
 
     def start(self):
         with open(self.dir + "/out", "ab") as out, open(self.dir + "/log", "ab") as log:
-            self.process = subprocess.Popen([PROGRAM, "serve", "--config", self.dir + "/coordinator.yaml",
+            self.process = subprocess.Popen(self.wrapper + [PROGRAM, "serve", "--config", self.dir + "/coordinator.yaml",
                                              "--verbose"] + self.options, stdout=out, stderr=log)
         if not wait_until(self.ready, 20):
             raise RuntimeError("the coordinator does not start: " + self.log())
