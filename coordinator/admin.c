@@ -37,6 +37,8 @@ struct client {
 	json_t *answer;
 	uid_t uid;
 	bool asked, follows;
+	json_t *missed;       /* audit: lines since it was asked for and `batch` was closed; NULL: read */
+	uint64_t batch;
 };
 
 /* ---- answers ----------------------------------------------------------------------------- */
@@ -91,25 +93,48 @@ static void audit_row(void *arg, const struct store_value *row)
 					      store_string(&row[4])));
 }
 
-static void on_audit(struct client *client, bool follow)
+static void audit_now(void *arg)
 {
+	struct client *client = arg;
 	json_t *lines = json_array();
 
 	store_read(client->admin->co->store, STORE_AUDIT, AUDIT_LINES, audit_row, lines);
+	json_array_extend(lines, client->missed);
+	json_decref(client->missed);
+	client->missed = NULL;
+	client->answer = json_pack("{sbs{so}}", "ok", 1, "result", "audit", lines);
+	answer_now(client);
+}
+
+/* Read when all that was written until now is there to be read. */
+static void on_audit(struct client *client, bool follow)
+{
+	struct store *store = client->admin->co->store;
+
 	client->follows = follow;
 	if (follow)
 		stream_set_idle(client->stream, 0);
-	answer(client, json_pack("{sbs{so}}", "ok", 1, "result", "audit", lines));
+	client->missed = json_array();
+	client->batch = store_batch(store);
+	store_wait(store, &client->wait, audit_now, client);
 }
 
 void admin_follow(struct admin *admin, uint64_t wall_ms, const char *actor, const char *action,
 		  const char *subject, const char *detail)
 {
+	uint64_t batch = store_batch(admin->co->store);
 	struct client *client;
+	json_t *line;
 
-	list_each(client, &admin->clients, node)
-		if (client->follows && !client->answer)
-			send_line(client, audit_json(wall_ms, actor, action, subject, detail));
+	list_each(client, &admin->clients, node) {
+		if (!client->follows || (client->missed && batch == client->batch))
+			continue;
+		line = audit_json(wall_ms, actor, action, subject, detail);
+		if (client->missed)
+			json_array_append_new(client->missed, line);
+		else
+			send_line(client, line);
+	}
 }
 
 /* ---- requests -------------------------------------------------------------------------------- */
@@ -162,6 +187,7 @@ static void on_closed(void *arg, const char *reason)
 	(void)reason;
 	store_wait_cancel(&client->wait);
 	json_decref(client->answer);
+	json_decref(client->missed);
 	list_del(&client->node);
 	client->admin->count--;
 	free(client);

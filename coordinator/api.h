@@ -19,6 +19,8 @@ void api_metrics(struct request *rq);
 
 /* Answers with a problem; of a registration it also leaves an audit line. */
 void api_refused(struct request *rq, int status, const char *code, const char *detail);
+/* Answers, with an audit line, who has not proved to be `agent` (NULL: none that is known). */
+void api_proof_refused(struct request *rq, const struct agent *agent, const struct refusal *why);
 
 /* Judges a proof: header value, challenge and coordinator in the body; `public_key` is who must have
  * made it. False: *why says what is wrong. */

@@ -50,17 +50,16 @@ static struct agent *by_token_or_proof(struct request *rq)
 		else if (agent->expired)
 			refuse(&why, 401, "agent_expired",
 			       "this agent was expired: join again with a new link");
-		else if (!proof_judge(rq, header, &agent->public_key, &why))
-			agent = NULL;
-		else
+		else if (proof_judge(rq, header, &agent->public_key, &why))
 			return request_paced(rq, agent) ? agent : NULL;
-	} else {
-		agent = auth_bearer(rq->co, header, &why);
-		if (agent && !strcmp(agent->id, rq->id))
-			return request_paced(rq, agent) ? agent : NULL;
-		if (agent)
-			refuse(&why, 403, "not_yours", "an agent reads and writes itself only");
+		api_proof_refused(rq, agent, &why);
+		return NULL;
 	}
+	agent = auth_bearer(rq->co, header, &why);
+	if (agent && !strcmp(agent->id, rq->id))
+		return request_paced(rq, agent) ? agent : NULL;
+	if (agent)
+		refuse(&why, 403, "not_yours", "an agent reads and writes itself only");
 	reply_refusal(rq, &why);
 	return NULL;
 }
@@ -93,7 +92,11 @@ void api_key(struct request *rq)
 	    !proof_header(rq, http_header(rq->http, "Authorization"), &agent->public_key, challenge,
 			  &why) ||
 	    !proof_header(rq, http_header(rq->http, "WG-Mesh-New-Proof"), &new_key, challenge, &why) ||
-	    !proof_origin(rq, &why) || !registry_rekey(rq->co, agent, &new_key, &why)) {
+	    !proof_origin(rq, &why)) {
+		api_proof_refused(rq, agent, &why);
+		return;
+	}
+	if (!registry_rekey(rq->co, agent, &new_key, &why)) {
 		reply_refusal(rq, &why);
 		return;
 	}

@@ -7,6 +7,7 @@
 #include "api.h"
 #include "challenge.h"
 #include "dispatch.h"
+#include "store.h"
 #include "sync.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -19,10 +20,31 @@
 #define MAX_AUDIT_DETAIL 200
 #define MAX_CAPABILITIES 4096
 
+/* A flood of refusals fills neither the log nor, while the disk takes nothing, the memory. */
+static void note_refusal(struct request *rq, const char *what, const char *who, const char *code,
+			 const char *detail)
+{
+	char line[MAX_AUDIT_DETAIL];
+
+	if (!bucket_take(&rq->co->refusals, loop_now(rq->co->loop)))
+		return;
+	log_warn(what, "from=%s who=%s code=%s reason=\"%s\"", rq->address, who, code, detail);
+	if (store_behind(rq->co->store))
+		return;
+	snprintf(line, sizeof(line), "%s: %s", code, detail);
+	registry_audit(rq->co, rq->from, what, who, line);
+}
+
+void api_proof_refused(struct request *rq, const struct agent *agent, const struct refusal *why)
+{
+	note_refusal(rq, "proof-refused", agent ? agent->id : "-", why->code, why->detail);
+	reply_refusal(rq, why);
+}
+
 void api_refused(struct request *rq, int status, const char *code, const char *detail)
 {
 	const struct key *key = NULL;
-	char who[KEY_SHORT] = "-", line[MAX_AUDIT_DETAIL];
+	char who[KEY_SHORT] = "-";
 	struct key parsed;
 	const char *text;
 
@@ -33,12 +55,7 @@ void api_refused(struct request *rq, int status, const char *code, const char *d
 		if (key)
 			key_format_short(who, key);
 		rq->co->counters[COUNT_REGISTRATIONS_REFUSED]++;
-		if (bucket_take(&rq->co->refusals, loop_now(rq->co->loop))) { /* a flood tells nothing */
-			log_warn("registration-refused", "from=%s key=%s code=%s reason=\"%s\"", rq->address,
-				 who, code, detail);
-			snprintf(line, sizeof(line), "%s: %s", code, detail);
-			registry_audit(rq->co, rq->from, "registration-refused", who, line);
-		}
+		note_refusal(rq, "registration-refused", who, code, detail);
 	}
 	reply_problem(rq, status, code, "%s", detail);
 }

@@ -26,6 +26,7 @@ struct store {
 	struct loop_task hand_over;
 	struct batch open, busy;
 	bool in_flight; /* loop's view: busy is with the writer */
+	uint64_t batches; /* handed over until now */
 	atomic_bool failing;
 
 	pthread_t writer;
@@ -73,6 +74,7 @@ static void hand_over(void *arg)
 	store->busy.count = store->open.count;
 	store->open.count = 0;
 	store->in_flight = true;
+	store->batches++;
 	pthread_mutex_lock(&store->lock);
 	store->has_work = true;
 	pthread_cond_signal(&store->wake);
@@ -243,6 +245,11 @@ void store_wait_cancel(struct store_wait *wait)
 {
 	if (wait->node.next)
 		list_del(&wait->node);
+}
+
+uint64_t store_batch(const struct store *store)
+{
+	return store->batches;
 }
 
 bool store_behind(const struct store *store)

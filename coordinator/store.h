@@ -74,8 +74,9 @@ typedef void store_row_fn(void *arg, const struct store_value *row);
 int store_read(struct store *store, enum store_read what, int64_t limit, store_row_fn *fn, void *arg);
 void store_write(struct store *store, enum store_write what, const struct store_value *values);
 void store_wait(struct store *store, struct store_wait *wait, loop_timer_fn *fn, void *arg);
-void store_wait_cancel(struct store_wait *wait); /* what was written stays written */
-bool store_behind(const struct store *store);    /* take no more work for now */
+void store_wait_cancel(struct store_wait *wait);  /* what was written stays written */
+uint64_t store_batch(const struct store *store);  /* what is written under one number is committed at once */
+bool store_behind(const struct store *store);     /* take no more work for now */
 
 struct store_value store_int(int64_t number);
 struct store_value store_text(const char *text); /* NULL: null */

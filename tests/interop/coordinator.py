@@ -326,6 +326,18 @@ def _(co):
     refused(by_proof(co, agent, "/token", coordinator="https://evil.example"), 401, "wrong_coordinator")
 
 
+@case("a refused proof leaves an audit line, for a token and for a key too, and is in it at once")
+def _(co):
+    agent, thief = Agent(co, "proven").register(co.key()), Agent(co, "thief")
+    for number in range(20):
+        refused(by_proof(co, agent, "/token", private=thief.private), 401, "proof_wrong")
+        equal(co.admin("audit").count("proof_wrong"), number + 1)
+    refused(by_proof(co, agent, "/key", private=thief.private, public_key=b64(thief.public)), 401, "proof_wrong")
+    refused(by_proof(co, agent, "", "DELETE", private=thief.private), 401, "proof_wrong")
+    lines = [line for line in co.admin("audit").splitlines() if "proof-refused" in line]
+    equal([agent.id in line for line in lines], [True] * 22)
+
+
 @case("an agent goes on under a new key")
 def _(co):
     agent, new = Agent(co, "rotate").register(co.key()), Agent(co, "new")
