@@ -185,38 +185,52 @@ static void on_signal(void *arg, int signo)
 
 /* ---- opening ---- */
 
-/* A name in the run directory that a live agent holds is not taken over. */
-static int refuse_second(const struct agent *agent)
+/* The network namespace of the agent at the other end. -ETIMEDOUT: it hangs; -ECONNRESET: it has
+ * just ended. */
+static int ask_netns(int fd, uint64_t *netns)
 {
-	int fd = sock_connect_unix(agent->paths->socket), exit_code = 0;
 	static const char hello[] = "{\"command\":\"hello\"}\n";
 	struct pollfd readable = {.fd = fd, .events = POLLIN};
-	char answer[512] = "", error[JS_ERROR];
+	char answer[512], error[JS_ERROR];
 	json_t *json;
-	ssize_t len = -1;
+	ssize_t len;
 
-	if (fd == -ETIMEDOUT) {
-		log_error("held", "reason=\"an agent that hangs holds %s; end it first\"",
-			  agent->paths->socket);
-		return 1;
+	if (send(fd, hello, sizeof(hello) - 1, MSG_NOSIGNAL) < 0)
+		return -ECONNRESET;
+	if (poll(&readable, 1, 1000) <= 0)
+		return -ETIMEDOUT;
+	len = read(fd, answer, sizeof(answer));
+	if (len <= 0)
+		return -ECONNRESET;
+	json = js_load(answer, (size_t)len, error);
+	*netns = (uint64_t)json_integer_value(json_object_get(json, "netns"));
+	json_decref(json);
+	return 0;
+}
+
+/* A name in the run directory that a live agent holds is not taken over. */
+static int refuse_second(const char *interface, const struct paths *paths)
+{
+	int fd = sock_connect_unix(paths->socket), error = fd < 0 ? fd : 0;
+	uint64_t netns = 0;
+
+	if (fd >= 0) {
+		error = ask_netns(fd, &netns);
+		close(fd);
 	}
-	if (fd < 0)
+	if (error && error != -ETIMEDOUT)
 		return 0;
-	if (send(fd, hello, sizeof(hello) - 1, MSG_NOSIGNAL) > 0 && poll(&readable, 1, 1000) > 0)
-		len = read(fd, answer, sizeof(answer) - 1);
-	close(fd);
-	json = js_load(answer, len > 0 ? (size_t)len : 0, error);
-	exit_code = 1;
-	if ((uint64_t)json_integer_value(json_object_get(json, "netns")) != netns_id())
+	if (error)
+		log_error("held", "reason=\"an agent that hangs holds %s; end it first\"",
+			  paths->socket);
+	else if (netns != netns_id())
 		log_error("held",
 			  "reason=\"an agent of another network namespace holds %s; give this one "
 			  "another --run-dir\"",
-			  agent->paths->socket);
+			  paths->socket);
 	else
-		log_error("held", "reason=\"the agent of %s is running already\"",
-			  agent->interface);
-	json_decref(json);
-	return exit_code;
+		log_error("held", "reason=\"the agent of %s is running already\"", interface);
+	return 1;
 }
 
 static int load(struct agent *agent)
@@ -393,7 +407,7 @@ static void init(struct agent *agent, const struct agent_options *options)
 static int begin(struct agent *agent)
 {
 	struct event event = {.type = EVENT_AGENT_UP, .latency_ms = -1};
-	int code = refuse_second(agent);
+	int code = refuse_second(agent->interface, agent->paths);
 
 	if (!code)
 		code = load(agent);

@@ -18,6 +18,7 @@
 
 #define BACKOFF_FIRST_MS 500
 #define BACKOFF_MAX_MS   60000
+#define STOP_S           2
 #define RAN_WELL_MS      60000 /* who ran so long begins anew with the shortest wait */
 
 static pid_t start(const struct agent_options *options, const sigset_t *old)
@@ -33,9 +34,11 @@ static pid_t start(const struct agent_options *options, const sigset_t *old)
 	_exit(agent_run(options));
 }
 
-/* Passes signals on until the agent has ended; its wait status. *stop: we were told to end. */
+/* Passes signals on until the agent has ended; its wait status. *stop: we were told to end; an agent
+ * that does not follow is killed. */
 static int watch(pid_t pid, const sigset_t *signals, bool *stop)
 {
+	struct timespec patience = {.tv_sec = STOP_S};
 	int status = 0, signo;
 
 	for (;;) {
@@ -43,9 +46,10 @@ static int watch(pid_t pid, const sigset_t *signals, bool *stop)
 
 		if (ended == pid || (ended < 0 && errno == ECHILD))
 			return status;
-		if (sigwait(signals, &signo))
-			continue;
-		if (signo == SIGCHLD)
+		signo = *stop ? sigtimedwait(signals, NULL, &patience) : sigwaitinfo(signals, NULL);
+		if (signo < 0 && errno == EAGAIN)
+			kill(pid, SIGKILL);
+		if (signo < 0 || signo == SIGCHLD)
 			continue;
 		*stop |= signo != SIGHUP;
 		kill(pid, signo);

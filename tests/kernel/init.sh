@@ -22,6 +22,7 @@ done
 mkdir -p /new/dev/pts /new/dev/shm
 mount -t devpts devpts /new/dev/pts
 mount -t tmpfs tmpfs /new/dev/shm
+ln -sf /proc/self/fd /new/dev/fd # wg-quick reads from <(...)
 mount -t tmpfs -o mode=755 tmpfs /new/run
 mount -t tmpfs -o mode=1777 tmpfs /new/tmp
 cp /arguments /new/run/arguments
