@@ -206,7 +206,7 @@ lint: ## clang-tidy and shellcheck (each where it is installed)
 		else echo "lint: no shellcheck here, shell files were not looked at"; fi
 	$Qif command -v clang-tidy >/dev/null; then \
 		$(MAKE) --no-print-directory compile_commands.json && \
-		clang-tidy --quiet -p . $(filter %.c,$(C_FILES)) 2>&1 | \
+		clang-tidy --quiet -p . $(filter-out tests/%,$(filter %.c,$(C_FILES))) 2>&1 | \
 			awk '!/warnings? (and .*)?generated/ { print } /warning:|error:/ { bad = 1 } END { exit bad }'; \
 		else echo "lint: no clang-tidy here, C files were not looked at"; fi
 
