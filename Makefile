@@ -93,7 +93,7 @@ OBJ.wg-mesh             = $(call obj,$(CLI_SRC)) $(AGENT_PARTS)
 OBJ.wg-mesh-coordinator := $(call obj,$(COORD_SRC))
 OBJ.wg-mesh-relay       := $(call obj,$(RELAY_SRC))
 
-.PHONY: compile_commands.json lab-programs all help deps check asan lint format install uninstall dist clean size shape fresh fuzz fuzzers fuzz-replay unit
+.PHONY: bench compile_commands.json lab-programs all help deps check asan lint format install uninstall dist clean size shape fresh fuzz fuzzers fuzz-replay unit
 
 all: $(PROGRAMS) $(PLUGINS) ## build the programs and plugins (MODE=release|debug|asan|fuzz)
 
@@ -146,6 +146,16 @@ $B/lab/%: $B/tests/lab/%.o $$(call obj,$$(SRC.$$*)) $(LIB)
 	@echo "  LINK    lab/$*"
 	$Q$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call obj,$(SRC.$*)) $(LIB) \
 		$(call pkg,libmnl) $(BASE_LIBS)
+
+# The load generator: its sources are one program.
+BENCH_SRC := $(wildcard tests/bench/*.c)
+
+$B/bench/load: $(call obj,$(BENCH_SRC)) $(LIB)
+	@mkdir -p $(@D)
+	@echo "  LINK    bench/load"
+	$Q$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,openssl jansson) -lwslay $(BASE_LIBS) -lpthread
+
+bench: $B/bench/load $B/wg-mesh-coordinator ## build the load generator (tests/bench/README.md)
 
 lab-programs: $(LAB_PROGRAMS) ## build the programs that the lab runs
 
