@@ -19,6 +19,7 @@
 #define MAX_CLIENTS 64
 #define IDLE_MS     10000
 #define AUDIT_LINES 1000
+#define QUEUE_ROOM  (1u << 20)
 
 struct admin {
 	struct coordinator *co;
@@ -47,6 +48,8 @@ static void send_line(struct client *client, json_t *json)
 {
 	char *text = js_dump(json);
 
+	/* The list of a large network must not look like a slow reader. */
+	stream_set_limit(client->stream, strlen(text) + QUEUE_ROOM);
 	stream_write(client->stream, text, strlen(text));
 	stream_write(client->stream, "\n", 1);
 	secret_wipe(text, strlen(text)); /* a join link may be in it */

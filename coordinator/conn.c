@@ -20,6 +20,9 @@
 #define BODY_MS   60000
 #define ANSWER_MS 10000 /* a disk that does not write */
 
+#define HEAD_ROOM  4096
+#define QUEUE_ROOM (1u << 20)
+
 struct conn {
 	struct list node; /* server's */
 	struct coordinator *co;
@@ -50,13 +53,14 @@ static void finish(struct conn *conn, int status, const char *headers, const cha
 	bool head = conn->http->method && !strcmp(conn->http->method, "HEAD");
 	struct buf out;
 
-	buf_init(&out, 0);
+	buf_init(&out, len + HEAD_ROOM);
 	http_write_response(&out, status, headers, type, body, len, keep, head);
 	if (status >= 400)
 		conn->co->counters[COUNT_REFUSED]++;
 	timer_stop(&conn->limit);
 	request_fini(&conn->rq);
 	conn->answering = false;
+	stream_set_limit(conn->stream, out.len + QUEUE_ROOM); /* a large answer is no slow reader */
 	stream_write(conn->stream, out.data, out.len);
 	buf_wipe(&out);
 	if (!keep) {

@@ -572,6 +572,28 @@ def _(co):
     ws.close()
 
 
+@case("a large network: snapshot, peers and agent list are whole, though larger than a slow reader may pile up")
+def _(co):
+    key = co.key()
+    co.stop()
+    database = sqlite3.connect(co.dir + "/state/coordinator.db")
+    network, cidr = database.execute("SELECT id, cidr FROM networks").fetchone()
+    prefix = cidr.rsplit(".", 2)[0]
+    for i in range(5000):
+        database.execute("INSERT INTO agents (id, public_key, created_at, expired, ephemeral) VALUES (?,?,?,0,0)",
+                         ("many%d" % i, randombytes(32), 1000))
+        database.execute("INSERT INTO agent_networks VALUES (?,?,?,?,NULL,'[]',NULL,1000)",
+                         ("many%d" % i, network, "many-%d" % i, "%s.%d.%d" % (prefix, i // 250 + 1, i % 250 + 1)))
+    database.commit()
+    database.close()
+    co.start()
+    agent = Agent(co, "one").register(key)
+    equal(len(agents(co)), 5001, "agent list")
+    status, answer = agent.ask("GET", "/peers")
+    equal((status, len(answer["peers"])), (200, 5000), "peers")
+    equal(len(agent.stream().receive()["peers"]), 5000, "snapshot")
+
+
 @case("signals reach peers of a shared network and nobody else")
 def _(co):
     one, two = pair(co, "g")
