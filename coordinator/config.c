@@ -80,6 +80,30 @@ bool origin_normalise(char *out, size_t size, const char *url)
 	return out[8] && strspn(out + 8, "abcdefghijklmnopqrstuvwxyz0123456789.-:[]") == strlen(out + 8);
 }
 
+/* HOST, HOST:PORT or [IPV6]:PORT, behind the "https://" of a normalised origin. */
+static bool origin_plausible(const char *origin)
+{
+	const char *at = origin + strlen("https://"), *rest;
+	char host[300];
+	struct addr addr;
+	uint16_t port;
+	size_t len;
+
+	origin_host(host, sizeof(host), origin);
+	len = strlen(host);
+	rest = at + len;
+	if (*host == '[') {
+		if (host[len - 1] != ']')
+			return false;
+		host[len - 1] = '\0';
+		if (!addr_parse(&addr, host + 1) || addr.family != AF_INET6)
+			return false;
+	} else if (!*host || *host == '-' || *host == '.' || strstr(host, "..") || strpbrk(host, "[]")) {
+		return false;
+	}
+	return !*rest || (*rest == ':' && parse_u16(rest + 1, &port) && port);
+}
+
 void origin_host(char *out, size_t size, const char *origin)
 {
 	const char *host = origin + strlen("https://");
@@ -153,7 +177,8 @@ static int take_common(struct config *config, const json_t *json, char error[sta
 	for (size_t i = 0; i < (json_is_array(urls) ? json_array_size(urls) : 1); i++) {
 		url = json_is_array(urls) ? json_array_get(urls, i) : urls;
 		if (i == CONFIG_MAX_URLS ||
-		    !origin_normalise(origin, sizeof(origin), json_string_value(url))) {
+		    !origin_normalise(origin, sizeof(origin), json_string_value(url)) ||
+		    !origin_plausible(origin)) {
 			snprintf(error, CONFIG_ERROR, "public_url: \"%s\" is not https://HOST:PORT",
 				 json_string_value(url));
 			return -1;

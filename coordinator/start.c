@@ -67,8 +67,12 @@ static int lock_state(const struct config *config, char *error, size_t size)
 	free(path);
 	if (fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB))
 		return 0;
-	snprintf(error, size, "the state directory %s is in use by another coordinator, or not ours: %s",
-		 config->state, strerror(errno));
+	if (errno == EWOULDBLOCK)
+		snprintf(error, size, "the state directory %s is in use by another coordinator: stop that "
+			 "one, or give this one a --state of its own", config->state);
+	else
+		snprintf(error, size, "the state directory %s cannot be used: %s; move it with --state",
+			 config->state, strerror(errno));
 	if (fd >= 0)
 		close(fd);
 	return 1;
@@ -275,7 +279,6 @@ static void share_descriptors(struct config *config)
 
 int coordinator_start(struct coordinator *co, char *error, size_t size)
 {
-	share_descriptors(&co->config);
 	list_init(&co->unsaved);
 	mesh_init(&co->mesh);
 	timer_init(&co->sweep, co->loop, sweep, co);
@@ -292,6 +295,7 @@ int coordinator_start(struct coordinator *co, char *error, size_t size)
 	co->server = server_new(co, error, size);
 	if (!co->server)
 		return 1;
+	share_descriptors(&co->config);
 	if (co->config.relay_embedded)
 		co->embedded = embedded_new(co);
 	await_return(co);

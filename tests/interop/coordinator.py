@@ -834,7 +834,9 @@ def _(co):
     for text, words in (("lisen: x\n", ["wrong.yaml:1:1", "listen"]), ("listen: nowhere\n", ["nowhere"]),
                         ("limits: {body: 1}\n", ["wrong.yaml:1:"]), ("tls: {cert: /x}\n", ["tls"]),
                         ("policy: /etc/x\n", ["policy"]), ("relay: {stun: x}\n", ["stun"]),
-                        ("public_url: ftp://x\n", ["public_url"]), ("db: mysql://x\n", ["db"])):
+                        ("public_url: ftp://x\n", ["public_url"]), ("public_url: https://x:99999\n", ["99999"]),
+                        ("public_url: 'https://[::1'\n", ["public_url"]), ("public_url: https://:1\n", ["public_url"]),
+                        ("db: mysql://x\n", ["db"])):
         with open(path, "w") as f:
             f.write(text)
         code, error = run("serve", "--config", path, "--check")
