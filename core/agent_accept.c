@@ -59,6 +59,23 @@ bool agent_claimed(const struct agent *agent, const struct prefix *prefix)
 	return map_get(agent->claims, &key) != NULL;
 }
 
+/* Longest first: most of what is claimed is single addresses. */
+bool agent_in_tunnel(struct agent *agent, const struct addr *addr)
+{
+	const struct guard_facts *facts = agent_facts(agent);
+	struct prefix prefix = prefix_host(addr);
+
+	for (; prefix.bits; prefix.bits--) {
+		if (agent_claimed(agent, &prefix))
+			return true;
+	}
+	for (size_t i = 0; i < facts->foreign_count; i++) {
+		if (facts->foreign[i].bits && prefix_contains(&facts->foreign[i], addr))
+			return true;
+	}
+	return false;
+}
+
 /* ---- what one peer may have ---- */
 
 struct sifting {

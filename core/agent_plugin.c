@@ -6,6 +6,8 @@
 
 #include "lib/sock.h"
 #include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
 
 static uint16_t port(void *arg)
 {
@@ -40,13 +42,22 @@ static const char *stun_server(void *arg, unsigned index)
 	return NULL;
 }
 
+/* Another mesh's interface: what is reached through it is no network of this host. */
+static bool is_mesh(const struct agent *agent, const char *interface)
+{
+	char path[PATHS_MAX + 32];
+
+	snprintf(path, sizeof(path), "%s/%s.owned", agent->paths->run_dir, interface);
+	return access(path, F_OK) == 0;
+}
+
 static bool worth_offering(const struct agent *agent, const struct link_address *a)
 {
 	const struct addr *addr = &a->address.addr;
 
 	return a->up && !a->deprecated && !a->temporary &&
 	       a->ifindex != tunnel_ifindex(agent->tunnel) && !addr_is_loopback(addr) &&
-	       !addr_is_link_local(addr);
+	       !addr_is_link_local(addr) && !is_mesh(agent, a->interface);
 }
 
 static size_t local_addresses(void *arg, struct addr *addrs, size_t max)

@@ -159,6 +159,8 @@ static int send_packet(void *arg, const struct addr *from, const struct endpoint
 {
 	struct agent *agent = arg;
 
+	if (agent_in_tunnel(agent, &to->addr))
+		return -ENETUNREACH;
 	return agent->raw ? rawport_send(agent->raw, from, to, data, len, NULL) : -EAGAIN;
 }
 
