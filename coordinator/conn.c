@@ -116,6 +116,14 @@ void reply_problem(struct request *rq, int status, const char *code, const char 
 		status == 401 ? "WWW-Authenticate: Bearer\r\n" : NULL);
 }
 
+void reply_method_not_allowed(struct request *rq, const char *allowed)
+{
+	char header[64];
+
+	snprintf(header, sizeof(header), "Allow: %s\r\n", allowed);
+	problem(rq->conn, 405, "method_not_allowed", "this path has no such method", header);
+}
+
 void reply_refusal(struct request *rq, const struct refusal *why)
 {
 	reply_problem(rq, why->status, why->code, "%s", why->detail);

@@ -39,6 +39,7 @@ void conn_abort_all(struct list *conns); /* they end in the loop's next turn */
 void reply(struct request *rq, int status, json_t *body);
 void reply_text(struct request *rq, const char *content_type, const char *text, size_t len);
 void reply_durable(struct request *rq, int status, json_t *body); /* when all written so far is on disk */
+void reply_method_not_allowed(struct request *rq, const char *allowed);
 void reply_problem(struct request *rq, int status, const char *code, const char *format, ...)
 	PRINTF_LIKE(4, 5);
 void reply_refusal(struct request *rq, const struct refusal *why);

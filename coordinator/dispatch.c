@@ -73,20 +73,24 @@ bool pattern_match(const char *pattern, const char *path, char id[static PROTO_I
 
 static bool method_fits(const struct endpoint_row *row, const char *method)
 {
-	return !strcmp(row->method, method) || (!strcmp(method, "HEAD") && !strcmp(row->method, "GET"));
+	return !strcmp(row->method, method) ||
+	       (!strcmp(method, "HEAD") && !strcmp(row->method, "GET") && row->handler != sync_accept);
 }
 
-static const struct endpoint_row *find(struct request *rq, bool *path_known)
+/* `allowed`: the methods that the path has, for who asks with another; "" where there is no such path. */
+static const struct endpoint_row *find(struct request *rq, char *allowed, size_t size)
 {
 	const struct endpoint_row *row;
+	size_t len = 0;
 
-	*path_known = false;
+	*allowed = '\0';
 	for (row = endpoints; row->method; row++) {
 		char id[PROTO_ID_MAX] = "";
 
 		if (!pattern_match(row->path, rq->http->path, id))
 			continue;
-		*path_known = true;
+		len += (size_t)snprintf(allowed + len, size - len, "%s%s", len ? ", " : "", row->method);
+		len = MIN(len, size - 1);
 		if (!method_fits(row, rq->http->method))
 			continue;
 		memcpy(rq->id, id, sizeof(id));
@@ -179,11 +183,11 @@ static bool read_body(struct request *rq)
 
 void dispatch(struct request *rq)
 {
-	bool path_known;
+	char allowed[40];
 
-	rq->row = find(rq, &path_known);
-	if (!rq->row && path_known) {
-		reply_problem(rq, 405, "method_not_allowed", "this path has no such method");
+	rq->row = find(rq, allowed, sizeof(allowed));
+	if (!rq->row && *allowed) {
+		reply_method_not_allowed(rq, allowed);
 		return;
 	}
 	if (!rq->row) {

@@ -138,6 +138,11 @@ static json_t *operation(const struct endpoint_row *row)
 		json_object_set_new(op, "parameters",
 				    json_pack("[{sssssbs{ss}}]", "name", "id", "in", "path", "required", 1,
 					      "schema", "type", "string"));
+	if (!strcmp(row->method, "DELETE"))
+		json_array_append_new(json_object_get(op, "parameters"),
+				      json_pack("{sssssss{ss}}", "name", "network", "in", "query",
+						"description", "Leave this network only", "schema", "type",
+						"string"));
 	if (row->body) {
 		json_t *body = content("application/json", object_schema(row->body));
 
@@ -151,6 +156,12 @@ static json_t *operation(const struct endpoint_row *row)
 	json_object_set_new(problem, "description", json_string("Refused, with a stable code"));
 	snprintf(status, sizeof(status), "%d", row->status);
 	json_object_set_new(op, "responses", json_pack("{soso}", status, answer, "default", problem));
+	if (row->status == 201) { /* where it was made before */
+		answer = json_copy(answer);
+		json_object_set_new(answer, "description", json_string("Was here before: the same, with a new "
+				    "token. For a preview: network_id and networks alone"));
+		json_object_set_new(json_object_get(op, "responses"), "200", answer);
+	}
 	if (row->auth == AUTH_SELF)
 		json_object_set_new(op, "security", json_pack("[{s[]}]", "token"));
 	else if (row->auth == AUTH_OWN)

@@ -865,6 +865,14 @@ def _(co):
     equal({f["example"]["type"] for f in document["x-frames"]},
           {"hello", "ack", "endpoint", "heartbeat", "signal", "snapshot", "resume", "delta", "token", "error", "bye"})
     assert co.request("GET", "/metrics", root=True)[1].endswith(b"# EOF\n")
+    assert {"200", "201"} <= set(document["paths"]["/api/v1/agents/register"]["post"]["responses"])
+    for method, path, allowed in (("DELETE", "/healthz", "GET"), ("HEAD", "/api/v1/agents/x/sync", "GET"),
+                                  ("GET", "/api/v1/agents/register", "POST, DELETE"), ("POST", "/api/v1/agents/x", "DELETE")):
+        connection = co.connect()
+        connection.request(method, path)
+        answer = connection.getresponse()
+        equal((answer.status, answer.getheader("Allow")), (405, allowed), path)
+        connection.close()
 
 
 @case("the relay outlives a SIGKILL of the coordinator and is adopted, SIGTERM ends both")
