@@ -53,12 +53,18 @@ MODE_LDFLAGS.fuzz    := -fsanitize=address,undefined
 
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -ffunction-sections -fdata-sections \
 	-Icore -Icore/include -include core/lib/banned.h $(WARNINGS) $(PATHS) \
-	$(CFLAGS) $(MODE_CFLAGS.$(MODE)) $(PKG_CFLAGS)
+	$(CFLAGS) $(MODE_CFLAGS.$(MODE)) $(PKG_CFLAGS) $(PQ_CFLAGS)
 ALL_LDFLAGS = $(LDFLAGS) $(MODE_LDFLAGS.$(MODE))
 
 pkg = $(shell $(PKG_CONFIG) --libs $(1) 2>/dev/null)
 has = $(shell $(PKG_CONFIG) --exists $(1) 2>/dev/null && echo yes)
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags libmnl libcurl jansson libsodium yaml-0.1 libwslay openssl sqlite3 libjwt 2>/dev/null)
+
+# PostgreSQL is for those who run several coordinators: without its library all else is built.
+# LIBPQ=no leaves it out by choice.
+LIBPQ ?= $(or $(call has,libpq),no)
+PQ_CFLAGS := $(if $(filter yes,$(LIBPQ)),-DHAVE_LIBPQ $(shell $(PKG_CONFIG) --cflags libpq))
+PQ_LIBS := $(if $(filter yes,$(LIBPQ)),$(call pkg,libpq))
 
 # ---- what there is to build ----------------------------------------------------
 
@@ -78,7 +84,7 @@ AGENT_PARTS = $B/libagent.a
 BASE_LIBS := -lsodium -lev -lm
 LDLIBS.wg-meshd            := $(call pkg,libmnl libcurl jansson yaml-0.1) -lwslay $(BASE_LIBS) -ldl -lpthread
 LDLIBS.wg-mesh             := $(call pkg,libmnl jansson yaml-0.1) $(BASE_LIBS)
-LDLIBS.wg-mesh-coordinator := $(call pkg,openssl sqlite3 libjwt jansson yaml-0.1) -lwslay $(BASE_LIBS) -lpthread
+LDLIBS.wg-mesh-coordinator := $(call pkg,openssl sqlite3 libjwt jansson yaml-0.1) $(PQ_LIBS) -lwslay $(BASE_LIBS) -lpthread
 LDLIBS.wg-mesh-relay       := $(call pkg,openssl jansson yaml-0.1) -lwslay $(BASE_LIBS) -lpthread
 
 obj = $(patsubst %.c,$B/%.o,$(1))
@@ -93,9 +99,12 @@ OBJ.wg-mesh             = $(call obj,$(CLI_SRC)) $(AGENT_PARTS)
 OBJ.wg-mesh-coordinator := $(call obj,$(COORD_SRC))
 OBJ.wg-mesh-relay       := $(call obj,$(RELAY_SRC))
 
-.PHONY: bench compile_commands.json lab-programs all help deps check asan lint format install uninstall dist clean size shape fresh fuzz fuzzers fuzz-replay unit
+.PHONY: optional bench compile_commands.json lab-programs all help deps check asan lint format install uninstall dist clean size shape fresh fuzz fuzzers fuzz-replay unit
 
-all: $(PROGRAMS) $(PLUGINS) ## build the programs and plugins (MODE=release|debug|asan|fuzz)
+all: $(PROGRAMS) $(PLUGINS) optional ## build the programs and plugins (MODE=release|debug|asan|fuzz)
+
+optional:
+	@$(if $(filter yes,$(LIBPQ)),:,echo "  NOTE    no libpq here: the coordinator is built without PostgreSQL (package libpq-dev)")
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-zA-Z_.-]+:.*## /{printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -136,7 +145,7 @@ $B/unit/%: $B/tests/unit/%.o $$(call obj,$$(SRC.$$*)) $(LIB)
 	@mkdir -p $(@D)
 	@echo "  LINK    unit/$*"
 	$Q$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call obj,$(SRC.$*)) $(LIB) \
-		$(call pkg,libmnl libcurl openssl sqlite3 libjwt jansson yaml-0.1 cmocka) -lwslay $(BASE_LIBS) -ldl -lpthread
+		$(call pkg,libmnl libcurl openssl sqlite3 libjwt jansson yaml-0.1 cmocka) $(PQ_LIBS) -lwslay $(BASE_LIBS) -ldl -lpthread
 
 # Programs of the lab's own, built the same way.
 LAB_PROGRAMS := $(patsubst tests/lab/%.c,$B/lab/%,$(wildcard tests/lab/*_test.c))

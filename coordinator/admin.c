@@ -39,6 +39,7 @@ struct client {
 	uid_t uid;
 	bool asked, follows;
 	json_t *missed;       /* audit: lines since it was asked for and `batch` was closed; NULL: read */
+	json_t *lines;        /* of the audit, until they are answered */
 	uint64_t batch;
 };
 
@@ -57,12 +58,24 @@ static void send_line(struct client *client, json_t *json)
 	json_decref(json);
 }
 
+static json_t *refused(const struct refusal *why)
+{
+	return json_pack("{sbsssssi}", "ok", 0, "code", why->code, "detail", why->detail, "exit",
+			 why->status == 400 ? 2 : 1);
+}
+
 static void answer_now(void *arg)
 {
 	struct client *client = arg;
 	json_t *answer = client->answer;
 
 	client->answer = NULL;
+	if (client->wait.refused) {
+		json_decref(answer);
+		answer = refused(&(struct refusal){.status = 409, .code = "conflict",
+						   .detail = "another coordinator has changed the same at "
+							     "this moment: look, and try again"});
+	}
 	send_line(client, answer);
 	if (!client->follows)
 		stream_close(client->stream);
@@ -72,12 +85,6 @@ static void answer(struct client *client, json_t *json)
 {
 	client->answer = json;
 	store_wait(client->admin->co->store, &client->wait, answer_now, client);
-}
-
-static json_t *refused(const struct refusal *why)
-{
-	return json_pack("{sbsssssi}", "ok", 0, "code", why->code, "detail", why->detail, "exit",
-			 why->status == 400 ? 2 : 1);
 }
 
 /* ---- the audit, which may go on ------------------------------------------------------------ */
@@ -96,16 +103,22 @@ static void audit_row(void *arg, const struct store_value *row)
 					      store_string(&row[4])));
 }
 
+/* Those of a client that has gone are for nobody. */
+static void audit_done(void *arg, uint64_t serial)
+{
+	(void)serial;
+	json_decref(arg);
+}
+
 static void audit_now(void *arg)
 {
 	struct client *client = arg;
-	json_t *lines = json_array();
 
-	store_read(client->admin->co->store, STORE_AUDIT, AUDIT_LINES, audit_row, lines);
-	json_array_extend(lines, client->missed);
+	json_array_extend(client->lines, client->missed);
 	json_decref(client->missed);
 	client->missed = NULL;
-	client->answer = json_pack("{sbs{so}}", "ok", 1, "result", "audit", lines);
+	client->answer = json_pack("{sbs{so}}", "ok", 1, "result", "audit", client->lines);
+	client->lines = NULL;
 	answer_now(client);
 }
 
@@ -118,7 +131,9 @@ static void on_audit(struct client *client, bool follow)
 	if (follow)
 		stream_set_idle(client->stream, 0);
 	client->missed = json_array();
+	client->lines = json_array();
 	client->batch = store_batch(store);
+	store_fetch(store, STORE_AUDIT, NULL, AUDIT_LINES, audit_row, audit_done, json_incref(client->lines));
 	store_wait(store, &client->wait, audit_now, client);
 }
 
@@ -159,6 +174,7 @@ static void on_request(struct client *client, const char *text, size_t len)
 	} else if (!strcmp(command, "audit")) {
 		on_audit(client, js_bool(&arguments, "follow", false));
 	} else {
+		store_begin(client->admin->co->store);
 		snprintf(actor, sizeof(actor), "admin uid %u", (unsigned)client->uid);
 		result = admin_command(client->admin->co, command, &arguments, actor, &why);
 		answer(client, result ? json_pack("{sbso}", "ok", 1, "result", result) : refused(&why));
@@ -191,6 +207,7 @@ static void on_closed(void *arg, const char *reason)
 	store_wait_cancel(&client->wait);
 	json_decref(client->answer);
 	json_decref(client->missed);
+	json_decref(client->lines);
 	list_del(&client->node);
 	client->admin->count--;
 	free(client);

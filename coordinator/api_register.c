@@ -233,7 +233,9 @@ static json_t *registered_json(struct coordinator *co, const struct member *memb
 	return json;
 }
 
-void api_register(struct request *rq)
+/* The proof has been judged. Also called again, where another coordinator was quicker to take the
+ * name, the address or the key: by now we know. */
+static void register_proved(struct request *rq)
 {
 	struct coordinator *co = rq->co;
 	struct registration reg;
@@ -242,18 +244,8 @@ void api_register(struct request *rq)
 	struct refusal why;
 	bool again;
 
-	if (!read_registration(rq, &reg)) {
-		api_refused(rq, 422, "invalid", rq->js.error);
-		return;
-	}
-	if (!proof_judge(rq, http_header(rq->http, "Authorization"), &reg.public_key, &why)) {
-		refused(rq, &why);
-		return;
-	}
-	if (store_behind(co->store)) {
-		api_refused(rq, 503, "store_unavailable", "the database takes no writes: try again");
-		return;
-	}
+	store_begin(co->store);
+	read_registration(rq, &reg);
 	member = registry_register(co, &reg, rq->from, &again, &network, &why);
 	if (!network) {
 		refused(rq, &why);
@@ -266,5 +258,26 @@ void api_register(struct request *rq)
 	co->counters[COUNT_REGISTRATIONS]++;
 	log_info("registered", "agent=%s name=%s network=%s again=%s from=%s", member->agent->id,
 		 member->name, network->name, again ? "true" : "false", rq->address);
+	rq->retry = register_proved;
 	reply_durable(rq, again ? 200 : 201, registered_json(co, member));
+}
+
+void api_register(struct request *rq)
+{
+	struct registration reg;
+	struct refusal why;
+
+	if (!read_registration(rq, &reg)) {
+		api_refused(rq, 422, "invalid", rq->js.error);
+		return;
+	}
+	if (!proof_judge(rq, http_header(rq->http, "Authorization"), &reg.public_key, &why)) {
+		refused(rq, &why);
+		return;
+	}
+	if (store_behind(rq->co->store)) {
+		api_refused(rq, 503, "store_unavailable", "the database takes no writes: try again");
+		return;
+	}
+	register_proved(rq);
 }

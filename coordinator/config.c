@@ -5,6 +5,7 @@
  * which is right for a server and wrong behind a router: url_private says so.
  */
 #include "config.h"
+#include "store.h"
 #include "lib/schema.h"
 #include "lib/sock.h"
 #include "lib/str.h"
@@ -247,14 +248,15 @@ static void default_url(struct config *config)
 static int check(struct config *config, char error[static CONFIG_ERROR])
 {
 	struct endpoint stun;
+	const char *why;
 
 	if (!config->cert != !config->key) {
 		snprintf(error, CONFIG_ERROR, "tls: cert and key belong together, one is missing");
 		return -1;
 	}
-	if (config->db && strncmp(config->db, "sqlite:", 7)) {
-		snprintf(error, CONFIG_ERROR, "db: \"%.20s...\" is not supported by this build; use "
-					      "sqlite:PATH", config->db);
+	if (config->db && !store_url_ok(config->db, &why)) {
+		snprintf(error, CONFIG_ERROR, "db: \"%.*s...\" %s", (int)strcspn(config->db, ":") + 1,
+			 config->db, why); /* a password may be in the rest */
 		return -1;
 	}
 	if (!listen_parse(&stun, config->relay_stun)) {

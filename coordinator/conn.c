@@ -19,6 +19,7 @@
 #define HEAD_MS   15000
 #define BODY_MS   60000
 #define ANSWER_MS 10000 /* a disk that does not write */
+#define RETRIES   8
 
 #define HEAD_ROOM  4096
 #define QUEUE_ROOM (1u << 20)
@@ -135,7 +136,16 @@ static void now_durable(void *arg)
 	json_t *answer = rq->answer;
 
 	rq->answer = NULL;
-	reply(rq, rq->status, answer);
+	if (!rq->wait.refused) {
+		reply(rq, rq->status, answer);
+		return;
+	}
+	json_decref(answer);
+	if (rq->retry && rq->retries++ < RETRIES)
+		rq->retry(rq);
+	else
+		reply_problem(rq, 409, "conflict", "another coordinator has changed the same at this moment: "
+			      "look, and try again");
 }
 
 void reply_durable(struct request *rq, int status, json_t *body)

@@ -26,7 +26,10 @@ struct request {
 	struct js js;          /* reader of it */
 	char from[ADDR_TEXT + 16]; /* "address 192.0.2.1", as the audit calls it */
 	const char *address;       /* the end of it */
+	/* Called instead of an answer of 409 where another coordinator's change went before; NULL: none. */
+	void (*retry)(struct request *rq);
 	/* private: an answer that waits for the disk */
+	unsigned retries;
 	struct store_wait wait;
 	int status;
 	json_t *answer;

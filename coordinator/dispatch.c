@@ -196,6 +196,7 @@ void dispatch(struct request *rq)
 	}
 	if (rq->row->auth == AUTH_SELF && (!authenticate(rq) || !request_paced(rq, rq->agent)))
 		return;
+	store_begin(rq->co->store);
 	if (read_body(rq))
 		rq->row->handler(rq);
 }

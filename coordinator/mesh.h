@@ -13,6 +13,7 @@
 
 #define HASH_LEN 32 /* SHA-256 of a join key */
 #define MAX_TAGS 32
+#define INSTANCE_ID_MAX 17
 
 struct session; /* sync.h: an agent's stream */
 struct store;
@@ -62,6 +63,8 @@ struct agent {
 	struct list unsaved;      /* registry's: endpoints or online state not on disk yet */
 	struct list leaving;      /* sync's: without a stream, still shown online until offline_at */
 	uint64_t offline_at;      /* monotonic ms */
+	char home[INSTANCE_ID_MAX]; /* the coordinator that has its stream, or had it last; "": the only one */
+	uint64_t home_since;        /* wall ms; the later home is right */
 	unsigned direct_peers, relayed_peers; /* from its last heartbeat */
 };
 

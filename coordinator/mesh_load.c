@@ -72,6 +72,8 @@ static void load_agent(void *arg, const struct store_value *row)
 	agent->last_seen = (uint64_t)row[7].number;
 	agent->online = row[8].number;
 	agent->tokens_from = (uint64_t)row[9].number;
+	str_copy(agent->home, sizeof(agent->home), store_string(&row[10]));
+	agent->home_since = (uint64_t)row[11].number;
 }
 
 static json_t *tags_of(const struct store_value *value)

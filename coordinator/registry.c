@@ -106,7 +106,9 @@ static void write_seen(struct coordinator *co, const struct agent *agent)
 
 	store_write(co->store, STORE_AGENT_SEEN,
 		    (struct store_value[]){store_text(agent->id), store_text(text),
-					   store_int((int64_t)agent->last_seen), store_int(agent->online)});
+					   store_int((int64_t)agent->last_seen), store_int(agent->online),
+					   store_text(*agent->home ? agent->home : NULL),
+					   store_int((int64_t)agent->home_since)});
 	free(text);
 	json_decref(json);
 }
@@ -255,7 +257,9 @@ static void use_key(struct coordinator *co, struct join_key *key, const struct a
 {
 	key->used_at = wall_ms;
 	str_copy(key->used_by, sizeof(key->used_by), agent->id);
-	registry_write_key(co, key);
+	store_write(co->store, STORE_KEY_USE,
+		    (struct store_value[]){store_text(key->id), store_int((int64_t)wall_ms),
+					   store_text(agent->id)});
 }
 
 static struct member *admit(struct coordinator *co, const struct registration *reg, struct join_key *key,

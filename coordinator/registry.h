@@ -84,7 +84,6 @@ bool registry_tags_ok(const json_t *tags, struct refusal *why);
 void registry_write_agent(struct coordinator *co, const struct agent *agent);
 void registry_write_member(struct coordinator *co, const struct member *member);
 void registry_write_routes(struct coordinator *co, const struct member *member);
-void registry_write_key(struct coordinator *co, const struct join_key *key);
 void registry_new_id(char out[static PROTO_ID_MAX]);
 
 #endif

@@ -93,7 +93,7 @@ bool registry_tags_ok(const json_t *tags, struct refusal *why)
 	return true;
 }
 
-void registry_write_key(struct coordinator *co, const struct join_key *key)
+static void write_key(struct coordinator *co, const struct join_key *key)
 {
 	char *tags = js_dump(key->tags);
 	const struct store_value values[] = {
@@ -145,7 +145,7 @@ struct join_key *registry_key_create(struct coordinator *co, const struct key_wi
 		json_decref(key->tags);
 		key->tags = json_deep_copy(wish->tags);
 	}
-	registry_write_key(co, key);
+	write_key(co, key);
 	registry_audit(co, actor, "key-created", key->id, wish->network->name);
 	return key;
 }
@@ -155,6 +155,7 @@ void registry_key_revoke(struct coordinator *co, struct join_key *key, const cha
 	if (key->revoked_at)
 		return;
 	key->revoked_at = clock_wall_ms();
-	registry_write_key(co, key);
+	store_write(co->store, STORE_KEY_REVOKE,
+		    (struct store_value[]){store_text(key->id), store_int((int64_t)key->revoked_at)});
 	registry_audit(co, actor, "key-revoked", key->id, NULL);
 }

@@ -113,7 +113,8 @@ void registry_expire(struct coordinator *co, struct agent *agent, const char *ac
 	agent->expired = true;
 	agent->tokens_from = (clock_wall_ms() / 1000 + 1) * 1000; /* also once it is back */
 	agent->online = false;
-	registry_write_agent(co, agent);
+	store_write(co->store, STORE_AGENT_EXPIRE,
+		    (struct store_value[]){store_text(agent->id), store_int((int64_t)agent->tokens_from)});
 	registry_audit(co, actor, "agent-expired", agent->id, NULL);
 	list_each(member, &agent->members, in_agent)
 		sync_remove(co->sync, member->network, agent->id);
@@ -128,7 +129,8 @@ bool registry_rekey(struct coordinator *co, struct agent *agent, const struct ke
 	if (map_get(co->mesh.agents_by_key, public_key->bytes))
 		return refuse(why, 409, "key_taken", "another agent has this public key");
 	mesh_agent_rekey(&co->mesh, agent, public_key);
-	registry_write_agent(co, agent);
+	store_write(co->store, STORE_AGENT_KEY,
+		    (struct store_value[]){store_text(agent->id), store_blob(public_key->bytes, KEY_LEN)});
 	registry_audit(co, agent->id, "agent-rekeyed", agent->id, NULL);
 	list_each(member, &agent->members, in_agent)
 		sync_put(co->sync, member);

@@ -192,7 +192,7 @@ static int open_store(struct coordinator *co, char *error, size_t size)
 		return 1;
 	if (store_read(co->store, STORE_META, 100, read_meta, &meta) < 0 ||
 	    mesh_load(&co->mesh, co->store, clock_wall_ms()) < 0) {
-		snprintf(error, size, "cannot read the database %s: restore it from a backup", co->config.db);
+		snprintf(error, size, "cannot read the database: restore it from a backup");
 		return 1;
 	}
 	if (!meta.has_secret) {

@@ -3,34 +3,59 @@
  *
  * Two batches exist: `open` collects on the loop; `busy` belongs to the writer from hand_over to
  * committed (posted back to the loop). While one is being committed everything else collects in the
- * next, so a slow disk makes batches larger, not queues longer.
+ * next, so a slow disk makes batches larger, not queues longer. What is fetched is read right after
+ * the batch was committed.
+ *
+ * Those who wait for a group that was refused are called one batch later, so that who heard of the
+ * refusal can first fetch what is there instead.
  */
-#include "store.h"
+#include "store_driver.h"
 #include "lib/log.h"
+#include "lib/str.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #define MAX_QUEUED 20000 /* statements */
 
+struct row {
+	struct list node;
+	struct store_value values[STORE_MAX_VALUES]; /* their data follows */
+};
+
+struct query {
+	struct list node, rows;
+	enum store_read what;
+	char *id;
+	int64_t limit;
+	store_row_fn *fn;
+	store_done_fn *done;
+	void *arg;
+};
+
 struct batch {
-	struct list ops, waits;
+	struct list ops, queries, waits;
 	unsigned count;
+	uint64_t serial;
 };
 
 struct store {
 	struct loop *loop;
+	const struct store_driver *driver;
 	struct store_backend *backend;
 	struct loop_task hand_over;
 	struct batch open, busy;
+	unsigned group;
 	bool in_flight; /* loop's view: busy is with the writer */
-	uint64_t batches; /* handed over until now */
 	atomic_bool failing;
+	store_refused_fn *refused;
+	void *refused_arg;
 
 	pthread_t writer;
-	pthread_mutex_t lock;
+	pthread_mutex_t lock, in_use; /* in_use: of the backend */
 	pthread_cond_t wake;
 	bool has_work, stopping; /* under lock */
 };
@@ -38,6 +63,7 @@ struct store {
 static void batch_init(struct batch *batch)
 {
 	list_init(&batch->ops);
+	list_init(&batch->queries);
 	list_init(&batch->waits);
 	batch->count = 0;
 }
@@ -53,39 +79,118 @@ static void list_move(struct list *to, struct list *from)
 	list_init(from);
 }
 
-static void free_ops(struct list *ops)
+static void free_ops(struct list *ops, bool refused_too)
 {
 	struct store_op *op, *tmp;
 
 	list_each_safe(op, tmp, ops, node) {
+		if (op->refused && !refused_too)
+			continue;
 		list_del(&op->node);
 		free(op);
 	}
+}
+
+static void free_rows(struct query *query)
+{
+	struct row *row, *tmp;
+
+	list_each_safe(row, tmp, &query->rows, node) {
+		list_del(&row->node);
+		free(row);
+	}
+}
+
+static void free_query(struct query *query)
+{
+	free_rows(query);
+	list_del(&query->node);
+	free(query->id);
+	free(query);
+}
+
+static bool batch_empty(const struct batch *batch)
+{
+	return list_empty(&batch->ops) && list_empty(&batch->queries) && list_empty(&batch->waits);
 }
 
 static void hand_over(void *arg)
 {
 	struct store *store = arg;
 
-	if (store->in_flight || (list_empty(&store->open.ops) && list_empty(&store->open.waits)))
+	if (store->in_flight || batch_empty(&store->open))
 		return;
 	list_move(&store->busy.ops, &store->open.ops);
+	list_move(&store->busy.queries, &store->open.queries);
 	list_move(&store->busy.waits, &store->open.waits);
 	store->busy.count = store->open.count;
+	store->busy.serial = store->open.serial++;
 	store->open.count = 0;
 	store->in_flight = true;
-	store->batches++;
 	pthread_mutex_lock(&store->lock);
 	store->has_work = true;
 	pthread_cond_signal(&store->wake);
 	pthread_mutex_unlock(&store->lock);
 }
 
+/* ---- what the writer has done ------------------------------------------------------------------ */
+
+static bool group_refused(const struct list *ops, unsigned group)
+{
+	const struct store_op *op;
+
+	list_each(op, ops, node)
+		if (op->group == group)
+			return true;
+	return false;
+}
+
+/* Only refused ones are left in `ops`. Their waiters go into the batch that is open. */
+static void take_refusals(struct store *store, struct list *ops)
+{
+	struct store_wait *wait, *tmp;
+	struct store_op *op;
+
+	if (list_empty(ops))
+		return;
+	list_each_safe(wait, tmp, &store->busy.waits, node) {
+		if (!group_refused(ops, wait->group))
+			continue;
+		list_del(&wait->node);
+		list_add_tail(&store->open.waits, &wait->node);
+		wait->refused = true;
+	}
+	list_each(op, ops, node) {
+		log_debug("write-refused", "statement=%d id=%s", op->what, store_string(&op->values[0]));
+		if (store->refused)
+			store->refused(store->refused_arg, op->what, op->values);
+	}
+	free_ops(ops, true);
+}
+
+static void deliver(struct store *store, struct list *queries)
+{
+	while (!list_empty(queries)) {
+		struct query *query = container_of(queries->next, struct query, node);
+		struct row *row;
+
+		list_each(row, &query->rows, node)
+			query->fn(query->arg, row->values);
+		if (query->done)
+			query->done(query->arg, store->busy.serial);
+		free_query(query);
+	}
+}
+
 static void committed(void *arg)
 {
 	struct store *store = arg;
-	struct list waits;
+	struct list ops, queries, waits;
 
+	list_move(&ops, &store->busy.ops);
+	take_refusals(store, &ops);
+	list_move(&queries, &store->busy.queries);
+	deliver(store, &queries);
 	list_move(&waits, &store->busy.waits);
 	store->busy.count = 0;
 	store->in_flight = false;
@@ -98,13 +203,64 @@ static void committed(void *arg)
 	hand_over(store);
 }
 
-/* On the writer's thread. False: stopping before it went through. */
-static bool commit_until_done(struct store *store)
+/* ---- the writer's thread ------------------------------------------------------------------------ */
+
+static void keep_row(void *arg, const struct store_value *values)
+{
+	struct query *query = arg;
+	size_t size = sizeof(struct row);
+	struct row *row;
+	uint8_t *at;
+
+	for (int i = 0; i < STORE_MAX_VALUES; i++)
+		size += values[i].len + 1;
+	row = xmalloc(size);
+	at = (uint8_t *)(row + 1);
+	for (int i = 0; i < STORE_MAX_VALUES; i++) {
+		row->values[i] = values[i];
+		if (!values[i].data)
+			continue;
+		memcpy(at, values[i].data, values[i].len);
+		at[values[i].len] = '\0'; /* texts are read as strings */
+		row->values[i].data = at;
+		at += values[i].len + 1;
+	}
+	list_add_tail(&query->rows, &row->node);
+}
+
+static int do_batch(struct store *store, char *error, size_t size)
+{
+	struct query *query;
+	int result = 0;
+
+	pthread_mutex_lock(&store->in_use);
+	if (!list_empty(&store->busy.ops))
+		result = store->driver->commit(store->backend, &store->busy.ops, error, size);
+	if (!result)
+		free_ops(&store->busy.ops, false);
+	list_each(query, &store->busy.queries, node) {
+		if (result)
+			break;
+		free_rows(query); /* of an attempt that was cut off */
+		result = store->driver->read(store->backend, query->what, query->id, query->limit, keep_row,
+					     query, error, size);
+	}
+	pthread_mutex_unlock(&store->in_use);
+	return result;
+}
+
+static bool only_refused(const struct list *ops)
+{
+	return !list_empty(ops) && container_of(ops->next, struct store_op, node)->refused;
+}
+
+/* False: stopping before it went through. */
+static bool batch_until_done(struct store *store)
 {
 	char error[200];
 	struct timespec until;
 
-	while (store_sqlite_commit(store->backend, &store->busy.ops, error, sizeof(error)) < 0) {
+	while (do_batch(store, error, sizeof(error)) < 0) {
 		if (!atomic_exchange(&store->failing, true))
 			log_error("store-failed", "reason=\"%s; trying again each second\"", error);
 		clock_gettime(CLOCK_REALTIME, &until);
@@ -120,7 +276,6 @@ static bool commit_until_done(struct store *store)
 	}
 	if (atomic_exchange(&store->failing, false))
 		log_info("store-back", "reason=\"writes go through again\"");
-	free_ops(&store->busy.ops);
 	return true;
 }
 
@@ -136,7 +291,7 @@ static void *writer(void *arg)
 			break;
 		store->has_work = false;
 		pthread_mutex_unlock(&store->lock);
-		if (commit_until_done(store))
+		if (batch_until_done(store))
 			loop_post(store->loop, committed, store);
 		pthread_mutex_lock(&store->lock);
 	}
@@ -144,17 +299,41 @@ static void *writer(void *arg)
 	return NULL;
 }
 
+/* ---- opening ------------------------------------------------------------------------------------- */
+
+const struct store_driver *store_driver(const char *url)
+{
+	if (str_has_prefix(url, "sqlite:"))
+		return &store_sqlite;
+	if (str_has_prefix(url, "postgres://") || str_has_prefix(url, "postgresql://"))
+		return &store_postgres;
+	return NULL;
+}
+
+bool store_url_ok(const char *url, const char **why)
+{
+	const struct store_driver *driver = store_driver(url);
+
+	*why = !driver ? "is neither sqlite:PATH nor postgres://USER@HOST/DATABASE"
+		       : "needs PostgreSQL, which this build is without: build it where pkg-config finds libpq";
+	return driver && driver->open;
+}
+
 struct store *store_open(struct loop *loop, const char *url, char *error, size_t size)
 {
 	struct store *store = xcalloc(1, sizeof(*store));
 
 	store->loop = loop;
+	store->driver = store_driver(url);
+	store->group = 1;
 	batch_init(&store->open);
 	batch_init(&store->busy);
+	store->open.serial = 1;
 	task_init(&store->hand_over, hand_over, store);
 	pthread_mutex_init(&store->lock, NULL);
+	pthread_mutex_init(&store->in_use, NULL);
 	pthread_cond_init(&store->wake, NULL);
-	store->backend = store_sqlite_open(url + strlen("sqlite:"), error, size);
+	store->backend = store->driver->open(url, error, size);
 	if (!store->backend)
 		goto bad;
 	if (pthread_create(&store->writer, NULL, writer, store)) {
@@ -163,11 +342,24 @@ struct store *store_open(struct loop *loop, const char *url, char *error, size_t
 	}
 	return store;
 bad:
-	store_sqlite_close(store->backend);
+	store->driver->close(store->backend);
 	pthread_mutex_destroy(&store->lock);
+	pthread_mutex_destroy(&store->in_use);
 	pthread_cond_destroy(&store->wake);
 	free(store);
 	return NULL;
+}
+
+static void drop_batch(struct batch *batch)
+{
+	struct query *query, *tmp;
+
+	free_ops(&batch->ops, true);
+	list_each_safe(query, tmp, &batch->queries, node) {
+		if (query->done)
+			query->done(query->arg, 0);
+		free_query(query);
+	}
 }
 
 void store_close(struct store *store)
@@ -182,22 +374,49 @@ void store_close(struct store *store)
 	pthread_cond_signal(&store->wake);
 	pthread_mutex_unlock(&store->lock);
 	pthread_join(store->writer, NULL);
-	if ((!list_empty(&store->busy.ops) &&
-	     store_sqlite_commit(store->backend, &store->busy.ops, error, sizeof(error)) < 0) ||
+	if ((!list_empty(&store->busy.ops) && !only_refused(&store->busy.ops) &&
+	     store->driver->commit(store->backend, &store->busy.ops, error, sizeof(error)) < 0) ||
 	    (!list_empty(&store->open.ops) &&
-	     store_sqlite_commit(store->backend, &store->open.ops, error, sizeof(error)) < 0))
+	     store->driver->commit(store->backend, &store->open.ops, error, sizeof(error)) < 0))
 		log_error("store-failed", "reason=\"%s; what was not answered is lost\"", error);
-	free_ops(&store->busy.ops);
-	free_ops(&store->open.ops);
-	store_sqlite_close(store->backend);
+	drop_batch(&store->busy);
+	drop_batch(&store->open);
+	store->driver->close(store->backend);
 	pthread_mutex_destroy(&store->lock);
+	pthread_mutex_destroy(&store->in_use);
 	pthread_cond_destroy(&store->wake);
 	free(store);
 }
 
+/* ---- what the loop asks for ------------------------------------------------------------------------ */
+
 int store_read(struct store *store, enum store_read what, int64_t limit, store_row_fn *fn, void *arg)
 {
-	return store_sqlite_read(store->backend, what, limit, fn, arg);
+	char error[200];
+	int result;
+
+	pthread_mutex_lock(&store->in_use);
+	result = store->driver->read(store->backend, what, NULL, limit, fn, arg, error, sizeof(error));
+	pthread_mutex_unlock(&store->in_use);
+	if (result)
+		log_error("store-failed", "reason=\"%s\"", error);
+	return result;
+}
+
+void store_fetch(struct store *store, enum store_read what, const char *id, int64_t limit,
+		 store_row_fn *fn, store_done_fn *done, void *arg)
+{
+	struct query *query = xcalloc(1, sizeof(*query));
+
+	list_init(&query->rows);
+	query->what = what;
+	query->id = id ? xstrdup(id) : NULL;
+	query->limit = limit;
+	query->fn = fn;
+	query->done = done;
+	query->arg = arg;
+	list_add_tail(&store->open.queries, &query->node);
+	task_defer(store->loop, &store->hand_over);
 }
 
 /* One allocation: the statement, its values, and copies of their bytes. */
@@ -208,26 +427,34 @@ static struct store_op *op_new(enum store_write what, const struct store_value *
 	uint8_t *at;
 
 	for (unsigned i = 0; i < count; i++)
-		size += values[i].len;
+		size += values[i].len + 1;
 	op = xmalloc(size);
 	op->what = what;
 	op->count = count;
+	op->refused = false;
 	at = (uint8_t *)&op->values[count];
 	for (unsigned i = 0; i < count; i++) {
 		op->values[i] = values[i];
-		if (!values[i].len)
+		if (!values[i].data)
 			continue;
 		memcpy(at, values[i].data, values[i].len);
+		at[values[i].len] = '\0'; /* PostgreSQL takes texts as strings */
 		op->values[i].data = at;
-		at += values[i].len;
+		at += values[i].len + 1;
 	}
 	return op;
 }
 
+void store_begin(struct store *store)
+{
+	store->group++;
+}
+
 void store_write(struct store *store, enum store_write what, const struct store_value *values)
 {
-	struct store_op *op = op_new(what, values, store_write_values(what));
+	struct store_op *op = op_new(what, values, sql_writes[what].values);
 
+	op->group = store->group;
 	list_add_tail(&store->open.ops, &op->node);
 	store->open.count++;
 	task_defer(store->loop, &store->hand_over);
@@ -237,6 +464,8 @@ void store_wait(struct store *store, struct store_wait *wait, loop_timer_fn *fn,
 {
 	wait->fn = fn;
 	wait->arg = arg;
+	wait->group = store->group;
+	wait->refused = false;
 	list_add_tail(&store->open.waits, &wait->node);
 	task_defer(store->loop, &store->hand_over);
 }
@@ -247,15 +476,23 @@ void store_wait_cancel(struct store_wait *wait)
 		list_del(&wait->node);
 }
 
-uint64_t store_batch(const struct store *store)
-{
-	return store->batches;
-}
-
 bool store_behind(const struct store *store)
 {
 	return atomic_load(&store->failing) || store->open.count > MAX_QUEUED;
 }
+
+uint64_t store_batch(const struct store *store)
+{
+	return store->open.serial;
+}
+
+void store_on_refused(struct store *store, store_refused_fn *fn, void *arg)
+{
+	store->refused = fn;
+	store->refused_arg = arg;
+}
+
+/* ---- values ------------------------------------------------------------------------------------------ */
 
 struct store_value store_int(int64_t number)
 {

@@ -1,13 +1,16 @@
 /*
  * store.h - what must survive: rows in a database. The coordinator works from memory; it reads the
- * tables once at the start and from then on only writes.
+ * tables once at the start and from then on mostly writes.
  *
  * Writes are queued, and all of one loop wake are committed together by a thread of their own, so
  * that no fsync stops the loop. Who answers for a write waits with store_wait: its function is
  * called on the loop when everything written so far is on the disk. When a commit fails it is tried
  * again each second, nobody is answered meanwhile, and store_behind() is true.
  *
- * What a statement does is named here; how is the back end's (store_sqlite.c).
+ * Other coordinators may write to the same database. What of ours its constraints do not allow is
+ * refused as a whole group (what was written since store_begin); the rest goes through.
+ *
+ * What a statement does is named here; how is in store_sql.c, for SQLite and PostgreSQL alike.
  */
 #ifndef COORDINATOR_STORE_H
 #define COORDINATOR_STORE_H
@@ -23,13 +26,15 @@ struct store_value {
 	size_t len;
 };
 
-/* Statements, with their values in order. */
+/* Statements, with their values in order. The first is the id of what it is about. */
 enum store_write {
 	STORE_NETWORK_PUT,  /* id, name, cidr, cidr6, created_at */
 	STORE_NETWORK_DEL,  /* id */
 	STORE_AGENT_PUT,    /* id, public_key, created_at, expired, ephemeral, capabilities,
 			       tokens_from */
-	STORE_AGENT_SEEN,   /* id, endpoints, last_seen, online */
+	STORE_AGENT_KEY,    /* id, public_key; of one that is there and not expired */
+	STORE_AGENT_EXPIRE, /* id, tokens_from */
+	STORE_AGENT_SEEN,   /* id, endpoints, last_seen, online, home, home_since; not over a later home */
 	STORE_AGENT_DEL,    /* id */
 	STORE_MEMBER_PUT,   /* agent_id, network_id, name, address4, address6, tags, key_id, joined_at */
 	STORE_MEMBER_DEL,   /* agent_id, network_id */
@@ -37,11 +42,17 @@ enum store_write {
 	STORE_ROUTES_DEL,   /* agent_id, network_id */
 	STORE_KEY_PUT,      /* id, hash, network_id, reusable, ephemeral, name, tags, created_at,
 			       expires_at, used_at, used_by, revoked_at */
+	STORE_KEY_USE,      /* id, used_at, used_by; one that may still be used */
+	STORE_KEY_REVOKE,   /* id, revoked_at */
 	STORE_RETIRED_PUT,  /* network_id, address, until */
 	STORE_RETIRED_DEL,  /* until: those before */
 	STORE_AUDIT_PUT,    /* at, actor, action, subject, detail */
 	STORE_AUDIT_TRIM,   /* how many of the newest to keep */
 	STORE_META_PUT,     /* key, value */
+	STORE_META_NEW,     /* key, value; one that is not there yet */
+	STORE_META_DEL,     /* key */
+	STORE_INSTANCE_PUT, /* id, urls, pin, seen_at */
+	STORE_INSTANCE_DEL, /* seen_at: those before */
 	STORE_WRITES,
 };
 
@@ -49,13 +60,16 @@ enum store_write {
 enum store_read {
 	STORE_NETWORKS, /* id, name, cidr, cidr6, created_at */
 	STORE_AGENTS,   /* id, public_key, created_at, expired, ephemeral, capabilities, endpoints,
-			   last_seen, online, tokens_from */
+			   last_seen, online, tokens_from, home, home_since */
 	STORE_MEMBERS,
 	STORE_ROUTES,
 	STORE_KEYS,
 	STORE_RETIRED,
 	STORE_AUDIT, /* the newest `limit`, oldest first */
 	STORE_META,
+	STORE_INSTANCES,
+	/* Of one agent or key; the limit is ignored. */
+	STORE_AGENT_OF, STORE_MEMBERS_OF, STORE_ROUTES_OF, STORE_KEY_OF,
 	STORE_READS,
 };
 
@@ -64,41 +78,41 @@ struct store_wait { /* embedded in its owner; all-zero: not waiting */
 	struct list node;
 	loop_timer_fn *fn;
 	void *arg;
+	unsigned group;
+	bool refused; /* when fn is called: what was written before it in its group is not there */
 };
 
-/* `url` is sqlite:PATH. NULL and a sentence in error. */
+/* `url` is sqlite:PATH or postgres://USER@HOST/DATABASE. NULL and a sentence in error. */
 struct store *store_open(struct loop *loop, const char *url, char *error, size_t size);
 void store_close(struct store *store); /* commits what is queued; waiters are forgotten */
 
 typedef void store_row_fn(void *arg, const struct store_value *row);
+/* At the start: waits for the database. */
 int store_read(struct store *store, enum store_read what, int64_t limit, store_row_fn *fn, void *arg);
+/* Without waiting: the rows come in a later wake, before those who wait from now on are called; then
+ * done (also, with 0, when the store is closed before). `id` is for the last four, else NULL. */
+typedef void store_done_fn(void *arg, uint64_t batch);
+void store_fetch(struct store *store, enum store_read what, const char *id, int64_t limit,
+		 store_row_fn *fn, store_done_fn *done, void *arg);
+
+void store_begin(struct store *store); /* what is written from now on stands or falls together */
 void store_write(struct store *store, enum store_write what, const struct store_value *values);
 void store_wait(struct store *store, struct store_wait *wait, loop_timer_fn *fn, void *arg);
-void store_wait_cancel(struct store_wait *wait);  /* what was written stays written */
-uint64_t store_batch(const struct store *store);  /* what is written under one number is committed at once */
-bool store_behind(const struct store *store);     /* take no more work for now */
+void store_wait_cancel(struct store_wait *wait); /* what was written stays written */
+bool store_behind(const struct store *store);    /* take no more work for now */
+/* Of what is being filled: what is written under one number is committed at once. Rows that were
+ * fetched have what was written up to, and with, the number that done is given. */
+uint64_t store_batch(const struct store *store);
+
+/* Called on the loop for each write of a refused group, before its waiters. */
+typedef void store_refused_fn(void *arg, enum store_write what, const struct store_value *values);
+void store_on_refused(struct store *store, store_refused_fn *fn, void *arg);
 
 struct store_value store_int(int64_t number);
 struct store_value store_text(const char *text); /* NULL: null */
 struct store_value store_blob(const void *data, size_t len);
 const char *store_string(const struct store_value *value); /* "" for null */
 
-/* ---- for store_sqlite.c ---- */
-
-struct store_op {
-	struct list node;
-	enum store_write what;
-	unsigned count;
-	struct store_value values[]; /* their data follows */
-};
-
-struct store_backend;
-struct store_backend *store_sqlite_open(const char *path, char *error, size_t size);
-void store_sqlite_close(struct store_backend *backend);
-/* All or nothing, durable when it returns 0; -errno and a sentence otherwise. Writer's thread. */
-int store_sqlite_commit(struct store_backend *backend, struct list *ops, char *error, size_t size);
-int store_sqlite_read(struct store_backend *backend, enum store_read what, int64_t limit,
-		      store_row_fn *fn, void *arg);
-unsigned store_write_values(enum store_write what); /* how many values a statement takes */
+bool store_url_ok(const char *url, const char **why); /* can this build open it? */
 
 #endif

@@ -1,11 +1,28 @@
 """A coordinator under test and a small client of it: HTTP, proofs and WebSocket frames by hand, with
 nothing but Python's own library and PyNaCl. Written from coordinator/README.md alone."""
-import base64, hashlib, hmac, http.client, json, os, shutil, signal, socket, ssl, struct, subprocess, tempfile, time
+import base64, hashlib, hmac, http.client, itertools, json, os, shutil, signal, socket, sqlite3, ssl, struct
+import subprocess, tempfile, time
 from nacl.bindings import crypto_box_beforenm, crypto_scalarmult_base, randombytes
 
 BUILD = os.environ.get("WG_MESH_BUILD", "build/release")
 PROGRAM = BUILD + "/wg-mesh-coordinator"
 TLS = ssl._create_unverified_context()
+POSTGRES = os.environ.get("WG_MESH_TEST_POSTGRES_SERVER")  # postgres://USER@HOST:PORT, where tests make databases
+databases = itertools.count()
+
+
+def psql(database, sql):
+    done = subprocess.run(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql, POSTGRES + "/" + database],
+                          capture_output=True, text=True, timeout=20)
+    if done.returncode:
+        raise RuntimeError("%s: %s" % (sql, done.stderr))
+    return done.stdout
+
+
+def new_database():
+    name = "mesh_%d_%d" % (os.getpid(), next(databases))
+    psql("postgres", "CREATE DATABASE " + name)
+    return name
 
 
 def b64(data):
@@ -29,11 +46,15 @@ def wait_until(test, seconds=10):
 
 
 class Coordinator:
-    def __init__(self, config="", options=(), wrapper=()):
+    def __init__(self, config="", options=(), database=None, wrapper=()):
         self.dir = tempfile.mkdtemp(prefix="wg-mesh-coordinator-test.")
         self.port = free_port()
         self.origin = "https://127.0.0.1:%d" % self.port
         self.options, self.wrapper = list(options), list(wrapper)
+        self.owns = POSTGRES and not database
+        self.database = database or (POSTGRES and new_database())
+        if POSTGRES:
+            config += "db: %s/%s\n" % (POSTGRES, self.database)
         with open(self.dir + "/coordinator.yaml", "w") as f:
             f.write("listen: 127.0.0.1:%d\nstate: %s/state\nrun_dir: %s/run\n%s"
                     % (self.port, self.dir, self.dir, config))
@@ -64,6 +85,18 @@ class Coordinator:
     def close(self):
         self.stop()
         shutil.rmtree(self.dir)
+        if self.owns:
+            psql("postgres", "DROP DATABASE %s WITH (FORCE)" % self.database)
+
+    def meta(self, key):
+        """Bytes that the database has under this key."""
+        if POSTGRES:
+            return bytes.fromhex(psql(self.database, "SELECT encode(value, 'hex') FROM meta WHERE key='%s'" % key).strip())
+        database = sqlite3.connect(self.dir + "/state/coordinator.db")
+        try:
+            return database.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()[0]
+        finally:
+            database.close()
 
     def read(self, name):
         with open(self.dir + "/" + name) as f:

@@ -1,0 +1,441 @@
+/*
+ * store_postgres.c - the database at a PostgreSQL server, for several coordinators at once. Waits
+ * where it must: it runs on the writer's thread.
+ *
+ * The tricky thing is a connection that breaks during COMMIT: nobody has said whether it was done. So
+ * each transaction's number is asked for beforehand, and the next connection asks what became of it.
+ */
+#include "store_driver.h"
+
+#ifdef HAVE_LIBPQ
+
+#include "lib/str.h"
+
+#include <errno.h>
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TYPE_BYTEA 17
+#define TYPE_INT8  20
+#define TYPE_INT4  23
+#define PIPELINED  500 /* statements sent before their results are read */
+#define ATTEMPTS   5   /* where two coordinators stood in each other's way */
+#define BEGIN_TEXT "BEGIN"
+
+struct store_backend {
+	PGconn *conn;
+	char *url;
+	bool prepared[STORE_WRITES];
+	char txid[24]; /* of the transaction that is open, or of which COMMIT was not answered; "": none */
+	bool in_doubt;
+	bool again;    /* the last failure passes by itself */
+	char why[200];
+};
+
+/* ---- results ------------------------------------------------------------------------------------ */
+
+/* The server's first line; what libpq says has the host, never the password. */
+static void set_why(struct store_backend *backend, const char *text)
+{
+	snprintf(backend->why, sizeof(backend->why), "PostgreSQL says: %.*s", (int)strcspn(text, "\n"), text);
+}
+
+/* 0; -EEXIST: the data is not allowed; -EIO. Frees the result. */
+static int judge(struct store_backend *backend, PGresult *result, bool must_change)
+{
+	ExecStatusType status = PQresultStatus(result);
+	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	int verdict = -EIO;
+
+	if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
+		verdict = must_change && !strcmp(PQcmdTuples(result), "0") ? -EEXIST : 0;
+	} else if (status != PGRES_PIPELINE_ABORTED) {
+		set_why(backend, PQresultErrorMessage(result));
+		/* Class 23: a constraint, 22: data it cannot take, 40: try again. */
+		backend->again = state && str_has_prefix(state, "40");
+		if (state && (str_has_prefix(state, "23") || str_has_prefix(state, "22")))
+			verdict = -EEXIST;
+	}
+	PQclear(result);
+	return verdict;
+}
+
+static int run(struct store_backend *backend, const char *sql)
+{
+	return judge(backend, PQexec(backend->conn, sql), false);
+}
+
+/* ---- connecting ---------------------------------------------------------------------------------- */
+
+static int schema_version(struct store_backend *backend, int *version)
+{
+	PGresult *result = PQexec(backend->conn, "SELECT max(version) FROM schema_version");
+	uint64_t number = 0;
+
+	if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1 &&
+	    !PQgetisnull(result, 0, 0))
+		parse_u64(PQgetvalue(result, 0, 0), &number);
+	*version = (int)number;
+	return judge(backend, result, false);
+}
+
+static int run_translated(struct store_backend *backend, const char *sql)
+{
+	char *text = sql_for_postgres(sql);
+	int result = run(backend, text);
+
+	free(text);
+	return result;
+}
+
+/* One coordinator at a time; all in one transaction. */
+static int migrate(struct store_backend *backend)
+{
+	char sql[80];
+	int version;
+
+	if (run(backend, BEGIN_TEXT) || run(backend, "SELECT pg_advisory_xact_lock(2002873665)") ||
+	    run(backend, "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)") ||
+	    schema_version(backend, &version))
+		return -EIO;
+	if (version > sql_version) {
+		snprintf(backend->why, sizeof(backend->why), "it was made by a newer version of this program");
+		return -EIO;
+	}
+	if (version < sql_version) {
+		snprintf(sql, sizeof(sql), "INSERT INTO schema_version VALUES (%d)", sql_version);
+		for (; version < sql_version; version++)
+			if (run_translated(backend, sql_migrations[version]))
+				return -EIO;
+		if (run(backend, sql))
+			return -EIO;
+	}
+	return run(backend, "COMMIT");
+}
+
+static int connect_now(struct store_backend *backend)
+{
+	static const char *const keys[] = {"dbname", "connect_timeout", "application_name",
+					   "keepalives_idle", "tcp_user_timeout", NULL};
+	const char *values[] = {backend->url, "5", "wg-mesh-coordinator", "10", "10000", NULL};
+
+	PQfinish(backend->conn);
+	memset(backend->prepared, 0, sizeof(backend->prepared));
+	backend->conn = PQconnectdbParams(keys, values, 1);
+	if (PQstatus(backend->conn) != CONNECTION_OK) {
+		set_why(backend, PQerrorMessage(backend->conn));
+		return -EIO;
+	}
+	/* An answer must mean that it is on the disk; one of us that hangs must not block the others. */
+	return run(backend, "SET client_min_messages=warning;"
+			    "SET lock_timeout='10s';"
+			    "SET idle_in_transaction_session_timeout='30s';"
+			    "SELECT CASE WHEN current_setting('synchronous_commit')='off' "
+			    "THEN set_config('synchronous_commit','on',false) END");
+}
+
+static int connected(struct store_backend *backend)
+{
+	if (backend->conn && PQstatus(backend->conn) == CONNECTION_OK)
+		return 0;
+	return connect_now(backend);
+}
+
+static void postgres_close(struct store_backend *backend)
+{
+	if (!backend)
+		return;
+	PQfinish(backend->conn);
+	free(backend->url);
+	free(backend);
+}
+
+static struct store_backend *postgres_open(const char *url, char *error, size_t size)
+{
+	struct store_backend *backend = xcalloc(1, sizeof(*backend));
+
+	backend->url = xstrdup(url);
+	if (!connect_now(backend) && !migrate(backend))
+		return backend;
+	snprintf(error, size, "cannot use the PostgreSQL database: %s", backend->why);
+	postgres_close(backend);
+	return NULL;
+}
+
+/* ---- writing ----------------------------------------------------------------------------------------- */
+
+struct parameters {
+	const char *values[STORE_MAX_VALUES];
+	int lengths[STORE_MAX_VALUES], formats[STORE_MAX_VALUES];
+	char numbers[STORE_MAX_VALUES][24];
+};
+
+static void fill(struct parameters *out, const struct store_value *values, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		const struct store_value *value = &values[i];
+
+		out->values[i] = NULL;
+		out->lengths[i] = (int)value->len;
+		out->formats[i] = value->type == STORE_BLOB;
+		if (value->type == STORE_INT) {
+			snprintf(out->numbers[i], sizeof(out->numbers[i]), "%lld", (long long)value->number);
+			out->values[i] = out->numbers[i];
+		} else if (value->type != STORE_NULL) {
+			out->values[i] = value->data ? value->data : "";
+		}
+	}
+}
+
+static const char *name_of(char out[static 16], enum store_write what)
+{
+	snprintf(out, 16, "w%d", (int)what);
+	return out;
+}
+
+static int prepare(struct store_backend *backend, enum store_write what)
+{
+	char name[16], *sql;
+	int result;
+
+	if (backend->prepared[what])
+		return 0;
+	sql = sql_for_postgres(sql_writes[what].sql);
+	result = judge(backend, PQprepare(backend->conn, name_of(name, what), sql, 0, NULL), false);
+	free(sql);
+	backend->prepared[what] = !result;
+	return result;
+}
+
+static int send_one(struct store_backend *backend, const struct store_op *op)
+{
+	struct parameters p;
+	char name[16];
+
+	fill(&p, op->values, op->count);
+	return PQsendQueryPrepared(backend->conn, name_of(name, op->what), (int)op->count, p.values, p.lengths,
+				   p.formats, 0) ? 0 : -EIO;
+}
+
+static int write_one(struct store_backend *backend, const struct store_op *op)
+{
+	struct parameters p;
+	char name[16];
+
+	if (prepare(backend, op->what))
+		return -EIO;
+	fill(&p, op->values, op->count);
+	return judge(backend, PQexecPrepared(backend->conn, name_of(name, op->what), (int)op->count, p.values,
+					     p.lengths, p.formats, 0), sql_writes[op->what].must_change);
+}
+
+/* The results of statements that were sent, up to the sync. */
+static int collect(struct store_backend *backend, const struct list *first, unsigned count)
+{
+	const struct list *node = first;
+	PGresult *result;
+	int verdict = 0, each;
+
+	for (unsigned i = 0; i < count; i++, node = node->next) {
+		const struct store_op *op = container_of(node, struct store_op, node);
+
+		while ((result = PQgetResult(backend->conn))) {
+			each = judge(backend, result, sql_writes[op->what].must_change);
+			verdict = verdict ? verdict : each;
+		}
+	}
+	PQclear(PQgetResult(backend->conn)); /* of the sync */
+	return PQstatus(backend->conn) == CONNECTION_OK ? verdict : -EIO;
+}
+
+/* Statements go out together, so that a batch takes few round trips. */
+static int write_pipelined(struct store_backend *backend, struct list *ops)
+{
+	struct list *node = ops->next, *first;
+	unsigned count;
+	int result = 0;
+
+	if (!PQenterPipelineMode(backend->conn))
+		return -EIO;
+	while (!result && node != ops) {
+		first = node;
+		for (count = 0; count < PIPELINED && node != ops && !result; count++, node = node->next)
+			result = send_one(backend, container_of(node, struct store_op, node));
+		if (result || !PQpipelineSync(backend->conn)) {
+			set_why(backend, PQerrorMessage(backend->conn));
+			return -EIO; /* the connection is given up */
+		}
+		result = collect(backend, first, count);
+	}
+	if (!PQexitPipelineMode(backend->conn))
+		return -EIO;
+	return result;
+}
+
+static int begin(struct store_backend *backend)
+{
+	PGresult *result;
+	int verdict;
+
+	*backend->txid = '\0';
+	verdict = run(backend, BEGIN_TEXT);
+	if (verdict)
+		return verdict;
+	result = PQexec(backend->conn, "SELECT txid_current()");
+	if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1)
+		str_copy(backend->txid, sizeof(backend->txid), PQgetvalue(result, 0, 0));
+	return judge(backend, result, false);
+}
+
+static int run_step(struct store_backend *backend, const char *sql)
+{
+	int result;
+
+	if (!strcmp(sql, BEGIN_TEXT))
+		return begin(backend);
+	if (!strcmp(sql, "ROLLBACK") && PQtransactionStatus(backend->conn) == PQTRANS_IDLE)
+		return 0;
+	result = run(backend, sql);
+	if (!strcmp(sql, "COMMIT"))
+		backend->in_doubt = result && PQstatus(backend->conn) != CONNECTION_OK;
+	return result;
+}
+
+static int write_all(struct store_backend *backend, struct list *ops)
+{
+	const struct store_op *op;
+	int result = 0;
+
+	list_each(op, ops, node)
+		if (!result)
+			result = prepare(backend, op->what);
+	if (!result)
+		result = begin(backend);
+	return result ? result : write_pipelined(backend, ops);
+}
+
+/* 0: it is done, 1: it is not; -EIO: nobody can say yet. */
+static int look_up_doubt(struct store_backend *backend)
+{
+	const char *values[] = {backend->txid};
+	int verdict = -EIO, error;
+	PGresult *result;
+
+	if (connected(backend))
+		return -EIO;
+	result = PQexecParams(backend->conn, "SELECT txid_status($1::bigint)", 1, NULL, values, NULL, NULL, 0);
+	if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1) {
+		const char *status = PQgetvalue(result, 0, 0);
+
+		if (!strcmp(status, "committed"))
+			verdict = 0;
+		else if (strcmp(status, "in progress"))
+			verdict = 1;
+	}
+	error = judge(backend, result, false);
+	if (!error && verdict < 0)
+		snprintf(backend->why, sizeof(backend->why), "PostgreSQL is still busy with the last commit");
+	return verdict;
+}
+
+static int postgres_commit(struct store_backend *backend, struct list *ops, char *error, size_t size)
+{
+	static const struct sql_steps steps = {run_step, write_all, write_one};
+	int result = -EIO;
+
+	if (backend->in_doubt) {
+		result = look_up_doubt(backend);
+		backend->in_doubt = result < 0;
+	}
+	if (!backend->in_doubt && result) {
+		for (int i = 0; i < ATTEMPTS; i++) {
+			backend->again = false;
+			result = connected(backend);
+			if (!result)
+				result = sql_commit(&steps, backend, ops);
+			if (!result || !backend->again)
+				break;
+		}
+		/* One that is in the middle of something is of no more use. */
+		if (result && PQtransactionStatus(backend->conn) != PQTRANS_IDLE) {
+			PQfinish(backend->conn);
+			backend->conn = NULL;
+		}
+	}
+	if (result)
+		snprintf(error, size, "%s", backend->why);
+	return result;
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------- */
+
+static struct store_value column(const PGresult *result, int row, int at, unsigned char **owned)
+{
+	const char *text = PQgetvalue(result, row, at);
+	size_t len;
+
+	*owned = NULL;
+	if (PQgetisnull(result, row, at))
+		return (struct store_value){.type = STORE_NULL};
+	switch (PQftype(result, at)) {
+	case TYPE_INT4:
+	case TYPE_INT8:
+		return store_int(strtoll(text, NULL, 10));
+	case TYPE_BYTEA:
+		*owned = PQunescapeBytea((const unsigned char *)text, &len);
+		return store_blob(*owned, *owned ? len : 0);
+	}
+	return store_text(text);
+}
+
+static void each_row(const PGresult *result, store_row_fn *fn, void *arg)
+{
+	int columns = MIN(PQnfields(result), STORE_MAX_VALUES);
+
+	for (int row = 0; row < PQntuples(result); row++) {
+		struct store_value values[STORE_MAX_VALUES] = {0};
+		unsigned char *owned[STORE_MAX_VALUES] = {0};
+
+		for (int i = 0; i < columns; i++)
+			values[i] = column(result, row, i, &owned[i]);
+		fn(arg, values);
+		for (int i = 0; i < columns; i++)
+			PQfreemem(owned[i]);
+	}
+}
+
+static int postgres_read(struct store_backend *backend, enum store_read what, const char *id, int64_t limit,
+			 store_row_fn *fn, void *arg, char *error, size_t size)
+{
+	char number[24], *sql;
+	const char *values[] = {id ? id : number};
+	PGresult *result;
+	int verdict = -EIO;
+
+	snprintf(number, sizeof(number), "%lld", (long long)limit);
+	if (!connected(backend)) {
+		sql = sql_for_postgres(sql_reads[what]);
+		result = PQexecParams(backend->conn, sql, 1, NULL, values, NULL, NULL, 0);
+		if (PQresultStatus(result) == PGRES_TUPLES_OK)
+			each_row(result, fn, arg);
+		verdict = judge(backend, result, false);
+		free(sql);
+	}
+	if (verdict)
+		snprintf(error, size, "%s", backend->why);
+	return verdict ? -EIO : 0;
+}
+
+const struct store_driver store_postgres = {
+	.open = postgres_open,
+	.close = postgres_close,
+	.commit = postgres_commit,
+	.read = postgres_read,
+};
+
+#else
+
+const struct store_driver store_postgres = {0};
+
+#endif

@@ -1,0 +1,203 @@
+/*
+ * store_sql.c - schema and statements, once for both databases. They are written in SQLite's words;
+ * PostgreSQL gets them through the short table in sql_for_postgres, so stay with what both know:
+ * INTEGER, TEXT, BLOB, ?1, and ON CONFLICT with its columns named.
+ */
+#include "store_driver.h"
+#include "lib/buf.h"
+#include "lib/str.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Each entry takes the schema one version further; entries are never changed, only added. */
+const char *const sql_migrations[] = {
+	"CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE networks (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, cidr TEXT NOT NULL,"
+	" cidr6 TEXT, created_at INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE agents (id TEXT PRIMARY KEY, public_key BLOB NOT NULL UNIQUE,"
+	" created_at INTEGER NOT NULL, expired INTEGER NOT NULL, ephemeral INTEGER NOT NULL,"
+	" capabilities TEXT, endpoints TEXT, last_seen INTEGER NOT NULL DEFAULT 0,"
+	" online INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;"
+	"CREATE TABLE agent_networks (agent_id TEXT NOT NULL REFERENCES agents(id) ON DELETE CASCADE,"
+	" network_id TEXT NOT NULL REFERENCES networks(id), name TEXT NOT NULL, address4 TEXT,"
+	" address6 TEXT, tags TEXT NOT NULL, key_id TEXT, joined_at INTEGER NOT NULL,"
+	" PRIMARY KEY (agent_id, network_id), UNIQUE (network_id, name),"
+	" UNIQUE (network_id, address4), UNIQUE (network_id, address6)) WITHOUT ROWID;"
+	"CREATE TABLE routes (agent_id TEXT NOT NULL, network_id TEXT NOT NULL, prefix TEXT NOT NULL,"
+	" approved INTEGER NOT NULL, PRIMARY KEY (agent_id, network_id, prefix),"
+	" FOREIGN KEY (agent_id, network_id) REFERENCES agent_networks ON DELETE CASCADE) WITHOUT ROWID;"
+	"CREATE TABLE policies (version INTEGER PRIMARY KEY, text TEXT NOT NULL,"
+	" applied_at INTEGER NOT NULL, applied_by TEXT NOT NULL);"
+	"CREATE TABLE keys (id TEXT PRIMARY KEY, hash BLOB NOT NULL UNIQUE,"
+	" network_id TEXT NOT NULL REFERENCES networks(id) ON DELETE CASCADE, reusable INTEGER NOT NULL,"
+	" ephemeral INTEGER NOT NULL, name TEXT, tags TEXT NOT NULL, created_at INTEGER NOT NULL,"
+	" expires_at INTEGER, used_at INTEGER, used_by TEXT, revoked_at INTEGER) WITHOUT ROWID;"
+	"CREATE TABLE retired_addresses (network_id TEXT NOT NULL REFERENCES networks(id)"
+	" ON DELETE CASCADE, address TEXT NOT NULL, until INTEGER NOT NULL,"
+	" PRIMARY KEY (network_id, address)) WITHOUT ROWID;"
+	"CREATE TABLE audit (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, actor TEXT NOT NULL,"
+	" action TEXT NOT NULL, subject TEXT, detail TEXT);",
+	"ALTER TABLE agents ADD COLUMN tokens_from INTEGER NOT NULL DEFAULT 0;",
+	/* Several coordinators: who has an agent's stream, who there is. */
+	"ALTER TABLE agents ADD COLUMN home TEXT;"
+	"ALTER TABLE agents ADD COLUMN home_since INTEGER NOT NULL DEFAULT 0;"
+	"CREATE TABLE instances (id TEXT PRIMARY KEY, urls TEXT NOT NULL, pin TEXT,"
+	" seen_at INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE bulletins (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, text TEXT NOT NULL);",
+};
+const int sql_version = (int)ARRAY_SIZE(sql_migrations);
+
+const struct sql_write sql_writes[STORE_WRITES] = {
+	[STORE_NETWORK_PUT] = {5, false, "INSERT INTO networks (id,name,cidr,cidr6,created_at) "
+					 "VALUES (?1,?2,?3,?4,?5)"},
+	[STORE_NETWORK_DEL] = {1, false, "DELETE FROM networks WHERE id=?1"},
+	[STORE_AGENT_PUT] = {7, false, "INSERT INTO agents (id,public_key,created_at,expired,ephemeral,"
+				       "capabilities,tokens_from) VALUES (?1,?2,?3,?4,?5,?6,?7) "
+				       "ON CONFLICT (id) DO UPDATE SET public_key=?2,expired=?4,ephemeral=?5,"
+				       "capabilities=?6,tokens_from=?7"},
+	[STORE_AGENT_KEY] = {2, true, "UPDATE agents SET public_key=?2 WHERE id=?1 AND expired=0"},
+	[STORE_AGENT_EXPIRE] = {2, true, "UPDATE agents SET expired=1,tokens_from=?2 WHERE id=?1"},
+	[STORE_AGENT_SEEN] = {6, false, "UPDATE agents SET endpoints=?2,last_seen=?3,online=?4,home=?5,"
+					"home_since=?6 WHERE id=?1 AND home_since<=?6"},
+	[STORE_AGENT_DEL] = {1, false, "DELETE FROM agents WHERE id=?1"},
+	[STORE_MEMBER_PUT] = {8, false, "INSERT INTO agent_networks (agent_id,network_id,name,address4,"
+					"address6,tags,key_id,joined_at) VALUES (?1,?2,?3,?4,?5,?6,?7,?8) "
+					"ON CONFLICT (agent_id,network_id) DO UPDATE SET name=?3,address4=?4,"
+					"address6=?5,tags=?6,key_id=?7"},
+	[STORE_MEMBER_DEL] = {2, false, "DELETE FROM agent_networks WHERE agent_id=?1 AND network_id=?2"},
+	[STORE_ROUTE_PUT] = {4, false, "INSERT INTO routes (agent_id,network_id,prefix,approved) "
+				       "VALUES (?1,?2,?3,?4) "
+				       "ON CONFLICT (agent_id,network_id,prefix) DO UPDATE SET approved=?4"},
+	[STORE_ROUTES_DEL] = {2, false, "DELETE FROM routes WHERE agent_id=?1 AND network_id=?2"},
+	[STORE_KEY_PUT] = {12, false, "INSERT INTO keys (id,hash,network_id,reusable,ephemeral,name,tags,"
+				      "created_at,expires_at,used_at,used_by,revoked_at) "
+				      "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)"},
+	/* Of several coordinators that take a one-shot key at once, one changes the row. */
+	[STORE_KEY_USE] = {3, true, "UPDATE keys SET used_at=?2,used_by=?3 WHERE id=?1 AND "
+				    "COALESCE(revoked_at,0)=0 AND "
+				    "(reusable<>0 OR COALESCE(used_at,0)=0 OR used_by=?3)"},
+	[STORE_KEY_REVOKE] = {2, true, "UPDATE keys SET revoked_at=?2 WHERE id=?1"},
+	[STORE_RETIRED_PUT] = {3, false, "INSERT INTO retired_addresses (network_id,address,until) "
+					 "VALUES (?1,?2,?3) "
+					 "ON CONFLICT (network_id,address) DO UPDATE SET until=?3"},
+	[STORE_RETIRED_DEL] = {1, false, "DELETE FROM retired_addresses WHERE until<?1"},
+	[STORE_AUDIT_PUT] = {5, false, "INSERT INTO audit (at,actor,action,subject,detail) "
+				       "VALUES (?1,?2,?3,?4,?5)"},
+	[STORE_AUDIT_TRIM] = {1, false, "DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?1"},
+	[STORE_META_PUT] = {2, false, "INSERT INTO meta (key,value) VALUES (?1,?2) "
+				      "ON CONFLICT (key) DO UPDATE SET value=?2"},
+	[STORE_META_NEW] = {2, false, "INSERT INTO meta (key,value) VALUES (?1,?2)"},
+	[STORE_META_DEL] = {1, false, "DELETE FROM meta WHERE key=?1"},
+	[STORE_INSTANCE_PUT] = {4, false, "INSERT INTO instances (id,urls,pin,seen_at) VALUES (?1,?2,?3,?4) "
+					  "ON CONFLICT (id) DO UPDATE SET urls=?2,pin=?3,seen_at=?4"},
+	[STORE_INSTANCE_DEL] = {1, false, "DELETE FROM instances WHERE seen_at<?1"},
+};
+
+#define AGENT  "id,public_key,created_at,expired,ephemeral,capabilities,endpoints,last_seen,online," \
+	       "tokens_from,home,home_since"
+#define MEMBER "agent_id,network_id,name,address4,address6,tags,key_id,joined_at"
+#define ROUTE  "agent_id,network_id,prefix,approved"
+#define KEY    "id,hash,network_id,reusable,ephemeral,name,tags,created_at,expires_at,used_at,used_by," \
+	       "revoked_at"
+
+const char *const sql_reads[STORE_READS] = {
+	[STORE_NETWORKS] = "SELECT id,name,cidr,cidr6,created_at FROM networks LIMIT ?1",
+	[STORE_AGENTS] = "SELECT " AGENT " FROM agents LIMIT ?1",
+	[STORE_MEMBERS] = "SELECT " MEMBER " FROM agent_networks LIMIT ?1",
+	[STORE_ROUTES] = "SELECT " ROUTE " FROM routes LIMIT ?1",
+	[STORE_KEYS] = "SELECT " KEY " FROM keys LIMIT ?1",
+	[STORE_RETIRED] = "SELECT network_id,address,until FROM retired_addresses LIMIT ?1",
+	[STORE_AUDIT] = "SELECT at,actor,action,subject,detail FROM (SELECT * FROM audit "
+			"ORDER BY id DESC LIMIT ?1) AS newest ORDER BY id",
+	[STORE_META] = "SELECT key,value FROM meta LIMIT ?1",
+	[STORE_INSTANCES] = "SELECT id,urls,pin,seen_at FROM instances LIMIT ?1",
+	[STORE_AGENT_OF] = "SELECT " AGENT " FROM agents WHERE id=?1",
+	[STORE_MEMBERS_OF] = "SELECT " MEMBER " FROM agent_networks WHERE agent_id=?1",
+	[STORE_ROUTES_OF] = "SELECT " ROUTE " FROM routes WHERE agent_id=?1",
+	[STORE_KEY_OF] = "SELECT " KEY " FROM keys WHERE id=?1",
+};
+
+char *sql_for_postgres(const char *sql)
+{
+	static const struct {
+		const char *ours, *theirs;
+	} words[] = {
+		{" WITHOUT ROWID", ""},
+		{"id INTEGER PRIMARY KEY", "id BIGSERIAL PRIMARY KEY"},
+		{"INTEGER", "BIGINT"},
+		{"BLOB", "BYTEA"},
+		{"?", "$"},
+	};
+	struct buf out;
+	char *text;
+	size_t i;
+
+	buf_init(&out, 0);
+	while (*sql) {
+		for (i = 0; i < ARRAY_SIZE(words) && !str_has_prefix(sql, words[i].ours); i++)
+			;
+		if (i < ARRAY_SIZE(words)) {
+			buf_puts(&out, words[i].theirs);
+			sql += strlen(words[i].ours);
+		} else {
+			buf_add(&out, sql++, 1);
+		}
+	}
+	text = xstrdup(buf_text(&out));
+	buf_free(&out);
+	return text;
+}
+
+/* ---- committing ------------------------------------------------------------------------------ */
+
+/* The ops of one group, in a savepoint: all of them or none. */
+static int commit_group(const struct sql_steps *steps, struct store_backend *backend, struct list *ops,
+			unsigned group)
+{
+	struct store_op *op;
+	int result = steps->run(backend, "SAVEPOINT one");
+
+	list_each(op, ops, node)
+		if (!result && op->group == group)
+			result = steps->one(backend, op);
+	if (result != -EEXIST)
+		return result ? result : steps->run(backend, "RELEASE SAVEPOINT one");
+	list_each(op, ops, node)
+		if (op->group == group)
+			op->refused = true;
+	return steps->run(backend, "ROLLBACK TO SAVEPOINT one");
+}
+
+static int commit_by_group(const struct sql_steps *steps, struct store_backend *backend, struct list *ops)
+{
+	struct store_op *op;
+	unsigned last = 0;
+	int result = steps->run(backend, "BEGIN");
+
+	/* Groups come one after the other. */
+	list_each(op, ops, node) {
+		if (result || op->group == last)
+			continue;
+		last = op->group;
+		result = commit_group(steps, backend, ops, last);
+	}
+	return result ? result : steps->run(backend, "COMMIT");
+}
+
+int sql_commit(const struct sql_steps *steps, struct store_backend *backend, struct list *ops)
+{
+	struct store_op *op;
+	int result;
+
+	list_each(op, ops, node)
+		op->refused = false;
+	result = steps->all(backend, ops);
+	if (!result)
+		result = steps->run(backend, "COMMIT");
+	if (result == -EEXIST && !steps->run(backend, "ROLLBACK"))
+		result = commit_by_group(steps, backend, ops);
+	if (result)
+		steps->run(backend, "ROLLBACK");
+	return result;
+}

@@ -1,0 +1,468 @@
+/* The store: the same cases for SQLite, and for PostgreSQL where WG_MESH_TEST_POSTGRES is the URL of
+ * an empty database (tests/interop/postgres.sh sets it). */
+#include "../../coordinator/store_driver.h"
+#include "lib/buf.h"
+#include "lib/file.h"
+#include "lib/str.h"
+
+#include <setjmp.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+#ifdef HAVE_LIBPQ
+#include <libpq-fe.h>
+#endif
+
+static const char *postgres;
+static char dir[] = "/tmp/wg-mesh-test-store.XXXXXX", path[80], url[300];
+static struct loop *loop;
+static struct store *store;
+
+static void exec_sqlite(const char *sql)
+{
+	char *why = NULL;
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	if (sqlite3_exec(db, sql, NULL, NULL, &why) != SQLITE_OK)
+		fail_msg("%s", why);
+	sqlite3_close(db);
+}
+
+static void exec_postgres(const char *sql)
+{
+#ifdef HAVE_LIBPQ
+	PGconn *conn = PQconnectdb(postgres);
+	PGresult *result = PQexec(conn, sql);
+
+	if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
+		fail_msg("%s", PQerrorMessage(conn));
+	PQclear(result);
+	PQfinish(conn);
+#else
+	fail_msg("built without libpq: %s", sql);
+#endif
+}
+
+static void open_store(void)
+{
+	char error[300] = "";
+
+	loop = loop_new();
+	store = store_open(loop, url, error, sizeof(error));
+	if (!store)
+		fail_msg("%s", error);
+}
+
+static void close_store(void)
+{
+	store_close(store);
+	loop_free(loop);
+}
+
+/* An empty database each. */
+static int begin_empty(void **state)
+{
+	(void)state;
+	if (postgres) {
+		snprintf(url, sizeof(url), "%s", postgres);
+		exec_postgres("SET client_min_messages=warning; DROP SCHEMA public CASCADE; CREATE SCHEMA public");
+	} else {
+		snprintf(path, sizeof(path), "%s/db", dir);
+		snprintf(url, sizeof(url), "sqlite:%s", path);
+	}
+	return 0;
+}
+
+static int begin(void **state)
+{
+	begin_empty(state);
+	open_store();
+	return 0;
+}
+
+static int end_files(void **state)
+{
+	static const char *const ends[] = {"", "-wal", "-shm"};
+	char file[100];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(ends) && !postgres; i++) {
+		snprintf(file, sizeof(file), "%s%s", path, ends[i]);
+		unlink(file);
+	}
+	return 0;
+}
+
+static int end(void **state)
+{
+	close_store();
+	return end_files(state);
+}
+
+/* ---- writing ------------------------------------------------------------------------------ */
+
+#define WRITE(what, ...) store_write(store, what, (struct store_value[]){__VA_ARGS__})
+#define T(text) store_text(text)
+#define N(number) store_int(number)
+
+static uint8_t bytes[32];
+
+static struct store_value blob(int first)
+{
+	bytes[0] = (uint8_t)first;
+	return store_blob(bytes, sizeof(bytes));
+}
+
+static void put_network(const char *id, const char *name)
+{
+	WRITE(STORE_NETWORK_PUT, T(id), T(name), T("10.0.0.0/16"), T(NULL), N(1700000000000));
+}
+
+static void put_agent(const char *id, int key, const char *name, const char *address)
+{
+	WRITE(STORE_AGENT_PUT, T(id), blob(key), N(1), N(0), N(0), T(NULL), N(4));
+	WRITE(STORE_MEMBER_PUT, T(id), T("n1"), T(name), T(address), T(NULL), T("[]"), T("k1"), N(2));
+}
+
+static void put_key(const char *id, int hash, int reusable)
+{
+	WRITE(STORE_KEY_PUT, T(id), blob(hash), T("n1"), N(reusable), N(0), T(NULL), T("[\"a\"]"), N(1), N(2),
+	      N(0), T(NULL), N(0));
+}
+
+static void stop(void *arg)
+{
+	(void)arg;
+	loop_stop(loop);
+}
+
+static void too_late(void *arg)
+{
+	(void)arg;
+	fail_msg("nothing was committed");
+}
+
+static struct store_wait *wait_all(struct store_wait *wait)
+{
+	struct loop_timer limit; /* also keeps the loop going while only a thread is busy */
+
+	timer_init(&limit, loop, too_late, NULL);
+	timer_start(&limit, 60000);
+	store_wait(store, wait, stop, NULL);
+	loop_run(loop);
+	timer_stop(&limit);
+	return wait;
+}
+
+static bool flush(void) /* true: not refused */
+{
+	struct store_wait wait = {0};
+
+	return !wait_all(&wait)->refused;
+}
+
+/* ---- reading: "a|b|3|" lines ---------------------------------------------------------------- */
+
+static struct buf seen;
+
+static void note_row(void *arg, const struct store_value *row)
+{
+	(void)arg;
+	for (int i = 0; i < STORE_MAX_VALUES; i++) {
+		if (row[i].type == STORE_INT)
+			buf_addf(&seen, "%lld|", (long long)row[i].number);
+		else if (row[i].type == STORE_TEXT)
+			buf_addf(&seen, "%s|", store_string(&row[i]));
+		else if (row[i].type == STORE_BLOB)
+			buf_addf(&seen, "<%zu:%02x>|", row[i].len, *(const uint8_t *)row[i].data);
+		else
+			buf_puts(&seen, "-|");
+	}
+	while (seen.len > 1 && !memcmp(buf_text(&seen) + seen.len - 2, "-|", 2))
+		seen.len -= 2;
+	buf_puts(&seen, "\n");
+}
+
+static const char *rows(enum store_read what)
+{
+	buf_free(&seen);
+	assert_int_equal(store_read(store, what, 10000, note_row, NULL), 0);
+	return buf_text(&seen);
+}
+
+/* ---- cases ---------------------------------------------------------------------------------- */
+
+static void test_round_trip(void **state)
+{
+	(void)state;
+	put_network("n1", "default");
+	put_agent("a1", 7, "nas", "10.0.0.1");
+	WRITE(STORE_AGENT_SEEN, T("a1"), T("{}"), N(5), N(1), T("i1"), N(6));
+	WRITE(STORE_ROUTE_PUT, T("a1"), T("n1"), T("192.168.0.0/16"), N(0));
+	WRITE(STORE_ROUTE_PUT, T("a1"), T("n1"), T("192.168.0.0/16"), N(1));
+	put_key("k1", 9, 1);
+	WRITE(STORE_RETIRED_PUT, T("n1"), T("10.0.0.9"), N(1700000000000));
+	WRITE(STORE_AUDIT_PUT, N(1), T("root"), T("made"), T(NULL), T("\xc3\xa4 'quoted' \\ \"this\""));
+	WRITE(STORE_AUDIT_PUT, N(2), T("root"), T("made"), T("x"), T(""));
+	WRITE(STORE_META_PUT, T("secret"), store_blob("\0\1\2", 3));
+	WRITE(STORE_META_PUT, T("secret"), store_blob("\3\0\2\1", 4));
+	WRITE(STORE_INSTANCE_PUT, T("i1"), T("[]"), T("pin"), N(3));
+	assert_true(flush());
+	close_store(); /* it must be on the disk */
+	open_store();
+	assert_string_equal(rows(STORE_NETWORKS), "n1|default|10.0.0.0/16|-|1700000000000|\n");
+	assert_string_equal(rows(STORE_AGENTS), "a1|<32:07>|1|0|0|-|{}|5|1|4|i1|6|\n");
+	assert_string_equal(rows(STORE_MEMBERS), "a1|n1|nas|10.0.0.1|-|[]|k1|2|\n");
+	assert_string_equal(rows(STORE_ROUTES), "a1|n1|192.168.0.0/16|1|\n");
+	assert_string_equal(rows(STORE_KEYS), "k1|<32:09>|n1|1|0|-|[\"a\"]|1|2|0|-|0|\n");
+	assert_string_equal(rows(STORE_RETIRED), "n1|10.0.0.9|1700000000000|\n");
+	assert_string_equal(rows(STORE_AUDIT), "1|root|made|-|\xc3\xa4 'quoted' \\ \"this\"|\n2|root|made|x||\n");
+	assert_string_equal(rows(STORE_META), "secret|<4:03>|\n");
+	assert_string_equal(rows(STORE_INSTANCES), "i1|[]|pin|3|\n");
+	WRITE(STORE_AGENT_DEL, T("a1"));
+	WRITE(STORE_AUDIT_TRIM, N(1));
+	WRITE(STORE_RETIRED_DEL, N(1700000000001));
+	WRITE(STORE_INSTANCE_DEL, N(4));
+	WRITE(STORE_META_DEL, T("secret"));
+	assert_true(flush());
+	assert_string_equal(rows(STORE_AGENTS), "");
+	assert_string_equal(rows(STORE_MEMBERS), "");
+	assert_string_equal(rows(STORE_ROUTES), "");
+	assert_string_equal(rows(STORE_RETIRED), "");
+	assert_string_equal(rows(STORE_INSTANCES), "");
+	assert_string_equal(rows(STORE_META), "");
+	assert_string_equal(rows(STORE_AUDIT), "2|root|made|x||\n");
+}
+
+static unsigned refusals;
+
+static void nothing(void *arg)
+{
+	(void)arg;
+}
+
+static void count_refusal(void *arg, enum store_write what, const struct store_value *values)
+{
+	(void)arg;
+	(void)what;
+	(void)values;
+	refusals++;
+}
+
+/* What another coordinator has taken meanwhile is refused with its whole group, and nothing else. */
+static void test_refused_by_group(void **state)
+{
+	struct store_wait first = {0}, second = {0}, third = {0}, last = {0};
+
+	(void)state;
+	refusals = 0;
+	store_on_refused(store, count_refusal, NULL);
+	put_network("n1", "default");
+	assert_true(flush());
+	store_begin(store);
+	put_agent("a1", 1, "nas", "10.0.0.1");
+	store_wait(store, &first, nothing, NULL);
+	store_begin(store);
+	put_agent("a2", 2, "other", "10.0.0.1"); /* the address */
+	WRITE(STORE_AUDIT_PUT, N(1), T("x"), T("agent-registered"), T("a2"), T(NULL));
+	store_wait(store, &second, nothing, NULL);
+	store_begin(store);
+	put_agent("a3", 3, "nas", "10.0.0.3"); /* the name */
+	store_wait(store, &third, nothing, NULL);
+	store_begin(store);
+	put_agent("a4", 4, "last", "10.0.0.4");
+	wait_all(&last);
+	assert_true(flush());
+	assert_false(first.refused || last.refused);
+	assert_true(second.refused && third.refused);
+	assert_int_equal(refusals, 5);
+	assert_string_equal(rows(STORE_MEMBERS), "a1|n1|nas|10.0.0.1|-|[]|k1|2|\na4|n1|last|10.0.0.4|-|[]|k1|2|\n");
+	assert_string_equal(rows(STORE_AUDIT), "");
+	assert_false(store_behind(store));
+}
+
+static bool write_alone(enum store_write what, const struct store_value *values)
+{
+	struct store_wait wait = {0};
+
+	store_begin(store);
+	store_write(store, what, values);
+	wait_all(&wait);
+	return !wait.refused;
+}
+#define ALONE(what, ...) write_alone(what, (struct store_value[]){__VA_ARGS__})
+
+static void test_conditions(void **state)
+{
+	(void)state;
+	put_network("n1", "default");
+	put_key("one", 1, 0);
+	put_key("many", 2, 1);
+	put_agent("a1", 1, "nas", "10.0.0.1");
+	assert_true(flush());
+	assert_true(ALONE(STORE_KEY_USE, T("one"), N(10), T("a1")));
+	assert_true(ALONE(STORE_KEY_USE, T("one"), N(11), T("a1"))); /* the same again */
+	assert_false(ALONE(STORE_KEY_USE, T("one"), N(12), T("a2")));
+	assert_true(ALONE(STORE_KEY_USE, T("many"), N(10), T("a1")));
+	assert_true(ALONE(STORE_KEY_USE, T("many"), N(11), T("a2")));
+	assert_true(ALONE(STORE_KEY_REVOKE, T("many"), N(13)));
+	assert_false(ALONE(STORE_KEY_USE, T("many"), N(14), T("a3")));
+	assert_false(ALONE(STORE_KEY_REVOKE, T("none"), N(13)));
+	assert_true(ALONE(STORE_META_NEW, T("m"), store_blob("1", 1)));
+	assert_false(ALONE(STORE_META_NEW, T("m"), store_blob("2", 1)));
+	assert_true(ALONE(STORE_AGENT_EXPIRE, T("a1"), N(9)));
+	assert_false(ALONE(STORE_AGENT_KEY, T("a1"), blob(5)));
+	assert_false(ALONE(STORE_AGENT_EXPIRE, T("gone"), N(9)));
+	assert_false(ALONE(STORE_ROUTE_PUT, T("gone"), T("n1"), T("10.1.0.0/16"), N(0)));
+	assert_false(ALONE(STORE_NETWORK_PUT, T("n2"), T("default"), T("x"), T(NULL), N(1)));
+	/* The later home is right. */
+	assert_true(ALONE(STORE_AGENT_SEEN, T("a1"), T("new"), N(1), N(1), T("i2"), N(20)));
+	assert_true(ALONE(STORE_AGENT_SEEN, T("a1"), T("old"), N(1), N(0), T("i1"), N(19)));
+	assert_string_equal(rows(STORE_AGENTS), "a1|<32:01>|1|1|0|-|new|1|1|9|i2|20|\n");
+}
+
+static void fetched(void *arg, uint64_t serial)
+{
+	uint64_t *out = arg;
+
+	*out = serial;
+}
+
+/* Fetched rows are those of after the writes before them, and come before those who wait. */
+static void test_fetch(void **state)
+{
+	uint64_t serial = 0, asked;
+
+	(void)state;
+	buf_free(&seen);
+	put_network("n1", "default");
+	put_agent("a1", 1, "nas", "10.0.0.1");
+	put_agent("a2", 2, "pc", "10.0.0.2");
+	asked = store_batch(store);
+	store_fetch(store, STORE_MEMBERS_OF, "a2", 0, note_row, fetched, &serial);
+	assert_true(flush());
+	assert_int_equal(serial, asked);
+	assert_true(store_batch(store) > serial);
+	assert_string_equal(buf_text(&seen), "a2|n1|pc|10.0.0.2|-|[]|k1|2|\n");
+	buf_free(&seen);
+	store_fetch(store, STORE_AGENT_OF, "none", 0, note_row, fetched, &serial);
+	store_fetch(store, STORE_NETWORKS, NULL, 5, note_row, fetched, &serial);
+	assert_true(flush());
+	assert_string_equal(buf_text(&seen), "n1|default|10.0.0.0/16|-|1700000000000|\n");
+}
+
+/* More than goes through the database's pipe at once. */
+static void test_many(void **state)
+{
+	char id[20], name[20], address[20];
+	unsigned count = 0;
+
+	(void)state;
+	put_network("n1", "default");
+	for (int i = 0; i < 3000; i++) {
+		snprintf(id, sizeof(id), "a%d", i);
+		snprintf(name, sizeof(name), "name%d", i);
+		snprintf(address, sizeof(address), "10.0.%d.%d", i / 200, i % 200 + 1);
+		bytes[1] = (uint8_t)(i / 256);
+		put_agent(id, i % 256, name, address);
+	}
+	assert_true(flush());
+	for (const char *text = rows(STORE_MEMBERS); (text = strchr(text, '\n')); text++)
+		count++;
+	assert_int_equal(count, 3000);
+	bytes[1] = 0;
+}
+
+/* ---- versions ----------------------------------------------------------------------------------- */
+
+static void load_fixture(int version)
+{
+	char file[80], number[120], *text;
+	struct buf sql, theirs;
+
+	buf_init(&sql, 0);
+	snprintf(file, sizeof(file), "tests/unit/store/v%d.sql", version);
+	assert_int_equal(file_read(file, 1 << 20, &sql), 0);
+	if (!postgres) {
+		snprintf(number, sizeof(number), "PRAGMA user_version=%d;", version);
+		buf_puts(&sql, number);
+		exec_sqlite(buf_text(&sql));
+	} else {
+		snprintf(number, sizeof(number), "CREATE TABLE schema_version (version BIGINT);"
+			 "INSERT INTO schema_version VALUES (%d)", version);
+		buf_init(&theirs, 0);
+		for (const char *at = buf_text(&sql); *at; at++) { /* X'00' is '\x00' there */
+			if (str_has_prefix(at, "X'"))
+				buf_puts(&theirs, "'\\x");
+			else
+				buf_add(&theirs, at, 1);
+			at += str_has_prefix(at, "X'");
+		}
+		text = sql_for_postgres(buf_text(&theirs));
+		exec_postgres(number);
+		exec_postgres(text);
+		free(text);
+		buf_free(&theirs);
+	}
+	buf_free(&sql);
+}
+
+static void test_from_every_version(void **state)
+{
+	(void)state;
+	for (int version = 1; version < sql_version; version++) {
+		begin_empty(state);
+		load_fixture(version);
+		open_store();
+		assert_non_null(strstr(rows(STORE_AGENTS), "a1|<32:"));
+		assert_string_equal(rows(STORE_MEMBERS),
+				    "a1|n1|nas|10.86.0.1|fd00:1::1|[\"web\"]|k1|1700000000003|\n");
+		assert_string_equal(rows(STORE_ROUTES), "a1|n1|192.168.1.0/24|1|\n");
+		assert_non_null(strstr(rows(STORE_KEYS), "|1700000000006|a1|0|"));
+		assert_string_equal(rows(STORE_RETIRED), "n1|10.86.0.2|1700000000007|\n");
+		assert_string_equal(rows(STORE_AUDIT), "1700000000008|root|network-created|default|\n");
+		put_agent("a2", 2, "pc", "10.86.0.3");
+		assert_true(flush());
+		close_store();
+		end_files(state);
+	}
+}
+
+static void test_newer_version(void **state)
+{
+	char error[300] = "";
+
+	begin(state);
+	close_store();
+	if (postgres)
+		exec_postgres("INSERT INTO schema_version VALUES (1000)");
+	else
+		exec_sqlite("PRAGMA user_version=1000");
+	loop = loop_new();
+	assert_null(store_open(loop, url, error, sizeof(error)));
+	assert_non_null(strstr(error, "newer version"));
+	loop_free(loop);
+	end_files(state);
+}
+
+int main(void)
+{
+#define CASE(f) cmocka_unit_test_setup_teardown(f, begin, end)
+	const struct CMUnitTest tests[] = {
+		CASE(test_round_trip), CASE(test_refused_by_group), CASE(test_conditions), CASE(test_fetch),
+		CASE(test_many), cmocka_unit_test(test_from_every_version), cmocka_unit_test(test_newer_version),
+	};
+	int failed;
+
+	postgres = getenv("WG_MESH_TEST_POSTGRES");
+	if (!mkdtemp(dir))
+		return 1;
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	buf_free(&seen);
+	rmdir(dir);
+	return failed;
+}
