@@ -7,7 +7,6 @@
  */
 #include "join.h"
 #include "agent.h"
-#include "lib/daemon.h"
 #include "lib/secret.h"
 #include "run.h"
 #include "service.h"
@@ -117,6 +116,18 @@ static int wg_quick_up(const struct join *join)
 	return code;
 }
 
+/* As wg-quick's unit where systemd manages this host, so that stopping the unit takes it down. */
+static int interface_up(struct join *join)
+{
+	char why[SERVICE_WHY];
+
+	if (join->cli->conf || !service_has_wg_quick())
+		return wg_quick_up(join);
+	if (service_wg_quick(join->cli->interface, "start", why) < 0)
+		return complain(EXIT_FAILED, "%s", why);
+	return EXIT_DONE;
+}
+
 /* Whether wg-quick has started the agent by its PostUp. */
 static bool has_up_hook(struct join *join)
 {
@@ -131,7 +142,7 @@ static int bring_up(struct join *join)
 
 	if (join->cli->no_up)
 		return EXIT_DONE;
-	if ((join->conf_there || join->made_conf) && !join->cli->conf && daemon_under_systemd()) {
+	if ((join->conf_there || join->made_conf) && !join->cli->conf && service_has_wg_quick()) {
 		if (service_enable(join->cli->interface, true, &changed) < 0)
 			complain(EXIT_FAILED,
 				 "wg-quick@%s could not be enabled: it will not come up at boot",
@@ -143,7 +154,7 @@ static int bring_up(struct join *join)
 			return code;
 	}
 	if (!join->interface_up) {
-		code = wg_quick_up(join);
+		code = interface_up(join);
 		if (code || has_up_hook(join))
 			return code;
 	}

@@ -7,7 +7,6 @@
 #include "conf.h"
 #include "enrol.h"
 #include "hook_record.h"
-#include "lib/daemon.h"
 #include "lib/file.h"
 #include "lib/secret.h"
 #include "lib/str.h"
@@ -136,15 +135,12 @@ static void deregister(struct leave *leave)
 				      leave->state->name, why));
 }
 
-static void interface_down(struct leave *leave)
+static void wg_quick_down(struct leave *leave)
 {
-	const char *target = leave->cli->interface;
-	const char *argv[] = {"wg-quick", "down", target, NULL};
+	const char *argv[] = {"wg-quick", "down", leave->cli->interface, NULL};
 	const struct run run = {.argv = argv, .timeout_ms = WG_QUICK_MS};
 	struct run_result result;
 
-	if (!leave->ours || if_nametoindex(target) == 0)
-		return;
 	if (!str_has_prefix(leave->conf_path, "/etc/wireguard/"))
 		argv[2] = leave->conf_path;
 	if (run_program(&run, &result) || result.exit_code)
@@ -152,6 +148,19 @@ static void interface_down(struct leave *leave)
 		      complain(EXIT_FAILED, "wg-quick down %s: %s", argv[2],
 			       result.error ? strerror(-result.error) : run_last_line(&result)));
 	run_fini(&result);
+}
+
+static void interface_down(struct leave *leave)
+{
+	const char *interface = leave->cli->interface;
+	char why[SERVICE_WHY];
+
+	if (!leave->ours)
+		return;
+	if (service_wg_quick_active(interface) && service_wg_quick(interface, "stop", why) < 0)
+		worse(leave, complain(EXIT_FAILED, "%s", why));
+	if (if_nametoindex(interface))
+		wg_quick_down(leave);
 }
 
 static void remove_lines(struct leave *leave)
@@ -176,8 +185,10 @@ static void clean_conf(struct leave *leave)
 	char backup[PATHS_MAX + 8];
 	bool changed;
 
-	if (leave->state->enabled_unit && daemon_under_systemd())
-		service_enable(leave->cli->interface, false, &changed);
+	if (leave->state->enabled_unit && service_has_wg_quick() &&
+	    service_enable(leave->cli->interface, false, &changed) < 0)
+		worse(leave, complain(EXIT_FAILED, "wg-quick@%s could not be disabled",
+				      leave->cli->interface));
 	if (!leave->conf_there)
 		return;
 	if (!leave->ours) {

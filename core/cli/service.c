@@ -10,8 +10,9 @@
 #include <errno.h>
 #include <unistd.h>
 
-#define JOB_MS    120  /* up and down have 200 in all */
-#define ENABLE_MS 5000 /* join is typed by a person; a daemon-reload may be slow */
+#define JOB_MS       120 /* up and down have 200 in all */
+#define INTERFACE_MS 60000
+#define ENABLE_MS    60000 /* join and leave are typed by a person; a daemon-reload may be slow */
 
 static bool unit_installed(const char *unit)
 {
@@ -48,8 +49,7 @@ int service_agent(const struct cli *cli, const char *verb, char why[static SERVI
 	if (!error && result.exit_code)
 		error = -EIO;
 	if (error == -ETIMEDOUT)
-		snprintf(why, SERVICE_WHY,
-			 "systemd is slow; `systemctl status %s` tells how it went", unit);
+		error = 0; /* systemd is slow: the job is on its way, and goes on without us */
 	else if (error)
 		snprintf(why, SERVICE_WHY, "systemctl %s %s: %.200s", verb, unit,
 			 result.error ? strerror(-error) : run_last_line(&result));
@@ -66,6 +66,39 @@ static int systemctl(const char *verb, const char *unit)
 
 	run_fini(&result);
 	return code;
+}
+
+bool service_has_wg_quick(void)
+{
+	return daemon_under_systemd() && unit_installed("wg-quick@.service");
+}
+
+bool service_wg_quick_active(const char *interface)
+{
+	char unit[64];
+
+	snprintf(unit, sizeof(unit), "wg-quick@%s.service", interface);
+	return service_has_wg_quick() && systemctl("is-active", unit) == 0;
+}
+
+int service_wg_quick(const char *interface, const char *verb, char why[static SERVICE_WHY])
+{
+	char unit[64];
+	const char *const argv[] = {"systemctl", "--no-ask-password", verb, unit, NULL};
+	const struct run run = {.argv = argv, .timeout_ms = INTERFACE_MS};
+	struct run_result result;
+	int error;
+
+	snprintf(unit, sizeof(unit), "wg-quick@%s.service", interface);
+	error = run_program(&run, &result);
+	if (error)
+		snprintf(why, SERVICE_WHY, "systemctl %s %s: %s", verb, unit, strerror(-error));
+	else if (result.exit_code)
+		snprintf(why, SERVICE_WHY, "systemctl %s %s failed: `journalctl -u %s` says why",
+			 verb, unit, unit);
+	error = error ? error : result.exit_code ? -EIO : 0;
+	run_fini(&result);
+	return error;
 }
 
 int service_enable(const char *interface, bool enable, bool *changed)
