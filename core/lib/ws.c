@@ -3,6 +3,10 @@
  * pongs and the closing handshake. Input is a slice that lives for one ws_feed; output goes to a
  * buffer at once, so that wslay's own queue is empty between calls.
  *
+ * wslay's context takes 9 KB, most of a connection that has nothing to say. So we follow where frames
+ * end, and between messages there is no context: it is made when bytes come. Once a close frame has
+ * passed or something was wrong it stays, because it knows.
+ *
  * The tricky thing: wslay answers a protocol error by queueing a close frame and reading no more,
  * and calls that success. It shows by reading being off without a close frame having come in.
  */
@@ -13,16 +17,24 @@
 #include <string.h>
 #include <wslay/wslay.h>
 
+#define HEAD_MAX 14 /* of a frame: 2, a length of 8, a mask of 4 */
+
 struct ws {
-	wslay_event_context_ptr context;
+	wslay_event_context_ptr context; /* NULL: at rest */
+	size_t max;
 	ws_message_fn *fn;
 	void *arg;
 	struct buf out;
 	const uint8_t *in;
 	size_t in_len;
 	uint64_t pongs;
+	bool is_server;
 	bool feeding; /* inside ws_feed, which flushes at its end */
 	bool failed;
+	/* where in the input we are */
+	uint8_t head[HEAD_MAX], head_len;
+	bool in_message; /* a fragment came that was not the last */
+	uint64_t payload_left;
 };
 
 static ssize_t on_recv(wslay_event_context_ptr context, uint8_t *out, size_t len, int flags, void *arg)
@@ -81,23 +93,13 @@ static void on_message(wslay_event_context_ptr context,
 
 struct ws *ws_new(bool is_server, size_t max, ws_message_fn *fn, void *arg)
 {
-	static const struct wslay_event_callbacks callbacks = {
-		.recv_callback = on_recv,
-		.send_callback = on_send,
-		.genmask_callback = on_mask,
-		.on_msg_recv_callback = on_message,
-	};
 	struct ws *ws = xcalloc(1, sizeof(*ws));
-	int error;
 
+	ws->is_server = is_server;
+	ws->max = max;
 	ws->fn = fn;
 	ws->arg = arg;
 	buf_init(&ws->out, 0);
-	error = is_server ? wslay_event_context_server_init(&ws->context, &callbacks, ws)
-			  : wslay_event_context_client_init(&ws->context, &callbacks, ws);
-	if (error) /* nothing but memory can be missing */
-		abort();
-	wslay_event_config_set_max_recv_msg_length(ws->context, max);
 	return ws;
 }
 
@@ -105,10 +107,90 @@ void ws_free(struct ws *ws)
 {
 	if (!ws)
 		return;
-	wslay_event_context_free(ws->context);
+	if (ws->context)
+		wslay_event_context_free(ws->context);
 	buf_free(&ws->out);
 	free(ws);
 }
+
+/* ---- resting ------------------------------------------------------------------------ */
+
+static void wake(struct ws *ws)
+{
+	static const struct wslay_event_callbacks callbacks = {
+		.recv_callback = on_recv,
+		.send_callback = on_send,
+		.genmask_callback = on_mask,
+		.on_msg_recv_callback = on_message,
+	};
+	int error;
+
+	if (ws->context)
+		return;
+	error = ws->is_server ? wslay_event_context_server_init(&ws->context, &callbacks, ws)
+			      : wslay_event_context_client_init(&ws->context, &callbacks, ws);
+	if (error) /* nothing but memory can be missing */
+		abort();
+	wslay_event_config_set_max_recv_msg_length(ws->context, ws->max);
+}
+
+static void rest(struct ws *ws)
+{
+	if (!ws->context || ws->failed || ws->feeding || ws->head_len || ws->payload_left ||
+	    ws->in_message || wslay_event_want_write(ws->context) ||
+	    !wslay_event_get_read_enabled(ws->context) || !wslay_event_get_write_enabled(ws->context) ||
+	    wslay_event_get_close_received(ws->context) || wslay_event_get_close_sent(ws->context))
+		return;
+	wslay_event_context_free(ws->context);
+	ws->context = NULL;
+}
+
+/* Bytes of the head, as far as those that are there tell. */
+static size_t head_size(const struct ws *ws)
+{
+	unsigned length = ws->head_len < 2 ? 0 : ws->head[1] & 0x7f;
+
+	if (ws->head_len < 2)
+		return 2;
+	return 2 + (length == 126 ? 2 : length == 127 ? 8 : 0) + (ws->head[1] & 0x80 ? 4 : 0);
+}
+
+static uint64_t payload_size(const struct ws *ws)
+{
+	unsigned length = ws->head[1] & 0x7f, bytes = length == 126 ? 2 : length == 127 ? 8 : 0;
+	uint64_t size = 0;
+
+	if (!bytes)
+		return length;
+	for (unsigned i = 0; i < bytes; i++)
+		size = size << 8 | ws->head[2 + i];
+	return size;
+}
+
+/* Follows frames only; whether they are right is wslay's to say. */
+static void follow(struct ws *ws, const uint8_t *data, size_t len)
+{
+	while (len) {
+		if (ws->payload_left) {
+			size_t skip = MIN(ws->payload_left, len);
+
+			ws->payload_left -= skip;
+			data += skip;
+			len -= skip;
+			continue;
+		}
+		ws->head[ws->head_len++] = *data++;
+		len--;
+		if (ws->head_len < head_size(ws))
+			continue;
+		ws->payload_left = payload_size(ws);
+		if (!(ws->head[0] & 8)) /* not a control frame */
+			ws->in_message = !(ws->head[0] & 0x80);
+		ws->head_len = 0;
+	}
+}
+
+/* ---- in and out ---------------------------------------------------------------------- */
 
 static int flush(struct ws *ws)
 {
@@ -123,6 +205,8 @@ int ws_feed(struct ws *ws, const void *data, size_t len)
 
 	if (ws->failed)
 		return -EPROTO;
+	wake(ws);
+	follow(ws, data, len);
 	ws->in = data;
 	ws->in_len = len;
 	ws->feeding = true;
@@ -134,16 +218,48 @@ int ws_feed(struct ws *ws, const void *data, size_t len)
 		return -EPROTO;
 	if (!wslay_event_get_read_enabled(ws->context) && !wslay_event_get_close_received(ws->context))
 		return -EPROTO;
+	rest(ws);
+	return 0;
+}
+
+/* A server's frame is a head and the text as it is. */
+static int write_frame(struct ws *ws, uint8_t opcode, const void *data, size_t len)
+{
+	uint8_t head[10] = {0x80 | opcode}, *at;
+	size_t extra = len < 126 ? 0 : len < 65536 ? 2 : 8;
+
+	head[1] = extra == 0 ? (uint8_t)len : extra == 2 ? 126 : 127;
+	for (size_t i = 0; i < extra; i++)
+		head[2 + i] = (uint8_t)(len >> 8 * (extra - 1 - i));
+	at = buf_reserve(&ws->out, 2 + extra + len);
+	if (!at) {
+		ws->failed = true;
+		return -ENOBUFS;
+	}
+	memcpy(at, head, 2 + extra);
+	if (len)
+		memcpy(at + 2 + extra, data, len);
+	ws->out.len += 2 + extra + len;
 	return 0;
 }
 
 static int queue(struct ws *ws, uint8_t opcode, const void *data, size_t len)
 {
 	const struct wslay_event_msg message = {opcode, data, len};
+	int result;
 
-	if (ws->failed || wslay_event_queue_msg(ws->context, &message))
+	if (ws->failed)
 		return -EPIPE;
-	return ws->feeding ? 0 : flush(ws);
+	if (ws->is_server && !ws->context)
+		return write_frame(ws, opcode, data, len);
+	wake(ws);
+	if (wslay_event_queue_msg(ws->context, &message))
+		return -EPIPE;
+	if (ws->feeding)
+		return 0;
+	result = flush(ws);
+	rest(ws);
+	return result;
 }
 
 int ws_send(struct ws *ws, const char *text, size_t len)
@@ -160,7 +276,10 @@ int ws_close(struct ws *ws, uint16_t code, const char *reason)
 {
 	size_t len = reason ? MIN(strlen(reason), 123) : 0;
 
-	if (ws->failed || wslay_event_queue_close(ws->context, code, (const uint8_t *)reason, len))
+	if (ws->failed)
+		return -EPIPE;
+	wake(ws);
+	if (wslay_event_queue_close(ws->context, code, (const uint8_t *)reason, len))
 		return -EPIPE;
 	return ws->feeding ? 0 : flush(ws);
 }
@@ -172,7 +291,7 @@ struct buf *ws_output(struct ws *ws)
 
 bool ws_closed(const struct ws *ws)
 {
-	return ws->failed || (wslay_event_get_close_received(ws->context) &&
+	return ws->failed || (ws->context && wslay_event_get_close_received(ws->context) &&
 			      wslay_event_get_close_sent(ws->context));
 }
 

@@ -175,23 +175,55 @@ static void test_strange_frames(void **state)
 	}
 }
 
+static void on_large(void *arg, const char *text, size_t len)
+{
+	(void)text;
+	*(size_t *)arg = len;
+}
+
+/* Both roles, around the places where the length takes more bytes. */
+static void test_lengths(void **state)
+{
+	static const size_t lengths[] = {0, 125, 126, 127, 65535, 65536, 200000};
+
+	(void)state;
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(lengths); i++) {
+		size_t len = lengths[i / 2], got = SIZE_MAX;
+		bool from_server = i % 2;
+		struct ws *from = ws_new(from_server, 1 << 20, on_large, &got);
+		struct ws *to = ws_new(!from_server, 1 << 20, on_large, &got);
+		char *text = xmalloc(len + 1);
+
+		memset(text, 'x', len);
+		assert_int_equal(ws_send(from, text, len), 0);
+		assert_int_equal(ws_feed(to, ws_output(from)->data, ws_output(from)->len), 0);
+		assert_int_equal(got, len);
+		free(text);
+		ws_free(from);
+		ws_free(to);
+	}
+}
+
 static void test_output_has_a_limit(void **state)
 {
 	size_t len = 1024 * 1024;
 	char *text = xcalloc(1, len);
-	struct end client;
-	int result = 0;
 
 	(void)state;
 	memset(text, 'x', len);
-	open_end(&client, false);
-	for (int i = 0; i < 20 && !result; i++)
-		result = ws_send(client.ws, text, len);
-	assert_int_equal(result, -ENOBUFS);
-	assert_true(ws_closed(client.ws));
-	assert_int_equal(ws_send(client.ws, text, 1), -EPIPE);
+	for (int is_server = 0; is_server < 2; is_server++) {
+		struct end end;
+		int result = 0;
+
+		open_end(&end, is_server);
+		for (int i = 0; i < 20 && !result; i++)
+			result = ws_send(end.ws, text, len);
+		assert_int_equal(result, -ENOBUFS);
+		assert_true(ws_closed(end.ws));
+		assert_int_equal(ws_send(end.ws, text, 1), -EPIPE);
+		close_end(&end);
+	}
 	free(text);
-	close_end(&client);
 }
 
 int main(void)
@@ -199,7 +231,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_messages_in_every_split), cmocka_unit_test(test_closing),
 		cmocka_unit_test(test_too_large),               cmocka_unit_test(test_strange_frames),
-		cmocka_unit_test(test_output_has_a_limit),
+		cmocka_unit_test(test_lengths),                 cmocka_unit_test(test_output_has_a_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
