@@ -270,6 +270,8 @@ $B/etc/%: etc/%.in $B/flags
 	@mkdir -p $(@D)
 	$Q$(SUBSTITUTE) $< > $@
 
+EXAMPLES := $(wildcard plugins/examples/* hooks/examples/*)
+
 define INSTALLED
 $(BINDIR) 755 $B/wg-mesh
 $(SBINDIR) 755 $B/wg-meshd $B/wg-mesh-coordinator $B/wg-mesh-relay
@@ -283,7 +285,8 @@ $(ZSHCOMPDIR) 644 etc/completions/zsh/_wg-mesh
 $(FISHCOMPDIR) 644 etc/completions/fish/wg-mesh.fish
 $(MANDIR)/man1 644 $(wildcard etc/man/*.1)
 $(MANDIR)/man8 644 $(wildcard etc/man/*.8)
-$(DOCDIR)/examples 644 $(wildcard etc/samples/*.yaml plugins/examples/* hooks/examples/*)
+$(DOCDIR)/examples 644 $(wildcard etc/samples/*.yaml) $(filter %.c %.md,$(EXAMPLES))
+$(DOCDIR)/examples 755 $(filter-out %.c %.md,$(EXAMPLES))
 endef
 export INSTALLED
 
