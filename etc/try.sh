@@ -9,7 +9,8 @@ set -u
 LAB_TOP=$(cd "$(dirname "$0")/.." && pwd)
 . "$LAB_TOP/tests/lab/lib.sh"
 
-bold= plain=
+bold=''
+plain=''
 [ -t 1 ] && bold=$(printf '\033[1m') plain=$(printf '\033[0m')
 say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 note() { printf '   %s\n' "$*"; }
