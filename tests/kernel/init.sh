@@ -42,6 +42,9 @@ ip link set lo up
 modprobe -a wireguard veth bridge dummy tun sch_netem nf_tables nft_chain_nat nft_masq nft_nat nft_ct \
 	nft_redir nft_numgen nft_hash nft_limit nft_reject_inet nft_fib_inet nf_conntrack_netlink 2>&1 |
 	sed 's/^/# /'
+{ read -r work; } </run/arguments
+LAB_STAGE=$work/stage # tests/lab/lib.sh installs from there
+export LAB_STAGE
 echo "# Linux $(uname -r), $(modinfo -d wireguard 2>/dev/null)"
 set --
 while read -r argument; do

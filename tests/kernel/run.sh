@@ -53,6 +53,14 @@ if [ ! -e "$work/ready" ]; then
 fi
 release=$(cat "$work/ready")
 
+# What is to run there is installed here, into a folder: a compiler would be slow there.
+rm -rf "$work/stage"
+make -s -C "$top" install MODE="${LAB_MODE:-release}" DESTDIR="$work/stage" >"$scratch/install.log" 2>&1 || {
+	cat "$scratch/install.log"
+	echo "not ok kernel lab: make install"
+	exit 1
+}
+
 # The initial file system: busybox and the few modules that mount the rest.
 mkdir -p "$scratch/init/bin" "$scratch/init/mods" "$scratch/init/proc" "$scratch/init/sys" \
 	"$scratch/init/dev"
@@ -85,7 +93,7 @@ until [ -S "$scratch/fs.sock" ]; do
 done
 
 printf '%s\n' "$work" "$release" "$@" >"$scratch/init-arguments"
-append="console=ttyS0 quiet panic=1 wgm.arguments=$scratch/init-arguments"
+append="console=ttyS0 quiet panic=1 systemd.show_status=0 wgm.arguments=$scratch/init-arguments"
 timeout "${KERNEL_TIMEOUT:-600}" qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1536M \
 	-object memory-backend-memfd,id=mem,size=1536M,share=on -numa node,memdev=mem \
 	-kernel "$work/root/boot/vmlinuz-$release" -initrd "$scratch/init.gz" -append "$append" \

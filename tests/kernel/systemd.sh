@@ -7,7 +7,7 @@ LAB_TOP=$(cd "$(dirname "$0")/../.." && pwd)
 LAB_INSIDE=1
 . "$LAB_TOP/tests/lab/lib.sh"
 mkdir -p $LAB_DIR
-make -s -C "$LAB_TOP" install >$LAB_DIR/install.log 2>&1 || not_ok "make install"
+lab_install
 rm -rf /etc/wireguard /etc/wg-mesh /var/lib/wg-mesh
 mkdir -p -m 700 /etc/wireguard
 mkdir -p /etc/wg-mesh
@@ -18,7 +18,7 @@ ip address add 203.0.113.1/24 dev wan
 ip link set wan up
 ip route add default via 203.0.113.254
 
-check "the units are sound" systemd-analyze verify /usr/lib/systemd/system/wg-meshd@.service /usr/lib/systemd/system/wg-mesh-coordinator.service
+check "the units are sound" systemd-analyze verify --man=no /usr/lib/systemd/system/wg-meshd@.service /usr/lib/systemd/system/wg-mesh-coordinator.service
 check "the coordinator's unit starts" systemctl start wg-mesh-coordinator
 links=/var/lib/wg-mesh/coordinator/first-links
 check "its first link is in a file" wait_for 30 grep -q /join# $links
