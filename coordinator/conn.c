@@ -32,6 +32,7 @@ struct conn {
 	struct http_message *http; /* NULL after an upgrade */
 	struct loop_timer limit;
 	bool reading, answering, closing, head_done;
+	size_t held; /* bytes of a body, accounted for */
 	struct request rq; /* while answering */
 	const struct stream_ops *upper; /* after an upgrade */
 	void *upper_arg;
@@ -45,6 +46,14 @@ static void request_fini(struct request *rq)
 	json_decref(rq->answer);
 	json_decref(rq->body);
 	memset(rq, 0, sizeof(*rq));
+}
+
+static bool may_hold(struct conn *conn, size_t bytes)
+{
+	bool ok = source_may_hold(conn->co->server, conn->source, conn->held, bytes);
+
+	conn->held = bytes;
+	return ok;
 }
 
 static void finish(struct conn *conn, int status, const char *headers, const char *type,
@@ -64,12 +73,13 @@ static void finish(struct conn *conn, int status, const char *headers, const cha
 	stream_set_limit(conn->stream, out.len + QUEUE_ROOM); /* a large answer is no slow reader */
 	stream_write(conn->stream, out.data, out.len);
 	buf_wipe(&out);
+	http_reset(conn->http);
+	may_hold(conn, 0);
 	if (!keep) {
 		conn->closing = true;
 		stream_close(conn->stream);
 		return;
 	}
-	http_reset(conn->http);
 	conn->reading = conn->head_done = false;
 	stream_set_idle(conn->stream, IDLE_MS);
 	stream_resume(conn->stream);
@@ -214,6 +224,14 @@ static void keep_time(struct conn *conn)
 	}
 }
 
+static void too_much(struct conn *conn)
+{
+	conn->co->counters[COUNT_RATE_LIMITED]++;
+	conn->closing = true;
+	problem(conn, 429, "busy", "too many large requests at the moment: try again soon",
+		"Retry-After: 10\r\n");
+}
+
 static size_t on_data(void *arg, const uint8_t *data, size_t len)
 {
 	struct conn *conn = arg;
@@ -228,6 +246,8 @@ static size_t on_data(void *arg, const uint8_t *data, size_t len)
 	switch (http_feed(conn->http, data, len, &used)) {
 	case HTTP_NEED_MORE:
 		keep_time(conn);
+		if (!may_hold(conn, conn->http->body.len))
+			too_much(conn);
 		break;
 	case HTTP_BAD:
 		bad_request(conn);
@@ -264,6 +284,7 @@ static void on_closed(void *arg, const char *reason)
 
 	if (conn->upper)
 		conn->upper->closed(conn->upper_arg, reason);
+	may_hold(conn, 0);
 	server_gone(conn->co->server, conn->source, &conn->node);
 	conn_free(conn);
 }
@@ -326,6 +347,7 @@ struct stream *conn_upgrade(struct request *rq, const struct stream_ops *ops, vo
 	http_free(conn->http);
 	free(conn->http);
 	conn->http = NULL;
+	may_hold(conn, 0);
 	conn->answering = false;
 	conn->upper = ops;
 	conn->upper_arg = arg;

@@ -18,9 +18,15 @@
 #define SWEEP_MS 60000
 #define ACCEPTS_A_WAKE 64
 
+/* Bodies of the largest size that may be there at once, unfinished: of one source, and of all. */
+#define SOURCE_BODIES  8
+#define SERVER_BODIES  64
+#define SMALL_BODY     (16 * 1024) /* always taken: what a registration needs */
+
 struct source {
 	uint8_t key[9];
 	unsigned connections;
+	size_t held;
 	struct bucket requests;
 };
 
@@ -30,7 +36,7 @@ struct server {
 	struct loop_timer sweep, pause;
 	struct map *sources;
 	struct list conns;
-	size_t count;
+	size_t count, held;
 	int fd;
 };
 
@@ -66,6 +72,16 @@ bool source_may_ask(struct source *source, uint64_t now_ms, uint64_t *wait_ms)
 		return true;
 	*wait_ms = bucket_wait_ms(&source->requests, now_ms);
 	return false;
+}
+
+bool source_may_hold(struct server *server, struct source *source, size_t before, size_t now)
+{
+	size_t largest = server->co->config.limits.body;
+
+	source->held += now - before;
+	server->held += now - before;
+	return now <= SMALL_BODY || now <= before ||
+	       (source->held <= SOURCE_BODIES * largest && server->held <= SERVER_BODIES * largest);
 }
 
 static void sweep(void *arg)

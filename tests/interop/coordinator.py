@@ -519,6 +519,38 @@ def _(unused):
         co.close()
 
 
+@case("large bodies that never end: one address holds a few of them, and all others are served")
+def _(co):
+    held, told = [], 0
+    for _ in range(40):
+        plain = socket.create_connection(("127.0.0.1", co.port), 5, ("127.0.5.1", 0))
+        s = meshclient.TLS.wrap_socket(plain)
+        held.append(s)
+        try:
+            s.sendall(b"POST /api/v1/agents/challenge HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+                      + b"x" * 900000)
+            s.settimeout(0.05)
+            told += s.recv(4096).startswith(b"HTTP/1.1 429 ")
+        except OSError:
+            pass
+    assert told >= 30, "%d of 40 were told to come back" % told
+    equal(co.request("POST", "/agents/challenge", b'{"public_key":"' + b"A" * 1000000 + b'"}')[0], 422, "another address")
+    for s in held:
+        s.close()
+    assert wait_until(lambda: raw_from("127.0.5.1", co) == 422), "nothing is taken of it any more"
+
+
+def raw_from(source, co):
+    body = b'{"public_key":"' + b"A" * 1000000 + b'"}'
+    try:
+        plain = socket.create_connection(("127.0.0.1", co.port), 5, (source, 0))
+        with meshclient.TLS.wrap_socket(plain) as s:
+            s.sendall(b"POST /api/v1/agents/challenge HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            return int(s.recv(4096).split()[1])
+    except OSError:
+        return None
+
+
 @case("a stream begins with a snapshot and goes on with deltas")
 def _(co):
     key = co.key("--reusable")
@@ -573,18 +605,14 @@ def _(co):
 
 @case("a large network: snapshot, peers and agent list are whole, though larger than a slow reader may pile up")
 def _(co):
-    key = co.key()
+    key, network = co.key(), json.loads(co.admin("network", "list", "--json"))["networks"][0]
+    prefix = network["cidr"].rsplit(".", 2)[0]
     co.stop()
-    database = sqlite3.connect(co.dir + "/state/coordinator.db")
-    network, cidr = database.execute("SELECT id, cidr FROM networks").fetchone()
-    prefix = cidr.rsplit(".", 2)[0]
-    for i in range(5000):
-        database.execute("INSERT INTO agents (id, public_key, created_at, expired, ephemeral) VALUES (?,?,?,0,0)",
-                         ("many%d" % i, randombytes(32), 1000))
-        database.execute("INSERT INTO agent_networks VALUES (?,?,?,?,NULL,'[]',NULL,1000)",
-                         ("many%d" % i, network, "many-%d" % i, "%s.%d.%d" % (prefix, i // 250 + 1, i % 250 + 1)))
-    database.commit()
-    database.close()
+    co.insert("agents", "id, public_key, created_at, expired, ephemeral",
+              [("many%d" % i, randombytes(32), 1000, 0, 0) for i in range(5000)])
+    co.insert("agent_networks", "agent_id, network_id, name, address4, tags, joined_at",
+              [("many%d" % i, network["id"], "many-%d" % i, "%s.%d.%d" % (prefix, i // 250 + 1, i % 250 + 1), "[]", 1000)
+               for i in range(5000)])
     co.start()
     agent = Agent(co, "one").register(key)
     equal(len(agents(co)), 5001, "agent list")

@@ -98,6 +98,22 @@ class Coordinator:
         finally:
             database.close()
 
+    def insert(self, table, columns, rows):
+        """Rows of numbers, names and public keys (bytes) into the database, while nobody is serving."""
+        def literal(value):
+            if isinstance(value, bytes):
+                return ("'\\x%s'" if POSTGRES else "X'%s'") % value.hex()
+            return "'%s'" % value if isinstance(value, str) else str(value)
+        for at in range(0, len(rows), 500):
+            values = ",".join("(%s)" % ",".join(map(literal, row)) for row in rows[at:at + 500])
+            statement = "INSERT INTO %s (%s) VALUES %s" % (table, columns, values)
+            if POSTGRES:
+                psql(self.database, statement)
+            else:
+                with sqlite3.connect(self.dir + "/state/coordinator.db") as database:
+                    database.execute(statement)
+                database.close()
+
     def read(self, name):
         with open(self.dir + "/" + name) as f:
             return f.read()
