@@ -147,17 +147,24 @@ static bool authenticate(struct request *rq)
 	return true;
 }
 
-bool request_paced(struct request *rq, struct agent *agent)
+bool agent_may_ask(struct coordinator *co, struct agent *agent)
 {
-	const struct config_limits *limits = &rq->co->config.limits;
-	uint64_t now = loop_now(rq->co->loop);
+	const struct config_limits *limits = &co->config.limits;
+	uint64_t now = loop_now(co->loop);
 
 	if (!agent->requests.burst)
 		bucket_init(&agent->requests, limits->requests_per_agent, 4.0 * limits->requests_per_agent,
 			    now);
 	if (bucket_take(&agent->requests, now))
 		return true;
-	rq->co->counters[COUNT_RATE_LIMITED]++;
+	co->counters[COUNT_RATE_LIMITED]++;
+	return false;
+}
+
+bool request_paced(struct request *rq, struct agent *agent)
+{
+	if (agent_may_ask(rq->co, agent))
+		return true;
 	reply_problem(rq, 429, "too_many_requests", "too many requests of this agent: slow down");
 	return false;
 }

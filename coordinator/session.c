@@ -126,10 +126,25 @@ static bool on_heartbeat(struct session *session, struct js *js, const char **co
 static const struct {
 	const char *type;
 	bool (*fn)(struct session *session, struct js *js, const char **code);
+	bool changes; /* what all peers are told: it counts as the request of the same name does */
 } frames[] = {
-	{"hello", on_hello},	     {"ack", on_ack},		{"endpoint", on_endpoint},
-	{"heartbeat", on_heartbeat}, {"signal", sync_signal},
+	{"hello", on_hello, false},	    {"ack", on_ack, false},	    {"endpoint", on_endpoint, true},
+	{"heartbeat", on_heartbeat, true}, {"signal", sync_signal, false},
 };
+
+static bool call(struct session *session, size_t i, struct js *js, const char **code)
+{
+	if (!session->greeted && i) {
+		js_fail(js, "type", "hello comes first");
+		return false;
+	}
+	if (frames[i].changes && !agent_may_ask(session->co, session->agent)) {
+		*code = "too_many_messages";
+		js_fail(js, "type", "comes too often: slow down");
+		return false;
+	}
+	return frames[i].fn(session, js, code);
+}
 
 static bool take_frame(struct session *session, struct js *js, const char **code)
 {
@@ -139,12 +154,8 @@ static bool take_frame(struct session *session, struct js *js, const char **code
 	if (!js_ok(js))
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(frames); i++)
-		if (!strcmp(type, frames[i].type)) {
-			if (session->greeted || i == 0)
-				return frames[i].fn(session, js, code);
-			js_fail(js, "type", "hello comes first");
-			return false;
-		}
+		if (!strcmp(type, frames[i].type))
+			return call(session, i, js, code);
 	js_fail(js, "type", "is none that is known here");
 	return false;
 }

@@ -652,6 +652,28 @@ def _(co):
         ws.close()
 
 
+@case("who changes its endpoint all the time is stopped before its peers hear of each")
+def _(unused):
+    co = Coordinator(NO_RELAY + "limits: {requests_per_agent: 5}\n").start()
+    try:
+        restless, peer = pair(co, "restless")
+        ws, heard = restless.stream(), peer.stream()
+        ws.receive()
+        for number in range(100):
+            try:
+                ws.send({"type": "endpoint", "endpoint": "192.0.2.1:%d" % (number + 1)})
+            except OSError:
+                break
+        assert ws.find(lambda m: m.get("code") == "too_many_messages"), "never told to slow down"
+        assert ws.ended(), "goes on"
+        seen = 0
+        while heard.find(lambda m: m.get("op") == "patch" and "endpoint" in m, 1):
+            seen += 1
+        assert 1 <= seen <= 60, "%d changes were passed on" % seen
+    finally:
+        co.close()
+
+
 @case("broken frames end their own stream at most")
 def _(co):
     one, two = pair(co, "b")
