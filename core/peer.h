@@ -53,8 +53,8 @@ struct peer {
 	bool observed, keepalive_on;
 
 	unsigned rounds; /* failed in a row */
-	uint64_t round_end_ms, next_round_ms, check_ms, measure_ms,
-		initiate_ms; /* 0: not planned */
+	uint64_t round_end_ms, next_round_ms, check_ms, measure_ms, initiate_ms,
+		show_ms; /* 0: not planned */
 	uint64_t signal_sent_ms;
 	struct signal_window window;
 

@@ -10,6 +10,7 @@
 
 #define SIGNAL_GAP_MS 3000
 #define PING_MS       5000
+#define SHOW_MS       500
 
 /* ---- news ---- */
 
@@ -33,12 +34,24 @@ static void probe_new(struct peer *peer)
 	}
 }
 
+static bool current_is_offered(struct peer *peer)
+{
+	const struct candidate *c = peers_current(peer);
+
+	return c && c->offered;
+}
+
 void peers_offer(struct peer *peer, const struct proto_endpoints *at)
 {
+	bool was_there = current_is_offered(peer), moved;
+
 	if (!peer_offer(peer, at, allowed, peer->peers) || !peer->online)
 		return;
-	if (peer->path == PATH_DIRECT && !peer->controller)
+	moved = was_there && !current_is_offered(peer);
+	if (peer->path == PATH_DIRECT && !peer->controller && !moved)
 		return;
+	if (peer->path == PATH_DIRECT && moved)
+		peer->check_ms = clock_ms();
 	if (peer->path != PATH_DIRECT && !peer->round_end_ms && peer->rounds < QUICK_ROUNDS)
 		peers_start_round(peer);
 	probe_new(peer);
@@ -60,6 +73,11 @@ void peers_signalled(struct peer *peer, const struct signal_message *message)
 		for (unsigned i = 0; i < peer->count; i++)
 			peers_react(peer, &peer->candidates[i]);
 		probe_new(peer);
+	} else if (!message->answer) { /* who has a path sends none: it sends into the void */
+		for (unsigned i = 0; i < peer->count; i++)
+			peers_react(peer, &peer->candidates[i]);
+		probe_new(peer);
+		peer->check_ms = peer->show_ms = now;
 	}
 	if (!message->answer &&
 	    (!peer->signal_sent_ms || now - peer->signal_sent_ms > SIGNAL_GAP_MS))
@@ -153,7 +171,7 @@ void peers_network_changed(struct peers *peers)
 	for (size_t pos = 0; (peer = map_next(peers->by_key, &pos, NULL)); n++) {
 		peer->rounds = 0;
 		if (peer->path == PATH_DIRECT)
-			peer->check_ms = now + 1 + n % 500;
+			peer->check_ms = peer->show_ms = now + 1 + n % 500;
 		else if (peer->online && !peer->round_end_ms)
 			peer->next_round_ms = now + 1 + n % 500;
 		peers_schedule(peer);
@@ -164,10 +182,18 @@ void peers_network_changed(struct peers *peers)
  * limit, without which they would be tried for ever without a pause. */
 void peers_endpoints_changed(struct peers *peers)
 {
+	uint64_t now = clock_ms(), n = 0;
 	struct peer *peer;
 
-	for (size_t pos = 0; (peer = map_next(peers->by_key, &pos, NULL));) {
-		if (!peer->online || peer->path == PATH_DIRECT || peer->rounds >= QUICK_ROUNDS)
+	for (size_t pos = 0; (peer = map_next(peers->by_key, &pos, NULL)); n++) {
+		if (peer->path == PATH_DIRECT) {
+			/* The second when the coordinator has told them: their routers are open. */
+			peer->show_ms = now + SHOW_MS + n % 500;
+			peer->check_ms = now + 1 + n % 500;
+			peers_schedule(peer);
+			continue;
+		}
+		if (!peer->online || peer->rounds >= QUICK_ROUNDS)
 			continue;
 		if (peer->round_end_ms)
 			peers_send_signal(peer, false);

@@ -45,7 +45,8 @@ struct peer_report {
 void peers_observe(struct peer *peer, const struct peer_report *report);
 void peers_connect(struct peer *peer);             /* a round of probes now */
 void peers_network_changed(struct peers *peers);   /* ours: look at every path again */
-void peers_endpoints_changed(struct peers *peers); /* ours: tell those that have no path */
+/* Ours: those that have no path are told, the others are shown where we are now. */
+void peers_endpoints_changed(struct peers *peers);
 
 /* What came in on WireGuard's port. True: it was a probe and is dealt with. */
 bool peers_input(struct peers *peers, const struct endpoint *from, const struct addr *to,

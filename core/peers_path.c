@@ -4,6 +4,10 @@
  * every candidate and then patience; what comes in (a signal, a verified request) is answered with
  * a probe at once, because it tells that the other side's NAT is open now.
  *
+ * Where one end has moved, its own path may well look good to it while the other end sends into the
+ * void. So whoever moves, or hears that the other has no path, shows itself: one packet of
+ * WireGuard's own makes the other end's endpoint follow.
+ *
  * The tricky thing is the budget of five unanswered probes a minute: a round plans four of them, so
  * that one is left for the moment when something comes in.
  */
@@ -52,6 +56,7 @@ void peers_schedule(struct peer *peer)
 	sooner(&due, peer->check_ms);
 	sooner(&due, peer->measure_ms);
 	sooner(&due, peer->initiate_ms);
+	sooner(&due, peer->show_ms);
 	for (unsigned i = 0; i < peer->count; i++) {
 		const struct candidate *c = &peer->candidates[i];
 
@@ -319,6 +324,11 @@ void peers_wake(void *arg)
 	if (peer->initiate_ms && peer->initiate_ms <= now) {
 		peer->initiate_ms = 0;
 		if (peer->handshake_ms < peer->changed_ms)
+			peer->peers->ops.initiate(peer->peers->arg, peer);
+	}
+	if (peer->show_ms && peer->show_ms <= now) {
+		peer->show_ms = 0;
+		if (peer->path == PATH_DIRECT && !peer->passive)
 			peer->peers->ops.initiate(peer->peers->arg, peer);
 	}
 	peers_decide(peer);

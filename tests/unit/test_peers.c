@@ -55,10 +55,10 @@ struct packet { /* on its way; from NULL data: a signal */
 };
 
 static struct loop *loop;
-static struct nat nat_a, nat_b;
+static struct nat nat_a, nat_b, nat_c;
 static struct node alice, bob;
 static struct list flying;
-static bool cut, mute_signals;
+static bool cut, mute_signals, idle;
 static struct {
 	struct endpoint to;
 	uint64_t at_ms;
@@ -112,8 +112,11 @@ static struct mapping *outward(struct nat *nat, const struct endpoint *inside,
 		m->remote = *remote;
 		m->port = nat->kind == SYMMETRIC ? ++nat->next_port : inside->port;
 	}
-	if (m->spoken < 64)
-		m->spoken_to[m->spoken++] = *remote;
+	for (unsigned i = 0; i < MIN(m->spoken, 64u); i++) {
+		if (endpoint_equal(&m->spoken_to[i], remote))
+			return m;
+	}
+	m->spoken_to[m->spoken++ % 64] = *remote;
 	return m;
 }
 
@@ -126,7 +129,7 @@ static bool inward(const struct nat *nat, const struct endpoint *to, const struc
 			continue;
 		if (nat->kind == FULL)
 			return true;
-		for (unsigned j = 0; j < m->spoken; j++) {
+		for (unsigned j = 0; j < MIN(m->spoken, 64u); j++) {
 			if (endpoint_equal(&m->spoken_to[j], from))
 				return true;
 		}
@@ -134,31 +137,58 @@ static bool inward(const struct nat *nat, const struct endpoint *to, const struc
 	return false;
 }
 
+/* The way of a packet through both routers: how long it takes and whence it seems to come; 0: it
+ * does not arrive. */
+static uint64_t way(struct node *node, const struct endpoint *to, struct endpoint *from)
+{
+	struct node *far = node->far;
+
+	*from = node->local;
+	if (cut)
+		return 0;
+	if (endpoint_equal(to, &far->local) && node->nat == far->nat)
+		return 1;
+	if (addr_is_private(&to->addr))
+		return 0;
+	if (node->nat) {
+		from->port = outward(node->nat, &node->local, to)->port;
+		from->addr = node->nat->outside;
+	}
+	if (!far->nat)
+		return endpoint_equal(to, &far->local) ? 12 : 0;
+	return addr_equal(&to->addr, &far->nat->outside) && inward(far->nat, to, from) ? 12 : 0;
+}
+
 static int send_packet(void *arg, const struct addr *own, const struct endpoint *to,
 		       const void *data, size_t len)
 {
-	struct node *node = arg, *far = node->far;
-	struct endpoint from = node->local;
+	struct node *node = arg;
+	struct endpoint from;
+	uint64_t ms;
 
 	(void)own;
 	log_sent[sent_count % 4096].to = *to;
 	log_sent[sent_count++ % 4096].at_ms = clock_ms();
-	if (cut)
-		return 0;
-	if (endpoint_equal(to, &far->local) && (node->nat == far->nat)) {
-		fly(far, &from, data, len, 1, false);
-		return 0;
-	}
-	if (addr_is_private(&to->addr))
-		return 0;
-	if (node->nat) {
-		from.port = outward(node->nat, &node->local, to)->port;
-		from.addr = node->nat->outside;
-	}
-	if (!far->nat ? endpoint_equal(to, &far->local)
-		      : addr_equal(&to->addr, &far->nat->outside) && inward(far->nat, to, &from))
-		fly(far, &from, data, len, 12, false);
+	ms = way(node, to, &from);
+	if (ms)
+		fly(node->far, &from, data, len, ms, false);
 	return 0;
+}
+
+static bool session(void)
+{
+	return alice.wg.addr.family && bob.wg.addr.family && (alice.initiated || bob.initiated);
+}
+
+/* A packet of WireGuard's, which moves the other end's endpoint to where it came from. */
+static void tunnel_packet(struct node *node)
+{
+	struct endpoint from;
+
+	if (!session() || !way(node, &node->wg, &from))
+		return;
+	node->far->rx += 1500;
+	node->far->wg = from;
 }
 
 static void set_endpoint(void *arg, struct peer *peer, const struct endpoint *to)
@@ -171,6 +201,7 @@ static void initiate(void *arg, struct peer *peer)
 {
 	(void)peer;
 	((struct node *)arg)->initiated = true;
+	tunnel_packet(arg);
 }
 
 static void send_signal(void *arg, struct peer *peer, bool answer)
@@ -219,20 +250,18 @@ static void take_note(void *arg, struct peer *peer, const char *what, const stru
 static const struct peers_ops ops = {send_packet,  set_endpoint, initiate, send_signal,
 				     path_changed, stuck,        allowed,  take_note};
 
-/* WireGuard: who has an endpoint that works exchanges a packet a second. WireGuard's roaming: who
- * hears a packet moves its endpoint to where it came from. */
+/* WireGuard sends a packet a second, or with `idle` none but those it is asked for. */
 static void wireguard(void *arg)
 {
 	struct node *node = arg;
-	struct peer_report report = {.endpoint = node->wg, .keepalive_on = true};
-	bool session =
-		alice.wg.addr.family && bob.wg.addr.family && (alice.initiated || bob.initiated);
+	struct peer_report report = {.keepalive_on = true};
 
-	if (session && !cut)
-		node->rx += 1500;
-	report.handshake_wall_ms = session ? 1000 : 0;
+	if (!idle)
+		tunnel_packet(node);
+	report.endpoint = node->wg;
+	report.handshake_wall_ms = session() ? 1000 : 0;
 	report.rx_bytes = node->rx;
-	report.tx_bytes = clock_ms();
+	report.tx_bytes = idle ? 0 : clock_ms();
 	peers_observe(node->other, &report);
 	timer_start(&node->wg_timer, 1000);
 }
@@ -271,7 +300,7 @@ static void meet(enum nat_kind a, enum nat_kind b)
 	nat_a.next_port = nat_b.next_port = 20000;
 	addr_parse(&nat_a.outside, "203.0.113.10");
 	addr_parse(&nat_b.outside, "203.0.113.20");
-	cut = mute_signals = false;
+	cut = mute_signals = idle = false;
 	sent_count = 0;
 	list_init(&flying);
 	clock_set_fake(5000000, 1000);
@@ -401,6 +430,63 @@ static void test_without_signals(void **state)
 	part();
 }
 
+/* Alice's host is carried to another house. */
+static void move_alice(void)
+{
+	memset(&nat_c, 0, sizeof(nat_c));
+	nat_c.kind = PORT_RESTRICTED;
+	addr_parse(&nat_c.outside, "203.0.113.40");
+	alice.nat = &nat_c;
+	endpoint_parse(&alice.local, "192.168.3.7:51820");
+	alice.offer.local_endpoints[0] = alice.local;
+	endpoint_parse(&alice.offer.endpoint, "203.0.113.40:51820");
+	alice.offer.endpoints[0] = alice.offer.endpoint;
+}
+
+/* Nobody sends a packet, and yet both ends find each other again. */
+static void test_moved(void **state)
+{
+	struct endpoint outside;
+
+	(void)state;
+	for (unsigned i = 0; i < 8; i++) { /* keys decide who is the controller */
+		meet(PORT_RESTRICTED, PORT_RESTRICTED);
+		introduce();
+		loop_run_fake(loop, 40000);
+		assert_true(both_direct());
+		idle = true;
+		loop_run_fake(loop, 5000);
+		move_alice();
+		peers_network_changed(alice.peers);
+		loop_run_fake(loop, 200); /* STUN */
+		peers_endpoints_changed(alice.peers);
+		loop_run_fake(loop, 60); /* the coordinator */
+		peers_offer(bob.other, &alice.offer);
+		loop_run_fake(loop, 6000);
+		assert_true(both_direct());
+		endpoint_parse(&outside, "203.0.113.40:51820");
+		assert_true(endpoint_equal(&bob.wg, &outside));
+		part();
+	}
+}
+
+/* A router has changed its mapping and her host knows nothing of it: bob finds his packets
+ * unanswered, and it is his signal that she acts upon. */
+static void test_moved_unnoticed(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 8; i++) {
+		meet(PORT_RESTRICTED, PORT_RESTRICTED);
+		introduce();
+		loop_run_fake(loop, 40000);
+		assert_true(both_direct());
+		move_alice();
+		loop_run_fake(loop, 12000);
+		assert_true(both_direct());
+		part();
+	}
+}
+
 static void test_lost_and_back(void **state)
 {
 	(void)state;
@@ -524,6 +610,8 @@ int main(void)
 		cmocka_unit_test(test_no_way),
 		cmocka_unit_test(test_one_lan),
 		cmocka_unit_test(test_without_signals),
+		cmocka_unit_test(test_moved),
+		cmocka_unit_test(test_moved_unnoticed),
 		cmocka_unit_test(test_lost_and_back),
 		cmocka_unit_test(test_users_endpoint),
 		cmocka_unit_test(test_seventeen_candidates),
