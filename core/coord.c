@@ -146,18 +146,20 @@ void coord_retry_now(struct coord *coord)
 	if (!coord->started)
 		return;
 	coord->failures = 0;
+	if (coord->open && coord_sync_check(coord->sync))
+		return;
 	if (coord->open) {
-		coord_sync_check(coord->sync);
-		return;
-	}
-	if (since < BACKOFF_MIN) { /* a network that changes all the time is no reason to hammer */
-		timer_start(&coord->retry, BACKOFF_MIN - since);
-		return;
+		coord->open = false;
+		coord_set_connected(coord, false, "the address it was reached from has gone");
 	}
 	coord_sync_free(coord->sync); /* they went over the network that was */
 	coord->sync = NULL;
 	api_cancel(coord->renewal);
 	coord->renewal = NULL;
+	if (since < BACKOFF_MIN) { /* a network that changes all the time is no reason to hammer */
+		timer_start(&coord->retry, BACKOFF_MIN - since);
+		return;
+	}
 	coord_connect(coord);
 }
 

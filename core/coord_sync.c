@@ -246,14 +246,17 @@ static void on_timer(void *arg)
 	}
 }
 
-void coord_sync_check(struct coord_sync *sync)
+bool coord_sync_check(struct coord_sync *sync)
 {
+	if (sync->stream && !fetch_stream_rooted(sync->stream))
+		return false;
 	if (!sync->ws || sync->checking || sync->ending)
-		return;
+		return true;
 	sync->checking = true;
 	ws_ping(sync->ws);
 	flush(sync);
 	timer_start(&sync->timer, CHECK_LIMIT);
+	return true;
 }
 
 void coord_sync_end(struct coord_sync *sync, const char *why)

@@ -34,7 +34,8 @@ struct coord_sync_target { /* borrowed for the call */
 struct coord_sync *coord_sync_open(struct loop *loop, struct fetch *fetch, const struct coord_sync_target *target,
 				   const struct coord_sync_ops *ops, void *arg);
 int coord_sync_send(struct coord_sync *sync, json_t *frame); /* takes; -ENOTCONN before opened() */
-void coord_sync_check(struct coord_sync *sync); /* the network changed: silence for 5 s ends it */
+/* The network changed. False: the connection went with its address; else silence for 5 s ends it. */
+bool coord_sync_check(struct coord_sync *sync);
 void coord_sync_end(struct coord_sync *sync, const char *why); /* soon; closed() is called */
 void coord_sync_free(struct coord_sync *sync);  /* now; closed() is not called. NULL is fine */
 

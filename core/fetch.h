@@ -50,6 +50,8 @@ struct fetch_stream_ops {
 struct fetch_stream *fetch_dial(struct fetch *fetch, const struct fetch_trust *trust, const char *url,
 				const struct fetch_stream_ops *ops, void *arg);
 int fetch_stream_write(struct fetch_stream *stream, const void *data, size_t len); /* queued, 1 MiB */
+/* False: this host no longer has the address that the stream was opened from. */
+bool fetch_stream_rooted(const struct fetch_stream *stream);
 void fetch_stream_close(struct fetch_stream *stream); /* closed() is not called */
 
 #endif

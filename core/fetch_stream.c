@@ -8,8 +8,10 @@
  */
 #include "fetch_transfer.h"
 
+#include "lib/sock.h"
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DIAL_TIMEOUT_MS 10000
 #define QUEUE_MAX       (1u << 20)
@@ -192,6 +194,23 @@ int fetch_stream_write(struct fetch_stream *stream, const void *data, size_t len
 	if (!error && stream->open)
 		task_defer(stream->base.multi->fetch->loop, &stream->flush);
 	return error;
+}
+
+bool fetch_stream_rooted(const struct fetch_stream *stream)
+{
+	curl_socket_t at = CURL_SOCKET_BAD;
+	struct endpoint local;
+	int fd;
+
+	if (stream->open)
+		curl_easy_getinfo(stream->base.easy, CURLINFO_ACTIVESOCKET, &at);
+	if (at == CURL_SOCKET_BAD || sock_local(at, &local))
+		return true;
+	local.port = 0;
+	fd = sock_udp(&local);
+	if (fd >= 0)
+		close(fd);
+	return fd != -EADDRNOTAVAIL;
 }
 
 void fetch_stream_close(struct fetch_stream *stream)

@@ -8,7 +8,7 @@
 
 #include <dirent.h>
 
-static bool servers_file(const char *stem)
+bool interfaces_reserved(const char *stem)
 {
 	static const char *const stems[] = {"coordinator", "relay", "policy"};
 
@@ -27,7 +27,7 @@ static void add(struct interfaces *out, const char *file, const char *ending)
 		return;
 	memcpy(stem, file, len - end);
 	stem[len - end] = '\0';
-	if (servers_file(stem) || !interface_name_valid(stem) || out->count == INTERFACES_MAX)
+	if (interfaces_reserved(stem) || !interface_name_valid(stem) || out->count == INTERFACES_MAX)
 		return;
 	for (size_t i = 0; i < out->count; i++)
 		if (strcmp(out->names[i], stem) == 0)

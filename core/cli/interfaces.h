@@ -21,4 +21,7 @@ void interfaces_list(const struct cli *cli, struct interfaces *out); /* sorted, 
  * that is not fine. */
 int interfaces_only_one(struct cli *cli, bool none_is_fine);
 
+/* The file /etc/wg-mesh/NAME.yaml is a server's. */
+bool interfaces_reserved(const char *name);
+
 #endif

@@ -4,6 +4,7 @@
 #include "join.h"
 #include "doctor.h"
 #include "config.h"
+#include "interfaces.h"
 #include "lib/file.h"
 #include "lib/secret.h"
 #include "lib/str.h"
@@ -229,6 +230,15 @@ static int check_words(const struct join *join)
 				EXIT_USAGE,
 				"--advertise-routes: %.60s is no network such as 192.168.1.0/24",
 				join->cli->advertise.items[i]);
+	for (size_t i = 0; i < join->cli->tags.count; i++)
+		if (!name_valid(join->cli->tags.items[i]))
+			return complain(EXIT_USAGE,
+					"--tag %.70s is no tag: 1 to 63 of a-z 0-9 and inner '-'",
+					join->cli->tags.items[i]);
+	if (interfaces_reserved(join->cli->interface))
+		return complain(EXIT_USAGE,
+				"--interface %s: %s is a server's file: choose another name",
+				join->cli->interface, join->cli->paths.config);
 	return EXIT_DONE;
 }
 

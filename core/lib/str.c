@@ -151,7 +151,7 @@ bool interface_name_valid(const char *name)
 {
 	return only_of(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_=+.-",
 		       15) &&
-	       strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+	       strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && name[0] != '-';
 }
 
 void time_format(char out[static TIME_TEXT], uint64_t wall_ms)
