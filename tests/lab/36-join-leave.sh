@@ -39,6 +39,9 @@ code_of 4 "a coordinator that is not there" on alice wg-mesh join "https://203.0
 code_of 2 "no link at all" on alice wg-mesh join
 code_of 2 "a word that is no link" on alice wg-mesh join hello
 code_of 2 "a name that is none" on alice wg-mesh join "$LAB_LINK" --name 'a b'
+code_of 2 "a tag that is none" on alice wg-mesh join "$LAB_LINK" --tag 'a;b'
+code_of 2 "an interface that would be an option" on alice wg-mesh join "$LAB_LINK" --interface -x
+code_of 2 "an interface whose file is a server's" on alice wg-mesh join "$LAB_LINK" --interface relay
 code_of 2 "a route that is none" on alice wg-mesh join "$LAB_LINK" --advertise-routes 192.168.1.0/24,here
 on coord wg-mesh-coordinator network create lan --cidr 203.0.113.0/24 >/dev/null 2>&1
 once=$(key_create --network lan)
