@@ -16,6 +16,7 @@ if ! /usr/bin/python3 -c 'import nacl' 2>/dev/null; then
 	echo "skip postgres: python3-nacl is not installed"
 	exit 77
 fi
+case ${WG_MESH_BUILD:-} in */asan) export MODE=asan ;; esac # else what is missing would be built without
 make -s B="$WG_MESH_BUILD" all "$WG_MESH_BUILD/unit/test_store" >/dev/null || {
 	echo "not ok postgres: the programs do not build"
 	exit 1
