@@ -4,6 +4,7 @@
  */
 #include "api.h"
 #include "dispatch.h"
+#include "heal.h"
 #include "sync.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -15,19 +16,22 @@
 
 json_t *api_token_json(struct coordinator *co, const struct agent *agent)
 {
-	json_t *nets = json_array(), *json;
+	json_t *nets = json_array(), *claims, *json;
 	const struct member *member;
 	char *token;
 
 	list_each(member, &agent->members, in_agent)
 		json_array_append_new(nets, json_string(member->network->name));
-	token = token_make(co->token_secret, agent->id, nets, MAX(clock_wall_ms(), agent->tokens_from),
+	/* What it is is in it too, so that it can come back where the database has forgotten it (heal.h). */
+	claims = json_pack("{sososIso}", "nets", nets, "key", js_from_key(&agent->public_key), "at",
+			   (json_int_t)clock_wall_ms(), "in", heal_memberships(agent));
+	token = token_make(co->token_secret, agent->id, claims, MAX(clock_wall_ms(), agent->tokens_from),
 			   co->config.token_lifetime_ms);
 	json = json_pack("{sssI}", "token", token, "expires_in",
 			 (json_int_t)(co->config.token_lifetime_ms / 1000));
 	secret_wipe(token, strlen(token));
 	free(token);
-	json_decref(nets);
+	json_decref(claims);
 	return json;
 }
 
@@ -64,10 +68,37 @@ static struct agent *by_token_or_proof(struct request *rq)
 	return NULL;
 }
 
+/* One that is not known, perhaps because the database is an older copy. */
+static void come_back(struct request *rq, const char *proof)
+{
+	const char *old_token = js_string(&rq->js, "old_token", NULL);
+	struct agent *agent = NULL;
+	struct key public_key;
+	struct refusal why;
+
+	if (!js_need_key(&rq->js, "public_key", &public_key) || !js_ok(&rq->js))
+		refuse(&why, 422, "invalid", "%s", rq->js.error);
+	else if (store_behind(rq->co->store))
+		refuse(&why, 503, "store_unavailable", "the database takes no writes: try again");
+	else if (proof_judge(rq, proof, &public_key, &why))
+		agent = heal_readmit(rq->co, rq->id, &public_key, old_token, &why);
+	if (agent)
+		reply_durable(rq, 200, api_token_json(rq->co, agent));
+	else
+		api_proof_refused(rq, NULL, &why);
+}
+
 void api_token(struct request *rq)
 {
-	struct agent *agent = by_token_or_proof(rq);
+	const char *header = http_header(rq->http, "Authorization");
+	struct agent *agent;
 
+	if (header && !strncasecmp(header, "Proof ", 6) && json_object_get(rq->body, "old_token") &&
+	    !map_get(rq->co->mesh.agents, rq->id)) {
+		come_back(rq, header);
+		return;
+	}
+	agent = by_token_or_proof(rq);
 	if (agent)
 		reply(rq, 200, api_token_json(rq->co, agent));
 }

@@ -2,6 +2,7 @@
  * cli.c - the table of administration commands, and how they are asked. Printing is in cli_print.c.
  */
 #include "cli.h"
+#include "backup.h"
 #include "cli_print.h"
 #include "lib/json.h"
 #include "lib/secret.h"
@@ -44,23 +45,43 @@ static const struct arg audit_args[] = {
 	{0},
 };
 
+#define DB {"db", "db", ARG_VALUE, "URL", "sqlite:PATH or postgres://USER@HOST/DATABASE"}
+static const struct arg local_args[] = {
+	DB,
+	{0},
+};
+static const struct arg restore_args[] = {
+	DB,
+	{"readmit", "readmit", ARG_VALUE, "TIME", "how long agents that are newer than the backup may come back "
+						   "(24h; 0: not at all)"},
+	{0},
+};
+static const struct arg migrate_args[] = {
+	DB,
+	{"to", "to", ARG_VALUE, "URL", "an empty database"},
+	{0},
+};
+
 const struct command commands[] = {
-	{"network create", {"name"}, NULL, network_args, print_message, "make a network"},
-	{"network list", {NULL}, NULL, NULL, print_networks, "networks and their ranges"},
-	{"network remove", {"name"}, NULL, NULL, print_message, "remove a network without agents"},
-	{"key create", {NULL}, NULL, key_args, print_link, "print a join link"},
-	{"key list", {NULL}, NULL, NULL, print_keys, "join keys (the links themselves are not kept)"},
-	{"key revoke", {"id"}, NULL, NULL, print_message, "end a join key"},
-	{"agent list", {NULL}, NULL, agent_args, print_agents, "agents"},
-	{"agent show", {"agent"}, NULL, agent_args, print_agent, "all about one agent"},
-	{"agent rename", {"agent", "name"}, NULL, agent_args, print_message, "give an agent another name"},
-	{"agent tag", {"agent"}, "tags", tag_args, print_message, "set an agent's tags"},
-	{"agent expire", {"agent"}, NULL, agent_args, print_message, "make an agent join again"},
-	{"agent remove", {"agent"}, NULL, agent_args, print_message, "cut an agent off, at once"},
-	{"route list", {NULL}, NULL, NULL, print_routes, "routes that agents advertise"},
-	{"route approve", {"agent", "prefix"}, NULL, agent_args, print_message, "let peers use a route"},
-	{"route revoke", {"agent", "prefix"}, NULL, agent_args, print_message, "no longer"},
-	{"audit", {NULL}, NULL, audit_args, print_audit, "who did what"},
+	{"network create", {"name"}, NULL, network_args, print_message, "make a network", NULL},
+	{"network list", {NULL}, NULL, NULL, print_networks, "networks and their ranges", NULL},
+	{"network remove", {"name"}, NULL, NULL, print_message, "remove a network without agents", NULL},
+	{"key create", {NULL}, NULL, key_args, print_link, "print a join link", NULL},
+	{"key list", {NULL}, NULL, NULL, print_keys, "join keys (the links themselves are not kept)", NULL},
+	{"key revoke", {"id"}, NULL, NULL, print_message, "end a join key", NULL},
+	{"agent list", {NULL}, NULL, agent_args, print_agents, "agents", NULL},
+	{"agent show", {"agent"}, NULL, agent_args, print_agent, "all about one agent", NULL},
+	{"agent rename", {"agent", "name"}, NULL, agent_args, print_message, "give an agent another name", NULL},
+	{"agent tag", {"agent"}, "tags", tag_args, print_message, "set an agent's tags", NULL},
+	{"agent expire", {"agent"}, NULL, agent_args, print_message, "make an agent join again", NULL},
+	{"agent remove", {"agent"}, NULL, agent_args, print_message, "cut an agent off, at once", NULL},
+	{"route list", {NULL}, NULL, NULL, print_routes, "routes that agents advertise", NULL},
+	{"route approve", {"agent", "prefix"}, NULL, agent_args, print_message, "let peers use a route", NULL},
+	{"route revoke", {"agent", "prefix"}, NULL, agent_args, print_message, "no longer", NULL},
+	{"audit", {NULL}, NULL, audit_args, print_audit, "who did what", NULL},
+	{"backup", {"file"}, NULL, local_args, NULL, "write all there is, keys too, into a file", backup_run},
+	{"restore", {"file"}, NULL, restore_args, NULL, "go back to a backup (not while serving)", restore_run},
+	{"migrate", {NULL}, NULL, migrate_args, NULL, "move to another database (not while serving)", migrate_run},
 	{0},
 };
 
@@ -84,7 +105,7 @@ const struct command *cli_find(const char *const *words, size_t count, size_t *u
 }
 
 /* Words to their keys. */
-static bool take_words(const struct command *command, json_t *options, const char *const *words,
+bool cli_take_words(const struct command *command, json_t *options, const char *const *words,
 		       size_t count)
 {
 	size_t i, max = ARRAY_SIZE(command->words);
@@ -186,7 +207,7 @@ int cli_run(const struct command *command, const char *run_dir, json_t *options,
 	FILE *stream = NULL;
 	int fd, code = EXIT_FAILED;
 
-	if (!take_words(command, options, words, count))
+	if (!cli_take_words(command, options, words, count))
 		return EXIT_USAGE;
 	if (!strcmp(command->name, "key create") && !json_object_get(options, "network"))
 		json_object_set_new(options, "network", json_string("default"));

@@ -6,6 +6,7 @@
 #define COORDINATOR_CLI_H
 
 #include "args.h"
+#include "config.h"
 
 #define CLI_MAX_WORDS 40
 
@@ -16,11 +17,15 @@ struct command {
 	const struct arg *args;  /* may be NULL */
 	void (*print)(const json_t *result);
 	const char *help;
+	/* Done here, not asked of the running coordinator; returns the exit code. NULL: asked. */
+	int (*local)(const struct config *config, const json_t *options);
 };
 
 extern const struct command commands[];
 
 const struct command *cli_find(const char *const *words, size_t count, size_t *used, const char **near);
+/* Words to their keys in options; false: said what is wrong. */
+bool cli_take_words(const struct command *command, json_t *options, const char *const *words, size_t count);
 /* Asks and prints; returns the exit code. `options` are what args_parse made, `words` what is left. */
 int cli_run(const struct command *command, const char *run_dir, json_t *options,
 	    const char *const *words, size_t count);

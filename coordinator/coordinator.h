@@ -7,6 +7,7 @@
 
 #include "config.h"
 #include "mesh.h"
+#include "store.h"
 #include "token.h"
 #include "lib/loop.h"
 
@@ -40,6 +41,12 @@ struct coordinator {
 	char pin[44], next_pin[44]; /* "": agents go by the usual authorities; none is coming */
 	struct key private_key, public_key;
 	uint8_t token_secret[TOKEN_SECRET_LEN];
+	struct readmission { /* heal.h: of agents that are newer than the database */
+		uint8_t secret[TOKEN_SECRET_LEN];
+		uint64_t since_ms, until_ms;
+	} readmission;
+	uint64_t generation; /* starts of this database until now */
+	struct store_wait generation_wait;
 	struct list unsaved; /* agents with endpoints or online state to write */
 	struct bucket refusals;    /* of registrations, told in log and audit */
 	struct loop_timer sweep, save;

@@ -176,16 +176,18 @@ static int administer(const struct command *command, json_t *options, const char
 {
 	char error[CONFIG_ERROR];
 	struct config config;
+	static const char *const keys[] = {"config", "run_dir", "state", "db"};
 	json_t *where = json_object(), *sent = json_copy(options);
 	int code;
 
 	/* Only where it is: other options of the same name are the command's. */
-	if (json_object_get(options, "config"))
-		json_object_set(where, "config", json_object_get(options, "config"));
-	if (json_object_get(options, "run_dir"))
-		json_object_set(where, "run_dir", json_object_get(options, "run_dir"));
+	for (size_t i = 0; i < ARRAY_SIZE(keys) && (i < 2 || command->local); i++)
+		if (json_object_get(options, keys[i]))
+			json_object_set(where, keys[i], json_object_get(options, keys[i]));
 	code = config_load(&config, where, error);
-	if (code)
+	if (!code && command->local)
+		code = cli_take_words(command, sent, words, count) ? command->local(&config, sent) : 2;
+	else if (code)
 		fprintf(stderr, "wg-mesh-coordinator: %s\n", error);
 	else
 		code = cli_run(command, config.run_dir, sent, words, count);

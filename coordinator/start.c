@@ -8,6 +8,7 @@
 #include "challenge.h"
 #include "embedded.h"
 #include "firstlink.h"
+#include "heal.h"
 #include "pin.h"
 #include "registry.h"
 #include "server.h"
@@ -59,7 +60,7 @@ static int make_dirs(const struct config *config, char *error, size_t size)
 }
 
 /* Two coordinators on one state would each believe to be alone. Held until the process ends. */
-static int lock_state(const struct config *config, char *error, size_t size)
+int coordinator_lock(const struct config *config, char *error, size_t size)
 {
 	char *path = xasprintf("%s/lock", config->state);
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -201,6 +202,10 @@ static int open_store(struct coordinator *co, char *error, size_t size)
 	}
 	memcpy(co->token_secret, meta.secret, sizeof(meta.secret));
 	secret_wipe(&meta.secret, sizeof(meta.secret));
+	if (heal_check(co) < 0) {
+		snprintf(error, size, "cannot read the database: restore it from a backup");
+		return 1;
+	}
 	if (!meta.initialised) {
 		write_meta(co, "initialised", "1", 1);
 		network = make_default_network(co);
@@ -286,7 +291,7 @@ int coordinator_start(struct coordinator *co, char *error, size_t size)
 	bucket_init(&co->refusals, REFUSALS, 10 * REFUSALS, loop_now(co->loop));
 	co->challenges = challenges_new();
 	co->sync = sync_new(co);
-	if (make_dirs(&co->config, error, size) || lock_state(&co->config, error, size) ||
+	if (make_dirs(&co->config, error, size) || coordinator_lock(&co->config, error, size) ||
 	    load_server_key(co, error, size) || open_tls(co, error, size) || open_store(co, error, size))
 		return 1;
 	co->admin = admin_new(co, error, size);
@@ -314,12 +319,14 @@ void coordinator_stop(struct coordinator *co)
 	if (co->store)
 		registry_save_seen(co, UINT_MAX);
 	sync_free(co->sync);
+	store_wait_cancel(&co->generation_wait);
 	store_close(co->store);
 	challenges_free(co->challenges);
 	mesh_fini(&co->mesh);
 	tls_server_free(co->tls);
 	key_wipe(&co->private_key);
 	secret_wipe(co->token_secret, sizeof(co->token_secret));
+	secret_wipe(&co->readmission, sizeof(co->readmission));
 }
 
 int coordinator_check(const struct config *config, char *error, size_t size)

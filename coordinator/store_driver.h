@@ -18,6 +18,9 @@ struct store_op {
 
 struct store_backend;
 
+typedef void store_dump_fn(void *arg, const char *const *columns, const struct store_value *values,
+			   unsigned count);
+
 struct store_driver {
 	struct store_backend *(*open)(const char *url, char *error, size_t size);
 	void (*close)(struct store_backend *backend); /* NULL is fine */
@@ -25,8 +28,13 @@ struct store_driver {
 	int (*commit)(struct store_backend *backend, struct list *ops, char *error, size_t size);
 	int (*read)(struct store_backend *backend, enum store_read what, const char *id, int64_t limit,
 		    store_row_fn *fn, void *arg, char *error, size_t size);
-	/* Copies: a whole table as it is, and back. For backup, restore and migrate. */
+	/* For backup, restore and migrate: whole tables, row by row, in transactions of the caller's. */
 	int (*exec)(struct store_backend *backend, const char *sql, char *error, size_t size);
+	int (*dump)(struct store_backend *backend, const char *table, store_dump_fn *fn, void *arg, char *error,
+		    size_t size);
+	int (*load)(struct store_backend *backend, const char *table, const char *const *columns,
+		    const struct store_value *values, unsigned count, char *error, size_t size);
+	const char *snapshot; /* begins a transaction that sees the database as it is now */
 };
 
 extern const struct store_driver store_sqlite, store_postgres;
@@ -44,6 +52,16 @@ extern const struct sql_write sql_writes[STORE_WRITES];
 extern const char *const sql_reads[STORE_READS];
 extern const char *const sql_migrations[]; /* entries are never changed, only added */
 extern const int sql_version;              /* how many there are */
+
+/* What a backup has, in an order that foreign keys allow. */
+struct sql_table {
+	const char *name;
+	bool numbered; /* its first column is a number that the database gives */
+};
+extern const struct sql_table sql_tables[];
+extern const size_t sql_table_count;
+/* "INSERT INTO table (a,b) VALUES (?1,?2)", new. */
+char *sql_insert(const char *table, const char *const *columns, unsigned count);
 
 /* SQLite's words as PostgreSQL's, new. */
 char *sql_for_postgres(const char *sql);

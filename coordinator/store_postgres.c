@@ -427,7 +427,65 @@ static int postgres_read(struct store_backend *backend, enum store_read what, co
 	return verdict ? -EIO : 0;
 }
 
+static int postgres_exec(struct store_backend *backend, const char *sql, char *error, size_t size)
+{
+	if (!connected(backend) && !run_translated(backend, sql))
+		return 0;
+	snprintf(error, size, "%s", backend->why);
+	return -EIO;
+}
+
+static int postgres_dump(struct store_backend *backend, const char *table, store_dump_fn *fn, void *arg,
+			 char *error, size_t size)
+{
+	const char *names[STORE_MAX_VALUES];
+	char sql[80];
+	PGresult *result;
+	unsigned count;
+
+	snprintf(sql, sizeof(sql), "SELECT * FROM %s ORDER BY 1", table);
+	result = PQexec(backend->conn, sql);
+	count = (unsigned)MIN(PQnfields(result), STORE_MAX_VALUES);
+	for (unsigned i = 0; i < count; i++)
+		names[i] = PQfname(result, (int)i);
+	for (int row = 0; row < PQntuples(result); row++) {
+		struct store_value values[STORE_MAX_VALUES] = {0};
+		unsigned char *owned[STORE_MAX_VALUES] = {0};
+
+		for (unsigned i = 0; i < count; i++)
+			values[i] = column(result, row, (int)i, &owned[i]);
+		fn(arg, names, values, count);
+		for (unsigned i = 0; i < count; i++)
+			PQfreemem(owned[i]);
+	}
+	if (!judge(backend, result, false))
+		return 0;
+	snprintf(error, size, "%s", backend->why);
+	return -EIO;
+}
+
+static int postgres_load(struct store_backend *backend, const char *table, const char *const *columns,
+			 const struct store_value *values, unsigned count, char *error, size_t size)
+{
+	char *sql = sql_insert(table, columns, count), *theirs = sql_for_postgres(sql);
+	struct parameters p;
+	int verdict;
+
+	fill(&p, values, count);
+	verdict = judge(backend, PQexecParams(backend->conn, theirs, (int)count, NULL, p.values, p.lengths,
+					      p.formats, 0), false);
+	free(theirs);
+	free(sql);
+	if (verdict)
+		snprintf(error, size, "%s", backend->why);
+	return verdict;
+}
+
 const struct store_driver store_postgres = {
+	.exec = postgres_exec,
+	.dump = postgres_dump,
+	.load = postgres_load,
+	.snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
 	.open = postgres_open,
 	.close = postgres_close,
 	.commit = postgres_commit,

@@ -118,6 +118,32 @@ const char *const sql_reads[STORE_READS] = {
 	[STORE_KEY_OF] = "SELECT " KEY " FROM keys WHERE id=?1",
 };
 
+/* A new table belongs in here too, unless it is only of today (instances, bulletins). */
+const struct sql_table sql_tables[] = {
+	{"meta", false},   {"networks", false}, {"agents", false}, {"agent_networks", false},
+	{"routes", false}, {"policies", false}, {"keys", false},   {"retired_addresses", false},
+	{"audit", true},
+};
+const size_t sql_table_count = ARRAY_SIZE(sql_tables);
+
+char *sql_insert(const char *table, const char *const *columns, unsigned count)
+{
+	struct buf out;
+	char *text;
+
+	buf_init(&out, 0);
+	buf_addf(&out, "INSERT INTO %s (", table);
+	for (unsigned i = 0; i < count; i++)
+		buf_addf(&out, "%s%s", i ? "," : "", columns[i]);
+	buf_puts(&out, ") VALUES (");
+	for (unsigned i = 0; i < count; i++)
+		buf_addf(&out, "%s?%u", i ? "," : "", i + 1);
+	buf_puts(&out, ")");
+	text = xstrdup(buf_text(&out));
+	buf_free(&out);
+	return text;
+}
+
 char *sql_for_postgres(const char *sql)
 {
 	static const struct {

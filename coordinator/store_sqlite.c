@@ -229,7 +229,62 @@ static int sqlite_read(struct store_backend *backend, enum store_read what, cons
 	return -EIO;
 }
 
+static int said(struct store_backend *backend, char *error, size_t size)
+{
+	snprintf(error, size, "the database says: %s", sqlite3_errmsg(backend->db));
+	return -EIO;
+}
+
+static int sqlite_exec(struct store_backend *backend, const char *sql, char *error, size_t size)
+{
+	return run(backend->db, sql) ? said(backend, error, size) : 0;
+}
+
+static int sqlite_dump(struct store_backend *backend, const char *table, store_dump_fn *fn, void *arg,
+		       char *error, size_t size)
+{
+	struct store_value row[STORE_MAX_VALUES];
+	const char *names[STORE_MAX_VALUES];
+	char sql[80];
+	sqlite3_stmt *statement;
+	int rc, count;
+
+	snprintf(sql, sizeof(sql), "SELECT * FROM %s ORDER BY 1", table);
+	if (sqlite3_prepare_v2(backend->db, sql, -1, &statement, NULL) != SQLITE_OK)
+		return said(backend, error, size);
+	count = MIN(sqlite3_column_count(statement), STORE_MAX_VALUES);
+	while ((rc = sqlite3_step(statement)) == SQLITE_ROW) {
+		for (int i = 0; i < count; i++) {
+			names[i] = sqlite3_column_name(statement, i);
+			row[i] = column(statement, i);
+		}
+		fn(arg, names, row, (unsigned)count);
+	}
+	sqlite3_finalize(statement);
+	return rc == SQLITE_DONE ? 0 : said(backend, error, size);
+}
+
+static int sqlite_load(struct store_backend *backend, const char *table, const char *const *columns,
+		       const struct store_value *values, unsigned count, char *error, size_t size)
+{
+	char *sql = sql_insert(table, columns, count);
+	sqlite3_stmt *statement = NULL;
+	int result = sqlite3_prepare_v2(backend->db, sql, -1, &statement, NULL) == SQLITE_OK ? 0 : -EIO;
+
+	for (unsigned i = 0; i < count && !result; i++)
+		bind(statement, (int)i + 1, &values[i]);
+	if (result || sqlite3_step(statement) != SQLITE_DONE)
+		result = said(backend, error, size);
+	sqlite3_finalize(statement);
+	free(sql);
+	return result;
+}
+
 const struct store_driver store_sqlite = {
+	.exec = sqlite_exec,
+	.dump = sqlite_dump,
+	.load = sqlite_load,
+	.snapshot = "BEGIN",
 	.open = sqlite_open,
 	.close = sqlite_close,
 	.commit = sqlite_commit,

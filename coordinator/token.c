@@ -10,10 +10,9 @@
 #include <string.h>
 
 char *token_make(const uint8_t secret[static TOKEN_SECRET_LEN], const char *agent_id,
-		 const json_t *nets, uint64_t wall_ms, uint64_t lifetime_ms)
+		 const json_t *claims, uint64_t wall_ms, uint64_t lifetime_ms)
 {
-	json_t *extra = json_pack("{sO}", "nets", (json_t *)nets);
-	char *text = NULL, *encoded = NULL, *nets_text = js_dump(extra), jti[33];
+	char *text = NULL, *encoded = NULL, *claims_text = js_dump(claims), jti[33];
 	uint8_t unique[16];
 	jwt_t *jwt = NULL;
 
@@ -23,7 +22,7 @@ char *token_make(const uint8_t secret[static TOKEN_SECRET_LEN], const char *agen
 	    !jwt_add_grant(jwt, "sub", agent_id) && !jwt_add_grant(jwt, "jti", jti) &&
 	    !jwt_add_grant_int(jwt, "iat", (long)(wall_ms / 1000)) &&
 	    !jwt_add_grant_int(jwt, "exp", (long)((wall_ms + lifetime_ms) / 1000)) &&
-	    !jwt_add_grants_json(jwt, nets_text))
+	    !jwt_add_grants_json(jwt, claims_text))
 		encoded = jwt_encode_str(jwt);
 	if (!encoded)
 		abort(); /* only without memory */
@@ -31,8 +30,7 @@ char *token_make(const uint8_t secret[static TOKEN_SECRET_LEN], const char *agen
 	secret_wipe(encoded, strlen(encoded));
 	free(encoded);
 	jwt_free(jwt);
-	free(nets_text);
-	json_decref(extra);
+	free(claims_text);
 	return text;
 }
 
@@ -60,4 +58,24 @@ enum token_verdict token_check(const uint8_t secret[static TOKEN_SECRET_LEN], co
 out:
 	jwt_free(jwt);
 	return verdict;
+}
+
+json_t *token_memberships(const uint8_t secret[static TOKEN_SECRET_LEN], const char *text, const char *key,
+			  uint64_t since_ms)
+{
+	char *list = NULL, error[JS_ERROR];
+	json_t *result = NULL;
+	const char *claimed;
+	jwt_t *jwt = NULL;
+
+	if (jwt_decode(&jwt, text, secret, TOKEN_SECRET_LEN))
+		return NULL;
+	claimed = jwt_get_grant(jwt, "key");
+	if (claimed && !strcmp(claimed, key) && jwt_get_grant_int(jwt, "at") > (long)since_ms)
+		list = jwt_get_grants_json(jwt, "in");
+	if (list)
+		result = js_load(list, strlen(list), error);
+	free(list);
+	jwt_free(jwt);
+	return result;
 }

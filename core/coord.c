@@ -98,7 +98,7 @@ static void on_closed(void *arg, const struct coord_sync_end *end)
 		coord->lost_place = true;
 	if (refused && !coord->proved) {
 		log_debug("token-refused", "status=%d code=%s", end->status, end->code);
-		coord_forget_token(coord);
+		coord_refused_token(coord);
 		coord_connect(coord);
 		return;
 	}

@@ -49,7 +49,7 @@ bool coord_code_rejects(const char *code);
 
 /* coord_token.c */
 void coord_fill_api(struct coord *coord, struct api *api, const char *pins[static COORD_MAX_PINS + 1]);
-void coord_forget_token(struct coord *coord);
+void coord_refused_token(struct coord *coord);
 bool coord_take_token(struct coord *coord, json_t *object); /* {"token","expires_in"} */
 void coord_prove_to_connect(struct coord *coord);
 void coord_renew_due(void *arg);

@@ -44,14 +44,30 @@ static bool token_valid(const char *token)
 	return true;
 }
 
-void coord_forget_token(struct coord *coord)
+static void drop(char **token)
+{
+	if (*token)
+		secret_wipe(*token, strlen(*token));
+	free(*token);
+	*token = NULL;
+}
+
+static void forget_token(struct coord *coord)
+{
+	drop(&coord->state->token);
+}
+
+/* It is what a coordinator that has forgotten us may let us in again by (SPEC 3). */
+void coord_refused_token(struct coord *coord)
 {
 	struct state *state = coord->state;
 
-	if (state->token)
-		secret_wipe(state->token, strlen(state->token));
-	free(state->token);
+	if (!state->token)
+		return;
+	drop(&state->old_token);
+	state->old_token = state->token;
 	state->token = NULL;
+	coord->ops->state_changed(coord->arg);
 }
 
 bool coord_take_token(struct coord *coord, json_t *object)
@@ -64,7 +80,8 @@ bool coord_take_token(struct coord *coord, json_t *object)
 	    json_integer_value(seconds) > MAX_LIFETIME)
 		return false;
 	renew_ms = (uint64_t)json_integer_value(seconds) * 1000 / 3 * 2;
-	coord_forget_token(coord);
+	forget_token(coord);
+	drop(&coord->state->old_token);
 	coord->state->token = xstrdup(token);
 	coord->state->token_renew_wall_ms = clock_wall_ms() + renew_ms;
 	timer_start(&coord->renew, MAX(renew_ms, 1000u));
@@ -75,12 +92,15 @@ bool coord_take_token(struct coord *coord, json_t *object)
 static void ask_by_proof(struct coord *coord, api_fn *fn)
 {
 	const char *pins[COORD_MAX_PINS + 1];
+	json_t *body = json_object();
 	char path[80];
 	struct api api;
 
 	coord_fill_api(coord, &api, pins);
 	snprintf(path, sizeof(path), "/agents/%s/token", coord->state->agent_id);
-	coord->renewal = api_prove(&api, path, json_object(), fn, coord);
+	if (coord->state->old_token)
+		json_object_set_new(body, "old_token", json_string(coord->state->old_token));
+	coord->renewal = api_prove(&api, path, body, fn, coord);
 }
 
 /* Before connecting: there was no token, or it was refused. */

@@ -35,6 +35,9 @@ void state_free(struct state *state)
 	if (state->token)
 		secret_wipe(state->token, strlen(state->token));
 	free(state->token);
+	if (state->old_token)
+		secret_wipe(state->old_token, strlen(state->old_token));
+	free(state->old_token);
 	for (size_t i = 0; i < state->pin_count; i++)
 		free(state->pins[i]);
 	free(state->pins);
@@ -86,16 +89,17 @@ static bool id_valid(const char *id)
 static void read_identity(struct state *state, struct js *js)
 {
 	const char *id = js_string(js, "agent_id", ""), *name = js_string(js, "name", "");
-	const char *token = js_string(js, "token", NULL);
+	const char *token = js_string(js, "token", NULL), *old = js_string(js, "old_token", NULL);
 
 	if (!id_valid(id) || !str_copy(state->agent_id, sizeof(state->agent_id), id))
 		js_fail(js, "agent_id", "is not an agent id");
 	if ((*name && !name_valid(name)) || !str_copy(state->name, sizeof(state->name), name))
 		js_fail(js, "name", "is not a host name");
-	if (token && strlen(token) > MAX_TOKEN)
+	if ((token && strlen(token) > MAX_TOKEN) || (old && strlen(old) > MAX_TOKEN))
 		js_fail(js, "token", "is too long");
 	state->coordinator_url = xstrdup(js_string(js, "coordinator_url", NULL));
 	state->token = xstrdup(token);
+	state->old_token = xstrdup(old);
 	state->token_renew_wall_ms = (uint64_t)js_int(js, "token_renew_wall_ms", 0, INT64_MAX, 0);
 	if (json_object_get(js->object, "server_key") &&
 	    !json_is_null(json_object_get(js->object, "server_key")))
@@ -224,10 +228,10 @@ static json_t *write_networks(const struct state *state)
 static json_t *write_state(const struct state *state)
 {
 	return json_pack(
-		"{s:i, s:o, s:s, s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:o}",
+		"{s:i, s:o, s:s, s:s, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:o}",
 		"schema", 1, "coordinator_url", js_from_string(state->coordinator_url),
 		"agent_id", state->agent_id, "name", state->name,
-		"token", js_from_string(state->token),
+		"token", js_from_string(state->token), "old_token", js_from_string(state->old_token),
 		"token_renew_wall_ms", (json_int_t)state->token_renew_wall_ms,
 		"server_key", key_is_zero(&state->server_key) ? json_null() : js_from_key(&state->server_key),
 		"pins", write_pins(state), "networks", write_networks(state),

@@ -12,6 +12,8 @@ struct state {
 	char *coordinator_url;        /* at which the identity below holds */
 	char agent_id[PROTO_ID_MAX], name[PROTO_NAME_MAX];
 	char *token;                  /* secret; NULL: none */
+	char *old_token; /* secret; the last one that was refused: a coordinator that has forgotten us
+			    (an older copy of its database) knows by it that we were there */
 	uint64_t token_renew_wall_ms; /* when to ask for another */
 	struct key server_key;
 	char **pins;

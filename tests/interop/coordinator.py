@@ -1050,6 +1050,93 @@ def _(co):
     following.stdout.close()
 
 
+# ---- backup, restore, older copies ------------------------------------------------------------
+
+
+def come_back(co, agent, **more):
+    return by_proof(co, agent, "/token", public_key=b64(agent.public), old_token=agent.token, **more)
+
+
+@case("backup and restore: who came later is let in again, who was removed before is not")
+def _(co):
+    key = co.key("--reusable", "--tag", "web")
+    old, gone = Agent(co, "old").register(key), Agent(co, "gone").register(key)
+    co.admin("agent", "remove", "gone")
+    server_key = co.request("POST", "/agents/challenge", {"public_key": b64(old.public)})[1]["server_key"]
+    time.sleep(1.1)
+    said = co.admin("backup", co.dir + "/backup")
+    assert "keys are in it" in said, said
+    equal(stat.S_IMODE(os.stat(co.dir + "/backup").st_mode), 0o600)
+    equal(co.admin("backup", co.dir + "/none/backup", code=1).count("\n"), 1)
+    later, stranger = Agent(co, "later").register(key), Agent(co, "stranger")
+    taken = Agent(co, "taken").register(key)
+    assert "in use" in co.admin("restore", co.dir + "/backup", code=1)
+    co.stop()
+    for name in ("server.key", "tls.key"):
+        os.unlink(co.dir + "/state/" + name)
+    assert "no backup" in co.admin("restore", co.dir + "/log", code=1)
+    counts = co.admin("restore", co.dir + "/backup", "--readmit", "1h")
+    assert "agents: 1\n" in counts and "networks: 1\n" in counts, counts
+    co.start()
+    assert "restored=true" in co.log()
+    equal([a["name"] for a in agents(co)], ["old"])
+    refused(old.ask("GET", "/peers"), 401, "token_invalid")
+    equal(by_proof(co, old, "/token")[0], 200)
+    given = old.challenge()
+    equal(given["server_key"], server_key)
+    refused(later.ask("POST", "/token", {}), 401, "token_invalid")
+    refused(by_proof(co, later, "/token"), 401, "unknown_agent")
+    refused(come_back(co, gone), 401, "unknown_agent")
+    stranger.id, stranger.token = later.id, later.token
+    refused(come_back(co, stranger), 401, "unknown_agent")
+    refused(come_back(co, later, private=stranger.private), 401, "proof_wrong")
+    status, answer = come_back(co, later)
+    equal(status, 200, answer)
+    later.token = answer["token"]
+    equal(later.ask("GET", "/peers")[1]["networks"][0]["addresses"], later.addresses)
+    Agent(co, "taken").register(key) # the name is another's now
+    refused(come_back(co, taken), 401, "unknown_agent")
+    equal({a["name"]: a["tags"] for a in agents(co)}, {"old": ["web"], "later": ["web"], "taken": ["web"]})
+    equal(len({a["addresses"][0] for a in agents(co)}), 3)
+    co.stop()
+    co.start()
+    equal(later.ask("GET", "/peers")[0], 200)
+    assert "agent-readmitted" in co.admin("audit")
+    assert co.log().count("older-database") == 1
+
+
+@case("an older copy that was put back by hand is noticed")
+def _(co):
+    if meshclient.POSTGRES:
+        return "that is a file"
+    key = co.key("--reusable")
+    before = Agent(co, "before").register(key)
+    co.stop()
+    path = co.dir + "/state/coordinator.db"
+    shutil.copy(path, co.dir + "/copy")
+    co.start()
+    after = Agent(co, "after").register(key)
+    co.stop()
+    shutil.copy(co.dir + "/copy", path)
+    co.start()
+    assert "older-database restored=false" in co.log()
+    refused(before.ask("GET", "/peers"), 401, "token_invalid")
+    equal(by_proof(co, before, "/token")[0], 200)
+    equal(come_back(co, after)[0], 200)
+    equal(sorted(a["name"] for a in agents(co)), ["after", "before"])
+
+
+@case("--readmit 0: only who is in the backup")
+def _(co):
+    co.admin("backup", co.dir + "/backup")
+    agent = Agent(co, "late").register(co.key())
+    co.stop()
+    equal(co.admin("restore", co.dir + "/backup", "--readmit", "soon", code=2).count("\n"), 1)
+    co.admin("restore", co.dir + "/backup", "--readmit", "0")
+    co.start()
+    refused(come_back(co, agent), 401, "unknown_agent")
+
+
 @case("audit --follow goes on")
 def _(co):
     following = subprocess.Popen([PROGRAM, "--config", co.dir + "/coordinator.yaml", "audit", "--follow"],

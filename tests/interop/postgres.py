@@ -41,6 +41,72 @@ class Server:
         shutil.rmtree(self.dir)
 
 
+cases = []
+
+
+def case(name):
+    def add(function):
+        cases.append((name, function))
+        return function
+    return add
+
+
+@case("migrate moves everything to PostgreSQL and back, and says how much")
+def _(server):
+    import meshclient
+    from coordinator import FAST, agents, equal
+    there, elsewhere = server.url + "/" + meshclient.new_database(), "/moved.db"
+    postgres, meshclient.POSTGRES = meshclient.POSTGRES, None
+    co = meshclient.Coordinator(FAST).start()
+    try:
+        key = co.key("--reusable")
+        moved = [meshclient.Agent(co, "m%d" % i).register(key, advertised_routes=["192.168.%d.0/24" % i]) for i in range(3)]
+        co.admin("agent", "remove", "m2")
+        assert "in use" in co.admin("migrate", "--to", there, code=1)
+        for step, to in enumerate((there, "sqlite:" + co.dir + elsewhere)):
+            before = agents(co), co.admin("key", "list"), co.admin("route", "list"), co.admin("network", "list")
+            lines = len(co.admin("audit").splitlines())
+            co.stop()
+            said = co.admin("migrate", "--to", to)
+            for line in ("agents: 2", "agent_networks: 2", "routes: 2", "networks: 1",
+                         "retired_addresses: %d" % (2 + 2 * step)):
+                assert line + "\n" in said, said
+            equal(co.admin("migrate", "--to", to, code=1).count("not empty"), 1)
+            with open(co.dir + "/coordinator.yaml") as f:
+                config = "".join(line for line in f if not line.startswith("db:"))
+            with open(co.dir + "/coordinator.yaml", "w") as f:
+                f.write(config + "db: %s\n" % to)
+            co.start()
+            after = agents(co), co.admin("key", "list"), co.admin("route", "list"), co.admin("network", "list")
+            equal(sorted(map(str, after[0])), sorted(map(str, before[0])), "step %d" % step)
+            equal([sorted(t.split("\n")) for t in after[1:]], [sorted(t.split("\n")) for t in before[1:]])
+            equal(len(co.admin("audit").splitlines()), lines)
+            equal(moved[0].ask("GET", "/peers")[0], 200) # the token is as good as it was
+            meshclient.Agent(co, "new%d" % step).register(key)
+            co.admin("agent", "remove", "new%d" % step)
+            co.admin("agent", "list")
+    finally:
+        meshclient.POSTGRES = postgres
+        co.close()
+
+
+def run_cases(server):
+    failed = 0
+    for name, function in cases:
+        if sys.argv[1:] and not any(word in name for word in sys.argv[1:]):
+            continue
+        try:
+            function(server)
+            print("ok postgres: " + name, flush=True)
+        except Exception as why:
+            failed += 1
+            line = why.__traceback__
+            while line.tb_next and line.tb_next.tb_frame.f_code.co_filename == __file__:
+                line = line.tb_next
+            print("not ok postgres: %s: %s (line %d)" % (name, why or type(why).__name__, line.tb_lineno), flush=True)
+    return failed
+
+
 def run(label, *command):
     """A program that tells of its cases itself."""
     return subprocess.run(command, stdin=subprocess.DEVNULL).returncode
@@ -55,6 +121,9 @@ def main():
         failed = 0
         if not sys.argv[1:] or "store" in sys.argv[1:]:
             failed |= run("store", "sh", "tests/unit/run.sh", "postgres", meshclient.BUILD + "/unit", "test_store")
+        failed += run_cases(server)
+        if sys.argv[1:] == ["several"]:
+            return 1 if failed else 0
         failed |= run("coordinator", "/usr/bin/python3", "tests/interop/coordinator.py", *sys.argv[1:])
         return 1 if failed else 0
     finally:

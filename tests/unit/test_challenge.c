@@ -52,7 +52,7 @@ static void test_tokens(void **state)
 {
 	static const uint8_t secret[TOKEN_SECRET_LEN] = {1, 2, 3}, wrong[TOKEN_SECRET_LEN] = {3};
 	const uint64_t now = 1800000000000ull, hour = 3600000;
-	json_t *nets = json_pack("[s]", "default");
+	json_t *nets = json_pack("{s[s]}", "nets", "default");
 	char *token = token_make(secret, "a1", nets, now, hour), *again;
 	struct token_claims claims;
 

@@ -1,0 +1,349 @@
+/*
+ * backup.c - a backup is an SQLite database of the same schema, whatever the coordinator's own is,
+ * with one more table: the key files. So backup, restore and migrate are one copy of all tables.
+ *
+ * What is restored is older than what agents know. The row `restored` in `meta` has the next start
+ * make a new token secret and let in, for a time, those who can show that they were here (heal.c).
+ */
+#include "backup.h"
+#include "start.h"
+#include "store_driver.h"
+#include "lib/clock.h"
+#include "lib/file.h"
+#include "lib/secret.h"
+#include "lib/str.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAX_FILE (1 << 20)
+#define READMIT_MS (24 * 3600 * 1000ull)
+
+/* Of the state directory: without them proofs, links and the embedded relay's key are others. */
+static const char *const files[] = {"server.key", "tls.key", "tls.crt"};
+static const char *const file_columns[] = {"name", "data"};
+
+static int failed(const char *format, ...) PRINTF_LIKE(1, 2);
+static int failed(const char *format, ...)
+{
+	va_list args;
+
+	fputs("wg-mesh-coordinator: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+	return 1;
+}
+
+/* ---- one database to another --------------------------------------------------------------------- */
+
+struct side {
+	const struct store_driver *driver;
+	struct store_backend *backend;
+	char error[300];
+};
+
+static bool side_open(struct side *side, const char *url)
+{
+	side->driver = store_driver(url);
+	side->backend = side->driver->open(url, side->error, sizeof(side->error));
+	return side->backend;
+}
+
+static void side_close(struct side *side)
+{
+	if (side->driver)
+		side->driver->close(side->backend);
+	side->backend = NULL;
+}
+
+static int side_exec(struct side *side, const char *sql)
+{
+	return side->driver->exec(side->backend, sql, side->error, sizeof(side->error));
+}
+
+struct copying {
+	struct side *to;
+	const struct sql_table *table;
+	uint64_t rows;
+	int result;
+};
+
+static void copy_row(void *arg, const char *const *columns, const struct store_value *values, unsigned count)
+{
+	struct copying *copying = arg;
+	unsigned skip = copying->table->numbered ? 1 : 0; /* its first column: the database numbers anew */
+
+	if (copying->result)
+		return;
+	copying->result = copying->to->driver->load(copying->to->backend, copying->table->name, columns + skip,
+						    values + skip, count - skip, copying->to->error,
+						    sizeof(copying->to->error));
+	copying->rows++;
+}
+
+/* All tables, in an order that foreign keys allow; the target's own rows go first. */
+static int copy_all(struct side *from, struct side *to, bool tell)
+{
+	char sql[80];
+	int result = side_exec(from, from->driver->snapshot);
+
+	if (!result)
+		result = side_exec(to, "BEGIN");
+	for (size_t i = sql_table_count; i-- > 0 && !result;) {
+		snprintf(sql, sizeof(sql), "DELETE FROM %s", sql_tables[i].name);
+		result = side_exec(to, sql);
+	}
+	for (size_t i = 0; i < sql_table_count && !result; i++) {
+		struct copying copying = {.to = to, .table = &sql_tables[i]};
+
+		result = from->driver->dump(from->backend, sql_tables[i].name, copy_row, &copying, from->error,
+					    sizeof(from->error));
+		result = result ? result : copying.result;
+		if (tell && !result && copying.rows)
+			printf("%s: %llu\n", sql_tables[i].name, (unsigned long long)copying.rows);
+	}
+	if (!result)
+		result = side_exec(to, "COMMIT");
+	side_exec(from, "ROLLBACK");
+	return result;
+}
+
+static const char *why(const struct side *a, const struct side *b)
+{
+	return *a->error ? a->error : b->error;
+}
+
+/* ---- backup ---------------------------------------------------------------------------------------- */
+
+static int put_files(struct side *to, const struct config *config)
+{
+	struct buf file;
+	int result = side_exec(to, "CREATE TABLE files (name TEXT PRIMARY KEY, data BLOB NOT NULL)");
+
+	for (size_t i = 0; i < ARRAY_SIZE(files) && !result; i++) {
+		char *path = xasprintf("%s/%s", config->state, files[i]);
+
+		buf_init(&file, MAX_FILE);
+		if (!file_read(path, MAX_FILE, &file)) {
+			const struct store_value row[] = {store_text(files[i]), store_blob(file.data, file.len)};
+
+			result = to->driver->load(to->backend, "files", file_columns, row, 2, to->error,
+						  sizeof(to->error));
+		}
+		buf_wipe(&file);
+		free(path);
+	}
+	return result;
+}
+
+int backup_run(const struct config *config, const json_t *options)
+{
+	const char *path = json_string_value(json_object_get(options, "file"));
+	char *temporary = xasprintf("%s.part", path), *url = xasprintf("sqlite:%s", temporary);
+	struct side from = {0}, to = {0};
+	int code = 0;
+
+	umask(0077);
+	unlink(temporary);
+	if (!side_open(&from, config->db) || !side_open(&to, url) || copy_all(&from, &to, false) ||
+	    put_files(&to, config) || side_exec(&to, "PRAGMA journal_mode=DELETE"))
+		code = failed("cannot make a backup: %s", why(&from, &to));
+	side_close(&to);
+	side_close(&from);
+	if (!code && rename(temporary, path) < 0)
+		code = failed("cannot make a backup at %s: %s", path, strerror(errno));
+	if (code)
+		unlink(temporary);
+	else
+		printf("backup written to %s: keep it as safe as the server, its keys are in it\n", path);
+	free(url);
+	free(temporary);
+	return code;
+}
+
+/* ---- restore ---------------------------------------------------------------------------------------- */
+
+struct taking {
+	const struct config *config;
+	int result;
+};
+
+static void take_file(void *arg, const char *const *columns, const struct store_value *values, unsigned count)
+{
+	struct taking *taking = arg;
+	char *path;
+
+	(void)columns;
+	for (size_t i = 0; i < ARRAY_SIZE(files) && count == 2 && !taking->result; i++) {
+		if (strcmp(files[i], store_string(&values[0])))
+			continue;
+		path = xasprintf("%s/%s", taking->config->state, files[i]);
+		taking->result = file_write_atomic(path, values[1].data, values[1].len, 0600);
+		free(path);
+	}
+}
+
+/* The backup may be of an older version: what is brought up to date is a copy. */
+static char *working_copy(const struct config *config, const char *path)
+{
+	char *copy = xasprintf("%s/restore.part", config->state);
+	struct buf file;
+	int result;
+
+	buf_init(&file, SIZE_MAX / 2);
+	result = file_read(path, SIZE_MAX / 4, &file);
+	if (!result && (file.len < 16 || memcmp(file.data, "SQLite format 3", 16)))
+		result = -EBADMSG;
+	if (!result)
+		result = file_write_atomic(copy, file.data, file.len, 0600);
+	buf_wipe(&file);
+	if (!result)
+		return copy;
+	if (result == -EBADMSG)
+		failed("%s is no backup of a coordinator", path);
+	else
+		failed("cannot read the backup %s: %s", path, strerror(-result));
+	free(copy);
+	return NULL;
+}
+
+/* An SQLite file that is there, whole or not, is kept beside it. */
+static void move_aside(const char *url)
+{
+	static const char *const ends[] = {"-wal", "-shm", ""};
+
+	for (size_t i = 0; str_has_prefix(url, "sqlite:") && i < ARRAY_SIZE(ends); i++) {
+		char *from = xasprintf("%s%s", url + strlen("sqlite:"), ends[i]);
+		char *to = xasprintf("%s.before-restore%s", url + strlen("sqlite:"), ends[i]);
+
+		rename(from, to);
+		free(from);
+		free(to);
+	}
+}
+
+static int mark_restored(struct side *to, uint64_t readmit_ms)
+{
+	static const char *const columns[] = {"key", "value"};
+	char text[24];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)readmit_ms);
+	return to->driver->load(to->backend, "meta", columns,
+				(struct store_value[]){store_text("restored"), store_blob(text, strlen(text))}, 2,
+				to->error, sizeof(to->error));
+}
+
+static int restore_from(const struct config *config, const char *copy, uint64_t readmit_ms)
+{
+	char *url = xasprintf("sqlite:%s", copy);
+	struct side from = {0}, to = {0};
+	struct taking taking = {.config = config};
+	int result;
+
+	result = !side_open(&from, url) ||
+		 from.driver->dump(from.backend, "files", take_file, &taking, from.error, sizeof(from.error));
+	if (!result && taking.result)
+		result = failed("cannot write the keys into %s: %s", config->state, strerror(-taking.result));
+	else if (result)
+		result = failed("this is no backup of a coordinator: %s", from.error);
+	if (!result) {
+		move_aside(config->db);
+		result = !side_open(&to, config->db) || side_exec(&from, "DELETE FROM meta WHERE key='restored'") ||
+			 copy_all(&from, &to, true) || mark_restored(&to, readmit_ms);
+		if (result)
+			result = failed("cannot restore: %s", why(&to, &from));
+	}
+	side_close(&to);
+	side_close(&from);
+	free(url);
+	return result;
+}
+
+/* Nobody may work on the database meanwhile. */
+static bool alone(const struct config *config)
+{
+	char error[300];
+
+	if (!coordinator_lock(config, error, sizeof(error)))
+		return true;
+	failed("%s", error);
+	return false;
+}
+
+int restore_run(const struct config *config, const json_t *options)
+{
+	const char *path = json_string_value(json_object_get(options, "file"));
+	const char *readmit = json_string_value(json_object_get(options, "readmit"));
+	uint64_t readmit_ms = READMIT_MS;
+	char *copy;
+	int code;
+
+	if (readmit && strcmp(readmit, "0") && !parse_duration(readmit, &readmit_ms)) {
+		failed("--readmit %s is not a time such as 24h, or 0", readmit);
+		return 2;
+	}
+	if (readmit && !strcmp(readmit, "0"))
+		readmit_ms = 0;
+	umask(0077);
+	if (!alone(config))
+		return 1;
+	copy = working_copy(config, path);
+	if (!copy)
+		return 1;
+	code = restore_from(config, copy, readmit_ms);
+	unlink(copy);
+	free(copy);
+	if (!code)
+		printf("restored from %s; start the coordinator: agents prove their keys again and go on\n", path);
+	return code;
+}
+
+/* ---- migrate ------------------------------------------------------------------------------------------ */
+
+static void count_row(void *arg, const struct store_value *row)
+{
+	(void)row;
+	++*(unsigned *)arg;
+}
+
+static int read_into(struct side *side, enum store_read what, unsigned *count)
+{
+	return side->driver->read(side->backend, what, NULL, 1, count_row, count, side->error,
+				  sizeof(side->error));
+}
+
+int migrate_run(const struct config *config, const json_t *options)
+{
+	const char *url = json_string_value(json_object_get(options, "to")), *reason;
+	struct side from = {0}, to = {0};
+	unsigned there = 0;
+	int code = 0;
+
+	if (!url || !store_url_ok(url, &reason)) {
+		failed("migrate needs --to sqlite:PATH or postgres://USER@HOST/DATABASE%s%s", url ? ": this one " : "",
+		       url ? reason : "");
+		return 2;
+	}
+	umask(0077);
+	if (!alone(config))
+		return 1;
+	if (!side_open(&from, config->db) || !side_open(&to, url) || read_into(&to, STORE_NETWORKS, &there) ||
+	    read_into(&to, STORE_META, &there))
+		code = failed("cannot migrate: %s", why(&from, &to));
+	else if (there)
+		code = failed("the database to migrate to is not empty: name an empty one");
+	else if (copy_all(&from, &to, true))
+		code = failed("cannot migrate: %s; nothing was changed", why(&to, &from));
+	else
+		puts("all moved; the old database stays as it is. Put the new one into db: of "
+		     "coordinator.yaml (or --db) and start");
+	side_close(&to);
+	side_close(&from);
+	return code;
+}
