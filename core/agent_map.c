@@ -18,8 +18,12 @@ struct agent_peer *agent_find(struct agent *agent, const struct key *key)
 const struct guard_facts *agent_facts(struct agent *agent)
 {
 	if (agent->facts_dirty) {
+		struct addr now = coord_remote(agent->coord);
+
 		agent->facts_dirty = false;
-		facts_collect(&agent->facts, agent->tunnel, agent->state);
+		if (now.family) /* kept while it is away: a route to it would keep it so */
+			agent->coordinator = now;
+		facts_collect(&agent->facts, agent->tunnel, agent->state, &agent->coordinator);
 	}
 	return &agent->facts.guard;
 }

@@ -52,6 +52,7 @@ struct agent {
 	const char *interface;
 	const struct paths *paths;
 	int exit_code;
+	struct addr coordinator; /* where it was last reached */
 	bool ending, adopting, synced, facts_dirty, claims_released;
 	bool was_connected, told_lost;
 

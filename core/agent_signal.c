@@ -104,8 +104,11 @@ static void connected(void *arg, bool is_connected, const char *why)
 
 	if (is_connected)
 		log_info("coordinator-connected", "url=%s", agent->state->coordinator_url);
-	if (is_connected)
+	if (is_connected) {
 		coord_send_endpoints(agent->coord, &agent->at);
+		agent->facts_dirty = true; /* a name may lead elsewhere now */
+		agent_map_recheck(agent, false);
+	}
 	if (agent->was_connected != is_connected && (agent->was_connected || agent->told_lost))
 		agent_emit(agent, &event);
 	agent->told_lost |= !is_connected && agent->was_connected;

@@ -216,6 +216,11 @@ bool coord_connected(const struct coord *coord)
 	return coord->connected;
 }
 
+struct addr coord_remote(const struct coord *coord)
+{
+	return coord && coord->sync ? coord_sync_remote(coord->sync) : (struct addr){0};
+}
+
 uint64_t coord_since_wall_ms(const struct coord *coord)
 {
 	return coord->since_wall_ms;

@@ -259,6 +259,11 @@ bool coord_sync_check(struct coord_sync *sync)
 	return true;
 }
 
+struct addr coord_sync_remote(const struct coord_sync *sync)
+{
+	return sync->stream ? fetch_stream_remote(sync->stream) : (struct addr){0};
+}
+
 void coord_sync_end(struct coord_sync *sync, const char *why)
 {
 	end(sync, "", "%s", why);

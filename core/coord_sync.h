@@ -36,6 +36,7 @@ struct coord_sync *coord_sync_open(struct loop *loop, struct fetch *fetch, const
 int coord_sync_send(struct coord_sync *sync, json_t *frame); /* takes; -ENOTCONN before opened() */
 /* The network changed. False: the connection went with its address; else silence for 5 s ends it. */
 bool coord_sync_check(struct coord_sync *sync);
+struct addr coord_sync_remote(const struct coord_sync *sync); /* family 0: not connected */
 void coord_sync_end(struct coord_sync *sync, const char *why); /* soon; closed() is called */
 void coord_sync_free(struct coord_sync *sync);  /* now; closed() is not called. NULL is fine */
 

@@ -232,7 +232,8 @@ static void foreign(struct prefixes *list, const struct tunnel *tunnel)
 	}
 }
 
-void facts_collect(struct facts *facts, struct tunnel *tunnel, const struct state *state)
+void facts_collect(struct facts *facts, struct tunnel *tunnel, const struct state *state,
+		   const struct addr *coordinator)
 {
 	struct prefixes networks = {0}, host = {0}, others = {0}, ours = {0};
 	struct addrs protected_addrs = {0};
@@ -244,6 +245,7 @@ void facts_collect(struct facts *facts, struct tunnel *tunnel, const struct stat
 	resolvers(&protected_addrs, "/etc/resolv.conf");
 	resolvers(&protected_addrs, "/run/systemd/resolve/resolv.conf");
 	servers(&protected_addrs, state);
+	add_addr(&protected_addrs, coordinator);
 	foreign(&others, tunnel);
 	facts->networks = networks.at;
 	facts->host = host.at;

@@ -18,7 +18,8 @@ struct facts {
 	uint64_t foreign_hash; /* of the foreign peers and what they are allowed */
 };
 
-void facts_collect(struct facts *facts, struct tunnel *tunnel, const struct state *state);
+void facts_collect(struct facts *facts, struct tunnel *tunnel, const struct state *state,
+		   const struct addr *coordinator); /* where it was reached; family 0: unknown */
 void facts_fini(struct facts *facts);
 uint64_t facts_foreign_hash(const struct tunnel *tunnel); /* of the last dump */
 

@@ -5,6 +5,7 @@
 #ifndef CORE_FETCH_H
 #define CORE_FETCH_H
 
+#include "lib/addr.h"
 #include "lib/buf.h"
 #include "lib/loop.h"
 
@@ -52,6 +53,8 @@ struct fetch_stream *fetch_dial(struct fetch *fetch, const struct fetch_trust *t
 int fetch_stream_write(struct fetch_stream *stream, const void *data, size_t len); /* queued, 1 MiB */
 /* False: this host no longer has the address that the stream was opened from. */
 bool fetch_stream_rooted(const struct fetch_stream *stream);
+/* The other end's address; its family is 0 where there is none yet. */
+struct addr fetch_stream_remote(const struct fetch_stream *stream);
 void fetch_stream_close(struct fetch_stream *stream); /* closed() is not called */
 
 #endif

@@ -196,14 +196,31 @@ int fetch_stream_write(struct fetch_stream *stream, const void *data, size_t len
 	return error;
 }
 
-bool fetch_stream_rooted(const struct fetch_stream *stream)
+static curl_socket_t socket_of(const struct fetch_stream *stream)
 {
 	curl_socket_t at = CURL_SOCKET_BAD;
-	struct endpoint local;
-	int fd;
 
 	if (stream->open)
 		curl_easy_getinfo(stream->base.easy, CURLINFO_ACTIVESOCKET, &at);
+	return at;
+}
+
+struct addr fetch_stream_remote(const struct fetch_stream *stream)
+{
+	curl_socket_t at = socket_of(stream);
+	struct endpoint remote = {0};
+
+	if (at != CURL_SOCKET_BAD && sock_remote(at, &remote))
+		remote.addr.family = 0;
+	return remote.addr;
+}
+
+bool fetch_stream_rooted(const struct fetch_stream *stream)
+{
+	curl_socket_t at = socket_of(stream);
+	struct endpoint local;
+	int fd;
+
 	if (at == CURL_SOCKET_BAD || sock_local(at, &local))
 		return true;
 	local.port = 0;

@@ -21,7 +21,8 @@ pin=$(openssl x509 -in $evil/cert.pem -pubkey -noout | openssl pkey -pubin -outf
 on_bg coord /run/evil.log python3 "$LAB_TOP/tests/lab/evil.py" $evil/cert.pem $evil/key.pem 8443 $evil
 listening() { on coord sh -c 'ss -ltn | grep -q :8443'; }
 wait_for 5 listening
-link="https://203.0.113.1:8443/join#anykey.$pin"
+echo '203.0.113.1 evil.example.test' >>/etc/hosts # by its name: where that leads is protected
+link="https://evil.example.test:8443/join#anykey.$pin"
 
 # ---- at join -------------------------------------------------------------------
 state_of_host() {
