@@ -28,6 +28,7 @@ struct network {
 	unsigned member_count;
 	uint64_t created_at; /* times are wall ms */
 	struct list dirty;   /* sync's, while changes wait to be sent */
+	uint64_t changed, told_ms; /* sync's: revision of its last change; when its members were told */
 };
 
 struct route {
@@ -45,6 +46,7 @@ struct member {
 	struct route *routes;
 	unsigned route_count;
 	uint64_t joined_at;
+	uint64_t changed; /* sync's: revision of its last change */
 	char *text; /* its PEER as others are told; NULL: to be written anew */
 };
 

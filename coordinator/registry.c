@@ -298,7 +298,7 @@ struct member *registry_register(struct coordinator *co, const struct registrati
 	struct member *member = key && agent ? mesh_member(agent, key->network) : NULL;
 	bool same_key = key && member && !member->agent->expired && !strcmp(member->key_id, key->id);
 	bool was_expired;
-	const struct member *other;
+	struct member *other;
 
 	*network = NULL;
 	if (!key || !key_admits(key, member, now, why) || !wishes_ok(co, reg, key, member, why) ||

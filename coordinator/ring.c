@@ -33,6 +33,18 @@ static void drop_oldest(struct ring *ring)
 	ring->oldest++;
 }
 
+void ring_forget(struct ring *ring, uint64_t revision)
+{
+	struct change *change = &ring->changes[revision % ring->max];
+
+	if (revision < ring->oldest || revision > ring->newest)
+		return;
+	ring->bytes -= change->len;
+	free(change->text);
+	change->text = NULL;
+	change->len = 0;
+}
+
 void ring_free(struct ring *ring)
 {
 	if (!ring)
@@ -43,7 +55,7 @@ void ring_free(struct ring *ring)
 	free(ring);
 }
 
-void ring_add(struct ring *ring, const char *network, const char *agent_id, const json_t *json)
+struct change *ring_add(struct ring *ring, const char *agent_id, const json_t *json)
 {
 	struct change *change;
 
@@ -51,23 +63,18 @@ void ring_add(struct ring *ring, const char *network, const char *agent_id, cons
 		drop_oldest(ring);
 	ring->newest++;
 	change = &ring->changes[ring->newest % ring->max];
-	str_copy(change->network, sizeof(change->network), network);
+	*change = (struct change){.text = json ? js_dump(json) : NULL};
 	str_copy(change->agent_id, sizeof(change->agent_id), agent_id);
-	change->text = js_dump(json);
-	change->len = strlen(change->text);
+	change->len = json ? strlen(change->text) : 0;
 	ring->bytes += change->len;
 	while (ring->bytes > ring->max_bytes && ring->oldest < ring->newest)
 		drop_oldest(ring);
+	return change;
 }
 
 uint64_t ring_revision(const struct ring *ring)
 {
 	return ring->newest;
-}
-
-bool ring_reaches(const struct ring *ring, uint64_t revision)
-{
-	return revision <= ring->newest && revision + 1 >= ring->oldest;
 }
 
 const struct change *ring_get(const struct ring *ring, uint64_t revision)

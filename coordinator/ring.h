@@ -8,20 +8,23 @@
 #include "lib/proto.h"
 
 struct change {
-	char network[PROTO_ID_MAX];  /* id; "": concerns everyone */
 	char agent_id[PROTO_ID_MAX]; /* who it is about, and is not told; "": nobody */
-	char *text;                  /* CHANGE of the protocol */
+	char *text;                  /* CHANGE of the protocol; NULL: nothing is told */
 	size_t len;
+	/* its owner's: */
+	uint64_t previous; /* revision of the change before it for the same receivers; 0: none */
+	unsigned fields;   /* what it tells: a later one that tells all of it replaces it */
 };
 
 struct ring;
 
 struct ring *ring_new(size_t max_changes, size_t max_bytes);
 void ring_free(struct ring *ring);
-void ring_add(struct ring *ring, const char *network, const char *agent_id, const json_t *change);
+/* json NULL: only the number. Borrowed, and the last of the ring until the next. */
+struct change *ring_add(struct ring *ring, const char *agent_id, const json_t *json);
+void ring_forget(struct ring *ring, uint64_t revision); /* its text, if it is still there */
 uint64_t ring_revision(const struct ring *ring); /* of the newest change; 0: none yet */
-/* Are all changes after `revision` still here? */
-bool ring_reaches(const struct ring *ring, uint64_t revision);
-const struct change *ring_get(const struct ring *ring, uint64_t revision); /* one that is here */
+/* One that is here; NULL: gone, or not yet. */
+const struct change *ring_get(const struct ring *ring, uint64_t revision);
 
 #endif

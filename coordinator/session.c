@@ -255,7 +255,15 @@ static void tick(void *arg)
 	timer_start(&session->tick, PING_MS);
 }
 
-static const struct stream_ops session_ops = {.data = on_data, .closed = on_closed};
+static void on_drained(void *arg)
+{
+	struct session *session = arg;
+
+	if (session->agent)
+		sync_drained(session);
+}
+
+static const struct stream_ops session_ops = {.data = on_data, .drained = on_drained, .closed = on_closed};
 
 void session_open(struct request *rq, struct agent *agent, struct list *sessions)
 {

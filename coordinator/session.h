@@ -18,6 +18,7 @@ struct session {
 	struct loop_timer tick;
 	struct bucket messages;
 	bool greeted;          /* hello has come */
+	bool behind;           /* has not read what it was sent: more when it has */
 	uint64_t sent, acked;  /* revisions */
 	uint64_t pings, token_ends_ms;
 	unsigned bad_frames;

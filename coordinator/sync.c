@@ -5,9 +5,8 @@
  * agent hears of a peer that a crash would take back, and the order stays. Endpoints and online
  * state alone do not wait.
  */
-#include "sync.h"
+#include "sync_private.h"
 #include "conn.h"
-#include "session.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/secret.h"
@@ -17,119 +16,13 @@
 #include <string.h>
 
 #define RING_CHANGES 16384
-#define RING_BYTES   (16u << 20)
+#define SCRATCH_KEPT (256u << 10)
+#define RING_BYTES   (4u << 20)
 #define RETURN_MS    3000 /* a stream that comes back so soon was never away */
-#define QUEUE_ROOM   (1u << 20)
-#define SNAPSHOT_MAX (256u << 20)
-
-struct sync {
-	struct coordinator *co;
-	struct ring *ring;
-	char epoch[33];
-	struct list sessions, leaving;
-	struct list dirty_networks, dirty; /* changed since the last flush; sessions to be told */
-	size_t streams;
-	bool all_dirty;
-	bool must_wait, waiting; /* a change wants the disk; it was asked */
-	uint64_t asked, limit;   /* revisions: waited for, and what may be told */
-	struct store_wait gate;
-	struct loop_task flush;
-	struct loop_timer leave;
-};
-
-/* ---- frames to the agents --------------------------------------------------------------- */
-
-void sync_peers(const struct agent *agent, json_t *array)
-{
-	const struct member *mine, *other;
-
-	list_each(mine, &agent->members, in_agent)
-		list_each(other, &mine->network->members, in_network)
-			if (mesh_sees(mine, other))
-				json_array_append_new(array, mesh_peer_json(other));
-}
-
-static void add_peers(struct buf *out, const struct agent *agent)
-{
-	const struct member *mine;
-	struct member *other;
-	bool any = false;
-
-	list_each(mine, &agent->members, in_agent)
-		list_each(other, &mine->network->members, in_network) {
-			if (!mesh_sees(mine, other))
-				continue;
-			if (any)
-				buf_add(out, ",", 1);
-			buf_puts(out, mesh_peer_text(other));
-			any = true;
-		}
-}
-
-static void send_snapshot(struct sync *sync, struct session *session)
-{
-	uint64_t revision = ring_revision(sync->ring);
-	json_t *head = json_pack("{sssssIsososo}", "type", "snapshot", "epoch", sync->epoch, "revision",
-				 (json_int_t)revision, "networks", mesh_networks_json(session->agent),
-				 "relays", coordinator_relays(sync->co), "pins",
-				 coordinator_pins(sync->co));
-	char *text = js_dump(head);
-	struct buf out;
-
-	buf_init(&out, SNAPSHOT_MAX);
-	buf_add(&out, text, strlen(text) - 1); /* all but its brace */
-	buf_puts(&out, ",\"peers\":[");
-	add_peers(&out, session->agent);
-	buf_puts(&out, "]}");
-	/* A large network must not look like a slow reader. */
-	stream_set_limit(session->stream, out.len + out.len / 8 + QUEUE_ROOM);
-	session_send_text(session, buf_text(&out), out.len);
-	session->sent = revision;
-	sync->co->counters[COUNT_SNAPSHOTS]++;
-	buf_free(&out);
-	free(text);
-	json_decref(head);
-}
-
-static bool concerns(const struct sync *sync, const struct agent *agent, const struct change *change)
-{
-	const struct network *network;
-
-	if (!*change->network)
-		return true;
-	network = map_get(sync->co->mesh.networks_by_id, change->network);
-	return network && strcmp(change->agent_id, agent->id) && mesh_agent_in(agent, network);
-}
-
-/* What the session has not been sent yet, in one frame. */
-static void send_delta(struct sync *sync, struct session *session)
-{
-	bool any = false;
-	struct buf out;
-
-	if (!ring_reaches(sync->ring, session->sent) ||
-	    session->agent->reset_revision > session->sent) {
-		send_snapshot(sync, session);
-		return;
-	}
-	buf_init(&out, 0);
-	buf_addf(&out, "{\"type\":\"delta\",\"revision\":%llu,\"changes\":[",
-		 (unsigned long long)sync->limit);
-	for (; session->sent < sync->limit; session->sent++) {
-		const struct change *change = ring_get(sync->ring, session->sent + 1);
-
-		if (!concerns(sync, session->agent, change))
-			continue;
-		if (any)
-			buf_add(&out, ",", 1);
-		buf_add(&out, change->text, change->len);
-		any = true;
-	}
-	buf_puts(&out, "]}");
-	if (any)
-		session_send_text(session, buf_text(&out), out.len);
-	buf_free(&out);
-}
+#define BEHIND_BYTES (64u << 10) /* queued: no more until it has been read */
+#define GAP_MS       20          /* between two deltas to a network, at least; */
+#define GAP_MEMBERS  20          /* so many members make it a millisecond longer, */
+#define GAP_MAX_MS   100         /* up to this */
 
 /* ---- who is to be told --------------------------------------------------------------------- */
 
@@ -139,14 +32,28 @@ static void mark(struct sync *sync, struct session *session)
 		list_add_tail(&sync->dirty, &session->dirty);
 }
 
+/* When the network may be told again. */
+static uint64_t next_turn(const struct network *network)
+{
+	return network->told_ms ? network->told_ms +
+					  MIN(GAP_MS + network->member_count / GAP_MEMBERS, GAP_MAX_MS)
+				: 0;
+}
+
 static void collect(struct sync *sync)
 {
+	uint64_t now = loop_now(sync->co->loop), next = UINT64_MAX;
 	struct network *network, *tmp;
 	struct session *session;
 	struct member *member;
 
 	list_each_safe(network, tmp, &sync->dirty_networks, dirty) {
+		if (next_turn(network) > now) {
+			next = MIN(next, next_turn(network));
+			continue;
+		}
 		list_del(&network->dirty);
+		network->told_ms = now;
 		list_each(member, &network->members, in_network)
 			mark(sync, member->agent->session);
 	}
@@ -155,6 +62,8 @@ static void collect(struct sync *sync)
 			if (session->agent)
 				mark(sync, session);
 	sync->all_dirty = false;
+	if (next != UINT64_MAX)
+		timer_start(&sync->gap, next - now);
 }
 
 static void flush_up_to(struct sync *sync, uint64_t limit)
@@ -164,8 +73,23 @@ static void flush_up_to(struct sync *sync, uint64_t limit)
 		struct session *session = container_of(sync->dirty.next, struct session, dirty);
 
 		list_del(&session->dirty);
-		send_delta(sync, session);
+		session->behind = stream_queued(session->stream) > BEHIND_BYTES;
+		if (!session->behind)
+			sync_send_delta(sync, session);
 	}
+	if (sync->scratch.cap > SCRATCH_KEPT)
+		buf_free(&sync->scratch);
+}
+
+void sync_drained(struct session *session)
+{
+	struct sync *sync = session->co->sync;
+
+	if (!session->behind)
+		return;
+	session->behind = false;
+	mark(sync, session);
+	task_defer(sync->co->loop, &sync->flush);
 }
 
 static void on_durable(void *arg)
@@ -194,11 +118,23 @@ static void on_flush(void *arg)
 	store_wait(sync->co->store, &sync->gate, on_durable, sync);
 }
 
-static void publish(struct sync *sync, struct network *network, const char *agent_id, json_t *change,
-		    bool durable)
+static void on_gap(void *arg)
 {
-	ring_add(sync->ring, network ? network->id : "", agent_id, change);
-	json_decref(change);
+	struct sync *sync = arg;
+
+	task_defer(sync->co->loop, &sync->flush);
+}
+
+/* `network` NULL: everyone. */
+static struct change *publish(struct sync *sync, struct network *network, const char *agent_id,
+			      json_t *json, bool durable)
+{
+	uint64_t *last = network ? &network->changed : &sync->changed_all;
+	struct change *change = ring_add(sync->ring, agent_id, json);
+
+	json_decref(json);
+	change->previous = *last;
+	*last = ring_revision(sync->ring);
 	sync->co->counters[COUNT_CHANGES]++;
 	sync->must_wait |= durable;
 	if (!network)
@@ -206,13 +142,27 @@ static void publish(struct sync *sync, struct network *network, const char *agen
 	else if (list_empty(&network->dirty))
 		list_add_tail(&sync->dirty_networks, &network->dirty);
 	task_defer(sync->co->loop, &sync->flush);
+	return change;
 }
 
-void sync_put(struct sync *sync, const struct member *member)
+/* A change that tells all that the member's last one told makes that superfluous, for those who have
+ * not heard of it yet. */
+static void publish_member(struct sync *sync, struct member *member, json_t *json, unsigned fields,
+			   bool durable)
+{
+	const struct change *last = ring_get(sync->ring, member->changed);
+
+	if (last && !(last->fields & ~fields))
+		ring_forget(sync->ring, member->changed);
+	publish(sync, member->network, member->agent->id, json, durable)->fields = fields;
+	member->changed = ring_revision(sync->ring);
+}
+
+void sync_put(struct sync *sync, struct member *member)
 {
 	mesh_changed(member->agent);
-	publish(sync, member->network, member->agent->id,
-		json_pack("{ssso}", "op", "put", "peer", mesh_peer_json(member)), true);
+	publish_member(sync, member, json_pack("{ssso}", "op", "put", "peer", mesh_peer_json(member)), ~0u,
+		       true);
 }
 
 void sync_remove(struct sync *sync, const struct network *network, const char *agent_id)
@@ -221,15 +171,35 @@ void sync_remove(struct sync *sync, const struct network *network, const char *a
 		json_pack("{ssssss}", "op", "remove", "agent_id", agent_id, "network", network->name), true);
 }
 
+/* A bit for each field that patches have. */
+static unsigned fields_of(json_t *object)
+{
+	static const char *const known[] = {"endpoint", "endpoints", "local_endpoints", "nat_type", "online",
+					    "last_seen"};
+	unsigned fields = 0;
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(object, key, value) {
+		size_t i = 0;
+
+		while (i < ARRAY_SIZE(known) && strcmp(key, known[i]))
+			i++;
+		fields |= 1u << i;
+	}
+	return fields;
+}
+
 void sync_patch(struct sync *sync, const struct agent *agent, json_t *fields)
 {
-	const struct member *member;
+	unsigned bits = fields_of(fields);
+	struct member *member;
 
 	json_object_set_new(fields, "op", json_string("patch"));
 	json_object_set_new(fields, "agent_id", json_string(agent->id));
 	list_each(member, &agent->members, in_agent) {
 		json_object_set_new(fields, "network", json_string(member->network->name));
-		publish(sync, member->network, agent->id, json_incref(fields), false);
+		publish_member(sync, member, json_incref(fields), bits, false);
 	}
 	json_decref(fields);
 }
@@ -243,10 +213,7 @@ void sync_relays(struct sync *sync)
 /* A change for nobody makes the revision after which the agent may not resume. */
 void sync_reset(struct sync *sync, struct agent *agent)
 {
-	json_t *nothing = json_object();
-
-	ring_add(sync->ring, "-", "", nothing);
-	json_decref(nothing);
+	ring_add(sync->ring, "", NULL);
 	agent->reset_revision = ring_revision(sync->ring);
 	sync->must_wait = true;
 	mark(sync, agent->session);
@@ -260,15 +227,14 @@ void sync_hello(struct session *session, const char *epoch, uint64_t revision)
 	struct sync *sync = session->co->sync;
 	struct agent *agent = session->agent;
 
-	if (epoch && !strcmp(epoch, sync->epoch) && ring_reaches(sync->ring, revision) &&
-	    agent->reset_revision <= revision) {
+	if (epoch && !strcmp(epoch, sync->epoch) && sync_missed(sync, agent, revision, 0)) {
 		session->sent = revision;
 		sync->co->counters[COUNT_RESUMES]++;
 		session_send(session, json_pack("{sssssI}", "type", "resume", "epoch", sync->epoch,
 						"revision", (json_int_t)revision));
-		send_delta(sync, session);
+		sync_send_delta(sync, session);
 	} else {
-		send_snapshot(sync, session);
+		sync_send_snapshot(sync, session);
 	}
 	registry_online(sync->co, agent, true);
 }
@@ -401,6 +367,9 @@ struct sync *sync_new(struct coordinator *co)
 	list_init(&sync->dirty);
 	task_init(&sync->flush, on_flush, sync);
 	timer_init(&sync->leave, co->loop, on_leave, sync);
+	timer_init(&sync->gap, co->loop, on_gap, sync);
+	buf_init(&sync->found, 0);
+	buf_init(&sync->scratch, SNAPSHOT_MAX);
 	return sync;
 }
 
@@ -414,6 +383,9 @@ void sync_free(struct sync *sync)
 	while (!list_empty(&sync->dirty_networks))
 		list_del(sync->dirty_networks.next);
 	timer_stop(&sync->leave);
+	timer_stop(&sync->gap);
+	buf_free(&sync->found);
+	buf_free(&sync->scratch);
 	task_cancel(&sync->flush);
 	store_wait_cancel(&sync->gate);
 	ring_free(sync->ring);

@@ -429,19 +429,25 @@ static void see_signal(struct sim *sim, const char *text, const char *end)
 		arrived(sim->fleet, (unsigned)number[0] << 8 | number[1]);
 }
 
+static void heard(struct fleet *fleet, size_t len)
+{
+	fleet->frames++;
+	fleet->bytes += len;
+	fleet->heard_ns = now_ns();
+}
+
 static void on_message(void *arg, const char *text, size_t len)
 {
 	struct sim *sim = arg;
 	struct fleet *fleet = sim->fleet;
 	const char *end = text + len, *head = text + MIN(len, 40);
 
-	fleet->frames++;
-	fleet->bytes += len;
-	fleet->heard_ns = now_ns();
 	if (find(text, head, "\"delta\"")) {
+		heard(fleet, len);
 		see_peers(sim, text, end);
 		see_moves(sim, text, end);
 	} else if (find(text, head, "\"snapshot\"")) {
+		heard(fleet, len);
 		forget_peers(sim);
 		see_peers(sim, text, end);
 		timer_stop(&sim->timer);

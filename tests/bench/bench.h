@@ -93,8 +93,8 @@ struct fleet {
 	/* what happens to them is told here */
 	void (*ready)(struct fleet *fleet, struct sim *sim); /* has its stream and first snapshot */
 	unsigned complete; /* agents whose map has every peer */
-	uint64_t complete_ns, heard_ns; /* when the last became so; when anything was heard but pings */
-	uint64_t frames, bytes, failures;
+	uint64_t complete_ns, heard_ns; /* when the last became so; when a map last changed */
+	uint64_t frames, bytes, failures; /* snapshots and deltas; lost connections */
 	/* marked changes and signals */
 	struct mark *marks;
 	unsigned mark_count, marks_open;
@@ -120,6 +120,7 @@ void sim_signal(struct sim *sim, const struct sim *to, unsigned mark);
 struct plan {
 	unsigned agents, per_network, window, changes, rate;
 	bool restart;
+	unsigned stay;
 };
 int bench_run(const char *program, unsigned run, const struct plan *plan);
 

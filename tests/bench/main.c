@@ -19,6 +19,7 @@ static const char usage[] =
 	"  --window N    joins under way at once (64)\n"
 	"  --changes N   endpoint changes (200)\n"
 	"  --rate N      of them a second (5000 / PER_NETWORK)\n"
+	"  --stay S      leave all connected for S seconds at the end, to have a look\n"
 	"  --no-restart  leave the kill and the reconnect storm out\n";
 
 static bool parse_size(struct plan *plan, const char *text)
@@ -51,6 +52,7 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{"window", required_argument, NULL, 'w'}, {"changes", required_argument, NULL, 'c'},
 		{"rate", required_argument, NULL, 'r'},   {"no-restart", no_argument, NULL, 'n'},
+		{"stay", required_argument, NULL, 's'},
 		{"help", no_argument, NULL, 'h'},	  {0},
 	};
 	static const char *const all[] = {"100/100", "1000/100", "10000/100", "1000/1000", NULL};
@@ -69,6 +71,9 @@ int main(int argc, char **argv)
 			break;
 		case 'r':
 			plan.rate = (unsigned)strtoul(optarg, NULL, 10);
+			break;
+		case 's':
+			plan.stay = (unsigned)strtoul(optarg, NULL, 10);
 			break;
 		case 'n':
 			plan.restart = false;

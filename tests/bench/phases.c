@@ -274,6 +274,16 @@ static void storm(struct fleet *fleet, unsigned run_number)
 	figure(run_number, "resident after it (KiB)", "%.0f", memory.rss);
 }
 
+static void stay(struct fleet *fleet, unsigned for_seconds)
+{
+	struct phase phase = {.fleet = fleet};
+
+	if (!for_seconds)
+		return;
+	fprintf(stderr, "  all stay connected; the coordinator is process %d\n", (int)fleet->subject->pid);
+	run(&phase, never, for_seconds * 1000ull);
+}
+
 int bench_run(const char *program, unsigned run_number, const struct plan *plan)
 {
 	struct subject subject = {0};
@@ -303,6 +313,7 @@ int bench_run(const char *program, unsigned run_number, const struct plan *plan)
 	signals(&fleet, run_number);
 	if (plan->restart)
 		storm(&fleet, run_number);
+	stay(&fleet, plan->stay);
 	result = 0;
 out:
 	fleet_free(&fleet);

@@ -77,25 +77,33 @@ static void test_ring(void **state)
 	char filler[901];
 
 	(void)state;
-	assert_true(ring_reaches(ring, 0));
-	assert_false(ring_reaches(ring, 1));
+	assert_null(ring_get(ring, 0));
+	assert_null(ring_get(ring, 1));
 	for (int i = 0; i < 6; i++)
-		ring_add(ring, "net", "agent", small);
+		ring_add(ring, "agent", small)->previous = (uint64_t)i;
 	assert_int_equal(ring_revision(ring), 6);
-	assert_true(ring_reaches(ring, 6)); /* nothing was missed */
-	assert_true(ring_reaches(ring, 2)); /* 3 to 6 are there */
-	assert_false(ring_reaches(ring, 1));
-	assert_false(ring_reaches(ring, 7));
 	assert_null(ring_get(ring, 2));
+	assert_non_null(ring_get(ring, 3));
+	assert_null(ring_get(ring, 7));
 	assert_string_equal(ring_get(ring, 3)->text, "\"x\"");
+	assert_int_equal(ring_get(ring, 3)->previous, 2);
+	ring_forget(ring, 2); /* gone already: the place is another's */
+	assert_non_null(ring_get(ring, 6)->text);
+	ring_forget(ring, 6);
+	assert_null(ring_get(ring, 6)->text);
 	memset(filler, 'z', 900);
 	filler[900] = '\0';
 	large = json_string(filler);
-	ring_add(ring, "net", "", large);
-	ring_add(ring, "net", "", large); /* bytes bound it too */
+	ring_add(ring, "", large);
+	ring_add(ring, "", large); /* bytes bound it too */
 	assert_null(ring_get(ring, 7));
 	assert_non_null(ring_get(ring, 8));
-	assert_true(ring_reaches(ring, 7));
+	ring_forget(ring, 8); /* frees room */
+	ring_add(ring, "", large);
+	assert_non_null(ring_get(ring, 8));
+	ring_add(ring, "", NULL);
+	assert_null(ring_get(ring, 10)->text);
+	assert_non_null(ring_get(ring, 9)->text);
 	json_decref(small);
 	json_decref(large);
 	ring_free(ring);

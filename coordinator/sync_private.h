@@ -1,0 +1,40 @@
+/*
+ * sync_private.h - the inside of sync.h, for sync.c (changes, who is told when) and sync_frames.c (what
+ * an agent is told).
+ */
+#ifndef COORDINATOR_SYNC_PRIVATE_H
+#define COORDINATOR_SYNC_PRIVATE_H
+
+#include "session.h"
+#include "lib/buf.h"
+#include "store.h"
+
+#define SNAPSHOT_MAX (256u << 20)
+
+struct sync {
+	struct coordinator *co;
+	struct ring *ring;
+	char epoch[33];
+	struct list sessions, leaving;
+	struct list dirty_networks, dirty; /* changed since the last flush; sessions to be told */
+	size_t streams;
+	uint64_t changed_all; /* the last change that concerns everyone */
+	struct buf found;     /* revisions, for missed() */
+	struct buf scratch;   /* a frame being written */
+	bool all_dirty;
+	bool must_wait, waiting; /* a change wants the disk; it was asked */
+	uint64_t asked, limit;   /* revisions: waited for, and what may be told */
+	struct store_wait gate;
+	struct loop_task flush;
+	struct loop_timer leave, gap;
+};
+
+void sync_send_snapshot(struct sync *sync, struct session *session);
+/* What the session has not been sent yet, up to sync->limit; a snapshot where that is not here any
+ * more. */
+void sync_send_delta(struct sync *sync, struct session *session);
+/* Finds what concerns the agent after `from`, up to `limit`: `found`, newest first. False: not all of
+ * it is here any more. */
+bool sync_missed(struct sync *sync, const struct agent *agent, uint64_t from, uint64_t limit);
+
+#endif
