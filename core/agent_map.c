@@ -167,12 +167,34 @@ static void networks(void *arg, json_t *list)
 	agent_save_soon(agent);
 }
 
+/* A relay with the key of a peer could pass for it (SPEC 3). */
+static bool has_peers_key(struct agent *agent, const json_t *list)
+{
+	json_t *relay;
+	struct key key;
+	size_t i;
+
+	json_array_foreach(list, i, relay)
+	{
+		const char *text = json_string_value(json_object_get(relay, "key"));
+
+		if (text && key_parse(&key, text) &&
+		    (agent_find(agent, &key) || key_equal(&key, &agent->public_key)))
+			return true;
+	}
+	return false;
+}
+
 static void relays(void *arg, json_t *list)
 {
 	struct agent *agent = arg;
 
 	if (json_array_size(list) > PROTO_MAX_RELAYS || json_equal(list, agent->state->relays))
 		return;
+	if (has_peers_key(agent, list)) {
+		agent_refused(agent, NULL, NULL, "a relay has the key of a peer");
+		return;
+	}
 	json_decref(agent->state->relays);
 	agent->state->relays = json_deep_copy(list);
 	agent->facts_dirty = true;

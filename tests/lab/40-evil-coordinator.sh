@@ -128,6 +128,11 @@ printf '{"type":"delta","revision":%d,"changes":[{"op":"networks","networks":[{"
 check "a network that grew is refused with an event" wait_for 4 more_refused "$seen"
 check "a network that grew does no harm" no_harm
 
+seen=$(count_refused)
+revision=$((revision + 1))
+printf '{"type":"delta","revision":%d,"changes":[{"op":"relays","relays":[{"region":"r","url":"https://203.0.113.5:443","key":"%s","stun":[]}]}]}' $revision "$(key_of good)" | send
+check "a relay with a peer's key is refused with an event" wait_for 4 more_refused "$seen"
+
 # ---- what is not the protocol at all -------------------------------------------
 printf 'not json' | send
 printf '{"type":"delta"}' | send
