@@ -5,7 +5,7 @@ set -u
 . "$(dirname "$0")/lib.sh"
 lab_enter "$@"
 street
-on_bg street /run/tcpdump.out tcpdump -i br0 -U -w /run/wire.pcap
+on_bg street /run/tcpdump.out tcpdump -Z root -i br0 -U -w /run/wire.pcap
 wire=/proc/$(pid_of street)/root/run/wire.pcap
 wait_for 10 test -s "$wire"
 coordinator --verbose
