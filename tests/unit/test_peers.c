@@ -462,7 +462,7 @@ static void test_moved(void **state)
 		peers_endpoints_changed(alice.peers);
 		loop_run_fake(loop, 60); /* the coordinator */
 		peers_offer(bob.other, &alice.offer);
-		loop_run_fake(loop, 4000);
+		loop_run_fake(loop, 1000);
 		assert_true(both_direct());
 		endpoint_parse(&outside, "203.0.113.40:51820");
 		assert_true(endpoint_equal(&bob.wg, &outside));
