@@ -18,7 +18,6 @@
 #define MAX_REQUEST (64 * 1024)
 #define MAX_CLIENTS 64
 #define IDLE_MS     10000
-#define AUDIT_LINES 1000
 #define QUEUE_ROOM  (1u << 20)
 
 struct admin {
@@ -35,11 +34,11 @@ struct client {
 	struct admin *admin;
 	struct stream *stream;
 	struct store_wait wait;
+	struct admin_call call;
 	json_t *answer;
 	uid_t uid;
-	bool asked, follows;
+	bool asked, follows, writes;
 	json_t *missed;       /* audit: lines since it was asked for and `batch` was closed; NULL: read */
-	json_t *lines;        /* of the audit, until they are answered */
 	uint64_t batch;
 };
 
@@ -58,7 +57,7 @@ static void send_line(struct client *client, json_t *json)
 	json_decref(json);
 }
 
-static json_t *refused(const struct refusal *why)
+static json_t *refusal_json(const struct refusal *why)
 {
 	return json_pack("{sbsssssi}", "ok", 0, "code", why->code, "detail", why->detail, "exit",
 			 why->status == 400 ? 2 : 1);
@@ -72,112 +71,85 @@ static void answer_now(void *arg)
 	client->answer = NULL;
 	if (client->wait.refused) {
 		json_decref(answer);
-		answer = refused(&(struct refusal){.status = 409, .code = "conflict",
-						   .detail = "another coordinator has changed the same at "
-							     "this moment: look, and try again"});
+		answer = refusal_json(&(struct refusal){.status = 409, .code = "conflict",
+							.detail = "another coordinator has changed the same at "
+								  "this moment: look, and try again"});
 	}
+	if (client->missed) /* of the audit, while it was read */
+		json_array_extend(json_object_get(json_object_get(answer, "result"), "audit"), client->missed);
+	json_decref(client->missed);
+	client->missed = NULL;
 	send_line(client, answer);
 	if (!client->follows)
 		stream_close(client->stream);
 }
 
-static void answer(struct client *client, json_t *json)
+static void refused(struct client *client, const struct refusal *why)
 {
-	client->answer = json;
-	store_wait(client->admin->co->store, &client->wait, answer_now, client);
-}
-
-/* ---- the audit, which may go on ------------------------------------------------------------ */
-
-static json_t *audit_json(uint64_t at, const char *actor, const char *action, const char *subject,
-			  const char *detail)
-{
-	return json_pack("{sosssssoso}", "at", js_from_time(at), "actor", actor, "action", action, "subject",
-			 js_from_string(subject), "detail", js_from_string(detail));
-}
-
-static void audit_row(void *arg, const struct store_value *row)
-{
-	json_array_append_new(arg, audit_json((uint64_t)row[0].number, store_string(&row[1]),
-					      store_string(&row[2]), store_string(&row[3]),
-					      store_string(&row[4])));
-}
-
-/* Those of a client that has gone are for nobody. */
-static void audit_done(void *arg, uint64_t serial)
-{
-	(void)serial;
-	json_decref(arg);
-}
-
-static void audit_now(void *arg)
-{
-	struct client *client = arg;
-
-	json_array_extend(client->lines, client->missed);
-	json_decref(client->missed);
-	client->missed = NULL;
-	client->answer = json_pack("{sbs{so}}", "ok", 1, "result", "audit", client->lines);
-	client->lines = NULL;
+	client->follows = false;
+	client->answer = refusal_json(why);
 	answer_now(client);
 }
 
-/* Read when all that was written until now is there to be read. */
-static void on_audit(struct client *client, bool follow)
-{
-	struct store *store = client->admin->co->store;
-
-	client->follows = follow;
-	if (follow)
-		stream_set_idle(client->stream, 0);
-	client->missed = json_array();
-	client->lines = json_array();
-	client->batch = store_batch(store);
-	store_fetch(store, STORE_AUDIT, NULL, AUDIT_LINES, audit_row, audit_done, json_incref(client->lines));
-	store_wait(store, &client->wait, audit_now, client);
-}
-
-void admin_follow(struct admin *admin, uint64_t wall_ms, const char *actor, const char *action,
-		  const char *subject, const char *detail)
+/* `audit` may go on. */
+void admin_follow(struct admin *admin, json_t *line)
 {
 	uint64_t batch = store_batch(admin->co->store);
 	struct client *client;
-	json_t *line;
 
 	list_each(client, &admin->clients, node) {
 		if (!client->follows || (client->missed && batch == client->batch))
 			continue;
-		line = audit_json(wall_ms, actor, action, subject, detail);
 		if (client->missed)
-			json_array_append_new(client->missed, line);
+			json_array_append(client->missed, line);
 		else
-			send_line(client, line);
+			send_line(client, json_incref(line));
 	}
 }
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
+static void on_done(void *arg, json_t *result, const struct refusal *why)
+{
+	struct client *client = arg;
+
+	if (!result) {
+		refused(client, why);
+		return;
+	}
+	client->answer = json_pack("{sbso}", "ok", 1, "result", result);
+	if (client->writes)
+		store_wait(client->admin->co->store, &client->wait, answer_now, client);
+	else
+		answer_now(client);
+}
+
 static void on_request(struct client *client, const char *text, size_t len)
 {
-	char error[JS_ERROR], actor[40];
-	json_t *json = js_load(text, len, error), *result;
+	char error[JS_ERROR];
+	json_t *json = js_load(text, len, error), *arguments;
 	struct refusal why = {.status = 400, .code = "bad_request"};
 	const char *command;
-	struct js js, arguments;
+	struct who who;
+	struct js js;
 
 	js_read(&js, json);
 	command = js_need_string(&js, "command", 40);
-	js_read(&arguments, js_object(&js, "arguments"));
-	if (!js_ok(&js) || !js_ok(&arguments)) {
-		snprintf(why.detail, sizeof(why.detail), "%s", js_ok(&js) ? arguments.error : js.error);
-		answer(client, refused(&why));
-	} else if (!strcmp(command, "audit")) {
-		on_audit(client, js_bool(&arguments, "follow", false));
+	arguments = js_object(&js, "arguments");
+	if (!js_ok(&js)) {
+		snprintf(why.detail, sizeof(why.detail), "%s", js.error);
+		refused(client, &why);
 	} else {
-		store_begin(client->admin->co->store);
-		snprintf(actor, sizeof(actor), "admin uid %u", (unsigned)client->uid);
-		result = admin_command(client->admin->co, command, &arguments, actor, &why);
-		answer(client, result ? json_pack("{sbso}", "ok", 1, "result", result) : refused(&why));
+		client->follows = !strcmp(command, "audit") &&
+				  json_is_true(json_object_get(arguments, "follow"));
+		if (client->follows) {
+			stream_set_idle(client->stream, 0);
+			client->missed = json_array();
+			client->batch = store_batch(client->admin->co->store);
+		}
+		client->writes = !admin_row(command) || admin_row(command)->write;
+		who_root(&who, (unsigned)client->uid);
+		admin_run(&client->call, client->admin->co, command, arguments, &who, on_done, client);
 	}
 	json_decref(json);
 }
@@ -204,10 +176,10 @@ static void on_closed(void *arg, const char *reason)
 	struct client *client = arg;
 
 	(void)reason;
+	admin_call_cancel(&client->call);
 	store_wait_cancel(&client->wait);
 	json_decref(client->answer);
 	json_decref(client->missed);
-	json_decref(client->lines);
 	list_del(&client->node);
 	client->admin->count--;
 	free(client);

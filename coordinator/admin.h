@@ -8,6 +8,8 @@
 
 #include "lib/util.h"
 
+#include <jansson.h>
+
 struct admin;
 struct coordinator;
 
@@ -15,7 +17,6 @@ struct coordinator;
 struct admin *admin_new(struct coordinator *co, char *error, size_t size);
 void admin_stop(struct admin *admin); /* its clients end in the loop's next turn */
 void admin_free(struct admin *admin);
-void admin_follow(struct admin *admin, uint64_t wall_ms, const char *actor, const char *action,
-		  const char *subject, const char *detail);
+void admin_follow(struct admin *admin, json_t *line); /* borrowed */
 
 #endif

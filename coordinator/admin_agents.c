@@ -3,6 +3,8 @@
  * a network, where several have one of that name), its public key, or a unique beginning of an id.
  */
 #include "admin_commands.h"
+#include "lib/clock.h"
+#include "lib/seal.h"
 #include "lib/str.h"
 
 #include <stdio.h>
@@ -20,8 +22,8 @@ static bool fits(const struct member *member, const char *text, const struct key
 }
 
 /* The membership meant; several of one agent count as one unless `network` picks. */
-static struct member *search(struct coordinator *co, const struct network *network, const char *text,
-			     bool exactly, bool *several)
+static struct member *search(struct coordinator *co, const struct network *network,
+			     const struct who *who, const char *text, bool exactly, bool *several)
 {
 	struct member *found = NULL, *member;
 	struct network *each;
@@ -30,7 +32,7 @@ static struct member *search(struct coordinator *co, const struct network *netwo
 
 	*several = false;
 	list_each(each, &co->mesh.networks, node) {
-		if (network && each != network)
+		if ((network && each != network) || !who_sees(who, each))
 			continue;
 		list_each(member, &each->members, in_network) {
 			if (!fits(member, text, is_key ? &key : NULL, exactly))
@@ -44,8 +46,8 @@ static struct member *search(struct coordinator *co, const struct network *netwo
 	return found;
 }
 
-static struct member *find(struct coordinator *co, struct js *js, struct network **network,
-			   struct refusal *why)
+struct member *admin_agent(struct coordinator *co, struct js *js, struct network **network,
+			   const struct who *who, struct refusal *why)
 {
 	const char *text = js_need_string(js, "agent", 255);
 	struct member *member;
@@ -57,19 +59,33 @@ static struct member *find(struct coordinator *co, struct js *js, struct network
 		return NULL;
 	}
 	if (js_string(js, "network", NULL)) {
-		*network = admin_network(co, js, "network", why);
+		*network = admin_network(co, js, "network", who, why);
 		if (!*network)
 			return NULL;
 	}
-	member = search(co, *network, text, true, &several);
+	member = search(co, *network, who, text, true, &several);
 	if (!member)
-		member = search(co, *network, text, false, &several);
+		member = search(co, *network, who, text, false, &several);
 	if (!member)
 		refuse(why, 404, "unknown_agent", "there is no agent %s: see agent list", text);
 	else if (several)
 		refuse(why, 400, "ambiguous", "%s could be several agents: say --network, or its id from "
 		       "agent list", text);
-	return member && !several ? member : NULL;
+	else
+		return who_may(who, member->network, why) ? member : NULL;
+	return NULL;
+}
+
+/* What concerns an agent in all its networks at once takes the role in each. */
+static bool may_in_all(const struct who *who, const struct agent *agent, struct refusal *why)
+{
+	const struct member *member;
+
+	list_each(member, &agent->members, in_agent)
+		if (who_role(who, member->network) < who->need)
+			return refuse(why, 403, "role_too_low", "this agent is in other networks too: remove "
+				      "it from yours (agent remove --network)");
+	return true;
 }
 
 /* ---- agents ---------------------------------------------------------------------------------- */
@@ -85,12 +101,13 @@ static json_t *routes_json(const struct member *member)
 	return list;
 }
 
-static json_t *member_json(const struct member *member)
+json_t *admin_agent_json(const struct member *member)
 {
 	const struct agent *agent = member->agent;
-	json_t *json = json_pack("{sssssssosOsbsbsb}", "agent_id", agent->id, "name", member->name, "network",
-				 member->network->name, "addresses", mesh_addresses_json(member, false),
-				 "tags", member->tags, "online", agent->online, "expired", agent->expired,
+	json_t *json = json_pack("{sssssssosOsbsbsbsb}", "agent_id", agent->id, "name", member->name,
+				 "network", member->network->name, "addresses",
+				 mesh_addresses_json(member, false), "tags", member->tags, "approved",
+				 !member->pending, "online", agent->online, "expired", agent->expired,
 				 "ephemeral", agent->ephemeral);
 
 	json_object_set_new(json, "public_key", js_from_key(&agent->public_key));
@@ -98,43 +115,64 @@ static json_t *member_json(const struct member *member)
 	json_object_set_new(json, "nat_type", json_string(nat_type_name(agent->at.nat_type)));
 	json_object_set_new(json, "last_seen", js_from_time(agent->last_seen));
 	json_object_set_new(json, "joined_at", js_from_time(member->joined_at));
+	json_object_set_new(json, "expires_at", js_from_time(agent->expires_at));
 	json_object_set_new(json, "routes", routes_json(member));
 	return json;
 }
 
-json_t *admin_agent_list(struct coordinator *co, struct js *js, const char *actor, struct refusal *why)
+/* With a message for people. */
+static json_t *agent_result(const struct member *member, json_t *message)
 {
+	json_object_set_new(message, "agent", admin_agent_json(member));
+	return message;
+}
+
+json_t *admin_agent_list(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
+{
+	int64_t limit = js_int(js, "limit", 1, 1000000, 1000000), offset = js_int(js, "offset", 0, 1000000, 0);
 	struct network *only = NULL, *network;
+	int64_t total = 0;
 	json_t *list;
 	struct member *member;
 
-	(void)actor;
 	if (js_string(js, "network", NULL)) {
-		only = admin_network(co, js, "network", why);
+		only = admin_network(co, js, "network", who, why);
 		if (!only)
 			return NULL;
 	}
+	if (!js_ok(js)) {
+		refuse(why, 400, "invalid", "%s", js->error);
+		return NULL;
+	}
 	list = json_array();
-	list_each(network, &co->mesh.networks, node)
-		if (!only || network == only)
-			list_each(member, &network->members, in_network)
-				json_array_append_new(list, member_json(member));
-	return json_pack("{so}", "agents", list);
+	list_each(network, &co->mesh.networks, node) {
+		if ((only && network != only) || !who_sees(who, network))
+			continue;
+		list_each(member, &network->members, in_network)
+			if (total++ >= offset && total <= offset + limit)
+				json_array_append_new(list, admin_agent_json(member));
+	}
+	return json_pack("{sosI}", "agents", list, "total", (json_int_t)total);
 }
 
-json_t *admin_agent_show(struct coordinator *co, struct js *js, const char *actor, struct refusal *why)
+json_t *admin_agent_show(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
 {
 	struct network *network;
-	struct member *member = find(co, js, &network, why);
+	struct member *member = admin_agent(co, js, &network, who, why);
+	json_t *json, *networks = json_array();
+	const struct member *each;
 	const struct agent *agent;
-	json_t *json;
 
-	(void)actor;
-	if (!member)
+	if (!member) {
+		json_decref(networks);
 		return NULL;
+	}
 	agent = member->agent;
-	json = member_json(member);
-	json_object_set_new(json, "networks", mesh_networks_json(agent));
+	list_each(each, &agent->members, in_agent)
+		if (who_sees(who, each->network))
+			json_array_append_new(networks, mesh_network_json(each));
+	json = admin_agent_json(member);
+	json_object_set_new(json, "networks", networks);
 	json_object_set_new(json, "at", proto_write_endpoints(&agent->at));
 	json_object_set_new(json, "created_at", js_from_time(agent->created_at));
 	json_object_set_new(json, "peers_direct", json_integer(agent->direct_peers));
@@ -144,85 +182,190 @@ json_t *admin_agent_show(struct coordinator *co, struct js *js, const char *acto
 	return json_pack("{so}", "agent", json);
 }
 
-json_t *admin_agent_rename(struct coordinator *co, struct js *js, const char *actor, struct refusal *why)
+json_t *admin_agent_rename(struct coordinator *co, struct js *js, const struct who *who,
+			   struct refusal *why)
 {
 	struct network *network;
-	struct member *member = find(co, js, &network, why);
+	struct member *member = admin_agent(co, js, &network, who, why);
 	const char *name = js_need_string(js, "name", 255);
+
+	if (!member || !registry_rename(co, member, name, who->actor, why))
+		return NULL;
+	return agent_result(member, admin_message("agent %s is now %s", member->agent->id, member->name));
+}
+
+json_t *admin_agent_tag(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
+{
+	json_t *tags = js_array(js, "tags", MAX_TAGS), *none = json_array(), *result = NULL;
+	struct network *network;
+	struct member *member = admin_agent(co, js, &network, who, why);
+
+	if (!tags)
+		tags = none;
+	if (member && registry_tags_ok(tags, why) && who_may_tag(who, member->network, tags, why)) {
+		registry_tag(co, member, tags, who->actor);
+		result = agent_result(member, admin_message("agent %s has %zu tags", member->name,
+							    json_array_size(member->tags)));
+	}
+	json_decref(none);
+	return result;
+}
+
+/* Name and tags at once: both or neither. */
+json_t *admin_agent_set(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
+{
+	struct network *network;
+	struct member *member = admin_agent(co, js, &network, who, why);
+	const char *name = js_string(js, "name", NULL);
+	json_t *tags = js_array(js, "tags", MAX_TAGS);
 
 	if (!member)
 		return NULL;
-	if (!registry_rename(co, member, name, actor, why))
+	if (!js_ok(js)) {
+		refuse(why, 400, "invalid", "%s", js->error);
 		return NULL;
-	return admin_message("agent %s is now %s", member->agent->id, member->name);
+	}
+	if ((tags && (!registry_tags_ok(tags, why) || !who_may_tag(who, member->network, tags, why))) ||
+	    (name && !registry_rename(co, member, name, who->actor, why)))
+		return NULL;
+	if (tags)
+		registry_tag(co, member, tags, who->actor);
+	return agent_result(member, admin_message("agent %s changed", member->name));
 }
 
-json_t *admin_agent_remove(struct coordinator *co, struct js *js, const char *actor, struct refusal *why)
+json_t *admin_agent_approve(struct coordinator *co, struct js *js, const struct who *who,
+			    struct refusal *why)
 {
 	struct network *network;
-	struct member *member = find(co, js, &network, why);
+	struct member *member = admin_agent(co, js, &network, who, why);
+
+	if (!member)
+		return NULL;
+	registry_approve(co, member, who->actor);
+	return agent_result(member, admin_message("agent %s approved in the network %s", member->name,
+						  member->network->name));
+}
+
+/* Out of one network, or of all that this one may work on. */
+json_t *admin_agent_remove(struct coordinator *co, struct js *js, const struct who *who,
+			   struct refusal *why)
+{
+	struct network *network, *each, *next;
+	struct member *member = admin_agent(co, js, &network, who, why);
+	struct agent *agent;
 	json_t *message;
 
 	if (!member)
 		return NULL;
-	message = admin_message("agent %s (%s) removed", member->name, member->agent->id);
-	registry_remove(co, member->agent, network, actor);
-	return message;
-}
-
-json_t *admin_agent_expire(struct coordinator *co, struct js *js, const char *actor, struct refusal *why)
-{
-	struct network *network;
-	struct member *member = find(co, js, &network, why);
-
-	if (!member)
-		return NULL;
-	registry_expire(co, member->agent, actor);
-	return admin_message("agent %s expired: it comes back with a new join link", member->name);
-}
-
-json_t *admin_agent_tag(struct coordinator *co, struct js *js, const char *actor, struct refusal *why)
-{
-	json_t *tags = js_array(js, "tags", MAX_TAGS), *none = json_array(), *message = NULL;
-	struct network *network;
-	struct member *member = find(co, js, &network, why);
-
-	if (member && registry_tags_ok(tags, why)) {
-		registry_tag(co, member, tags ? tags : none, actor);
-		message = admin_message("agent %s has %zu tags", member->name, json_array_size(member->tags));
+	agent = member->agent;
+	message = admin_message("agent %s (%s) removed", member->name, agent->id);
+	if (network) {
+		registry_remove(co, agent, network, who->actor);
+		return message;
 	}
-	json_decref(none);
+	list_each_safe(each, next, &co->mesh.networks, node) {
+		member = who_role(who, each) >= who->need ? mesh_member(agent, each) : NULL;
+		if (!member)
+			continue;
+		if (agent->members.next == agent->members.prev) { /* the last: the agent goes with it */
+			registry_remove(co, agent, each, who->actor);
+			break;
+		}
+		registry_remove(co, agent, each, who->actor);
+	}
 	return message;
+}
+
+json_t *admin_agent_expire(struct coordinator *co, struct js *js, const struct who *who,
+			   struct refusal *why)
+{
+	struct network *network;
+	struct member *member = admin_agent(co, js, &network, who, why);
+	const char *in = js_string(js, "in", NULL);
+	uint64_t ms = 0;
+
+	if (!member || !may_in_all(who, member->agent, why))
+		return NULL;
+	if (!js_ok(js) || (in && strcmp(in, "never") && (!parse_duration(in, &ms) || !ms))) {
+		refuse(why, 400, "invalid", "--in %s is not a time such as 30d, or never", in ? in : "");
+		return NULL;
+	}
+	if (!in) {
+		registry_expire(co, member->agent, who->actor);
+		return agent_result(member, admin_message("agent %s expired: it comes back with a new join "
+							  "link", member->name));
+	}
+	registry_expire_at(co, member->agent, ms ? clock_wall_ms() + ms : 0, who->actor);
+	return agent_result(member, ms ? admin_message("agent %s expires in %s", member->name, in)
+				       : admin_message("agent %s does not expire", member->name));
 }
 
 /* ---- routes ------------------------------------------------------------------------------------ */
 
-json_t *admin_route_list(struct coordinator *co, struct js *js, const char *actor, struct refusal *why)
+/* A name for a route in a path: agent, network and prefix make it. */
+static void route_id(char out[static 17], const struct member *member, const struct prefix *prefix)
 {
-	json_t *list = json_array();
-	struct network *network;
-	struct member *member;
+	char prefix_text[PREFIX_TEXT], *text;
+	uint8_t hash[32];
 
-	(void)js;
-	(void)actor;
-	(void)why;
+	prefix_format(prefix_text, prefix);
+	text = xasprintf("%s %s %s", member->agent->id, member->network->id, prefix_text);
+	sha256(hash, text, strlen(text));
+	hex_encode(out, 17, hash, 8);
+	free(text);
+}
+
+static json_t *route_json(const struct member *member, const struct route *route)
+{
+	char id[17];
+
+	route_id(id, member, &route->prefix);
+	return json_pack("{sssosssssssb}", "id", id, "prefix", js_from_prefix(&route->prefix), "agent_id",
+			 member->agent->id, "name", member->name, "network", member->network->name,
+			 "approved", route->approved);
+}
+
+json_t *admin_route_list(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
+{
+	struct network *network, *only = NULL;
+	struct member *member;
+	json_t *list;
+
+	if (js_string(js, "network", NULL)) {
+		only = admin_network(co, js, "network", who, why);
+		if (!only)
+			return NULL;
+	}
+	list = json_array();
 	list_each(network, &co->mesh.networks, node)
-		list_each(member, &network->members, in_network)
-			for (unsigned i = 0; i < member->route_count; i++)
-				json_array_append_new(
-					list, json_pack("{sosssssssb}", "prefix",
-							js_from_prefix(&member->routes[i].prefix),
-							"agent_id", member->agent->id, "name", member->name,
-							"network", network->name, "approved",
-							member->routes[i].approved));
+		if (who_sees(who, network) && (!only || network == only))
+			list_each(member, &network->members, in_network)
+				for (unsigned i = 0; i < member->route_count; i++)
+					json_array_append_new(list, route_json(member, &member->routes[i]));
 	return json_pack("{so}", "routes", list);
 }
 
-static json_t *set_route(struct coordinator *co, struct js *js, const char *actor, bool approved,
-			 struct refusal *why)
+static json_t *set_route(struct coordinator *co, struct member *member, const struct prefix *prefix,
+			 bool approved, const struct who *who, struct refusal *why)
+{
+	char text[PREFIX_TEXT];
+	json_t *result;
+
+	if (!registry_route(co, member, prefix, approved, who->actor, why))
+		return NULL;
+	prefix_format(text, prefix);
+	result = admin_message("route %s of %s %s", text, member->name, approved ? "approved" : "revoked");
+	for (unsigned i = 0; i < member->route_count; i++)
+		if (prefix_equal(&member->routes[i].prefix, prefix))
+			json_object_set_new(result, "route", route_json(member, &member->routes[i]));
+	return result;
+}
+
+static json_t *set_named_route(struct coordinator *co, struct js *js, const struct who *who, bool approved,
+			       struct refusal *why)
 {
 	struct network *network;
-	struct member *member = find(co, js, &network, why);
+	struct member *member = admin_agent(co, js, &network, who, why);
 	const char *text = js_need_string(js, "prefix", PREFIX_TEXT);
 	struct prefix prefix;
 
@@ -232,17 +375,59 @@ static json_t *set_route(struct coordinator *co, struct js *js, const char *acto
 		refuse(why, 400, "invalid", "%s is not a route such as 192.168.1.0/24", text);
 		return NULL;
 	}
-	if (!registry_route(co, member, &prefix, approved, actor, why))
+	return set_route(co, member, &prefix, approved, who, why);
+}
+
+json_t *admin_route_approve(struct coordinator *co, struct js *js, const struct who *who,
+			    struct refusal *why)
+{
+	return set_named_route(co, js, who, true, why);
+}
+
+json_t *admin_route_revoke(struct coordinator *co, struct js *js, const struct who *who,
+			   struct refusal *why)
+{
+	return set_named_route(co, js, who, false, why);
+}
+
+static struct member *find_route(struct coordinator *co, const struct who *who, const char *wanted,
+				 struct prefix *prefix)
+{
+	struct network *network;
+	struct member *member;
+	char id[17];
+
+	list_each(network, &co->mesh.networks, node)
+		if (who_sees(who, network))
+			list_each(member, &network->members, in_network)
+				for (unsigned i = 0; i < member->route_count; i++) {
+					route_id(id, member, &member->routes[i].prefix);
+					if (strcmp(id, wanted))
+						continue;
+					*prefix = member->routes[i].prefix;
+					return member;
+				}
+	return NULL;
+}
+
+/* By its id, as `route list` has it. */
+json_t *admin_route_set(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
+{
+	const char *id = js_need_string(js, "id", 16);
+	bool approved = js_bool(js, "approved", false);
+	struct member *member;
+	struct prefix prefix;
+
+	if (js_ok(js) && !json_is_boolean(json_object_get(js->object, "approved")))
+		js_fail(js, "approved", "must be true or false");
+	if (!js_ok(js)) {
+		refuse(why, 400, "invalid", "%s", js->error);
 		return NULL;
-	return admin_message("route %s of %s %s", text, member->name, approved ? "approved" : "revoked");
-}
-
-json_t *admin_route_approve(struct coordinator *co, struct js *js, const char *actor, struct refusal *why)
-{
-	return set_route(co, js, actor, true, why);
-}
-
-json_t *admin_route_revoke(struct coordinator *co, struct js *js, const char *actor, struct refusal *why)
-{
-	return set_route(co, js, actor, false, why);
+	}
+	member = find_route(co, who, id, &prefix);
+	if (!member) {
+		refuse(why, 404, "unknown_route", "there is no route %s: see route list", id);
+		return NULL;
+	}
+	return who_may(who, member->network, why) ? set_route(co, member, &prefix, approved, who, why) : NULL;
 }

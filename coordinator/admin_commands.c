@@ -1,9 +1,10 @@
 /*
- * admin_commands.c - the table of commands; networks and join keys. Agents and routes are in
- * admin_agents.c.
+ * admin_commands.c - the table of commands, and how one is run. What they do is in admin_networks.c,
+ * admin_agents.c, admin_users.c and admin_relays.c.
  */
 #include "admin_commands.h"
-#include "lib/clock.h"
+#include "password.h"
+#include "store.h"
 #include "lib/secret.h"
 #include "lib/str.h"
 
@@ -11,7 +12,58 @@
 #include <stdio.h>
 #include <string.h>
 
-#define KEY_LIFETIME_MS (3600 * 1000ull)
+#define V ROLE_VIEWER
+#define O ROLE_OPERATOR
+#define A ROLE_ADMIN
+
+static const struct admin_row rows[] = {
+	/* name, function, resource, role, writes, has a password, answers later */
+	{"network create", admin_network_create, "networks", A, true, false, NULL},
+	{"network list", admin_network_list, "networks", V, false, false, NULL},
+	{"network show", admin_network_show, "networks", V, false, false, NULL},
+	{"network set", admin_network_set, "networks", A, true, false, NULL},
+	{"network remove", admin_network_remove, "networks", A, true, false, NULL},
+	{"key create", admin_key_create, "keys", O, true, false, NULL},
+	{"key list", admin_key_list, "keys", V, false, false, NULL},
+	{"key show", admin_key_show, "keys", V, false, false, NULL},
+	{"key revoke", admin_key_revoke, "keys", O, true, false, NULL},
+	{"agent list", admin_agent_list, "agents", V, false, false, NULL},
+	{"agent show", admin_agent_show, "agents", V, false, false, NULL},
+	{"agent set", admin_agent_set, "agents", O, true, false, NULL},
+	{"agent rename", admin_agent_rename, "agents", O, true, false, NULL},
+	{"agent tag", admin_agent_tag, "agents", O, true, false, NULL},
+	{"agent approve", admin_agent_approve, "agents", O, true, false, NULL},
+	{"agent expire", admin_agent_expire, "agents", O, true, false, NULL},
+	{"agent remove", admin_agent_remove, "agents", O, true, false, NULL},
+	{"route list", admin_route_list, "routes", V, false, false, NULL},
+	{"route set", admin_route_set, "routes", O, true, false, NULL},
+	{"route approve", admin_route_approve, "routes", O, true, false, NULL},
+	{"route revoke", admin_route_revoke, "routes", O, true, false, NULL},
+	{"user add", admin_user_add, "users", A, true, true, NULL},
+	{"user list", admin_user_list, "users", V, false, false, NULL},
+	{"user show", admin_user_show, "users", V, false, false, NULL},
+	{"user set", admin_user_set, "users", V, true, true, NULL},
+	{"user passwd", admin_user_set, "users", V, true, true, NULL},
+	{"user role", admin_user_set, "users", A, true, false, NULL},
+	{"user remove", admin_user_remove, "users", A, true, false, NULL},
+	{"token create", admin_token_create, "tokens", V, true, false, NULL},
+	{"token list", admin_token_list, "tokens", V, false, false, NULL},
+	{"token revoke", admin_token_revoke, "tokens", V, true, false, NULL},
+	{"relay add", admin_relay_add, "relays", A, true, false, NULL},
+	{"relay list", admin_relay_list, "relays", V, false, false, NULL},
+	{"relay remove", admin_relay_remove, "relays", A, true, false, NULL},
+	{"audit", NULL, "audit", V, false, false, admin_audit},
+};
+
+const struct admin_row *admin_row(const char *command)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		if (!strcmp(command, rows[i].name))
+			return &rows[i];
+	return NULL;
+}
+
+/* ---- shared ------------------------------------------------------------------------------ */
 
 json_t *admin_message(const char *format, ...)
 {
@@ -24,198 +76,155 @@ json_t *admin_message(const char *format, ...)
 	return json_pack("{ss}", "message", text);
 }
 
-struct network *admin_network(struct coordinator *co, struct js *js, const char *key, struct refusal *why)
+struct network *admin_network(struct coordinator *co, struct js *js, const char *key,
+			      const struct who *who, struct refusal *why)
 {
 	const char *name = js_need_string(js, key, PROTO_NAME_MAX - 1);
 	struct network *network = js_ok(js) ? mesh_network(&co->mesh, name) : NULL;
-
-	if (!js_ok(js))
-		refuse(why, 400, "invalid", "%s", js->error);
-	else if (!network)
-		refuse(why, 404, "unknown_network", "there is no network %s: see network list", name);
-	return network;
-}
-
-/* ---- networks ---------------------------------------------------------------------------- */
-
-static bool read_cidr(struct js *js, const char *key, struct prefix *out, struct refusal *why)
-{
-	const char *text = js_string(js, key, NULL);
-
-	memset(out, 0, sizeof(*out));
-	if (text && !prefix_parse(out, text))
-		return refuse(why, 400, "invalid", "--%s %s is not a range such as %s", key, text,
-			      strcmp(key, "cidr6") ? "10.44.0.0/16" : "fd12:3456::/64");
-	return true;
-}
-
-static json_t *network_create(struct coordinator *co, struct js *js, const char *actor,
-			      struct refusal *why)
-{
-	const char *name = js_need_string(js, "name", 255);
-	struct prefix cidr, cidr6;
-	struct network *network;
-	char text[PREFIX_TEXT];
 
 	if (!js_ok(js)) {
 		refuse(why, 400, "invalid", "%s", js->error);
 		return NULL;
 	}
-	if (!read_cidr(js, "cidr", &cidr, why) || !read_cidr(js, "cidr6", &cidr6, why))
-		return NULL;
-	if (!cidr.addr.family) {
-		refuse(why, 400, "invalid", "a network needs a range: --cidr 10.44.0.0/16");
+	if (!network || !who_sees(who, network)) {
+		refuse(why, 404, "unknown_network", "there is no network %s: see network list", name);
 		return NULL;
 	}
-	network = registry_network_create(co, name, &cidr, &cidr6, actor, why);
-	if (!network)
-		return NULL;
-	prefix_format(text, &network->cidr);
-	return admin_message("network %s made with %s", network->name, text);
+	return who_may(who, network, why) ? network : NULL;
 }
 
-static json_t *network_list(struct coordinator *co, struct js *js, const char *actor, struct refusal *why)
-{
-	json_t *list = json_array();
-	struct network *network;
-
-	(void)js;
-	(void)actor;
-	(void)why;
-	list_each(network, &co->mesh.networks, node)
-		json_array_append_new(
-			list, json_pack("{sssssososIso}", "id", network->id, "name", network->name, "cidr",
-					js_from_prefix(&network->cidr), "cidr6",
-					js_from_prefix(&network->cidr6), "agents",
-					(json_int_t)network->member_count, "created_at",
-					js_from_time(network->created_at)));
-	return json_pack("{so}", "networks", list);
-}
-
-static json_t *network_remove(struct coordinator *co, struct js *js, const char *actor,
-			      struct refusal *why)
-{
-	struct network *network = admin_network(co, js, "name", why);
-	char name[PROTO_NAME_MAX];
-
-	if (!network)
-		return NULL;
-	str_copy(name, sizeof(name), network->name);
-	return registry_network_remove(co, network, actor, why) ? admin_message("network %s removed", name)
-								: NULL;
-}
-
-/* ---- join keys ----------------------------------------------------------------------------- */
-
-static bool read_wish(struct js *js, struct key_wish *wish, struct refusal *why)
+bool admin_lifetime(struct js *js, uint64_t *ms, struct refusal *why)
 {
 	const char *expires = js_string(js, "expires", NULL);
 
-	wish->reusable = js_bool(js, "reusable", false);
-	wish->ephemeral = js_bool(js, "ephemeral", false);
-	wish->name = js_string(js, "name", NULL);
-	wish->tags = js_array(js, "tag", MAX_TAGS);
-	wish->lifetime_ms = KEY_LIFETIME_MS;
 	if (!js_ok(js))
 		return refuse(why, 400, "invalid", "%s", js->error);
 	if (expires && !strcmp(expires, "never"))
-		wish->lifetime_ms = 0;
-	else if (expires && (!parse_duration(expires, &wish->lifetime_ms) || !wish->lifetime_ms))
+		*ms = 0;
+	else if (expires && (!parse_duration(expires, ms) || !*ms || *ms > 36500ull * 86400 * 1000))
 		return refuse(why, 400, "invalid", "--expires %s is not a time such as 1h, 30d or never",
 			      expires);
 	return true;
 }
 
-static json_t *key_create(struct coordinator *co, struct js *js, const char *actor, struct refusal *why)
+/* ---- a call -------------------------------------------------------------------------------- */
+
+static void call_fini(struct admin_call *call)
 {
-	struct key_wish wish = {.network = admin_network(co, js, "network", why)};
-	char secret[SECRET_TEXT], *link;
-	struct join_key *key;
+	json_decref(call->arguments);
+	who_fini(&call->who);
+	memset(call, 0, sizeof(*call));
+}
+
+void admin_call_cancel(struct admin_call *call)
+{
+	if (!call->co)
+		return;
+	if (call->job)
+		password_cancel(call->job);
+	if (call->reading)
+		*call->reading = NULL;
+	call_fini(call);
+}
+
+void admin_finish(struct admin_call *call, json_t *result, const struct refusal *why)
+{
+	void (*done)(void *arg, json_t *result, const struct refusal *why) = call->done;
+	void *arg = call->arg;
+
+	call_fini(call);
+	done(arg, result, why);
+}
+
+static void execute(struct admin_call *call)
+{
+	struct refusal why = {.status = 500, .code = "failed"};
 	json_t *result;
+	struct js js;
 
-	if (!wish.network || !read_wish(js, &wish, why))
-		return NULL;
-	key = registry_key_create(co, &wish, actor, secret, why);
-	if (!key)
-		return NULL;
-	link = coordinator_link(co, secret);
-	result = json_pack("{ssssso}", "id", key->id, "link", link, "expires_at",
-			   js_from_time(key->expires_at));
-	secret_wipe(secret, sizeof(secret));
-	secret_wipe(link, strlen(link));
-	free(link);
-	return result;
-}
-
-static const char *key_state(const struct join_key *key, uint64_t now)
-{
-	if (key->revoked_at)
-		return "revoked";
-	if (key->expires_at && key->expires_at <= now)
-		return "expired";
-	return key->used_at && !key->reusable ? "used" : "valid";
-}
-
-static json_t *key_json(const struct join_key *key)
-{
-	return json_pack("{sssssssbsbsosOsosososo}", "id", key->id, "network", key->network->name, "state",
-			 key_state(key, clock_wall_ms()), "reusable", key->reusable, "ephemeral",
-			 key->ephemeral, "name", js_from_string(*key->name ? key->name : NULL), "tags",
-			 key->tags, "created_at", js_from_time(key->created_at), "expires_at",
-			 js_from_time(key->expires_at), "used_at", js_from_time(key->used_at), "used_by",
-			 js_from_string(*key->used_by ? key->used_by : NULL));
-}
-
-static json_t *key_list(struct coordinator *co, struct js *js, const char *actor, struct refusal *why)
-{
-	json_t *list = json_array();
-	struct join_key *key;
-	size_t pos = 0;
-
-	(void)js;
-	(void)actor;
-	(void)why;
-	while ((key = map_next(co->mesh.keys, &pos, NULL)))
-		json_array_append_new(list, key_json(key));
-	return json_pack("{so}", "keys", list);
-}
-
-static json_t *key_revoke(struct coordinator *co, struct js *js, const char *actor, struct refusal *why)
-{
-	const char *id = js_need_string(js, "id", PROTO_ID_MAX - 1);
-	struct join_key *key = map_get(co->mesh.keys, id);
-
-	if (!key) {
-		refuse(why, 404, "unknown_key", "there is no join key %s: see key list", id);
-		return NULL;
+	js_read(&js, call->arguments);
+	call->who.need = call->row->role;
+	if (call->row->write)
+		store_begin(call->co->store);
+	if (call->row->later) {
+		call->row->later(call, &js);
+		return;
 	}
-	registry_key_revoke(co, key, actor);
-	return admin_message("key %s revoked; agents that joined with it stay", key->id);
+	result = call->row->fn(call->co, &js, &call->who, &why);
+	admin_finish(call, result, &why);
 }
 
-/* ---- the table -------------------------------------------------------------------------------- */
-
-static const struct {
-	const char *name;
-	admin_fn *fn;
-} commands[] = {
-	{"network create", network_create},   {"network list", network_list},
-	{"network remove", network_remove},   {"key create", key_create},
-	{"key list", key_list},		      {"key revoke", key_revoke},
-	{"agent list", admin_agent_list},     {"agent show", admin_agent_show},
-	{"agent rename", admin_agent_rename}, {"agent remove", admin_agent_remove},
-	{"agent expire", admin_agent_expire}, {"agent tag", admin_agent_tag},
-	{"route list", admin_route_list},     {"route approve", admin_route_approve},
-	{"route revoke", admin_route_revoke},
-};
-
-json_t *admin_command(struct coordinator *co, const char *command, struct js *arguments,
-		      const char *actor, struct refusal *why)
+static void hashed(void *arg, const char *hash)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		if (!strcmp(command, commands[i].name))
-			return commands[i].fn(co, arguments, actor, why);
-	refuse(why, 400, "unknown_command", "the running coordinator does not know \"%s\": it may be older "
-	       "than this program", command);
-	return NULL;
+	struct admin_call *call = arg;
+	struct refusal why;
+
+	call->job = NULL;
+	if (hash) {
+		json_object_set_new(call->arguments, "password_hash", json_string(hash));
+		execute(call);
+		return;
+	}
+	refuse(&why, 503, "busy", "no memory for the password's hash: try again");
+	admin_finish(call, NULL, &why);
+}
+
+/* A password leaves the arguments here, whatever becomes of it. */
+static bool take_password(struct admin_call *call, struct refusal *why)
+{
+	json_t *value = json_incref(json_object_get(call->arguments, "password"));
+	const char *text = json_string_value(value);
+	size_t len = json_string_length(value);
+	bool fine = false;
+
+	json_object_del(call->arguments, "password");
+	json_object_del(call->arguments, "password_hash"); /* ours alone to say */
+	if (value && !json_is_null(value) && (!text || len < PASSWORD_MIN || len > PASSWORD_MAX)) {
+		refuse(why, 422, "password_invalid", "a password has %d to %d characters", PASSWORD_MIN,
+		       PASSWORD_MAX);
+	} else if (text) {
+		call->job = password_hash(call->co->passwords, text, hashed, call);
+		fine = call->job != NULL;
+		if (!fine)
+			refuse(why, 429, "busy", "too many passwords are being looked at: try again");
+	} else {
+		fine = true;
+	}
+	if (text)
+		secret_wipe((char *)(uintptr_t)text, len);
+	json_decref(value);
+	return fine;
+}
+
+static bool allowed(const struct admin_call *call, const char *command, struct refusal *why)
+{
+	const struct admin_row *row = call->row;
+
+	if (!row)
+		return refuse(why, 400, "unknown_command", "the running coordinator does not know \"%s\": it "
+			      "may be older than this program", command);
+	if (!who_scope(&call->who, row->resource, row->write))
+		return refuse(why, 403, "scope_missing", "this token lacks the scope %s:%s", row->resource,
+			      row->write ? "write" : "read");
+	if (who_highest(&call->who) < row->role)
+		return refuse(why, 403, "role_too_low", "this takes the role %s", role_name(row->role));
+	if (row->write && store_behind(call->co->store))
+		return refuse(why, 503, "store_unavailable", "the database takes no writes at the moment: "
+			      "try again");
+	return true;
+}
+
+void admin_run(struct admin_call *call, struct coordinator *co, const char *command, json_t *arguments,
+	       const struct who *who, void (*done)(void *arg, json_t *result, const struct refusal *why),
+	       void *arg)
+{
+	struct refusal why;
+
+	*call = (struct admin_call){.co = co, .row = admin_row(command), .done = done, .arg = arg};
+	call->arguments = arguments ? json_copy(arguments) : json_object();
+	who_copy(&call->who, who);
+	if (!allowed(call, command, &why) || (call->row->password && !take_password(call, &why)))
+		admin_finish(call, NULL, &why);
+	else if (!call->job)
+		execute(call);
 }

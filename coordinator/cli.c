@@ -3,6 +3,7 @@
  */
 #include "cli.h"
 #include "backup.h"
+#include "cli_password.h"
 #include "cli_print.h"
 #include "lib/json.h"
 #include "lib/secret.h"
@@ -20,13 +21,14 @@ enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_RUNNING };
 static const struct arg network_args[] = {
 	{"cidr", "cidr", ARG_VALUE, "CIDR", "IPv4 range, such as 10.44.0.0/16"},
 	{"cidr6", "cidr6", ARG_VALUE, "CIDR", "IPv6 range, such as fd12:3456::/64"},
+	{"approve", "approve", ARG_FLAG, NULL, "agents that join wait for agent approve"},
 	{0},
 };
 static const struct arg key_args[] = {
 	{"network", "network", ARG_VALUE, "NETWORK", "where it leads (default: default)"},
 	{"reusable", "reusable", ARG_FLAG, NULL, "for any number of agents"},
 	{"expires", "expires", ARG_VALUE, "TIME", "1h (default), 30d, ..., never"},
-	{"tag", "tag", ARG_LIST, "TAG", "given to those who join by it; may repeat"},
+	{"tag", "tags", ARG_LIST, "TAG", "given to those who join by it; may repeat"},
 	{"name", "name", ARG_VALUE, "NAME", "only for an agent of this name"},
 	{"ephemeral", "ephemeral", ARG_FLAG, NULL, "agents are removed when away for half an hour"},
 	{0},
@@ -40,7 +42,38 @@ static const struct arg tag_args[] = {
 	{"tag", "tags", ARG_LIST, "TAG", "may repeat; none takes all away"},
 	{0},
 };
+static const struct arg expire_args[] = {
+	{"network", "network", ARG_VALUE, "NETWORK", "of this network"},
+	{"in", "in", ARG_VALUE, "TIME", "not now but in 30d, ...; never takes it back"},
+	{0},
+};
+static const struct arg user_args[] = {
+	{"role", "role", ARG_VALUE, "ROLE", "viewer, operator or admin"},
+	{"network", "network", ARG_VALUE, "NETWORK", "in this network only"},
+	{"no-password", "no_password", ARG_FLAG, NULL, "cannot log in, has API tokens only"},
+	{0},
+};
+static const struct arg role_args[] = {
+	{"network", "network", ARG_VALUE, "NETWORK", "in this network only"},
+	{0},
+};
+static const struct arg token_args[] = {
+	{"user", "user", ARG_VALUE, "USER", "may what this user may, at most"},
+	{"name", "name", ARG_VALUE, "NAME", "what it is for"},
+	{"role", "role", ARG_VALUE, "ROLE", "viewer, operator or admin; needed without --user"},
+	{"network", "networks", ARG_LIST, "NETWORK", "in this network only; may repeat"},
+	{"scope", "scopes", ARG_LIST, "SCOPE", "read, write, agents:read, keys:write, ...; may repeat"},
+	{"expires", "expires", ARG_VALUE, "TIME", "90d (default), 1h, ..., never"},
+	{0},
+};
+static const struct arg relay_args[] = {
+	{"region", "region", ARG_VALUE, "REGION", "how it is called, such as fra"},
+	{"key", "key", ARG_VALUE, "KEY", "its public key"},
+	{"stun", "stun", ARG_LIST, "HOST:PORT", "its STUN server; may repeat"},
+	{0},
+};
 static const struct arg audit_args[] = {
+	{"network", "network", ARG_VALUE, "NETWORK", "of this network"},
 	{"follow", "follow", ARG_FLAG, NULL, "go on until interrupted"},
 	{0},
 };
@@ -73,11 +106,23 @@ const struct command commands[] = {
 	{"agent show", {"agent"}, NULL, agent_args, print_agent, "all about one agent", NULL},
 	{"agent rename", {"agent", "name"}, NULL, agent_args, print_message, "give an agent another name", NULL},
 	{"agent tag", {"agent"}, "tags", tag_args, print_message, "set an agent's tags", NULL},
-	{"agent expire", {"agent"}, NULL, agent_args, print_message, "make an agent join again", NULL},
+	{"agent approve", {"agent"}, NULL, agent_args, print_message, "let an agent in that waits for it", NULL},
+	{"agent expire", {"agent"}, NULL, expire_args, print_message, "make an agent join again", NULL},
 	{"agent remove", {"agent"}, NULL, agent_args, print_message, "cut an agent off, at once", NULL},
 	{"route list", {NULL}, NULL, NULL, print_routes, "routes that agents advertise", NULL},
 	{"route approve", {"agent", "prefix"}, NULL, agent_args, print_message, "let peers use a route", NULL},
 	{"route revoke", {"agent", "prefix"}, NULL, agent_args, print_message, "no longer", NULL},
+	{"user add", {"name"}, NULL, user_args, print_message, "add a user; asks for the password", NULL},
+	{"user list", {NULL}, NULL, NULL, print_users, "users and their roles", NULL},
+	{"user passwd", {"user"}, NULL, NULL, print_message, "set a password; ends the user's sessions", NULL},
+	{"user role", {"user", "role"}, NULL, role_args, print_message, "give a role, or none", NULL},
+	{"user remove", {"user"}, NULL, NULL, print_message, "remove a user, tokens and sessions", NULL},
+	{"token create", {NULL}, NULL, token_args, print_secret, "print an API token, once", NULL},
+	{"token list", {NULL}, NULL, NULL, print_tokens, "API tokens and sessions", NULL},
+	{"token revoke", {"id"}, NULL, NULL, print_message, "end a token or session", NULL},
+	{"relay add", {"url"}, NULL, relay_args, print_message, "tell agents of a relay (URL, or - without one)", NULL},
+	{"relay list", {NULL}, NULL, NULL, print_relays, "relays that were added", NULL},
+	{"relay remove", {"id"}, NULL, NULL, print_message, "no longer", NULL},
 	{"audit", {NULL}, NULL, audit_args, print_audit, "who did what", NULL},
 	{"backup", {"file"}, NULL, local_args, NULL, "write all there is, keys too, into a file", backup_run},
 	{"restore", {"file"}, NULL, restore_args, NULL, "go back to a backup (not while serving)", restore_run},
@@ -87,7 +132,7 @@ const struct command commands[] = {
 
 const struct command *cli_find(const char *const *words, size_t count, size_t *used, const char **near)
 {
-	const char *names[32];
+	const char *names[CLI_MAX_COMMANDS];
 	const struct command *command;
 	char two[80];
 	size_t n = 0;
@@ -152,6 +197,7 @@ static bool send_request(FILE *stream, const struct command *command, json_t *op
 	char *text = js_dump(request);
 	bool sent = fprintf(stream, "%s\n", text) > 0 && !fflush(stream);
 
+	secret_wipe(text, strlen(text)); /* a password may be in it */
 	free(text);
 	json_decref(request);
 	return sent;
@@ -198,6 +244,21 @@ static void follow(FILE *stream, char **line, size_t *size, bool as_json)
 	}
 }
 
+/* What the command line says otherwise than the API. */
+static bool prepare(const struct command *command, json_t *options)
+{
+	const char *url = json_string_value(json_object_get(options, "url"));
+
+	if (!strcmp(command->name, "key create") && !json_object_get(options, "network"))
+		json_object_set_new(options, "network", json_string("default"));
+	if (url && !strcmp(url, "-"))
+		json_object_del(options, "url");
+	if (!strcmp(command->name, "user passwd") ||
+	    (!strcmp(command->name, "user add") && !json_object_get(options, "no_password")))
+		return cli_password(options);
+	return true;
+}
+
 int cli_run(const struct command *command, const char *run_dir, json_t *options,
 	    const char *const *words, size_t count)
 {
@@ -209,8 +270,8 @@ int cli_run(const struct command *command, const char *run_dir, json_t *options,
 
 	if (!cli_take_words(command, options, words, count))
 		return EXIT_USAGE;
-	if (!strcmp(command->name, "key create") && !json_object_get(options, "network"))
-		json_object_set_new(options, "network", json_string("default"));
+	if (!prepare(command, options))
+		return EXIT_USAGE;
 	fd = connect_to(run_dir);
 	if (fd < 0)
 		return EXIT_NOT_RUNNING;

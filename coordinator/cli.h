@@ -8,7 +8,8 @@
 #include "args.h"
 #include "config.h"
 
-#define CLI_MAX_WORDS 40
+#define CLI_MAX_WORDS    40
+#define CLI_MAX_COMMANDS 80
 
 struct command {
 	const char *name;        /* "network create"; NULL ends the table */

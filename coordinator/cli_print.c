@@ -84,7 +84,8 @@ void print_link(const json_t *result)
 void print_networks(const json_t *result)
 {
 	static const struct column columns[] = {
-		{"NAME", "name"}, {"CIDR", "cidr"}, {"CIDR6", "cidr6"}, {"AGENTS", "agents"}, {0},
+		{"NAME", "name"},     {"CIDR", "cidr"},	      {"CIDR6", "cidr6"},
+		{"AGENTS", "agents"}, {"APPROVAL", "approve"}, {0},
 	};
 
 	table(json_object_get(result, "networks"), columns);
@@ -105,7 +106,7 @@ void print_agents(const json_t *result)
 {
 	static const struct column columns[] = {
 		{"NAME", "name"},     {"ID", "agent_id"},	{"NETWORK", "network"},
-		{"ADDRESSES", "addresses"}, {"ONLINE", "online"}, {"ENDPOINT", "endpoint"},
+		{"ADDRESSES", "addresses"}, {"APPROVED", "approved"}, {"ONLINE", "online"}, {"ENDPOINT", "endpoint"},
 		{"LAST SEEN", "last_seen"}, {0},
 	};
 
@@ -137,6 +138,68 @@ void print_routes(const json_t *result)
 	};
 
 	table(json_object_get(result, "routes"), columns);
+}
+
+void print_secret(const json_t *result)
+{
+	puts(json_string_value(json_object_get(result, "secret")));
+}
+
+/* "roles" to "admin, viewer of lab". */
+static json_t *roles_text(const json_t *row)
+{
+	const json_t *roles = json_object_get(row, "roles"), *role;
+	char text[CELL] = "";
+	size_t i;
+
+	json_array_foreach(roles, i, role) {
+		const char *network = json_string_value(json_object_get(role, "network"));
+
+		if (strlen(text) + 70 < CELL)
+			snprintf(text + strlen(text), CELL - strlen(text), "%s%s%s%s", i ? ", " : "",
+				 json_string_value(json_object_get(role, "role")), network ? " of " : "",
+				 network ? network : "");
+	}
+	return json_string(text);
+}
+
+static void table_with_roles(const json_t *rows, const struct column *columns)
+{
+	json_t *copies = json_deep_copy(rows), *row;
+	size_t i;
+
+	json_array_foreach(copies, i, row)
+		json_object_set_new(row, "roles", roles_text(row));
+	table(copies, columns);
+	json_decref(copies);
+}
+
+void print_users(const json_t *result)
+{
+	static const struct column columns[] = {
+		{"NAME", "name"}, {"ROLES", "roles"}, {"PASSWORD", "password"}, {"LAST LOGIN", "last_login"}, {0},
+	};
+
+	table_with_roles(json_object_get(result, "users"), columns);
+}
+
+void print_tokens(const json_t *result)
+{
+	static const struct column columns[] = {
+		{"ID", "id"},	      {"KIND", "kind"},	  {"NAME", "name"},	    {"USER", "user"},
+		{"ROLES", "roles"}, {"SCOPES", "scopes"}, {"EXPIRES", "expires_at"}, {"USED", "used_at"}, {0},
+	};
+
+	table_with_roles(json_object_get(result, "tokens"), columns);
+}
+
+void print_relays(const json_t *result)
+{
+	static const struct column columns[] = {
+		{"ID", "id"}, {"REGION", "region"}, {"URL", "url"}, {"STUN", "stun"}, {0},
+	};
+
+	table(json_object_get(result, "relays"), columns);
 }
 
 void print_audit_line(const json_t *line)

@@ -13,6 +13,10 @@ void print_networks(const json_t *result);
 void print_keys(const json_t *result);
 void print_agents(const json_t *result);
 void print_agent(const json_t *result);
+void print_users(const json_t *result);
+void print_tokens(const json_t *result);
+void print_relays(const json_t *result);
+void print_secret(const json_t *result); /* the API token alone */
 void print_routes(const json_t *result);
 void print_audit(const json_t *result);
 void print_audit_line(const json_t *line);

@@ -51,6 +51,8 @@ static const struct schema_field fields[] = {
 	{.name = "state", .type = SCHEMA_STRING, .help = "state directory"},
 	{.name = "run_dir", .type = SCHEMA_STRING, .help = "directory of the control socket"},
 	{.name = "token_lifetime", .type = SCHEMA_DURATION, .help = "of an agent's token"},
+	{.name = "ephemeral_after", .type = SCHEMA_DURATION, .help = "away so long, an ephemeral agent goes"},
+	{.name = "session_lifetime", .type = SCHEMA_DURATION, .help = "of a browser's session"},
 	{.name = "tls", .type = SCHEMA_OBJECT, .fields = tls_fields},
 	{.name = "relay", .type = SCHEMA_OBJECT, .fields = relay_fields},
 	{.name = "limits", .type = SCHEMA_OBJECT, .fields = limit_fields},
@@ -60,6 +62,8 @@ static const struct schema_field fields[] = {
 static const struct config defaults = {
 	.relay_embedded = true,
 	.token_lifetime_ms = 24 * 3600 * 1000ull,
+	.ephemeral_ms = 30 * 60 * 1000ull,
+	.session_ms = 12 * 3600 * 1000ull,
 	.limits = {.body = HTTP_MAX_BODY, .header = HTTP_MAX_HEAD, .headers = HTTP_MAX_HEADERS,
 		   .routes = 64, .requests_per_address = 50, .requests_per_agent = 20,
 		   .connections = 20000, .connections_per_address = 1000},
@@ -190,11 +194,20 @@ static int take_common(struct config *config, const json_t *json, char error[sta
 	return 0;
 }
 
+static void take_duration(uint64_t *ms, const json_t *root, const char *key)
+{
+	const json_t *value = json_object_get(root, key);
+
+	if (json_is_string(value))
+		parse_duration(json_string_value(value), ms);
+	else if (json_is_integer(value))
+		*ms = 1000 * (uint64_t)json_integer_value(value);
+}
+
 static int load_file(struct config *config, char error[static CONFIG_ERROR])
 {
 	struct yaml *yaml;
 	const json_t *root, *tls, *relay, *embedded;
-	const char *lifetime;
 	int result = -1;
 
 	yaml = yaml_load_file(config->file, error);
@@ -212,12 +225,9 @@ static int load_file(struct config *config, char error[static CONFIG_ERROR])
 	embedded = json_object_get(relay, "embedded");
 	if (embedded)
 		config->relay_embedded = json_is_true(embedded);
-	lifetime = json_string_value(json_object_get(root, "token_lifetime"));
-	if (lifetime)
-		parse_duration(lifetime, &config->token_lifetime_ms);
-	else if (json_is_integer(json_object_get(root, "token_lifetime")))
-		config->token_lifetime_ms =
-			1000 * (uint64_t)json_integer_value(json_object_get(root, "token_lifetime"));
+	take_duration(&config->token_lifetime_ms, root, "token_lifetime");
+	take_duration(&config->ephemeral_ms, root, "ephemeral_after");
+	take_duration(&config->session_ms, root, "session_lifetime");
 	take_limits(&config->limits, json_object_get(root, "limits"));
 	result = take_common(config, root, error);
 out:

@@ -31,6 +31,8 @@ struct config {
 	char *relay_stun;
 	struct config_limits limits;
 	uint64_t token_lifetime_ms;
+	uint64_t ephemeral_ms;    /* ephemeral agents go when they were away for so long */
+	uint64_t session_ms;      /* of a browser */
 };
 
 /* `options` are the command line's: {"config","listen","public_url":[..],"db","policy","state",

@@ -42,6 +42,8 @@ struct conn {
 
 static void request_fini(struct request *rq)
 {
+	if (rq->cancel)
+		rq->cancel(rq);
 	store_wait_cancel(&rq->wait);
 	json_decref(rq->answer);
 	json_decref(rq->body);
@@ -87,10 +89,11 @@ static void finish(struct conn *conn, int status, const char *headers, const cha
 
 void reply(struct request *rq, int status, json_t *body)
 {
-	char *text = body ? js_dump(body) : NULL;
+	char *text = body ? js_dump(body) : NULL, headers[sizeof(rq->headers) + 32];
 
 	json_decref(body);
-	finish(rq->conn, status, "Cache-Control: no-store\r\n", text ? "application/json" : NULL,
+	snprintf(headers, sizeof(headers), "Cache-Control: no-store\r\n%s", rq->headers);
+	finish(rq->conn, status, headers, text ? "application/json" : NULL,
 	       text ? text : "", text ? strlen(text) : 0);
 	if (text)
 		secret_wipe(text, strlen(text)); /* tokens pass here */
@@ -124,7 +127,7 @@ void reply_problem(struct request *rq, int status, const char *code, const char 
 	vsnprintf(detail, sizeof(detail), format, args);
 	va_end(args);
 	problem(rq->conn, status, code, detail,
-		status == 401 ? "WWW-Authenticate: Bearer\r\n" : NULL);
+		*rq->headers ? rq->headers : status == 401 ? "WWW-Authenticate: Bearer\r\n" : NULL);
 }
 
 void reply_method_not_allowed(struct request *rq, const char *allowed)
@@ -164,6 +167,13 @@ void reply_durable(struct request *rq, int status, json_t *body)
 	rq->answer = body;
 	timer_start(&rq->conn->limit, ANSWER_MS);
 	store_wait(rq->co->store, &rq->wait, now_durable, rq);
+}
+
+void reply_later(struct request *rq, void (*cancel)(struct request *rq), void *pending)
+{
+	rq->cancel = cancel;
+	rq->pending = pending;
+	timer_start(&rq->conn->limit, ANSWER_MS);
 }
 
 /* ---- reading ---------------------------------------------------------------------- */
@@ -328,6 +338,20 @@ void conn_abort_all(struct list *conns)
 }
 
 /* ---- upgrades --------------------------------------------------------------------- */
+
+bool conn_wants_websocket(struct request *rq)
+{
+	const char *key = http_header(rq->http, "Sec-WebSocket-Key");
+	const char *version = http_header(rq->http, "Sec-WebSocket-Version");
+
+	if (http_header_has(rq->http, "Upgrade", "websocket") &&
+	    http_header_has(rq->http, "Connection", "upgrade") && key && strlen(key) == 24 && version &&
+	    !strcmp(version, "13"))
+		return true;
+	reply_problem(rq, 426, "websocket_needed", "this is a WebSocket: ask with Upgrade: websocket, "
+		      "Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key");
+	return false;
+}
 
 struct stream *conn_upgrade(struct request *rq, const struct stream_ops *ops, void *arg)
 {

@@ -20,7 +20,7 @@ struct request {
 	struct conn *conn;
 	struct http_message *http;
 	const struct endpoint_row *row;
-	char id[PROTO_ID_MAX]; /* {id} of the path */
+	char id[PROTO_NAME_MAX]; /* {id} of the path */
 	struct agent *agent;   /* who asks, where the row wants a token; else NULL */
 	json_t *body;          /* NULL: none */
 	struct js js;          /* reader of it */
@@ -28,6 +28,9 @@ struct request {
 	const char *address;       /* the end of it */
 	/* Called instead of an answer of 409 where another coordinator's change went before; NULL: none. */
 	void (*retry)(struct request *rq);
+	char headers[320];             /* "Name: value\r\n"... for the answer */
+	void (*cancel)(struct request *rq); /* NULL, or what ends a handler that answers later */
+	void *pending;                 /* that handler's */
 	/* private: an answer that waits for the disk */
 	unsigned retries;
 	struct store_wait wait;
@@ -47,6 +50,10 @@ void reply_problem(struct request *rq, int status, const char *code, const char 
 	PRINTF_LIKE(4, 5);
 void reply_refusal(struct request *rq, const struct refusal *why);
 
+/* The handler will answer later; where it does not, the client hears 503 after a while. */
+void reply_later(struct request *rq, void (*cancel)(struct request *rq), void *pending);
+
+bool conn_wants_websocket(struct request *rq); /* false: answered with 426 already */
 /* Answers 101; from now on `ops` has the connection's bytes and its end. The request is over. */
 struct stream *conn_upgrade(struct request *rq, const struct stream_ops *ops, void *arg);
 const struct endpoint *conn_local(const struct request *rq);

@@ -9,6 +9,7 @@
 #include "mesh.h"
 #include "store.h"
 #include "token.h"
+#include "users.h"
 #include "lib/loop.h"
 
 enum counter { /* metrics.c has their names */
@@ -32,6 +33,11 @@ struct coordinator {
 	struct store *store;
 	struct mesh mesh;
 	struct challenges *challenges;
+	struct users users;
+	struct passwords *passwords;
+	struct logins *logins;
+	struct events *events;
+	struct list relays; /* relays.h: those that were added */
 	struct sync *sync;
 	struct server *server;
 	struct admin *admin;

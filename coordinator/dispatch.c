@@ -4,6 +4,7 @@
 #include "dispatch.h"
 #include "sync.h"
 #include "api.h"
+#include "api_admin.h"
 #include "lib/clock.h"
 #include "lib/str.h"
 
@@ -12,40 +13,7 @@
 
 #define BASE "/api/v1"
 
-const struct endpoint_row endpoints[] = {
-	{"POST", "/agents/challenge", AUTH_NONE, api_challenge, "Ask for a challenge to prove a key with",
-	 "public_key:key", "challenge:base64 server_key:key expires_at:time", 200},
-	{"POST", "/agents/register", AUTH_OWN, api_register,
-	 "Register an agent, or again; header Authorization: Proof BASE64",
-	 "coordinator:origin public_key:key name:name endpoint:endpoint? nat_type:word? "
-	 "capabilities:any? advertised_routes:prefixes? join_key:string challenge:base64 tags:strings? "
-	 "preview:bool?",
-	 "agent_id:id name:name token:string expires_in:seconds network_id:id addresses:prefixes "
-	 "networks:networks relays:relays pins:strings server_key:key", 201},
-	{"PUT", "/agents/{id}/endpoint", AUTH_SELF, api_endpoint, "Tell where this agent can be reached",
-	 "endpoint:endpoint? endpoints:endpoints? local_endpoints:endpoints? nat_type:word? "
-	 "upnp_mapped:bool?", "epoch:string revision:integer", 200},
-	{"GET", "/agents/{id}/peers", AUTH_SELF, api_peers, "The peers this agent may talk to", NULL,
-	 "peers:peers networks:networks relays:relays epoch:string revision:integer", 200},
-	{"POST", "/agents/{id}/heartbeat", AUTH_SELF, api_heartbeat, "Still here, and how the peers are",
-	 "endpoint:endpoint? peer_status:peer_status?", "epoch:string revision:integer", 200},
-	{"POST", "/agents/{id}/token", AUTH_OWN, api_token,
-	 "A fresh token, by the old one or by a proof (also long after it ended)",
-	 "coordinator:origin? public_key:key? challenge:base64? old_token:string?",
-	 "token:string expires_in:seconds", 200},
-	{"POST", "/agents/{id}/key", AUTH_OWN, api_key,
-	 "Go on under a new key; Authorization: Proof OLD, and WG-Mesh-New-Proof: NEW",
-	 "coordinator:origin public_key:key challenge:base64", "public_key:key", 200},
-	{"DELETE", "/agents/{id}", AUTH_OWN, api_leave, "Leave: the agent deregisters itself", NULL, NULL, 204},
-	{"GET", "/agents/{id}/sync", AUTH_SELF, sync_accept, "The stream (WebSocket, see x-frames)", NULL,
-	 NULL, 101},
-	{"GET", "/openapi.json", AUTH_NONE, api_openapi, "This document", NULL, NULL, 200},
-	{"GET", "//healthz", AUTH_NONE, api_health, "Is the coordinator well?", NULL, "status:string", 200},
-	{"GET", "//metrics", AUTH_NONE, api_metrics, "Counters, OpenMetrics", NULL, NULL, 200},
-	{0},
-};
-
-bool pattern_match(const char *pattern, const char *path, char id[static PROTO_ID_MAX])
+bool pattern_match(const char *pattern, const char *path, char id[static PROTO_NAME_MAX])
 {
 	size_t len;
 
@@ -59,7 +27,7 @@ bool pattern_match(const char *pattern, const char *path, char id[static PROTO_I
 	while (*pattern && *path) {
 		if (*pattern == '{') {
 			len = strcspn(path, "/");
-			if (!len || len >= PROTO_ID_MAX)
+			if (!len || len >= PROTO_NAME_MAX)
 				return false;
 			memcpy(id, path, len);
 			id[len] = '\0';
@@ -75,7 +43,7 @@ bool pattern_match(const char *pattern, const char *path, char id[static PROTO_I
 static bool method_fits(const struct endpoint_row *row, const char *method)
 {
 	return !strcmp(row->method, method) ||
-	       (!strcmp(method, "HEAD") && !strcmp(row->method, "GET") && row->handler != sync_accept);
+	       (!strcmp(method, "HEAD") && !strcmp(row->method, "GET") && row->status != 101);
 }
 
 /* `allowed`: the methods that the path has, for who asks with another; "" where there is no such path. */
@@ -86,7 +54,7 @@ static const struct endpoint_row *find(struct request *rq, char *allowed, size_t
 
 	*allowed = '\0';
 	for (row = endpoints; row->method; row++) {
-		char id[PROTO_ID_MAX] = "";
+		char id[PROTO_NAME_MAX] = "";
 
 		if (!pattern_match(row->path, rq->http->path, id))
 			continue;
@@ -174,8 +142,8 @@ static bool read_body(struct request *rq)
 {
 	char error[JS_ERROR];
 
-	if (!rq->row->body)
-		return true;
+	if (!rq->row->body || (rq->row->auth == AUTH_ADMIN && !rq->http->body.len))
+		return true; /* a command finds out itself what it misses */
 	rq->body = js_load(rq->http->body.data, rq->http->body.len, error);
 	if (!rq->body) {
 		api_refused(rq, 400, "bad_json", error);
@@ -205,6 +173,8 @@ void dispatch(struct request *rq)
 	if (rq->row->auth == AUTH_SELF && (!authenticate(rq) || !request_paced(rq, rq->agent)))
 		return;
 	store_begin(rq->co->store);
-	if (read_body(rq))
+	if (rq->row->auth == AUTH_LEAVE && admin_credentials(rq))
+		api_command(rq);
+	else if (read_body(rq))
 		rq->row->handler(rq);
 }

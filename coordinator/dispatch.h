@@ -11,6 +11,8 @@ enum endpoint_auth {
 	AUTH_NONE,
 	AUTH_SELF,  /* Bearer token of the agent {id} */
 	AUTH_OWN,   /* the handler judges: a proof, or a token */
+	AUTH_ADMIN, /* API token or session; the handler judges */
+	AUTH_LEAVE, /* either: an agent leaves by itself, or an administrator removes it */
 };
 
 struct endpoint_row {
@@ -20,6 +22,9 @@ struct endpoint_row {
 	const char *summary;
 	const char *body, *answer; /* "name:type name:type?"; see openapi.c. NULL: none */
 	int status;                /* of success */
+	const char *command;       /* of AUTH_ADMIN: admin_commands.h; NULL: handler alone */
+	const char *id_key;        /* the argument that {id} is */
+	const char *query;         /* as body; NULL: none */
 };
 
 extern const struct endpoint_row endpoints[]; /* ends with method NULL */
@@ -27,7 +32,7 @@ extern const struct endpoint_row endpoints[]; /* ends with method NULL */
 void dispatch(struct request *rq);
 
 /* Does `path` fit the pattern? Then `id` has its {id}. */
-bool pattern_match(const char *pattern, const char *path, char id[static PROTO_ID_MAX]);
+bool pattern_match(const char *pattern, const char *path, char id[static PROTO_NAME_MAX]);
 
 /* Who has this Authorization header; NULL and why. */
 struct agent *auth_bearer(struct coordinator *co, const char *header, struct refusal *why);

@@ -191,12 +191,13 @@ static void rejoin(struct coordinator *co, struct agent *agent, json_t *was, uin
 	take_address(network->ipam, json_string_value(json_array_get(was, 2)), now, &member->address);
 	take_address(network->ipam6, json_string_value(json_array_get(was, 3)), now, &member->address6);
 	member->joined_at = now;
+	member->pending = network->approve; /* its token does not say whether it was approved */
 	if (json_is_array(tags)) {
 		json_decref(member->tags);
 		member->tags = json_deep_copy(tags);
 	}
 	registry_write_member(co, member);
-	registry_audit(co, agent->id, "agent-readmitted", agent->id, name);
+	registry_audit_in(co, network, agent->id, "agent-readmitted", agent->id, name);
 	sync_put(co->sync, member);
 }
 

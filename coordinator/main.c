@@ -4,6 +4,7 @@
 #include "admin.h"
 #include "cli.h"
 #include "embedded.h"
+#include "events.h"
 #include "server.h"
 #include "start.h"
 #include "sync.h"
@@ -111,6 +112,7 @@ static void on_term(void *arg, int signo)
 	server_stop(co->server);
 	admin_stop(co->admin);
 	sync_bye(co->sync);
+	events_bye(co->events);
 	timer_start(&serving->end, BYE_MS);
 }
 

@@ -197,7 +197,7 @@ bool mesh_agent_in(const struct agent *agent, const struct network *network)
 bool mesh_sees(const struct member *viewer, const struct member *other)
 {
 	return viewer->network == other->network && viewer->agent != other->agent &&
-	       !viewer->agent->expired && !other->agent->expired;
+	       !viewer->pending && !other->pending && !viewer->agent->expired && !other->agent->expired;
 }
 
 /* ---- in the protocol's words -------------------------------------------------------- */

@@ -27,6 +27,7 @@ struct network {
 	struct map *names; /* to members */
 	unsigned member_count;
 	uint64_t created_at; /* times are wall ms */
+	bool approve;        /* who joins waits for an operator */
 	struct list dirty;   /* sync's, while changes wait to be sent */
 	uint64_t changed, told_ms; /* sync's: revision of its last change; when its members were told */
 };
@@ -42,6 +43,7 @@ struct member {
 	struct network *network;
 	char name[PROTO_NAME_MAX], key_id[PROTO_ID_MAX];
 	struct addr address, address6; /* family 0: none */
+	bool pending; /* waits to be approved: sees nobody and is seen by nobody */
 	json_t *tags;
 	struct route *routes;
 	unsigned route_count;
@@ -56,7 +58,7 @@ struct agent {
 	struct list members;
 	bool expired, ephemeral, online;
 	json_t *capabilities; /* may be NULL */
-	uint64_t created_at, last_seen;
+	uint64_t created_at, last_seen, expires_at; /* 0: never */
 	uint64_t tokens_from; /* wall, a full second: tokens issued before it were revoked */
 	struct proto_endpoints at;
 	struct session *session;  /* NULL: no stream */

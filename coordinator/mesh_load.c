@@ -36,6 +36,7 @@ static void load_network(void *arg, const struct store_value *row)
 	network = mesh_network_add(loading->mesh, store_string(&row[0]), store_string(&row[1]), &cidr,
 				   &cidr6);
 	network->created_at = (uint64_t)row[4].number;
+	network->approve = row[5].number;
 }
 
 static json_t *parse(const struct store_value *value)
@@ -74,6 +75,7 @@ static void load_agent(void *arg, const struct store_value *row)
 	agent->tokens_from = (uint64_t)row[9].number;
 	str_copy(agent->home, sizeof(agent->home), store_string(&row[10]));
 	agent->home_since = (uint64_t)row[11].number;
+	agent->expires_at = (uint64_t)row[12].number;
 }
 
 static json_t *tags_of(const struct store_value *value)
@@ -106,6 +108,7 @@ static void load_member(void *arg, const struct store_value *row)
 	member->tags = tags_of(&row[5]);
 	str_copy(member->key_id, sizeof(member->key_id), store_string(&row[6]));
 	member->joined_at = (uint64_t)row[7].number;
+	member->pending = row[8].number;
 }
 
 static void load_route(void *arg, const struct store_value *row)

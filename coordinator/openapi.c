@@ -2,11 +2,16 @@
  * openapi.c - GET /api/v1/openapi.json, written from the table of endpoints. Fields are said there
  * as "name:type", with a "?" where they may be left out; the types are below.
  */
+#include "api.h"
+#include "api_admin.h"
 #include "dispatch.h"
 #include "lib/str.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#define REFERENCE(name) "{\"$ref\":\"#/components/schemas/" name "\"}"
+#define ARRAY_OF(name)  "{\"type\":\"array\",\"items\":" REFERENCE(name) "}"
 
 static const struct {
 	const char *name, *schema;
@@ -31,9 +36,28 @@ static const struct {
 	{"peer_status", "{\"type\":\"object\",\"additionalProperties\":{\"type\":\"object\",\"properties\":"
 			"{\"connected\":{\"type\":\"boolean\"},\"latency_ms\":{\"type\":\"number\"},"
 			"\"path\":{\"enum\":[\"direct\",\"relay\",\"none\"]}}}}"},
-	{"peers", "{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/Peer\"}}"},
-	{"networks", "{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/Network\"}}"},
-	{"relays", "{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/Relay\"}}"},
+	{"peers", ARRAY_OF("Peer")},
+	{"networks", ARRAY_OF("Network")},
+	{"relays", ARRAY_OF("Relay")},
+	{"duration", "{\"type\":\"string\",\"description\":\"30s, 15m, 1h, 30d, or never\"}"},
+	{"role", "{\"enum\":[\"viewer\",\"operator\",\"admin\",\"none\"]}"},
+	{"network_row", REFERENCE("NetworkRow")},
+	{"network_rows", ARRAY_OF("NetworkRow")},
+	{"key_row", REFERENCE("JoinKey")},
+	{"key_rows", ARRAY_OF("JoinKey")},
+	{"agent_row", REFERENCE("Agent")},
+	{"agent_rows", ARRAY_OF("Agent")},
+	{"agent_routes", ARRAY_OF("AgentRoute")},
+	{"route_row", REFERENCE("Route")},
+	{"route_rows", ARRAY_OF("Route")},
+	{"relay_row", REFERENCE("RelayRow")},
+	{"relay_rows", ARRAY_OF("RelayRow")},
+	{"role_rows", ARRAY_OF("Role")},
+	{"user_row", REFERENCE("User")},
+	{"user_rows", ARRAY_OF("User")},
+	{"token_row", REFERENCE("Token")},
+	{"token_rows", ARRAY_OF("Token")},
+	{"audit_rows", ARRAY_OF("AuditLine")},
 };
 
 static const struct {
@@ -44,6 +68,21 @@ static const struct {
 		 "last_seen:time? connection_hint:word?"},
 	{"Network", "id:id name:name cidr:string? cidr6:string? addresses:prefixes?"},
 	{"Relay", "region:name url:string? key:key? stun:strings"},
+	{"NetworkRow", "id:id name:name cidr:string? cidr6:string? approve:bool agents:integer "
+		       "created_at:time"},
+	{"JoinKey", "id:id network:name state:word reusable:bool ephemeral:bool name:name? tags:strings "
+		    "created_at:time expires_at:time? used_at:time? used_by:id?"},
+	{"AgentRoute", "prefix:string approved:bool"},
+	{"Agent", "agent_id:id name:name network:name addresses:strings tags:strings approved:bool online:bool "
+		  "expired:bool ephemeral:bool public_key:key endpoint:endpoint? nat_type:word "
+		  "last_seen:time? joined_at:time expires_at:time? routes:agent_routes"},
+	{"Route", "id:id prefix:string agent_id:id name:name network:name approved:bool"},
+	{"RelayRow", "id:id region:name url:string? key:key? stun:strings created_at:time"},
+	{"Role", "network:string? role:role"},
+	{"User", "name:string roles:role_rows password:bool created_at:time last_login:time?"},
+	{"Token", "id:id kind:word name:string? user:string? roles:role_rows? scopes:strings? created_at:time "
+		  "expires_at:time? used_at:time?"},
+	{"AuditLine", "at:time actor:string action:word subject:string? detail:string? network:name?"},
 	{"Problem", "type:string title:string status:integer detail:string code:string"},
 };
 
@@ -86,6 +125,25 @@ static const struct {
 	{"coordinator", "{\"type\":\"bye\",\"reason\":\"restart\",\"retry_after_ms\":1200}"},
 };
 
+static const char schemes[] =
+	"{\"token\":{\"type\":\"http\",\"scheme\":\"bearer\",\"bearerFormat\":\"JWT\",\"description\":"
+	"\"an agent's\"},"
+	"\"proof\":{\"type\":\"http\",\"scheme\":\"Proof\",\"description\":\"base64 of crypto_auth over the "
+	"label, challenge and SHA-256 of the body, under crypto_box_beforenm(server_key, private key)\"},"
+	"\"api_token\":{\"type\":\"http\",\"scheme\":\"bearer\",\"description\":\"of POST /tokens or token "
+	"create\"},"
+	"\"session\":{\"type\":\"apiKey\",\"in\":\"cookie\",\"name\":\"" SESSION_COOKIE "\",\"description\":"
+	"\"of POST /session; all but GET need the header WG-Mesh-CSRF too\"}}";
+
+/* GET /events, an event of each kind. */
+static const char *const events[] = {
+	"{\"type\":\"hello\",\"version\":1}",
+	"{\"type\":\"audit\",\"audit\":{\"at\":\"2026-11-23T13:18:09Z\",\"actor\":\"user ann from 192.0.2.1\","
+	"\"action\":\"key-created\",\"subject\":\"f637355b3089\",\"detail\":null,\"network\":\"default\"}}",
+	"{\"type\":\"agent\",\"op\":\"put\",\"agent\":{\"agent_id\":\"4f\",\"network\":\"default\"}}",
+	"{\"type\":\"agent\",\"op\":\"remove\",\"agent_id\":\"4f\",\"network\":\"default\"}",
+};
+
 static json_t *parse(const char *text)
 {
 	json_t *json = json_loads(text, 0, NULL);
@@ -115,10 +173,15 @@ static json_t *object_schema(const char *fields)
 		snprintf(name, sizeof(name), "%.*s", (int)name_len, fields);
 		fields += name_len + 1;
 		type_len = strcspn(fields, "? ");
-		json_object_set_new(properties, name, type_schema(fields, type_len));
-		fields += type_len;
-		if (*fields != '?')
+		if (fields[type_len] == '?') { /* left out or null are the same */
+			json_object_set_new(properties, name,
+					    json_pack("{s[o{ss}]}", "anyOf", type_schema(fields, type_len),
+						      "type", "null"));
+		} else {
+			json_object_set_new(properties, name, type_schema(fields, type_len));
 			json_array_append_new(required, json_string(name));
+		}
+		fields += type_len;
 		fields += strspn(fields, "? ");
 	}
 	return json_pack("{sssoso}", "type", "object", "properties", properties, "required", required);
@@ -129,20 +192,66 @@ static json_t *content(const char *type, json_t *schema)
 	return json_pack("{s{s{so}}}", "content", type, "schema", schema);
 }
 
-static json_t *operation(const struct endpoint_row *row)
+static json_t *parameters(const struct endpoint_row *row)
 {
-	json_t *op = json_pack("{ss}", "summary", row->summary), *answer, *problem;
-	char status[8];
+	json_t *list = json_array(), *query = object_schema(row->query ? row->query : ""), *schema;
+	const char *name;
 
 	if (strstr(row->path, "{id}"))
-		json_object_set_new(op, "parameters",
-				    json_pack("[{sssssbs{ss}}]", "name", "id", "in", "path", "required", 1,
-					      "schema", "type", "string"));
-	if (!strcmp(row->method, "DELETE"))
-		json_array_append_new(json_object_get(op, "parameters"),
-				      json_pack("{sssssss{ss}}", "name", "network", "in", "query",
-						"description", "Leave this network only", "schema", "type",
-						"string"));
+		json_array_append_new(list, json_pack("{sssssbs{ss}}", "name", "id", "in", "path", "required", 1,
+						      "schema", "type", "string"));
+	json_object_foreach(json_object_get(query, "properties"), name, schema)
+		json_array_append_new(list, json_pack("{sssssbsO}", "name", name, "in", "query", "required", 0,
+						      "schema", schema));
+	json_decref(query);
+	return list;
+}
+
+/* The refusals that a row can meet, by what it is; each with a stable code in its body. */
+static void refusals(const struct endpoint_row *row, json_t *responses)
+{
+	bool writes = strcmp(row->method, "GET") != 0, id = strstr(row->path, "{id}") != NULL;
+	const struct {
+		bool applies;
+		const char *status;
+	} all[] = {
+		{row->body != NULL, "400"},
+		{row->auth != AUTH_NONE || row->body, "401"},
+		{row->auth != AUTH_NONE || row->body, "403"},
+		{id || row->query || row->body, "404"},
+		{writes, "409"},
+		{writes, "413"},
+		{row->body || row->query, "422"},
+		{row->status == 101, "426"},
+		{true, "429"},
+		{true, "503"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		if (all[i].applies)
+			json_object_set_new(responses, all[i].status,
+					    json_pack("{ss}", "$ref", "#/components/responses/Problem"));
+}
+
+static json_t *security(enum endpoint_auth auth)
+{
+	static const char *const by[] = {
+		[AUTH_NONE] = "[]",
+		[AUTH_SELF] = "[{\"token\":[]}]",
+		[AUTH_OWN] = "[{\"token\":[]},{\"proof\":[]}]",
+		[AUTH_ADMIN] = "[{\"api_token\":[]},{\"session\":[]}]",
+		[AUTH_LEAVE] = "[{\"token\":[]},{\"proof\":[]},{\"api_token\":[]},{\"session\":[]}]",
+	};
+
+	return parse(by[auth]);
+}
+
+static json_t *operation(const struct endpoint_row *row)
+{
+	json_t *op = json_pack("{ss}", "summary", row->summary), *answer, *responses;
+	char status[8];
+
+	json_object_set_new(op, "parameters", parameters(row));
 	if (row->body) {
 		json_t *body = content("application/json", object_schema(row->body));
 
@@ -151,21 +260,15 @@ static json_t *operation(const struct endpoint_row *row)
 	}
 	answer = row->answer ? content("application/json", object_schema(row->answer)) : json_object();
 	json_object_set_new(answer, "description", json_string(http_status_text(row->status)));
-	problem = content("application/problem+json",
-			  json_pack("{ss}", "$ref", "#/components/schemas/Problem"));
-	json_object_set_new(problem, "description", json_string("Refused, with a stable code"));
 	snprintf(status, sizeof(status), "%d", row->status);
-	json_object_set_new(op, "responses", json_pack("{soso}", status, answer, "default", problem));
-	if (row->status == 201) { /* where it was made before */
-		answer = json_copy(answer);
-		json_object_set_new(answer, "description", json_string("Was here before: the same, with a new "
-				    "token. For a preview: network_id and networks alone"));
-		json_object_set_new(json_object_get(op, "responses"), "200", answer);
-	}
-	if (row->auth == AUTH_SELF)
-		json_object_set_new(op, "security", json_pack("[{s[]}]", "token"));
-	else if (row->auth == AUTH_OWN)
-		json_object_set_new(op, "security", json_pack("[{s[]}, {s[]}]", "token", "proof"));
+	responses = json_pack("{so}", status, answer);
+	if (row->handler == api_register)
+		json_object_set(responses, "200", answer); /* again, or a preview */
+	refusals(row, responses);
+	json_object_set_new(op, "responses", responses);
+	json_object_set_new(op, "security", security(row->auth));
+	if (row->command)
+		json_object_set_new(op, "x-command", json_string(row->command));
 	return op;
 }
 
@@ -200,6 +303,24 @@ static json_t *frame_list(void)
 	return list;
 }
 
+static json_t *event_list(void)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < ARRAY_SIZE(events); i++)
+		json_array_append_new(list, json_pack("{so}", "example", parse(events[i])));
+	return list;
+}
+
+static json_t *problem_response(void)
+{
+	json_t *problem = content("application/problem+json",
+				  json_pack("{ss}", "$ref", "#/components/schemas/Problem"));
+
+	json_object_set_new(problem, "description", json_string("Refused, with a stable code"));
+	return json_pack("{so}", "Problem", problem);
+}
+
 json_t *openapi_document(void)
 {
 	json_t *components = json_object();
@@ -210,12 +331,10 @@ json_t *openapi_document(void)
 		json_object_set_new(components, schemas[i].name, object_schema(schemas[i].fields));
 	json_object_set_new(document, "paths", paths());
 	json_object_set_new(document, "components",
-			    json_pack("{sos{s{ssss}s{ssssss}}}", "schemas", components,
-				      "securitySchemes", "token", "type", "http", "scheme", "bearer",
-				      "proof", "type", "http", "scheme", "Proof", "description",
-				      "base64 of crypto_auth over the label, challenge and SHA-256 of the "
-				      "body, under crypto_box_beforenm(server_key, private key)"));
+			    json_pack("{sososo}", "schemas", components, "responses", problem_response(),
+				      "securitySchemes", parse(schemes)));
 	json_object_set_new(document, "x-frames", frame_list());
+	json_object_set_new(document, "x-events", event_list());
 	return document;
 }
 

@@ -60,7 +60,7 @@ void registry_write_agent(struct coordinator *co, const struct agent *agent)
 		store_text(agent->id), store_blob(agent->public_key.bytes, KEY_LEN),
 		store_int((int64_t)agent->created_at), store_int(agent->expired),
 		store_int(agent->ephemeral), store_text(capabilities),
-		store_int((int64_t)agent->tokens_from),
+		store_int((int64_t)agent->tokens_from), store_int((int64_t)agent->expires_at),
 	};
 
 	store_write(co->store, STORE_AGENT_PUT, values);
@@ -80,7 +80,7 @@ void registry_write_member(struct coordinator *co, const struct member *member)
 			    store_text(member->agent->id), store_text(member->network->id),
 			    store_text(member->name), store_text(*v4 ? v4 : NULL),
 			    store_text(*v6 ? v6 : NULL), store_text(tags), store_text(member->key_id),
-			    store_int((int64_t)member->joined_at)});
+			    store_int((int64_t)member->joined_at), store_int(member->pending)});
 	free(tags);
 }
 
@@ -285,6 +285,7 @@ static struct member *admit(struct coordinator *co, const struct registration *r
 		return NULL;
 	}
 	member->joined_at = now;
+	member->pending = key->network->approve;
 	return member;
 }
 
@@ -316,6 +317,8 @@ struct member *registry_register(struct coordinator *co, const struct registrati
 	}
 	agent = member->agent;
 	was_expired = agent->expired;
+	if (was_expired)
+		agent->expires_at = 0;
 	agent->expired = false;
 	set_capabilities(agent, reg->capabilities);
 	set_routes(member, reg);
@@ -327,7 +330,7 @@ struct member *registry_register(struct coordinator *co, const struct registrati
 	registry_write_agent(co, agent);
 	registry_write_member(co, member);
 	registry_write_routes(co, member);
-	registry_audit(co, actor, *again ? "agent-registered-again" : "agent-registered", agent->id,
+	registry_audit_in(co, member->network, actor, *again ? "agent-registered-again" : "agent-registered", agent->id,
 		       member->name);
 	list_each(other, &agent->members, in_agent)
 		if (other == member || was_expired) /* then all its peers were told that it had gone */

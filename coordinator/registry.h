@@ -21,6 +21,12 @@ bool refuse(struct refusal *why, int status, const char *code, const char *forma
 void registry_audit(struct coordinator *co, const char *actor, const char *action, const char *subject,
 		    const char *detail);
 
+/* The same, of one network: also shown to those who may see only it. network NULL: of none. */
+void registry_audit_in(struct coordinator *co, const struct network *network, const char *actor,
+		       const char *action, const char *subject, const char *detail);
+json_t *registry_audit_json(uint64_t at, const char *actor, const char *action, const char *subject,
+			    const char *detail, const char *network);
+
 /* ---- networks and keys (registry_admin.c) ---- */
 
 struct network *registry_network_create(struct coordinator *co, const char *name,
@@ -28,6 +34,10 @@ struct network *registry_network_create(struct coordinator *co, const char *name
 					const char *actor, struct refusal *why);
 bool registry_network_remove(struct coordinator *co, struct network *network, const char *actor,
 			     struct refusal *why);
+
+/* Whether agents that join from now on wait for registry_approve. */
+void registry_network_approve(struct coordinator *co, struct network *network, bool approve,
+			      const char *actor);
 
 struct key_wish {
 	struct network *network;
@@ -72,6 +82,9 @@ bool registry_rename(struct coordinator *co, struct member *member, const char *
 		     struct refusal *why);
 void registry_tag(struct coordinator *co, struct member *member, const json_t *tags, const char *actor);
 void registry_expire(struct coordinator *co, struct agent *agent, const char *actor);
+void registry_expire_at(struct coordinator *co, struct agent *agent, uint64_t wall_ms, /* 0: never */
+			const char *actor);
+void registry_approve(struct coordinator *co, struct member *member, const char *actor);
 /* A route that the member advertises. */
 bool registry_route(struct coordinator *co, struct member *member, const struct prefix *prefix,
 		    bool approved, const char *actor, struct refusal *why);
@@ -81,6 +94,7 @@ bool registry_rekey(struct coordinator *co, struct agent *agent, const struct ke
 /* ---- shared between registry*.c ---- */
 bool registry_name_ok(const char *name, struct refusal *why);
 bool registry_tags_ok(const json_t *tags, struct refusal *why);
+void registry_write_network(struct coordinator *co, const struct network *network);
 void registry_write_agent(struct coordinator *co, const struct agent *agent);
 void registry_write_member(struct coordinator *co, const struct member *member);
 void registry_write_routes(struct coordinator *co, const struct member *member);

@@ -3,6 +3,7 @@
  */
 #include "registry.h"
 #include "admin.h"
+#include "events.h"
 #include "store.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -13,16 +14,50 @@
 #include <stdio.h>
 #include <string.h>
 
-void registry_audit(struct coordinator *co, const char *actor, const char *action, const char *subject,
-		    const char *detail)
+void registry_audit_in(struct coordinator *co, const struct network *network, const char *actor,
+		       const char *action, const char *subject, const char *detail)
 {
 	uint64_t now = clock_wall_ms();
+	json_t *line;
 
 	store_write(co->store, STORE_AUDIT_PUT,
 		    (struct store_value[]){store_int((int64_t)now), store_text(actor), store_text(action),
-					   store_text(subject), store_text(detail)});
+					   store_text(subject), store_text(detail),
+					   store_text(network ? network->id : NULL)});
+	line = registry_audit_json(now, actor, action, subject, detail, network ? network->name : NULL);
 	if (co->admin)
-		admin_follow(co->admin, now, actor, action, subject, detail);
+		admin_follow(co->admin, line);
+	events_audit(co->events, network, line);
+	json_decref(line);
+}
+
+void registry_audit(struct coordinator *co, const char *actor, const char *action, const char *subject,
+		    const char *detail)
+{
+	registry_audit_in(co, NULL, actor, action, subject, detail);
+}
+
+json_t *registry_audit_json(uint64_t at, const char *actor, const char *action, const char *subject,
+			    const char *detail, const char *network)
+{
+	return json_pack("{sosssssososo}", "at", js_from_time(at), "actor", actor, "action", action, "subject",
+			 js_from_string(subject), "detail", js_from_string(detail), "network",
+			 js_from_string(network));
+}
+
+void registry_write_network(struct coordinator *co, const struct network *network)
+{
+	char v4[PREFIX_TEXT], v6[PREFIX_TEXT];
+	bool has6 = network->cidr6.addr.family;
+
+	prefix_format(v4, &network->cidr);
+	if (has6)
+		prefix_format(v6, &network->cidr6);
+	store_write(co->store, STORE_NETWORK_PUT,
+		    (struct store_value[]){store_text(network->id), store_text(network->name),
+					   store_text(v4), store_text(has6 ? v6 : NULL),
+					   store_int((int64_t)network->created_at),
+					   store_int(network->approve)});
 }
 
 struct network *registry_network_create(struct coordinator *co, const char *name,
@@ -59,11 +94,8 @@ struct network *registry_network_create(struct coordinator *co, const char *name
 	registry_new_id(id);
 	network = mesh_network_add(&co->mesh, id, name, cidr, cidr6);
 	network->created_at = clock_wall_ms();
-	store_write(co->store, STORE_NETWORK_PUT,
-		    (struct store_value[]){store_text(id), store_text(name), store_text(v4),
-					   store_text(has6 ? v6 : NULL),
-					   store_int((int64_t)network->created_at)});
-	registry_audit(co, actor, "network-created", name, v4);
+	registry_write_network(co, network);
+	registry_audit_in(co, network, actor, "network-created", name, v4);
 	return network;
 }
 
@@ -73,10 +105,21 @@ bool registry_network_remove(struct coordinator *co, struct network *network, co
 	if (network->member_count)
 		return refuse(why, 409, "network_in_use", "the network %s has %u agents: remove them first "
 			      "(agent list, agent remove)", network->name, network->member_count);
-	registry_audit(co, actor, "network-removed", network->name, NULL);
+	registry_audit_in(co, network, actor, "network-removed", network->name, NULL);
 	store_write(co->store, STORE_NETWORK_DEL, (struct store_value[]){store_text(network->id)});
 	mesh_network_del(&co->mesh, network);
 	return true;
+}
+
+void registry_network_approve(struct coordinator *co, struct network *network, bool approve,
+			      const char *actor)
+{
+	if (network->approve == approve)
+		return;
+	network->approve = approve;
+	store_write(co->store, STORE_NETWORK_SET,
+		    (struct store_value[]){store_text(network->id), store_int(approve)});
+	registry_audit_in(co, network, actor, approve ? "approval-on" : "approval-off", network->name, NULL);
 }
 
 bool registry_tags_ok(const json_t *tags, struct refusal *why)
@@ -146,7 +189,7 @@ struct join_key *registry_key_create(struct coordinator *co, const struct key_wi
 		key->tags = json_deep_copy(wish->tags);
 	}
 	write_key(co, key);
-	registry_audit(co, actor, "key-created", key->id, wish->network->name);
+	registry_audit_in(co, wish->network, actor, "key-created", key->id, wish->network->name);
 	return key;
 }
 
@@ -157,5 +200,5 @@ void registry_key_revoke(struct coordinator *co, struct join_key *key, const cha
 	key->revoked_at = clock_wall_ms();
 	store_write(co->store, STORE_KEY_REVOKE,
 		    (struct store_value[]){store_text(key->id), store_int((int64_t)key->revoked_at)});
-	registry_audit(co, actor, "key-revoked", key->id, NULL);
+	registry_audit_in(co, key->network, actor, "key-revoked", key->id, NULL);
 }

@@ -2,9 +2,11 @@
  * registry_change.c - agents that are changed, cut off or leave.
  */
 #include "registry.h"
+#include "events.h"
 #include "store.h"
 #include "sync.h"
 #include "lib/clock.h"
+#include "lib/str.h"
 
 #include <string.h>
 
@@ -43,7 +45,7 @@ void registry_remove(struct coordinator *co, struct agent *agent, struct network
 	list_each_safe(member, tmp, &agent->members, in_agent) {
 		if (network && member->network != network)
 			continue;
-		registry_audit(co, actor, "agent-removed", agent->id, member->name);
+		registry_audit_in(co, member->network, actor, "agent-removed", agent->id, member->name);
 		remove_member(co, member);
 	}
 	if (!list_empty(&agent->members)) {
@@ -68,7 +70,7 @@ bool registry_rename(struct coordinator *co, struct member *member, const char *
 	if (other)
 		return refuse(why, 409, "name_taken", "the name %s is taken in the network %s", name,
 			      member->network->name);
-	registry_audit(co, actor, "agent-renamed", member->agent->id, name);
+	registry_audit_in(co, member->network, actor, "agent-renamed", member->agent->id, name);
 	mesh_member_rename(member, name);
 	registry_write_member(co, member);
 	sync_put(co->sync, member);
@@ -82,7 +84,8 @@ void registry_tag(struct coordinator *co, struct member *member, const json_t *t
 	json_decref(member->tags);
 	member->tags = json_deep_copy(tags);
 	registry_write_member(co, member);
-	registry_audit(co, actor, "agent-tagged", member->agent->id, text);
+	registry_audit_in(co, member->network, actor, "agent-tagged", member->agent->id, text);
+	events_agent(co->events, member);
 	free(text);
 }
 
@@ -97,8 +100,8 @@ bool registry_route(struct coordinator *co, struct member *member, const struct 
 			continue;
 		member->routes[i].approved = approved;
 		registry_write_routes(co, member);
-		registry_audit(co, actor, approved ? "route-approved" : "route-revoked", member->agent->id,
-			       text);
+		registry_audit_in(co, member->network, actor, approved ? "route-approved" : "route-revoked",
+				  member->agent->id, text);
 		sync_put(co->sync, member);
 		return true;
 	}
@@ -115,10 +118,37 @@ void registry_expire(struct coordinator *co, struct agent *agent, const char *ac
 	agent->online = false;
 	store_write(co->store, STORE_AGENT_EXPIRE,
 		    (struct store_value[]){store_text(agent->id), store_int((int64_t)agent->tokens_from)});
-	registry_audit(co, actor, "agent-expired", agent->id, NULL);
-	list_each(member, &agent->members, in_agent)
+	list_each(member, &agent->members, in_agent) {
+		registry_audit_in(co, member->network, actor, "agent-expired", agent->id, member->name);
 		sync_remove(co->sync, member->network, agent->id);
+	}
 	sync_cut(co->sync, agent, "expired");
+}
+
+void registry_expire_at(struct coordinator *co, struct agent *agent, uint64_t wall_ms,
+			const char *actor)
+{
+	struct member *member;
+	char text[TIME_TEXT];
+
+	agent->expires_at = wall_ms;
+	store_write(co->store, STORE_AGENT_EXPIRY,
+		    (struct store_value[]){store_text(agent->id), store_int((int64_t)wall_ms)});
+	time_format(text, wall_ms);
+	list_each(member, &agent->members, in_agent)
+		registry_audit_in(co, member->network, actor, "agent-expiry-set", agent->id,
+				  wall_ms ? text : "never");
+}
+
+void registry_approve(struct coordinator *co, struct member *member, const char *actor)
+{
+	if (!member->pending)
+		return;
+	member->pending = false;
+	registry_write_member(co, member);
+	registry_audit_in(co, member->network, actor, "agent-approved", member->agent->id, member->name);
+	sync_put(co->sync, member);
+	sync_reset(co->sync, member->agent); /* now it sees its peers */
 }
 
 bool registry_rekey(struct coordinator *co, struct agent *agent, const struct key *public_key,
@@ -131,8 +161,9 @@ bool registry_rekey(struct coordinator *co, struct agent *agent, const struct ke
 	mesh_agent_rekey(&co->mesh, agent, public_key);
 	store_write(co->store, STORE_AGENT_KEY,
 		    (struct store_value[]){store_text(agent->id), store_blob(public_key->bytes, KEY_LEN)});
-	registry_audit(co, agent->id, "agent-rekeyed", agent->id, NULL);
-	list_each(member, &agent->members, in_agent)
+	list_each(member, &agent->members, in_agent) {
+		registry_audit_in(co, member->network, agent->id, "agent-rekeyed", agent->id, member->name);
 		sync_put(co->sync, member);
+	}
 	return true;
 }

@@ -7,10 +7,14 @@
 #include "admin.h"
 #include "challenge.h"
 #include "embedded.h"
+#include "events.h"
 #include "firstlink.h"
 #include "heal.h"
+#include "login.h"
+#include "password.h"
 #include "pin.h"
 #include "registry.h"
+#include "relays.h"
 #include "server.h"
 #include "store.h"
 #include "sync.h"
@@ -35,7 +39,6 @@
 #define SAVE_AT_ONCE   500               /* agents: what takes no noticeable time */
 #define REFUSALS       100               /* a second */
 #define RESTART_MS     60000             /* who was online before a restart has this long to be back */
-#define EPHEMERAL_MS   (30 * 60 * 1000ull)
 #define AUDIT_KEEP     100000
 #define MAX_LOCAL      256
 #define OWN_DESCRIPTORS 128
@@ -192,7 +195,8 @@ static int open_store(struct coordinator *co, char *error, size_t size)
 	if (!co->store)
 		return 1;
 	if (store_read(co->store, STORE_META, 100, read_meta, &meta) < 0 ||
-	    mesh_load(&co->mesh, co->store, clock_wall_ms()) < 0) {
+	    mesh_load(&co->mesh, co->store, clock_wall_ms()) < 0 || users_load(co) < 0 ||
+	    relays_load(co) < 0) {
 		snprintf(error, size, "cannot read the database: restore it from a backup");
 		return 1;
 	}
@@ -217,15 +221,17 @@ static int open_store(struct coordinator *co, char *error, size_t size)
 
 /* ---- what happens now and then ------------------------------------------------------------ */
 
-static void remove_ephemeral(struct coordinator *co, uint64_t wall_ms)
+static void end_agents(struct coordinator *co, uint64_t wall_ms)
 {
 	struct agent *agent;
 	size_t pos = 0;
 
 	while ((agent = map_next(co->mesh.agents, &pos, NULL)))
 		if (agent->ephemeral && !agent->session &&
-		    MAX(agent->last_seen, agent->created_at) + EPHEMERAL_MS < wall_ms)
+		    MAX(agent->last_seen, agent->created_at) + co->config.ephemeral_ms < wall_ms)
 			registry_remove(co, agent, NULL, "ephemeral");
+		else if (agent->expires_at && agent->expires_at <= wall_ms && !agent->expired)
+			registry_expire(co, agent, "expiry");
 }
 
 static void sweep(void *arg)
@@ -234,6 +240,7 @@ static void sweep(void *arg)
 	uint64_t now = clock_wall_ms();
 
 	store_write(co->store, STORE_RETIRED_DEL, (struct store_value[]){store_int((int64_t)now)});
+	access_sweep(co, now);
 	store_write(co->store, STORE_AUDIT_TRIM, (struct store_value[]){store_int(AUDIT_KEEP)});
 	timer_start(&co->sweep, SWEEP_MS);
 }
@@ -244,7 +251,7 @@ static void save(void *arg)
 
 	if (!store_behind(co->store))
 		registry_save_seen(co, SAVE_AT_ONCE);
-	remove_ephemeral(co, clock_wall_ms());
+	end_agents(co, clock_wall_ms());
 	timer_start(&co->save, SAVE_MS);
 }
 
@@ -286,11 +293,20 @@ int coordinator_start(struct coordinator *co, char *error, size_t size)
 {
 	list_init(&co->unsaved);
 	mesh_init(&co->mesh);
+	users_init(&co->users);
+	list_init(&co->relays);
 	timer_init(&co->sweep, co->loop, sweep, co);
 	timer_init(&co->save, co->loop, save, co);
 	bucket_init(&co->refusals, REFUSALS, 10 * REFUSALS, loop_now(co->loop));
 	co->challenges = challenges_new();
+	co->logins = logins_new();
+	co->events = events_new(co);
 	co->sync = sync_new(co);
+	co->passwords = passwords_new(co->loop);
+	if (!co->passwords) {
+		snprintf(error, size, "cannot start a thread for passwords");
+		return 1;
+	}
 	if (make_dirs(&co->config, error, size) || coordinator_lock(&co->config, error, size) ||
 	    load_server_key(co, error, size) || open_tls(co, error, size) || open_store(co, error, size))
 		return 1;
@@ -316,10 +332,15 @@ void coordinator_stop(struct coordinator *co)
 	embedded_free(co->embedded);
 	server_free(co->server);
 	admin_free(co->admin);
+	passwords_free(co->passwords);
 	if (co->store)
 		registry_save_seen(co, UINT_MAX);
 	sync_free(co->sync);
 	store_wait_cancel(&co->generation_wait);
+	events_free(co->events);
+	logins_free(co->logins);
+	users_fini(&co->users);
+	relays_free(co);
 	store_close(co->store);
 	challenges_free(co->challenges);
 	mesh_fini(&co->mesh);
@@ -376,7 +397,10 @@ void coordinator_reload(struct coordinator *co)
 
 json_t *coordinator_relays(const struct coordinator *co)
 {
-	return co->embedded ? embedded_relays(co->embedded) : json_array();
+	json_t *relays = co->embedded ? embedded_relays(co->embedded) : json_array();
+
+	relays_append(co, relays);
+	return relays;
 }
 
 json_t *coordinator_pins(const struct coordinator *co)

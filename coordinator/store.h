@@ -28,15 +28,18 @@ struct store_value {
 
 /* Statements, with their values in order. The first is the id of what it is about. */
 enum store_write {
-	STORE_NETWORK_PUT,  /* id, name, cidr, cidr6, created_at */
+	STORE_NETWORK_PUT,  /* id, name, cidr, cidr6, created_at, approve */
+	STORE_NETWORK_SET,  /* id, approve */
 	STORE_NETWORK_DEL,  /* id */
 	STORE_AGENT_PUT,    /* id, public_key, created_at, expired, ephemeral, capabilities,
-			       tokens_from */
+			       tokens_from, expires_at */
 	STORE_AGENT_KEY,    /* id, public_key; of one that is there and not expired */
 	STORE_AGENT_EXPIRE, /* id, tokens_from */
+	STORE_AGENT_EXPIRY, /* id, expires_at */
 	STORE_AGENT_SEEN,   /* id, endpoints, last_seen, online, home, home_since; not over a later home */
 	STORE_AGENT_DEL,    /* id */
-	STORE_MEMBER_PUT,   /* agent_id, network_id, name, address4, address6, tags, key_id, joined_at */
+	STORE_MEMBER_PUT,   /* agent_id, network_id, name, address4, address6, tags, key_id, joined_at,
+			       pending */
 	STORE_MEMBER_DEL,   /* agent_id, network_id */
 	STORE_ROUTE_PUT,    /* agent_id, network_id, prefix, approved */
 	STORE_ROUTES_DEL,   /* agent_id, network_id */
@@ -46,21 +49,30 @@ enum store_write {
 	STORE_KEY_REVOKE,   /* id, revoked_at */
 	STORE_RETIRED_PUT,  /* network_id, address, until */
 	STORE_RETIRED_DEL,  /* until: those before */
-	STORE_AUDIT_PUT,    /* at, actor, action, subject, detail */
+	STORE_AUDIT_PUT,    /* at, actor, action, subject, detail, network_id */
 	STORE_AUDIT_TRIM,   /* how many of the newest to keep */
 	STORE_META_PUT,     /* key, value */
 	STORE_META_NEW,     /* key, value; one that is not there yet */
 	STORE_META_DEL,     /* key */
 	STORE_INSTANCE_PUT, /* id, urls, pin, seen_at */
 	STORE_INSTANCE_DEL, /* seen_at: those before */
+	STORE_USER_PUT,     /* name, password, roles, created_at, last_login */
+	STORE_USER_LOGIN,   /* name, last_login */
+	STORE_USER_DEL,     /* name */
+	STORE_TOKEN_PUT,    /* id, hash, session, user_name, label, limits, scopes, created_at,
+			       expires_at, used_at */
+	STORE_TOKEN_USED,   /* id, used_at */
+	STORE_TOKEN_DEL,    /* id */
+	STORE_RELAY_PUT,    /* id, region, url, public_key, stun, created_at */
+	STORE_RELAY_DEL,    /* id */
 	STORE_WRITES,
 };
 
 /* Tables, with the columns above in the same order. */
 enum store_read {
-	STORE_NETWORKS, /* id, name, cidr, cidr6, created_at */
+	STORE_NETWORKS, /* id, name, cidr, cidr6, created_at, approve */
 	STORE_AGENTS,   /* id, public_key, created_at, expired, ephemeral, capabilities, endpoints,
-			   last_seen, online, tokens_from, home, home_since */
+			   last_seen, online, tokens_from, home, home_since, expires_at */
 	STORE_MEMBERS,
 	STORE_ROUTES,
 	STORE_KEYS,
@@ -68,6 +80,9 @@ enum store_read {
 	STORE_AUDIT, /* the newest `limit`, oldest first */
 	STORE_META,
 	STORE_INSTANCES,
+	STORE_USERS,
+	STORE_TOKENS,
+	STORE_RELAYS,
 	/* Of one agent or key; the limit is ignored. */
 	STORE_AGENT_OF, STORE_MEMBERS_OF, STORE_ROUTES_OF, STORE_KEY_OF,
 	STORE_READS,

@@ -45,26 +45,43 @@ const char *const sql_migrations[] = {
 	"CREATE TABLE instances (id TEXT PRIMARY KEY, urls TEXT NOT NULL, pin TEXT,"
 	" seen_at INTEGER NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE bulletins (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, text TEXT NOT NULL);",
+	/* Who administers, and approval of agents. */
+	"CREATE TABLE users (name TEXT PRIMARY KEY, password TEXT, roles TEXT NOT NULL,"
+	" created_at INTEGER NOT NULL, last_login INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE tokens (id TEXT PRIMARY KEY, hash BLOB NOT NULL UNIQUE, session INTEGER NOT NULL,"
+	" user_name TEXT REFERENCES users(name) ON DELETE CASCADE, label TEXT NOT NULL, limits TEXT,"
+	" scopes TEXT, created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL,"
+	" used_at INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE relays (id TEXT PRIMARY KEY, region TEXT NOT NULL, url TEXT, public_key TEXT,"
+	" stun TEXT NOT NULL, created_at INTEGER NOT NULL) WITHOUT ROWID;"
+	"ALTER TABLE networks ADD COLUMN approve INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE agents ADD COLUMN expires_at INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE agent_networks ADD COLUMN pending INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE audit ADD COLUMN network_id TEXT;",
 };
 const int sql_version = (int)ARRAY_SIZE(sql_migrations);
 
 const struct sql_write sql_writes[STORE_WRITES] = {
-	[STORE_NETWORK_PUT] = {5, false, "INSERT INTO networks (id,name,cidr,cidr6,created_at) "
-					 "VALUES (?1,?2,?3,?4,?5)"},
+	[STORE_NETWORK_PUT] = {6, false, "INSERT INTO networks (id,name,cidr,cidr6,created_at,approve) "
+					 "VALUES (?1,?2,?3,?4,?5,?6)"},
+	[STORE_NETWORK_SET] = {2, true, "UPDATE networks SET approve=?2 WHERE id=?1"},
 	[STORE_NETWORK_DEL] = {1, false, "DELETE FROM networks WHERE id=?1"},
-	[STORE_AGENT_PUT] = {7, false, "INSERT INTO agents (id,public_key,created_at,expired,ephemeral,"
-				       "capabilities,tokens_from) VALUES (?1,?2,?3,?4,?5,?6,?7) "
+	[STORE_AGENT_PUT] = {8, false, "INSERT INTO agents (id,public_key,created_at,expired,ephemeral,"
+				       "capabilities,tokens_from,expires_at) "
+				       "VALUES (?1,?2,?3,?4,?5,?6,?7,?8) "
 				       "ON CONFLICT (id) DO UPDATE SET public_key=?2,expired=?4,ephemeral=?5,"
-				       "capabilities=?6,tokens_from=?7"},
+				       "capabilities=?6,tokens_from=?7,expires_at=?8"},
 	[STORE_AGENT_KEY] = {2, true, "UPDATE agents SET public_key=?2 WHERE id=?1 AND expired=0"},
 	[STORE_AGENT_EXPIRE] = {2, true, "UPDATE agents SET expired=1,tokens_from=?2 WHERE id=?1"},
+	[STORE_AGENT_EXPIRY] = {2, true, "UPDATE agents SET expires_at=?2 WHERE id=?1"},
 	[STORE_AGENT_SEEN] = {6, false, "UPDATE agents SET endpoints=?2,last_seen=?3,online=?4,home=?5,"
 					"home_since=?6 WHERE id=?1 AND home_since<=?6"},
 	[STORE_AGENT_DEL] = {1, false, "DELETE FROM agents WHERE id=?1"},
-	[STORE_MEMBER_PUT] = {8, false, "INSERT INTO agent_networks (agent_id,network_id,name,address4,"
-					"address6,tags,key_id,joined_at) VALUES (?1,?2,?3,?4,?5,?6,?7,?8) "
+	[STORE_MEMBER_PUT] = {9, false, "INSERT INTO agent_networks (agent_id,network_id,name,address4,"
+					"address6,tags,key_id,joined_at,pending) "
+					"VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9) "
 					"ON CONFLICT (agent_id,network_id) DO UPDATE SET name=?3,address4=?4,"
-					"address6=?5,tags=?6,key_id=?7"},
+					"address6=?5,tags=?6,key_id=?7,pending=?9"},
 	[STORE_MEMBER_DEL] = {2, false, "DELETE FROM agent_networks WHERE agent_id=?1 AND network_id=?2"},
 	[STORE_ROUTE_PUT] = {4, false, "INSERT INTO routes (agent_id,network_id,prefix,approved) "
 				       "VALUES (?1,?2,?3,?4) "
@@ -82,8 +99,8 @@ const struct sql_write sql_writes[STORE_WRITES] = {
 					 "VALUES (?1,?2,?3) "
 					 "ON CONFLICT (network_id,address) DO UPDATE SET until=?3"},
 	[STORE_RETIRED_DEL] = {1, false, "DELETE FROM retired_addresses WHERE until<?1"},
-	[STORE_AUDIT_PUT] = {5, false, "INSERT INTO audit (at,actor,action,subject,detail) "
-				       "VALUES (?1,?2,?3,?4,?5)"},
+	[STORE_AUDIT_PUT] = {6, false, "INSERT INTO audit (at,actor,action,subject,detail,network_id) "
+				       "VALUES (?1,?2,?3,?4,?5,?6)"},
 	[STORE_AUDIT_TRIM] = {1, false, "DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?1"},
 	[STORE_META_PUT] = {2, false, "INSERT INTO meta (key,value) VALUES (?1,?2) "
 				      "ON CONFLICT (key) DO UPDATE SET value=?2"},
@@ -92,26 +109,43 @@ const struct sql_write sql_writes[STORE_WRITES] = {
 	[STORE_INSTANCE_PUT] = {4, false, "INSERT INTO instances (id,urls,pin,seen_at) VALUES (?1,?2,?3,?4) "
 					  "ON CONFLICT (id) DO UPDATE SET urls=?2,pin=?3,seen_at=?4"},
 	[STORE_INSTANCE_DEL] = {1, false, "DELETE FROM instances WHERE seen_at<?1"},
+	[STORE_USER_PUT] = {5, false, "INSERT INTO users (name,password,roles,created_at,last_login) "
+				      "VALUES (?1,?2,?3,?4,?5) "
+				      "ON CONFLICT (name) DO UPDATE SET password=?2,roles=?3"},
+	[STORE_USER_LOGIN] = {2, false, "UPDATE users SET last_login=?2 WHERE name=?1"},
+	[STORE_USER_DEL] = {1, false, "DELETE FROM users WHERE name=?1"},
+	[STORE_TOKEN_PUT] = {10, false, "INSERT INTO tokens (id,hash,session,user_name,label,limits,scopes,"
+					"created_at,expires_at,used_at) "
+					"VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)"},
+	[STORE_TOKEN_USED] = {2, false, "UPDATE tokens SET used_at=?2 WHERE id=?1"},
+	[STORE_TOKEN_DEL] = {1, false, "DELETE FROM tokens WHERE id=?1"},
+	[STORE_RELAY_PUT] = {6, false, "INSERT INTO relays (id,region,url,public_key,stun,created_at) "
+				       "VALUES (?1,?2,?3,?4,?5,?6)"},
+	[STORE_RELAY_DEL] = {1, false, "DELETE FROM relays WHERE id=?1"},
 };
 
 #define AGENT  "id,public_key,created_at,expired,ephemeral,capabilities,endpoints,last_seen,online," \
-	       "tokens_from,home,home_since"
-#define MEMBER "agent_id,network_id,name,address4,address6,tags,key_id,joined_at"
+	       "tokens_from,home,home_since,expires_at"
+#define MEMBER "agent_id,network_id,name,address4,address6,tags,key_id,joined_at,pending"
 #define ROUTE  "agent_id,network_id,prefix,approved"
 #define KEY    "id,hash,network_id,reusable,ephemeral,name,tags,created_at,expires_at,used_at,used_by," \
 	       "revoked_at"
 
 const char *const sql_reads[STORE_READS] = {
-	[STORE_NETWORKS] = "SELECT id,name,cidr,cidr6,created_at FROM networks LIMIT ?1",
+	[STORE_NETWORKS] = "SELECT id,name,cidr,cidr6,created_at,approve FROM networks LIMIT ?1",
 	[STORE_AGENTS] = "SELECT " AGENT " FROM agents LIMIT ?1",
 	[STORE_MEMBERS] = "SELECT " MEMBER " FROM agent_networks LIMIT ?1",
 	[STORE_ROUTES] = "SELECT " ROUTE " FROM routes LIMIT ?1",
 	[STORE_KEYS] = "SELECT " KEY " FROM keys LIMIT ?1",
 	[STORE_RETIRED] = "SELECT network_id,address,until FROM retired_addresses LIMIT ?1",
-	[STORE_AUDIT] = "SELECT at,actor,action,subject,detail FROM (SELECT * FROM audit "
+	[STORE_AUDIT] = "SELECT at,actor,action,subject,detail,network_id FROM (SELECT * FROM audit "
 			"ORDER BY id DESC LIMIT ?1) AS newest ORDER BY id",
 	[STORE_META] = "SELECT key,value FROM meta LIMIT ?1",
 	[STORE_INSTANCES] = "SELECT id,urls,pin,seen_at FROM instances LIMIT ?1",
+	[STORE_USERS] = "SELECT name,password,roles,created_at,last_login FROM users LIMIT ?1",
+	[STORE_TOKENS] = "SELECT id,hash,session,user_name,label,limits,scopes,created_at,expires_at,"
+			 "used_at FROM tokens LIMIT ?1",
+	[STORE_RELAYS] = "SELECT id,region,url,public_key,stun,created_at FROM relays LIMIT ?1",
 	[STORE_AGENT_OF] = "SELECT " AGENT " FROM agents WHERE id=?1",
 	[STORE_MEMBERS_OF] = "SELECT " MEMBER " FROM agent_networks WHERE agent_id=?1",
 	[STORE_ROUTES_OF] = "SELECT " ROUTE " FROM routes WHERE agent_id=?1",

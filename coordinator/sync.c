@@ -7,6 +7,7 @@
  */
 #include "sync_private.h"
 #include "conn.h"
+#include "events.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/secret.h"
@@ -161,12 +162,16 @@ static void publish_member(struct sync *sync, struct member *member, json_t *jso
 void sync_put(struct sync *sync, struct member *member)
 {
 	mesh_changed(member->agent);
+	events_agent(sync->co->events, member);
+	if (member->pending)
+		return;
 	publish_member(sync, member, json_pack("{ssso}", "op", "put", "peer", mesh_peer_json(member)), ~0u,
 		       true);
 }
 
 void sync_remove(struct sync *sync, const struct network *network, const char *agent_id)
 {
+	events_agent_gone(sync->co->events, network, agent_id);
 	publish(sync, (struct network *)network, agent_id,
 		json_pack("{ssssss}", "op", "remove", "agent_id", agent_id, "network", network->name), true);
 }
@@ -198,6 +203,9 @@ void sync_patch(struct sync *sync, const struct agent *agent, json_t *fields)
 	json_object_set_new(fields, "op", json_string("patch"));
 	json_object_set_new(fields, "agent_id", json_string(agent->id));
 	list_each(member, &agent->members, in_agent) {
+		events_agent(sync->co->events, member);
+		if (member->pending)
+			continue;
 		json_object_set_new(fields, "network", json_string(member->network->name));
 		publish_member(sync, member, json_incref(fields), bits, false);
 	}
@@ -241,18 +249,11 @@ void sync_hello(struct session *session, const char *epoch, uint64_t revision)
 
 void sync_accept(struct request *rq)
 {
-	const char *key = http_header(rq->http, "Sec-WebSocket-Key");
-	const char *version = http_header(rq->http, "Sec-WebSocket-Version");
 	struct sync *sync = rq->co->sync;
 	struct agent *agent = rq->agent;
 
-	if (!http_header_has(rq->http, "Upgrade", "websocket") ||
-	    !http_header_has(rq->http, "Connection", "upgrade") || !key || strlen(key) != 24 ||
-	    !version || strcmp(version, "13")) {
-		reply_problem(rq, 426, "websocket_needed", "this is a WebSocket: ask with Upgrade: websocket, "
-			      "Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key");
+	if (!conn_wants_websocket(rq))
 		return;
-	}
 	if (agent->session)
 		session_bye(agent->session, "replaced", 0);
 	list_del(&agent->leaving);

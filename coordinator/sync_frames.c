@@ -98,6 +98,8 @@ bool sync_missed(struct sync *sync, const struct agent *agent, uint64_t from, ui
 		return false;
 	list_each(member, &agent->members, in_agent) {
 		before = sync->found.len;
+		if (member->pending)
+			continue;
 		if (!walk(sync, agent, member->network->changed, from, limit))
 			return false;
 		sorted &= !before || sync->found.len == before;

@@ -918,7 +918,7 @@ def _(co):
     assert co.request("GET", "/metrics", root=True)[1].endswith(b"# EOF\n")
     assert {"200", "201"} <= set(document["paths"]["/api/v1/agents/register"]["post"]["responses"])
     for method, path, allowed in (("DELETE", "/healthz", "GET"), ("HEAD", "/api/v1/agents/x/sync", "GET"),
-                                  ("GET", "/api/v1/agents/register", "POST, DELETE"), ("POST", "/api/v1/agents/x", "DELETE")):
+                                  ("PUT", "/api/v1/agents/register", "POST, DELETE, GET, PATCH"), ("POST", "/api/v1/agents/x", "DELETE, GET, PATCH")):
         connection = co.connect()
         connection.request(method, path)
         answer = connection.getresponse()
@@ -1175,7 +1175,7 @@ def main():
         except Exception as why:
             failed += 1
             line = why.__traceback__
-            while line.tb_next and line.tb_next.tb_frame.f_code.co_filename == __file__:
+            while line.tb_next and "tests/interop/" in line.tb_next.tb_frame.f_code.co_filename:
                 line = line.tb_next
             print("not ok %s: %s: %s (line %d)" % (LABEL, name, why or type(why).__name__, line.tb_lineno),
                   flush=True)

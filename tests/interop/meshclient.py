@@ -121,9 +121,9 @@ class Coordinator:
     def log(self):
         return self.read("log")
 
-    def admin(self, *words, code=0):
+    def admin(self, *words, code=0, stdin=""):
         done = subprocess.run([PROGRAM, "--config", self.dir + "/coordinator.yaml", *words],
-                              capture_output=True, text=True, timeout=20)
+                              capture_output=True, text=True, timeout=20, input=stdin)
         if code is not None and done.returncode != code:
             raise RuntimeError("%s: exit %d: %s" % (words, done.returncode, done.stderr))
         return done.stdout if code == 0 else done.stderr
@@ -199,7 +199,8 @@ class Agent:
 class Ws:
     """RFC 6455, as much of it as a test needs."""
 
-    def __init__(self, coordinator, path, token, receive_buffer=None):
+    def __init__(self, coordinator, path, token, receive_buffer=None, headers=None):
+        headers = headers or {"Authorization": "Bearer %s" % token}
         raw = socket.socket()
         if receive_buffer:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -207,8 +208,8 @@ class Ws:
         raw.connect(("127.0.0.1", coordinator.port))
         self.sock = TLS.wrap_socket(raw)
         self.sock.sendall(("GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                           "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-                           "Authorization: Bearer %s\r\n\r\n" % (path, token)).encode())
+                           "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n"
+                           % (path, "".join("%s: %s\r\n" % item for item in headers.items()))).encode())
         self.buffer = b""
         head = self.until(b"\r\n\r\n")
         self.status = int(head.split()[1])

@@ -23,7 +23,8 @@ static void test_patterns(void **state)
 		{"/agents/{id}/peers", "/api/v1/agents/abc/peer", NULL},
 		{"/agents/{id}/peers", "/api/v1/agents/a/b/peers", NULL},
 		{"/agents/{id}/peers", "/agents/abc/peers", NULL},
-		{"/agents/{id}", "/api/v1/agents/0123456789012345678901234567890123456789", NULL},
+		{"/agents/{id}",
+		 "/api/v1/agents/0123456789012345678901234567890123456789012345678901234567890123", NULL},
 		{"//healthz", "/api/v1/healthz", NULL},
 		{"//healthz", "//healthz", NULL},
 		{"/openapi.json", "/api/v1", NULL},
@@ -32,7 +33,7 @@ static void test_patterns(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		char id[PROTO_ID_MAX] = "";
+		char id[PROTO_NAME_MAX] = "";
 		bool fits = pattern_match(rows[i].pattern, rows[i].path, id);
 
 		if (fits != !!rows[i].id || (fits && strcmp(id, rows[i].id)))

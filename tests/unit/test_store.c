@@ -119,13 +119,13 @@ static struct store_value blob(int first)
 
 static void put_network(const char *id, const char *name)
 {
-	WRITE(STORE_NETWORK_PUT, T(id), T(name), T("10.0.0.0/16"), T(NULL), N(1700000000000));
+	WRITE(STORE_NETWORK_PUT, T(id), T(name), T("10.0.0.0/16"), T(NULL), N(1700000000000), N(0));
 }
 
 static void put_agent(const char *id, int key, const char *name, const char *address)
 {
-	WRITE(STORE_AGENT_PUT, T(id), blob(key), N(1), N(0), N(0), T(NULL), N(4));
-	WRITE(STORE_MEMBER_PUT, T(id), T("n1"), T(name), T(address), T(NULL), T("[]"), T("k1"), N(2));
+	WRITE(STORE_AGENT_PUT, T(id), blob(key), N(1), N(0), N(0), T(NULL), N(4), N(0));
+	WRITE(STORE_MEMBER_PUT, T(id), T("n1"), T(name), T(address), T(NULL), T("[]"), T("k1"), N(2), N(0));
 }
 
 static void put_key(const char *id, int hash, int reusable)
@@ -206,23 +206,40 @@ static void test_round_trip(void **state)
 	WRITE(STORE_ROUTE_PUT, T("a1"), T("n1"), T("192.168.0.0/16"), N(1));
 	put_key("k1", 9, 1);
 	WRITE(STORE_RETIRED_PUT, T("n1"), T("10.0.0.9"), N(1700000000000));
-	WRITE(STORE_AUDIT_PUT, N(1), T("root"), T("made"), T(NULL), T("\xc3\xa4 'quoted' \\ \"this\""));
-	WRITE(STORE_AUDIT_PUT, N(2), T("root"), T("made"), T("x"), T(""));
+	WRITE(STORE_AUDIT_PUT, N(1), T("root"), T("made"), T(NULL), T("\xc3\xa4 'quoted' \\ \"this\""),
+	      T("n1"));
+	WRITE(STORE_AUDIT_PUT, N(2), T("root"), T("made"), T("x"), T(""), T(NULL));
 	WRITE(STORE_META_PUT, T("secret"), store_blob("\0\1\2", 3));
 	WRITE(STORE_META_PUT, T("secret"), store_blob("\3\0\2\1", 4));
 	WRITE(STORE_INSTANCE_PUT, T("i1"), T("[]"), T("pin"), N(3));
+	WRITE(STORE_NETWORK_SET, T("n1"), N(1));
+	WRITE(STORE_AGENT_EXPIRY, T("a1"), N(77));
+	WRITE(STORE_USER_PUT, T("ann"), T(NULL), T("{}"), N(1), N(0));
+	WRITE(STORE_USER_PUT, T("ann"), T("hash"), T("{\"*\":\"admin\"}"), N(9), N(9));
+	WRITE(STORE_USER_LOGIN, T("ann"), N(8));
+	WRITE(STORE_TOKEN_PUT, T("t1"), blob(8), N(0), T("ann"), T("ci"), T(NULL), T("[\"read\"]"), N(1), N(2), N(3));
+	WRITE(STORE_TOKEN_PUT, T("t2"), blob(9), N(1), T(NULL), T(""), T("{}"), T(NULL), N(1), N(2), N(3));
+	WRITE(STORE_TOKEN_USED, T("t1"), N(4));
+	WRITE(STORE_RELAY_PUT, T("r1"), T("fra"), T("https://r"), T(NULL), T("[]"), N(1));
 	assert_true(flush());
 	close_store(); /* it must be on the disk */
 	open_store();
-	assert_string_equal(rows(STORE_NETWORKS), "n1|default|10.0.0.0/16|-|1700000000000|\n");
-	assert_string_equal(rows(STORE_AGENTS), "a1|<32:07>|1|0|0|-|{}|5|1|4|i1|6|\n");
-	assert_string_equal(rows(STORE_MEMBERS), "a1|n1|nas|10.0.0.1|-|[]|k1|2|\n");
+	assert_string_equal(rows(STORE_NETWORKS), "n1|default|10.0.0.0/16|-|1700000000000|1|\n");
+	assert_string_equal(rows(STORE_AGENTS), "a1|<32:07>|1|0|0|-|{}|5|1|4|i1|6|77|\n");
+	assert_string_equal(rows(STORE_MEMBERS), "a1|n1|nas|10.0.0.1|-|[]|k1|2|0|\n");
 	assert_string_equal(rows(STORE_ROUTES), "a1|n1|192.168.0.0/16|1|\n");
 	assert_string_equal(rows(STORE_KEYS), "k1|<32:09>|n1|1|0|-|[\"a\"]|1|2|0|-|0|\n");
 	assert_string_equal(rows(STORE_RETIRED), "n1|10.0.0.9|1700000000000|\n");
-	assert_string_equal(rows(STORE_AUDIT), "1|root|made|-|\xc3\xa4 'quoted' \\ \"this\"|\n2|root|made|x||\n");
+	assert_string_equal(rows(STORE_AUDIT), "1|root|made|-|\xc3\xa4 'quoted' \\ \"this\"|n1|\n"
+					       "2|root|made|x||\n");
 	assert_string_equal(rows(STORE_META), "secret|<4:03>|\n");
 	assert_string_equal(rows(STORE_INSTANCES), "i1|[]|pin|3|\n");
+	assert_string_equal(rows(STORE_USERS), "ann|hash|{\"*\":\"admin\"}|1|8|\n");
+	assert_string_equal(rows(STORE_TOKENS), "t1|<32:08>|0|ann|ci|-|[\"read\"]|1|2|4|\n"
+						"t2|<32:09>|1|-||{}|-|1|2|3|\n");
+	assert_string_equal(rows(STORE_RELAYS), "r1|fra|https://r|-|[]|1|\n");
+	WRITE(STORE_USER_DEL, T("ann"));
+	WRITE(STORE_RELAY_DEL, T("r1"));
 	WRITE(STORE_AGENT_DEL, T("a1"));
 	WRITE(STORE_AUDIT_TRIM, N(1));
 	WRITE(STORE_RETIRED_DEL, N(1700000000001));
@@ -234,6 +251,9 @@ static void test_round_trip(void **state)
 	assert_string_equal(rows(STORE_ROUTES), "");
 	assert_string_equal(rows(STORE_RETIRED), "");
 	assert_string_equal(rows(STORE_INSTANCES), "");
+	assert_string_equal(rows(STORE_USERS), "");
+	assert_string_equal(rows(STORE_TOKENS), "t2|<32:09>|1|-||{}|-|1|2|3|\n"); /* hers went with her */
+	assert_string_equal(rows(STORE_RELAYS), "");
 	assert_string_equal(rows(STORE_META), "");
 	assert_string_equal(rows(STORE_AUDIT), "2|root|made|x||\n");
 }
@@ -268,7 +288,7 @@ static void test_refused_by_group(void **state)
 	store_wait(store, &first, nothing, NULL);
 	store_begin(store);
 	put_agent("a2", 2, "other", "10.0.0.1"); /* the address */
-	WRITE(STORE_AUDIT_PUT, N(1), T("x"), T("agent-registered"), T("a2"), T(NULL));
+	WRITE(STORE_AUDIT_PUT, N(1), T("x"), T("agent-registered"), T("a2"), T(NULL), T("n1"));
 	store_wait(store, &second, nothing, NULL);
 	store_begin(store);
 	put_agent("a3", 3, "nas", "10.0.0.3"); /* the name */
@@ -280,7 +300,8 @@ static void test_refused_by_group(void **state)
 	assert_false(first.refused || last.refused);
 	assert_true(second.refused && third.refused);
 	assert_int_equal(refusals, 5);
-	assert_string_equal(rows(STORE_MEMBERS), "a1|n1|nas|10.0.0.1|-|[]|k1|2|\na4|n1|last|10.0.0.4|-|[]|k1|2|\n");
+	assert_string_equal(rows(STORE_MEMBERS), "a1|n1|nas|10.0.0.1|-|[]|k1|2|0|\n"
+						 "a4|n1|last|10.0.0.4|-|[]|k1|2|0|\n");
 	assert_string_equal(rows(STORE_AUDIT), "");
 	assert_false(store_behind(store));
 }
@@ -318,11 +339,15 @@ static void test_conditions(void **state)
 	assert_false(ALONE(STORE_AGENT_KEY, T("a1"), blob(5)));
 	assert_false(ALONE(STORE_AGENT_EXPIRE, T("gone"), N(9)));
 	assert_false(ALONE(STORE_ROUTE_PUT, T("gone"), T("n1"), T("10.1.0.0/16"), N(0)));
-	assert_false(ALONE(STORE_NETWORK_PUT, T("n2"), T("default"), T("x"), T(NULL), N(1)));
+	assert_false(ALONE(STORE_NETWORK_PUT, T("n2"), T("default"), T("x"), T(NULL), N(1), N(0)));
+	assert_false(ALONE(STORE_NETWORK_SET, T("gone"), N(1)));
+	assert_false(ALONE(STORE_AGENT_EXPIRY, T("gone"), N(1)));
+	assert_false(ALONE(STORE_TOKEN_PUT, T("t9"), blob(3), N(0), T("nobody"), T(""), T(NULL), T(NULL), N(1), N(0),
+			   N(1)));
 	/* The later home is right. */
 	assert_true(ALONE(STORE_AGENT_SEEN, T("a1"), T("new"), N(1), N(1), T("i2"), N(20)));
 	assert_true(ALONE(STORE_AGENT_SEEN, T("a1"), T("old"), N(1), N(0), T("i1"), N(19)));
-	assert_string_equal(rows(STORE_AGENTS), "a1|<32:01>|1|1|0|-|new|1|1|9|i2|20|\n");
+	assert_string_equal(rows(STORE_AGENTS), "a1|<32:01>|1|1|0|-|new|1|1|9|i2|20|0|\n");
 }
 
 static void fetched(void *arg, uint64_t serial)
@@ -347,12 +372,12 @@ static void test_fetch(void **state)
 	assert_true(flush());
 	assert_int_equal(serial, asked);
 	assert_true(store_batch(store) > serial);
-	assert_string_equal(buf_text(&seen), "a2|n1|pc|10.0.0.2|-|[]|k1|2|\n");
+	assert_string_equal(buf_text(&seen), "a2|n1|pc|10.0.0.2|-|[]|k1|2|0|\n");
 	buf_free(&seen);
 	store_fetch(store, STORE_AGENT_OF, "none", 0, note_row, fetched, &serial);
 	store_fetch(store, STORE_NETWORKS, NULL, 5, note_row, fetched, &serial);
 	assert_true(flush());
-	assert_string_equal(buf_text(&seen), "n1|default|10.0.0.0/16|-|1700000000000|\n");
+	assert_string_equal(buf_text(&seen), "n1|default|10.0.0.0/16|-|1700000000000|0|\n");
 }
 
 /* More than goes through the database's pipe at once. */
@@ -420,7 +445,7 @@ static void test_from_every_version(void **state)
 		open_store();
 		assert_non_null(strstr(rows(STORE_AGENTS), "a1|<32:"));
 		assert_string_equal(rows(STORE_MEMBERS),
-				    "a1|n1|nas|10.86.0.1|fd00:1::1|[\"web\"]|k1|1700000000003|\n");
+				    "a1|n1|nas|10.86.0.1|fd00:1::1|[\"web\"]|k1|1700000000003|0|\n");
 		assert_string_equal(rows(STORE_ROUTES), "a1|n1|192.168.1.0/24|1|\n");
 		assert_non_null(strstr(rows(STORE_KEYS), "|1700000000006|a1|0|"));
 		assert_string_equal(rows(STORE_RETIRED), "n1|10.86.0.2|1700000000007|\n");

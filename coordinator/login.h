@@ -1,0 +1,21 @@
+/*
+ * login.h - back-off on wrong passwords, by address and by user: the first few are free, then each one
+ * doubles the wait. Pure: time is passed in.
+ */
+#ifndef COORDINATOR_LOGIN_H
+#define COORDINATOR_LOGIN_H
+
+#include "lib/util.h"
+
+struct logins;
+
+struct logins *logins_new(void);
+void logins_free(struct logins *logins);
+
+/* 0: try; else so many milliseconds to wait. */
+uint64_t logins_wait(struct logins *logins, const char *user, const char *address, uint64_t now_ms);
+/* Counted before the password is looked at, so that many at once gain nothing; forgiven when right. */
+void logins_tried(struct logins *logins, const char *user, const char *address, uint64_t now_ms);
+void logins_right(struct logins *logins, const char *user, const char *address);
+
+#endif

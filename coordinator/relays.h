@@ -1,0 +1,23 @@
+/*
+ * relays.h - relays that an administrator added, beside the embedded one. Agents are told of all.
+ */
+#ifndef COORDINATOR_RELAYS_H
+#define COORDINATOR_RELAYS_H
+
+#include "lib/list.h"
+#include "lib/proto.h"
+
+struct coordinator;
+
+struct relay {
+	struct list node; /* coordinator's */
+	char id[PROTO_ID_MAX];
+	struct proto_relay as; /* as agents are told */
+	uint64_t created_at;
+};
+
+int relays_load(struct coordinator *co);
+void relays_free(struct coordinator *co);
+void relays_append(const struct coordinator *co, json_t *array); /* RELAYs of the protocol */
+
+#endif

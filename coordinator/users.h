@@ -1,0 +1,57 @@
+/*
+ * users.h - people, and what they come in with: API tokens and browser sessions. Kept in memory and
+ * in the database; passwords as Argon2id (password.h), tokens and sessions as SHA-256.
+ */
+#ifndef COORDINATOR_USERS_H
+#define COORDINATOR_USERS_H
+
+#include "who.h"
+
+#define ACCESS_PREFIX "wgm_"
+#define ACCESS_TEXT   64 /* with NUL */
+
+struct coordinator;
+
+struct user {
+	char name[PROTO_NAME_MAX];
+	char *password;  /* crypto_pwhash_str; NULL: cannot log in, tokens only */
+	json_t *roles;
+	uint64_t created_at, last_login; /* wall ms */
+};
+
+struct access { /* an API token or a session */
+	char id[PROTO_ID_MAX];
+	uint8_t hash[HASH_LEN];
+	bool session;
+	struct user *user;      /* NULL: nobody's; then it has limits */
+	char label[PROTO_NAME_MAX];
+	json_t *limits, *scopes; /* NULL: as its user; all */
+	uint64_t created_at, expires_at, used_at; /* wall ms; 0: never */
+};
+
+struct users {
+	struct map *by_name, *accesses, *accesses_by_hash;
+};
+
+void users_init(struct users *users);
+void users_fini(struct users *users);
+int users_load(struct coordinator *co);
+
+struct user *user_add(struct coordinator *co, const char *name); /* not written yet */
+void user_write(struct coordinator *co, const struct user *user);
+void user_remove(struct coordinator *co, struct user *user); /* with all it came in with */
+
+/* The text goes to `text` and nowhere else. `like` has user, session, label, limits, scopes (its JSON is
+ * taken) and expires_at. */
+struct access *access_make(struct coordinator *co, const struct access *like, char text[static ACCESS_TEXT]);
+void access_end(struct coordinator *co, struct access *access);
+/* Sessions of this user but `but`. */
+void access_end_sessions(struct coordinator *co, const struct user *user, const char *but);
+void access_sweep(struct coordinator *co, uint64_t wall_ms); /* those that have ended */
+/* By the text of a token or cookie; NULL: unknown or ended. */
+struct access *access_find(struct coordinator *co, const char *text, uint64_t wall_ms);
+bool access_valid(const struct access *access, uint64_t wall_ms);
+/* What comes by it, from this address. */
+void who_access(struct who *who, const struct access *access, const char *address);
+
+#endif
