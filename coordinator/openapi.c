@@ -221,7 +221,7 @@ static void refusals(const struct endpoint_row *row, json_t *responses)
 		{id || row->query || row->body, "404"},
 		{writes, "409"},
 		{writes, "413"},
-		{row->body || row->query, "422"},
+		{row->body || row->query || row->command, "422"},
 		{row->status == 101, "426"},
 		{true, "429"},
 		{true, "503"},

@@ -136,7 +136,7 @@ const struct endpoint_row endpoints[] = {
 	{"GET", "/openapi.json", AUTH_NONE, api_openapi, "This document",
 	 .status = 200},
 	{"GET", "//healthz", AUTH_NONE, api_health, "Is the coordinator well?",
-	 .answer = "status:string", .status = 200},
+	 .answer = "status:string version:string", .status = 200},
 	{"GET", "//metrics", AUTH_NONE, api_metrics, "Counters, OpenMetrics",
 	 .status = 200},
 	{0},

@@ -156,7 +156,7 @@ const char *const sql_reads[STORE_READS] = {
 const struct sql_table sql_tables[] = {
 	{"meta", false},   {"networks", false}, {"agents", false}, {"agent_networks", false},
 	{"routes", false}, {"policies", false}, {"keys", false},   {"retired_addresses", false},
-	{"audit", true},
+	{"audit", true},   {"users", false},    {"tokens", false}, {"relays", false},
 };
 const size_t sql_table_count = ARRAY_SIZE(sql_tables);
 
