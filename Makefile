@@ -53,7 +53,7 @@ MODE_LDFLAGS.fuzz    := -fsanitize=address,undefined
 
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -ffunction-sections -fdata-sections \
 	-Icore -Icore/include -include core/lib/banned.h $(WARNINGS) $(PATHS) \
-	$(CFLAGS) $(MODE_CFLAGS.$(MODE)) $(PKG_CFLAGS) $(PQ_CFLAGS)
+	$(CFLAGS) $(MODE_CFLAGS.$(MODE)) $(PKG_CFLAGS) $(PQ_CFLAGS) $(QR_CFLAGS)
 ALL_LDFLAGS = $(LDFLAGS) $(MODE_LDFLAGS.$(MODE))
 
 pkg = $(shell $(PKG_CONFIG) --libs $(1) 2>/dev/null)
@@ -65,6 +65,11 @@ PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags libmnl libcurl jansson libsodium ya
 LIBPQ ?= $(or $(call has,libpq),no)
 PQ_CFLAGS := $(if $(filter yes,$(LIBPQ)),-DHAVE_LIBPQ $(shell $(PKG_CONFIG) --cflags libpq))
 PQ_LIBS := $(if $(filter yes,$(LIBPQ)),$(call pkg,libpq))
+
+# The QR code of `peer add`; without its library there is the text alone.
+QRENCODE ?= $(or $(call has,libqrencode),no)
+QR_CFLAGS := $(if $(filter yes,$(QRENCODE)),-DHAVE_QRENCODE $(shell $(PKG_CONFIG) --cflags libqrencode))
+QR_LIBS := $(if $(filter yes,$(QRENCODE)),$(call pkg,libqrencode))
 
 # ---- what there is to build ----------------------------------------------------
 
@@ -84,7 +89,7 @@ AGENT_PARTS = $B/libagent.a
 BASE_LIBS := -lsodium -lev -lm
 LDLIBS.wg-meshd            := $(call pkg,libmnl libcurl jansson yaml-0.1) -lwslay $(BASE_LIBS) -ldl -lpthread
 LDLIBS.wg-mesh             := $(call pkg,libmnl jansson yaml-0.1) $(BASE_LIBS)
-LDLIBS.wg-mesh-coordinator := $(call pkg,openssl sqlite3 libjwt jansson yaml-0.1) $(PQ_LIBS) -lwslay $(BASE_LIBS) -lpthread
+LDLIBS.wg-mesh-coordinator := $(call pkg,openssl sqlite3 libjwt jansson yaml-0.1) $(PQ_LIBS) $(QR_LIBS) -lwslay $(BASE_LIBS) -lpthread
 LDLIBS.wg-mesh-relay       := $(call pkg,openssl jansson yaml-0.1) -lwslay $(BASE_LIBS) -lpthread
 
 obj = $(patsubst %.c,$B/%.o,$(1))
@@ -105,6 +110,7 @@ all: $(PROGRAMS) $(PLUGINS) optional ## build the programs and plugins (MODE=rel
 
 optional:
 	@$(if $(filter yes,$(LIBPQ)),:,echo "  NOTE    no libpq here: the coordinator is built without PostgreSQL (package libpq-dev)")
+	@$(if $(filter yes,$(QRENCODE)),:,echo "  NOTE    no libqrencode here: peer add prints no QR code (package libqrencode-dev)")
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-zA-Z_.-]+:.*## /{printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -145,7 +151,7 @@ $B/unit/%: $B/tests/unit/%.o $$(call obj,$$(SRC.$$*)) $(LIB)
 	@mkdir -p $(@D)
 	@echo "  LINK    unit/$*"
 	$Q$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call obj,$(SRC.$*)) $(LIB) \
-		$(call pkg,libmnl libcurl openssl sqlite3 libjwt jansson yaml-0.1 cmocka) $(PQ_LIBS) -lwslay $(BASE_LIBS) -ldl -lpthread
+		$(call pkg,libmnl libcurl openssl sqlite3 libjwt jansson yaml-0.1 cmocka) $(PQ_LIBS) $(QR_LIBS) -lwslay $(BASE_LIBS) -ldl -lpthread
 
 # Programs of the lab's own, built the same way.
 LAB_PROGRAMS := $(patsubst tests/lab/%.c,$B/lab/%,$(wildcard tests/lab/*_test.c))

@@ -1,6 +1,6 @@
 /*
  * admin_commands.c - the table of commands, and how one is run. What they do is in admin_networks.c,
- * admin_agents.c, admin_users.c and admin_relays.c.
+ * admin_agents.c, admin_devices.c, admin_users.c and admin_relays.c.
  */
 #include "admin_commands.h"
 #include "password.h"
@@ -39,6 +39,9 @@ static const struct admin_row rows[] = {
 	{"route set", admin_route_set, "routes", O, true, false, NULL},
 	{"route approve", admin_route_approve, "routes", O, true, false, NULL},
 	{"route revoke", admin_route_revoke, "routes", O, true, false, NULL},
+	{"peer add", admin_peer_add, "agents", O, true, false, NULL},
+	{"peer list", admin_peer_list, "agents", V, false, false, NULL},
+	{"peer remove", admin_peer_remove, "agents", O, true, false, NULL},
 	{"user add", admin_user_add, "users", A, true, true, NULL},
 	{"user list", admin_user_list, "users", V, false, false, NULL},
 	{"user show", admin_user_show, "users", V, false, false, NULL},

@@ -3,6 +3,7 @@
  */
 #include "cli.h"
 #include "backup.h"
+#include "cli_device.h"
 #include "cli_password.h"
 #include "cli_print.h"
 #include "lib/json.h"
@@ -72,6 +73,13 @@ static const struct arg relay_args[] = {
 	{"stun", "stun", ARG_LIST, "HOST:PORT", "its STUN server; may repeat"},
 	{0},
 };
+static const struct arg peer_args[] = {
+	{"via", "agent", ARG_VALUE, "AGENT", "its gateway, which it reaches and nobody else"},
+	{"network", "network", ARG_VALUE, "NETWORK", "in this network, where AGENT is in several"},
+	{"public-key", "public_key", ARG_VALUE, "KEY", "the device has made its own key"},
+	{"endpoint", "endpoint", ARG_VALUE, "HOST:PORT", "where the device finds AGENT (default: as known)"},
+	{0},
+};
 static const struct arg audit_args[] = {
 	{"network", "network", ARG_VALUE, "NETWORK", "of this network"},
 	{"follow", "follow", ARG_FLAG, NULL, "go on until interrupted"},
@@ -112,6 +120,9 @@ const struct command commands[] = {
 	{"route list", {NULL}, NULL, NULL, print_routes, "routes that agents advertise", NULL},
 	{"route approve", {"agent", "prefix"}, NULL, agent_args, print_message, "let peers use a route", NULL},
 	{"route revoke", {"agent", "prefix"}, NULL, agent_args, print_message, "no longer", NULL},
+	{"peer add", {"name"}, NULL, peer_args, print_device, "configuration for a stock WireGuard app", NULL},
+	{"peer list", {NULL}, NULL, agent_args, print_devices, "devices without an agent", NULL},
+	{"peer remove", {"name"}, NULL, agent_args, print_message, "cut a device off", NULL},
 	{"user add", {"name"}, NULL, user_args, print_message, "add a user; asks for the password", NULL},
 	{"user list", {NULL}, NULL, NULL, print_users, "users and their roles", NULL},
 	{"user passwd", {"user"}, NULL, NULL, print_message, "set a password; ends the user's sessions", NULL},
@@ -212,6 +223,8 @@ static int take_answer(const struct command *command, const char *line, bool as_
 	if (json_is_true(json_object_get(answer, "ok"))) {
 		code = EXIT_DONE;
 		result = json_object_get(answer, "result");
+		if (command->print == print_device)
+			cli_device_finish(result);
 		if (as_json)
 			print_json(result);
 		else
@@ -253,6 +266,8 @@ static bool prepare(const struct command *command, json_t *options)
 		json_object_set_new(options, "network", json_string("default"));
 	if (url && !strcmp(url, "-"))
 		json_object_del(options, "url");
+	if (command->print == print_device)
+		cli_device_prepare(options);
 	if (!strcmp(command->name, "user passwd") ||
 	    (!strcmp(command->name, "user add") && !json_object_get(options, "no_password")))
 		return cli_password(options);

@@ -11,10 +11,6 @@
 #define MAX_COLUMNS 8
 #define CELL        160
 
-struct column {
-	const char *title, *key; /* title NULL ends */
-};
-
 static void cell(char out[static CELL], const json_t *value)
 {
 	const json_t *item;
@@ -35,7 +31,7 @@ static void cell(char out[static CELL], const json_t *value)
 		snprintf(out, CELL, "-");
 }
 
-static void table(const json_t *rows, const struct column *columns)
+void print_table(const json_t *rows, const struct column *columns)
 {
 	size_t width[MAX_COLUMNS] = {0}, i;
 	const json_t *row;
@@ -88,7 +84,7 @@ void print_networks(const json_t *result)
 		{"AGENTS", "agents"}, {"APPROVAL", "approve"}, {0},
 	};
 
-	table(json_object_get(result, "networks"), columns);
+	print_table(json_object_get(result, "networks"), columns);
 }
 
 void print_keys(const json_t *result)
@@ -99,7 +95,7 @@ void print_keys(const json_t *result)
 		{"EXPIRES", "expires_at"}, {0},
 	};
 
-	table(json_object_get(result, "keys"), columns);
+	print_table(json_object_get(result, "keys"), columns);
 }
 
 void print_agents(const json_t *result)
@@ -110,7 +106,7 @@ void print_agents(const json_t *result)
 		{"LAST SEEN", "last_seen"}, {0},
 	};
 
-	table(json_object_get(result, "agents"), columns);
+	print_table(json_object_get(result, "agents"), columns);
 }
 
 void print_agent(const json_t *result)
@@ -137,7 +133,7 @@ void print_routes(const json_t *result)
 		{"ROUTE", "prefix"}, {"AGENT", "name"}, {"NETWORK", "network"}, {"APPROVED", "approved"}, {0},
 	};
 
-	table(json_object_get(result, "routes"), columns);
+	print_table(json_object_get(result, "routes"), columns);
 }
 
 void print_secret(const json_t *result)
@@ -170,7 +166,7 @@ static void table_with_roles(const json_t *rows, const struct column *columns)
 
 	json_array_foreach(copies, i, row)
 		json_object_set_new(row, "roles", roles_text(row));
-	table(copies, columns);
+	print_table(copies, columns);
 	json_decref(copies);
 }
 
@@ -199,7 +195,7 @@ void print_relays(const json_t *result)
 		{"ID", "id"}, {"REGION", "region"}, {"URL", "url"}, {"STUN", "stun"}, {0},
 	};
 
-	table(json_object_get(result, "relays"), columns);
+	print_table(json_object_get(result, "relays"), columns);
 }
 
 void print_audit_line(const json_t *line)

@@ -6,6 +6,11 @@
 
 #include <jansson.h>
 
+struct column {
+	const char *title, *key; /* title NULL ends */
+};
+void print_table(const json_t *rows, const struct column *columns);
+
 void print_json(json_t *result); /* with "schema": 1 */
 void print_message(const json_t *result);
 void print_link(const json_t *result); /* the link alone */

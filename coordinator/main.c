@@ -232,7 +232,7 @@ int main(int argc, char **argv)
 	} else if (json_object_get(options, "check") && !count) {
 		code = serve(options);
 	} else if (!count) {
-		code = usage("say what to do: serve, network, key, agent, route or audit; see --help");
+		code = usage("say what to do: serve, network, key, agent, route, peer or audit; see --help");
 	} else {
 		command = cli_find(words, count, &used, &near);
 		if (command) {

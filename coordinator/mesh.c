@@ -3,6 +3,7 @@
  * mesh_load.c.
  */
 #include "mesh.h"
+#include "device.h"
 #include "lib/str.h"
 
 #include <string.h>
@@ -16,6 +17,8 @@ void mesh_init(struct mesh *mesh)
 	mesh->agents_by_key = map_new(KEY_LEN);
 	mesh->keys = map_new(0);
 	mesh->keys_by_hash = map_new(HASH_LEN);
+	mesh->devices = map_new(0);
+	mesh->devices_by_key = map_new(KEY_LEN);
 }
 
 static void free_key(struct mesh *mesh, struct join_key *key)
@@ -32,9 +35,12 @@ void mesh_fini(struct mesh *mesh)
 	struct join_key *key;
 	struct member *member, *tmp;
 	struct network *network, *next;
+	struct device *device, *device_tmp;
 	size_t pos = 0;
 
 	while ((agent = map_next(mesh->agents, &pos, NULL))) {
+		list_each_safe(device, device_tmp, &agent->devices, in_agent)
+			device_del(mesh, device);
 		list_each_safe(member, tmp, &agent->members, in_agent)
 			mesh_member_del(member);
 		mesh_agent_del(mesh, agent);
@@ -49,6 +55,8 @@ void mesh_fini(struct mesh *mesh)
 	map_free(mesh->agents_by_key);
 	map_free(mesh->keys);
 	map_free(mesh->keys_by_hash);
+	map_free(mesh->devices);
+	map_free(mesh->devices_by_key);
 }
 
 struct network *mesh_network_add(struct mesh *mesh, const char *id, const char *name,
@@ -65,6 +73,7 @@ struct network *mesh_network_add(struct mesh *mesh, const char *id, const char *
 		network->ipam6 = ipam_new(cidr6);
 	}
 	network->names = map_new(0);
+	network->devices = map_new(0);
 	list_init(&network->members);
 	list_init(&network->dirty);
 	list_add_tail(&mesh->networks, &network->node);
@@ -88,6 +97,7 @@ void mesh_network_del(struct mesh *mesh, struct network *network)
 	ipam_free(network->ipam);
 	ipam_free(network->ipam6);
 	map_free(network->names);
+	map_free(network->devices);
 	free(network);
 }
 
@@ -98,6 +108,7 @@ struct agent *mesh_agent_add(struct mesh *mesh, const char *id, const struct key
 	str_copy(agent->id, sizeof(agent->id), id);
 	agent->public_key = *public_key;
 	list_init(&agent->members);
+	list_init(&agent->devices);
 	list_init(&agent->unsaved);
 	list_init(&agent->leaving);
 	map_put(mesh->agents, agent->id, agent);

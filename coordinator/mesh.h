@@ -16,6 +16,7 @@
 #define INSTANCE_ID_MAX 17
 
 struct session; /* sync.h: an agent's stream */
+struct device;  /* device.h */
 struct store;
 
 struct network {
@@ -25,6 +26,7 @@ struct network {
 	struct ipam *ipam, *ipam6;
 	struct list members;
 	struct map *names; /* to members */
+	struct map *devices; /* by name */
 	unsigned member_count;
 	uint64_t created_at; /* times are wall ms */
 	bool approve;        /* who joins waits for an operator */
@@ -56,6 +58,7 @@ struct agent {
 	char id[PROTO_ID_MAX];
 	struct key public_key;
 	struct list members;
+	struct list devices; /* whose gateway it is */
 	bool expired, ephemeral, online;
 	json_t *capabilities; /* may be NULL */
 	uint64_t created_at, last_seen, expires_at; /* 0: never */
@@ -88,6 +91,7 @@ struct mesh {
 	struct map *networks_by_name, *networks_by_id;
 	struct map *agents, *agents_by_key;
 	struct map *keys, *keys_by_hash;
+	struct map *devices, *devices_by_key;
 };
 
 void mesh_init(struct mesh *mesh);

@@ -3,6 +3,7 @@
  * out with a log line; it stays in the database for a person to look at.
  */
 #include "mesh.h"
+#include "device.h"
 #include "store.h"
 #include "lib/log.h"
 #include "lib/str.h"
@@ -152,6 +153,27 @@ static void load_key(void *arg, const struct store_value *row)
 	key->revoked_at = (uint64_t)row[11].number;
 }
 
+static void load_device(void *arg, const struct store_value *row)
+{
+	struct loading *loading = arg;
+	struct network *network = map_get(loading->mesh->networks_by_id, store_string(&row[1]));
+	struct agent *via = map_get(loading->mesh->agents, store_string(&row[2]));
+	struct device *device;
+	struct key key;
+
+	if (!network || !via || row[4].type != STORE_BLOB || row[4].len != KEY_LEN) {
+		bad_row("devices", row);
+		return;
+	}
+	memcpy(key.bytes, row[4].data, KEY_LEN);
+	device = device_add(loading->mesh, store_string(&row[0]), store_string(&row[3]), network, via, &key);
+	if (addr_parse(&device->address, store_string(&row[5])))
+		ipam_claim(network->ipam, &device->address);
+	if (network->ipam6 && addr_parse(&device->address6, store_string(&row[6])))
+		ipam_claim(network->ipam6, &device->address6);
+	device->created_at = (uint64_t)row[7].number;
+}
+
 static void load_retired(void *arg, const struct store_value *row)
 {
 	struct loading *loading = arg;
@@ -175,7 +197,8 @@ int mesh_load(struct mesh *mesh, struct store *store, uint64_t wall_ms)
 	} steps[] = {
 		{STORE_NETWORKS, load_network}, {STORE_AGENTS, load_agent},
 		{STORE_MEMBERS, load_member},   {STORE_ROUTES, load_route},
-		{STORE_KEYS, load_key},         {STORE_RETIRED, load_retired},
+		{STORE_KEYS, load_key},         {STORE_DEVICES, load_device},
+		{STORE_RETIRED, load_retired},
 	};
 	struct loading loading = {.mesh = mesh, .wall_ms = wall_ms};
 

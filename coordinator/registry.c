@@ -6,6 +6,7 @@
  * Whoever asked is answered, and sync tells the others, only when the store has them on disk.
  */
 #include "registry.h"
+#include "device.h"
 #include "store.h"
 #include "sync.h"
 #include "lib/clock.h"
@@ -173,6 +174,8 @@ static bool wishes_ok(struct coordinator *co, const struct registration *reg, co
 	const json_t *item;
 	size_t i;
 
+	if (device_by_key(&co->mesh, &reg->public_key))
+		return refuse(why, 409, "key_taken", "this key is a device's without an agent: see peer list");
 	if (reg->route_count > co->config.limits.routes)
 		return refuse(why, 422, "too_many_routes", "at most %u routes can be advertised",
 			      co->config.limits.routes);
@@ -186,7 +189,7 @@ static bool wishes_ok(struct coordinator *co, const struct registration *reg, co
 		return false;
 	if (*key->name && strcmp(key->name, reg->name))
 		return refuse(why, 403, "name_not_allowed", "this join key is for the name %s only", key->name);
-	if (map_get(key->network->names, reg->name))
+	if (map_get(key->network->names, reg->name) || device_named(key->network, reg->name))
 		return refuse(why, 409, "name_taken", "the name %s is taken in the network %s: choose "
 			      "another with --name", reg->name, key->network->name);
 	return true;

@@ -91,7 +91,20 @@ bool registry_route(struct coordinator *co, struct member *member, const struct 
 bool registry_rekey(struct coordinator *co, struct agent *agent, const struct key *public_key,
 		    struct refusal *why);
 
+/* ---- devices (registry_device.c) ---- */
+
+/* NULL: refused. */
+struct device *registry_device_add(struct coordinator *co, struct member *via, const char *name,
+				   const struct key *public_key, const char *actor, struct refusal *why);
+void registry_device_remove(struct coordinator *co, struct device *device, const char *actor);
+/* Those of a gateway that goes, out of one network or with NULL out of all. */
+void registry_devices_drop(struct coordinator *co, struct agent *via, const struct network *network,
+			   const char *actor);
+
 /* ---- shared between registry*.c ---- */
+/* An address that nobody gets for some days. */
+void registry_retire(struct coordinator *co, const struct network *network, struct ipam *ipam,
+		     const struct addr *addr);
 bool registry_name_ok(const char *name, struct refusal *why);
 bool registry_tags_ok(const json_t *tags, struct refusal *why);
 void registry_write_network(struct coordinator *co, const struct network *network);

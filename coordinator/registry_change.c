@@ -2,6 +2,7 @@
  * registry_change.c - agents that are changed, cut off or leave.
  */
 #include "registry.h"
+#include "device.h"
 #include "events.h"
 #include "store.h"
 #include "sync.h"
@@ -10,8 +11,8 @@
 
 #include <string.h>
 
-static void retire(struct coordinator *co, const struct network *network, struct ipam *ipam,
-		   const struct addr *addr)
+void registry_retire(struct coordinator *co, const struct network *network, struct ipam *ipam,
+		     const struct addr *addr)
 {
 	uint64_t until = clock_wall_ms() + IPAM_REST_MS;
 	char text[ADDR_TEXT];
@@ -29,8 +30,8 @@ static void remove_member(struct coordinator *co, struct member *member)
 {
 	struct network *network = member->network;
 
-	retire(co, network, network->ipam, &member->address);
-	retire(co, network, network->ipam6, &member->address6);
+	registry_retire(co, network, network->ipam, &member->address);
+	registry_retire(co, network, network->ipam6, &member->address6);
 	store_write(co->store, STORE_MEMBER_DEL,
 		    (struct store_value[]){store_text(member->agent->id), store_text(network->id)});
 	sync_remove(co->sync, network, member->agent->id);
@@ -42,6 +43,7 @@ void registry_remove(struct coordinator *co, struct agent *agent, struct network
 {
 	struct member *member, *tmp;
 
+	registry_devices_drop(co, agent, network, actor);
 	list_each_safe(member, tmp, &agent->members, in_agent) {
 		if (network && member->network != network)
 			continue;
@@ -67,7 +69,7 @@ bool registry_rename(struct coordinator *co, struct member *member, const char *
 	other = map_get(member->network->names, name);
 	if (other == member)
 		return true;
-	if (other)
+	if (other || device_named(member->network, name))
 		return refuse(why, 409, "name_taken", "the name %s is taken in the network %s", name,
 			      member->network->name);
 	registry_audit_in(co, member->network, actor, "agent-renamed", member->agent->id, name);
@@ -156,7 +158,7 @@ bool registry_rekey(struct coordinator *co, struct agent *agent, const struct ke
 {
 	struct member *member;
 
-	if (map_get(co->mesh.agents_by_key, public_key->bytes))
+	if (map_get(co->mesh.agents_by_key, public_key->bytes) || device_by_key(&co->mesh, public_key))
 		return refuse(why, 409, "key_taken", "another agent has this public key");
 	mesh_agent_rekey(&co->mesh, agent, public_key);
 	store_write(co->store, STORE_AGENT_KEY,

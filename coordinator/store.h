@@ -65,6 +65,8 @@ enum store_write {
 	STORE_TOKEN_DEL,    /* id */
 	STORE_RELAY_PUT,    /* id, region, url, public_key, stun, created_at */
 	STORE_RELAY_DEL,    /* id */
+	STORE_DEVICE_PUT,   /* id, network_id, via, name, public_key, address4, address6, created_at */
+	STORE_DEVICE_DEL,   /* id */
 	STORE_WRITES,
 };
 
@@ -83,6 +85,7 @@ enum store_read {
 	STORE_USERS,
 	STORE_TOKENS,
 	STORE_RELAYS,
+	STORE_DEVICES,
 	/* Of one agent or key; the limit is ignored. */
 	STORE_AGENT_OF, STORE_MEMBERS_OF, STORE_ROUTES_OF, STORE_KEY_OF,
 	STORE_READS,

@@ -58,6 +58,12 @@ const char *const sql_migrations[] = {
 	"ALTER TABLE agents ADD COLUMN expires_at INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE agent_networks ADD COLUMN pending INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE audit ADD COLUMN network_id TEXT;",
+	/* Agentless peers. */
+	"CREATE TABLE devices (id TEXT PRIMARY KEY, network_id TEXT NOT NULL REFERENCES networks(id),"
+	" via TEXT NOT NULL REFERENCES agents(id) ON DELETE CASCADE, name TEXT NOT NULL,"
+	" public_key BLOB NOT NULL UNIQUE, address4 TEXT, address6 TEXT, created_at INTEGER NOT NULL,"
+	" UNIQUE (network_id, name), UNIQUE (network_id, address4),"
+	" UNIQUE (network_id, address6)) WITHOUT ROWID;",
 };
 const int sql_version = (int)ARRAY_SIZE(sql_migrations);
 
@@ -122,6 +128,9 @@ const struct sql_write sql_writes[STORE_WRITES] = {
 	[STORE_RELAY_PUT] = {6, false, "INSERT INTO relays (id,region,url,public_key,stun,created_at) "
 				       "VALUES (?1,?2,?3,?4,?5,?6)"},
 	[STORE_RELAY_DEL] = {1, false, "DELETE FROM relays WHERE id=?1"},
+	[STORE_DEVICE_PUT] = {8, false, "INSERT INTO devices (id,network_id,via,name,public_key,address4,"
+					"address6,created_at) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)"},
+	[STORE_DEVICE_DEL] = {1, false, "DELETE FROM devices WHERE id=?1"},
 };
 
 #define AGENT  "id,public_key,created_at,expired,ephemeral,capabilities,endpoints,last_seen,online," \
@@ -146,6 +155,8 @@ const char *const sql_reads[STORE_READS] = {
 	[STORE_TOKENS] = "SELECT id,hash,session,user_name,label,limits,scopes,created_at,expires_at,"
 			 "used_at FROM tokens LIMIT ?1",
 	[STORE_RELAYS] = "SELECT id,region,url,public_key,stun,created_at FROM relays LIMIT ?1",
+	[STORE_DEVICES] = "SELECT id,network_id,via,name,public_key,address4,address6,created_at "
+			  "FROM devices LIMIT ?1",
 	[STORE_AGENT_OF] = "SELECT " AGENT " FROM agents WHERE id=?1",
 	[STORE_MEMBERS_OF] = "SELECT " MEMBER " FROM agent_networks WHERE agent_id=?1",
 	[STORE_ROUTES_OF] = "SELECT " ROUTE " FROM routes WHERE agent_id=?1",
@@ -157,6 +168,7 @@ const struct sql_table sql_tables[] = {
 	{"meta", false},   {"networks", false}, {"agents", false}, {"agent_networks", false},
 	{"routes", false}, {"policies", false}, {"keys", false},   {"retired_addresses", false},
 	{"audit", true},   {"users", false},    {"tokens", false}, {"relays", false},
+	{"devices", false},
 };
 const size_t sql_table_count = ARRAY_SIZE(sql_tables);
 

@@ -4,6 +4,7 @@
  */
 #include "sync_private.h"
 #include "coordinator.h"
+#include "device.h"
 #include "lib/stream.h"
 #include "lib/str.h"
 
@@ -20,6 +21,22 @@ void sync_peers(const struct agent *agent, json_t *array)
 		list_each(other, &mine->network->members, in_network)
 			if (mesh_sees(mine, other))
 				json_array_append_new(array, mesh_peer_json(other));
+	device_peers(agent, array);
+}
+
+static void add_devices(struct buf *out, const struct agent *agent, bool any)
+{
+	json_t *devices = json_array();
+	char *text;
+
+	device_peers(agent, devices);
+	if (json_array_size(devices)) {
+		text = js_dump(devices); /* "[...]" */
+		buf_puts(out, any ? "," : "");
+		buf_add(out, text + 1, strlen(text) - 2);
+		free(text);
+	}
+	json_decref(devices);
 }
 
 static void add_peers(struct buf *out, const struct agent *agent)
@@ -37,6 +54,7 @@ static void add_peers(struct buf *out, const struct agent *agent)
 			buf_puts(out, mesh_peer_text(other));
 			any = true;
 		}
+	add_devices(out, agent, any);
 }
 
 void sync_send_snapshot(struct sync *sync, struct session *session)

@@ -161,7 +161,9 @@ static void sift_routes(struct sifting *s)
 	for (unsigned i = 0; i < s->member->route_count; i++) {
 		struct prefix route = prefix_mask(&s->member->routes[i]);
 
-		if (!guard_route(agent_facts(s->agent), &route, false, reason))
+		if (s->member->device)
+			refuse(s, &route, "a device without an agent has an address and no routes");
+		else if (!guard_route(agent_facts(s->agent), &route, false, reason))
 			refuse(s, &route, reason);
 		else if (route_wanted(s->agent->config, &route))
 			claim(s, &route);
@@ -250,6 +252,7 @@ static void plug(struct agent *agent, struct agent_peer *peer)
 		return;
 	peer->path = peers_add(agent->peers, &peer->key, peer);
 	peer->path->passive = !peer->managed;
+	peer->path->device = member->peer.device;
 	peers_offer(peer->path, &member->peer.at);
 	peers_online(peer->path, member->peer.online);
 	agent_poll_in(agent, 0);
@@ -262,7 +265,8 @@ static bool saved_by_wg_quick(struct agent *agent, const struct wg_peer *wg,
 			      const struct prefix_list *told, size_t addresses)
 {
 	struct netmap_member *member = netmap_by_key(agent->netmap, &wg->public_key);
-	bool connected = wg->keepalive_s == TUNNEL_KEEPALIVE_S && wg->endpoint.addr.family;
+	bool kept = member->peer.device ? !wg->keepalive_s : wg->keepalive_s == TUNNEL_KEEPALIVE_S;
+	bool connected = kept && wg->endpoint.addr.family;
 
 	if (!member->was_managed && !map_get(agent->before, wg->public_key.bytes))
 		return false;

@@ -111,6 +111,8 @@ static void add_member(struct agent *agent, json_t *document, struct agent_peer 
 		one.allowed = theirs;
 		one.allowed_count = i + 1;
 	}
+	if (peer->path && peer->path->device) /* nobody else knows */
+		one.online = peer->path->path == PATH_DIRECT;
 	if (peer->path) {
 		one.path = peer->path->path;
 		one.endpoint = peer->path->endpoint;
@@ -224,6 +226,12 @@ static void do_ping(struct agent *agent, struct control_client *client, json_t *
 		control_error(client, 1,
 			      "%s is not configured: nothing that it was offered as was accepted",
 			      peer->name);
+		return;
+	}
+	if (peer->path->device) {
+		control_error(client, 1,
+			      "%s is a device without an agent and answers no probes: ping %s",
+			      peer->name, peer->address);
 		return;
 	}
 	ping = xcalloc(1, sizeof(*ping));

@@ -93,6 +93,8 @@ static void changed(void *arg, const struct key *key, unsigned what)
 		agent_peer_apply(agent, peer);
 	if (what & (NETMAP_ADDED | NETMAP_ENDPOINTS))
 		check_endpoints(agent, peer, &member->peer);
+	if (peer->path)
+		peer->path->device = member->peer.device;
 	if (peer->path && what & (NETMAP_ADDED | NETMAP_ENDPOINTS))
 		peers_offer(peer->path, &member->peer.at);
 	if (peer->path && what & (NETMAP_ADDED | NETMAP_ONLINE))

@@ -40,7 +40,8 @@ static void put_back(struct agent *agent, struct agent_peer *peer)
 	if (agent_tunnel_put(agent, peer) || !peer->path || !peer->path->endpoint.addr.family)
 		return;
 	tunnel_set_endpoint(agent->tunnel, &peer->key, &peer->path->endpoint);
-	tunnel_keepalive(agent->tunnel, &peer->key, true);
+	if (!peer->path->device)
+		tunnel_keepalive(agent->tunnel, &peer->key, true);
 }
 
 static bool same_allowed(const struct agent_peer *peer, const struct wg_peer *wg)
@@ -71,7 +72,8 @@ static void observe(struct agent *agent, struct agent_peer *peer, const struct w
 	peer->seen = agent->dump;
 	if (peer->managed && !same_allowed(peer, wg))
 		agent_tunnel_put(agent, peer);
-	if (peer->managed && !wg->keepalive_s && wg->last_handshake_wall_ms)
+	if (peer->managed && !wg->keepalive_s && wg->last_handshake_wall_ms &&
+	    !(peer->path && peer->path->device))
 		tunnel_keepalive(agent->tunnel, &peer->key, false);
 	if (peer->path)
 		peers_observe(peer->path, &report);

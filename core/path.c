@@ -44,6 +44,13 @@ bool path_working(const struct path_view *view)
 	       within(view->rx_ms, view->now_ms, PATH_TRUST_MS);
 }
 
+struct path_decision path_of_device(const struct path_view *view)
+{
+	if (view->has_endpoint && within(view->handshake_ms, view->now_ms, PATH_HANDSHAKE_MS))
+		return (struct path_decision){PATH_DIRECT, -1, "the device has shaken hands"};
+	return (struct path_decision){PATH_NONE, -1, "the device has not shaken hands for a while"};
+}
+
 const char *path_untouchable(const struct path_view *view)
 {
 	if (!path_working(view))

@@ -49,6 +49,8 @@ struct path_decision {
 struct path_decision path_decide(const struct path_view *view);
 /* Proven and not disproven: a young answer at the endpoint, or a session whose bytes advance. */
 bool path_working(const struct path_view *view);
+/* Of a device without an agent: a session is all there is to go by. */
+struct path_decision path_of_device(const struct path_view *view);
 /* Endpoint etiquette: a working endpoint that is not ours is never touched, nor any too soon after
  * a change. NULL: it may be changed; else the reason why not. */
 const char *path_untouchable(const struct path_view *view);

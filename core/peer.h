@@ -44,6 +44,7 @@ struct peer {
 	unsigned count;
 	bool online, controller;
 	bool has_secret; /* false: its key is no good for probes */
+	bool device;     /* plain WireGuard without an agent: nothing is asked of it */
 	bool passive;    /* its endpoint is the user's: answer, open our NAT, and leave it */
 
 	enum path_kind path;

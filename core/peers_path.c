@@ -101,7 +101,7 @@ static bool ask(struct peer *peer, struct candidate *c)
 	size_t len;
 	int error;
 
-	if (!peer->has_secret || !candidate_may_send(c, now))
+	if (peer->device || !peer->has_secret || !candidate_may_send(c, now))
 		return false;
 	len = probes_ask(peers->probes, &peer->partner, &c->at, peers_now_us(), packet);
 	candidate_sent(c, now);
@@ -146,6 +146,8 @@ void peers_start_round(struct peer *peer)
 {
 	uint64_t now = clock_ms(), start = now;
 
+	if (peer->device)
+		return;
 	/* Where a router was opened from the wrong side first, the other order helps: after
 	 * failures the two ends take turns at going first. */
 	if (peer->rounds > 1 && (peer->rounds & 1) == peer->controller)
@@ -230,7 +232,8 @@ static void entered(struct peer *peer, enum path_kind old, const char *reason)
 		peer->rounds = 0;
 		if (peer->online)
 			peers_start_round(peer);
-		peer->peers->ops.stuck(peer->peers->arg, peer);
+		if (!peer->device)
+			peer->peers->ops.stuck(peer->peers->arg, peer);
 	}
 	peer->peers->ops.path_changed(peer->peers->arg, peer, old, reason);
 }
@@ -244,7 +247,9 @@ void peers_decide(struct peer *peer)
 
 	peer_view(peer, clock_ms(), &view, seen);
 	decision = path_decide(&view);
-	if (peer->passive)
+	if (peer->device)
+		decision = path_of_device(&view);
+	else if (peer->passive)
 		decision.path = path_working(&view) ? PATH_DIRECT : PATH_NONE;
 	else if (decision.use >= 0)
 		take(peer, &peer->candidates[decision.use], decision.reason);

@@ -106,6 +106,8 @@ json_t *proto_write_peer(const struct proto_peer *peer)
 	json_object_set_new(object, "online", json_boolean(peer->online));
 	json_object_set_new(object, "last_seen", js_from_time(peer->last_seen));
 	json_object_set_new(object, "connection_hint", connection_hint(&peer->at));
+	if (peer->device)
+		json_object_set_new(object, "device", json_true());
 	return object;
 }
 
@@ -283,6 +285,8 @@ bool proto_patch_peer(struct js *js, struct proto_peer *inout)
 		inout->online = js_bool(js, "online", false);
 	if (has(js, "last_seen"))
 		read_time(js, "last_seen", &inout->last_seen);
+	if (has(js, "device"))
+		inout->device = js_bool(js, "device", false);
 	return js_ok(js);
 }
 

@@ -26,7 +26,8 @@
  *   {"op":"networks","networks":[NETWORK]} or {"op":"relays","relays":[RELAY]}.
  * PEER is {"agent_id","public_key","name","network","addresses":["10.86.0.4","fd00::4"],
  *   "routes":["192.168.1.0/24"],"endpoint":"IP:PORT"|null,"endpoints":[..],"local_endpoints":[..],
- *   "nat_type","online":b,"last_seen":TIME|null,"connection_hint":"direct"|"relay"|null}.
+ *   "nat_type","online":b,"last_seen":TIME|null,"connection_hint":"direct"|"relay"|null}; with
+ *   "device":true it has no agent: it comes to us by itself, and is told to its gateway alone.
  * NETWORK is {"id","name","cidr","cidr6":..|null,"addresses":["10.86.0.3/16","fd00::3/64"]}.
  * RELAY is {"region","url":..|null,"key":..|null,"stun":["HOST:PORT"]}. The first stun entry is the
  *   primary; HOST may be a name.
@@ -76,6 +77,7 @@ struct proto_peer {
 	struct proto_endpoints at;
 	bool online;
 	uint64_t last_seen; /* wall ms; 0: never */
+	bool device;        /* plain WireGuard without an agent: neither probed nor signalled */
 };
 
 struct proto_network {

@@ -177,10 +177,38 @@ static void test_etiquette(void **state)
 	}
 }
 
+static void test_device(void **state)
+{
+	static const struct {
+		bool has_endpoint;
+		uint64_t handshake_ms;
+		enum path_kind path;
+	} cases[] = {
+		{true, NOW - 1000, PATH_DIRECT},
+		{true, NOW - PATH_HANDSHAKE_MS, PATH_DIRECT},
+		{true, NOW - PATH_HANDSHAKE_MS - 1, PATH_NONE},
+		{true, 0, PATH_NONE},
+		{false, NOW - 1000, PATH_NONE},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct path_view view = {.now_ms = NOW,
+					 .current = -1,
+					 .has_endpoint = cases[i].has_endpoint,
+					 .handshake_ms = cases[i].handshake_ms};
+		struct path_decision d = path_of_device(&view);
+
+		assert_int_equal(d.path, cases[i].path);
+		assert_int_equal(d.use, -1);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_decide),
-					   cmocka_unit_test(test_etiquette)};
+					   cmocka_unit_test(test_etiquette),
+					   cmocka_unit_test(test_device)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,6 +71,27 @@ static void test_peer_patch(void **state)
 	json_decref(json);
 }
 
+static void test_peer_device(void **state)
+{
+	json_t *json = load("{\"agent_id\":\"d1\",\"public_key\":\"" KEY "\",\"name\":\"phone\","
+			    "\"network\":\"default\",\"addresses\":[\"10.86.0.9\"],\"device\":true}");
+	json_t *again;
+	struct proto_peer peer;
+	struct js js;
+
+	(void)state;
+	js_read(&js, json);
+	assert_true(proto_read_peer(&js, &peer));
+	assert_true(peer.device);
+	again = proto_write_peer(&peer);
+	assert_true(json_is_true(json_object_get(again, "device")));
+	json_object_set_new(json, "device", json_string("yes"));
+	js_read(&js, json);
+	assert_false(proto_read_peer(&js, &peer));
+	json_decref(again);
+	json_decref(json);
+}
+
 static void test_peer_refused(void **state)
 {
 	static const struct {
@@ -234,6 +255,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_peer_round_trip), cmocka_unit_test(test_peer_patch),
+		cmocka_unit_test(test_peer_device),
 		cmocka_unit_test(test_peer_refused),	cmocka_unit_test(test_endpoints),
 		cmocka_unit_test(test_network_round_trip), cmocka_unit_test(test_relay_round_trip),
 		cmocka_unit_test(test_nat_names),	cmocka_unit_test(test_join_links),
