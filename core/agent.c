@@ -28,7 +28,7 @@
 #define RECORDS             1024
 #define SAVE_FIRST_MS       500
 #define SAVE_GAP_MS         5000
-#define LOOK_GAP_MS         10000
+#define LOOK_GAP_MS         3000
 #define REFUSALS_PER_SECOND 5
 #define REFUSALS_BURST      100
 

@@ -91,6 +91,7 @@ static void follow_device(struct agent *agent, const struct wg_device *device)
 	if (agent->coord)
 		coord_set_fwmark(agent->coord, agent->fwmark);
 	agent_look_again(agent, true);
+	peers_network_changed(agent->peers); /* no router knows the new port */
 }
 
 static uint64_t take_dump(struct agent *agent)

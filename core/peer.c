@@ -1,6 +1,7 @@
 /*
  * The candidates of one peer. They live in one small array that is searched by eye: 16 at most, as
- * SPEC 3 has it. The budget is a sliding window, not a bucket: five in any minute, never six.
+ * SPEC 3 has it. The budget is a sliding window, not a bucket: five in any minute, never six, but
+ * for news, which gives a new one and has such a window itself: a peer cannot make us flood.
  */
 #include "peer.h"
 
@@ -139,6 +140,32 @@ bool candidate_may_send(const struct candidate *c, uint64_t now_ms)
 	return !oldest || now_ms - oldest >= PROBE_WINDOW_MS;
 }
 
+static bool has_burst(const struct candidate *c, uint64_t now_ms)
+{
+	unsigned spent = 0;
+
+	for (unsigned i = 0; i < PROBE_BUDGET; i++)
+		spent += c->sent_ms[i] && now_ms - c->sent_ms[i] < PROBE_WINDOW_MS;
+	return PROBE_BUDGET - spent >= PROBE_BURST;
+}
+
+void candidate_news(struct candidate *c, uint64_t now_ms)
+{
+	uint64_t oldest = c->news_ms[c->news_next];
+
+	if (has_burst(c, now_ms) || (oldest && now_ms - oldest < PROBE_WINDOW_MS))
+		return;
+	c->news_ms[c->news_next] = now_ms;
+	c->news_next = (c->news_next + 1) % PROBE_NEWS;
+	memset(c->sent_ms, 0, sizeof(c->sent_ms));
+}
+
+void candidate_forgive(struct candidate *c)
+{
+	memset(c->sent_ms, 0, sizeof(c->sent_ms));
+	memset(c->news_ms, 0, sizeof(c->news_ms));
+}
+
 void candidate_sent(struct candidate *c, uint64_t now_ms)
 {
 	c->sent_ms[c->sent_next] = now_ms;
@@ -151,7 +178,7 @@ void candidate_sent(struct candidate *c, uint64_t now_ms)
 
 void candidate_answered(struct candidate *c, uint64_t now_ms, double rtt_ms)
 {
-	memset(c->sent_ms, 0, sizeof(c->sent_ms));
+	candidate_forgive(c);
 	c->asked_ms = 0;
 	c->heard++;
 	c->seen.unanswered = 0;

@@ -13,7 +13,9 @@
 #define PEER_CANDIDATES 16 /* probed at most; the last two places are kept for what is learnt */
 #define PEER_OFFERED    14
 #define PROBE_BUDGET    5 /* to one candidate within a minute without an answer */
+#define PROBE_BURST     4 /* of them in a burst */
 #define PROBE_WINDOW_MS 60000
+#define PROBE_NEWS      3 /* so often within a minute may news of it give a candidate a new budget */
 
 enum candidate_kind {
 	CANDIDATE_LOCAL,     /* offered: an address of the peer's own networks */
@@ -28,7 +30,8 @@ struct candidate {
 	enum candidate_kind kind;
 	struct path_candidate seen;
 	uint64_t sent_ms[PROBE_BUDGET]; /* when the last unanswered ones were sent; 0: none */
-	unsigned sent_next;
+	uint64_t news_ms[PROBE_NEWS]; /* when it was given a new budget since the last answer */
+	unsigned sent_next, news_next;
 	unsigned sent, heard; /* in all */
 	uint64_t asked_ms;    /* a probe that is neither answered nor given up; 0: none */
 	uint64_t last_sent_ms;
@@ -77,6 +80,10 @@ struct candidate *peer_learn(struct peer *peer, const struct endpoint *at,
 
 bool candidate_may_send(const struct candidate *c, uint64_t now_ms);
 void candidate_sent(struct candidate *c, uint64_t now_ms);
+/* Something new has been heard of it: it may have a whole burst again, unless there was news too
+ * often already. */
+void candidate_news(struct candidate *c, uint64_t now_ms);
+void candidate_forgive(struct candidate *c); /* nothing was ever sent there from where we are now */
 void candidate_answered(struct candidate *c, uint64_t now_ms, double rtt_ms);
 /* Gives up on a probe whose time is over. True: it did. */
 bool candidate_expire(struct candidate *c, uint64_t now_ms);

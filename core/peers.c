@@ -34,6 +34,13 @@ static void probe_new(struct peer *peer)
 	}
 }
 
+/* For all of a peer: it, or we, are somewhere else now. */
+static void all_news(struct peer *peer)
+{
+	for (unsigned i = 0; i < peer->count; i++)
+		peers_news(peer, &peer->candidates[i]);
+}
+
 static bool current_is_offered(struct peer *peer)
 {
 	const struct candidate *c = peers_current(peer);
@@ -65,7 +72,8 @@ void peers_signalled(struct peer *peer, const struct signal_message *message)
 	peers_note(peer, "signal-heard", NULL,
 		   message->answer ? "an answer to ours" : "its candidates");
 	peer->online = true;
-	peer_offer(peer, &message->at, allowed, peer->peers);
+	if (peer_offer(peer, &message->at, allowed, peer->peers))
+		all_news(peer);
 	if (peer->path != PATH_DIRECT) {
 		if (!peer->round_end_ms)
 			peer->round_end_ms = now + ROUND_MS;
@@ -122,8 +130,10 @@ static void observe_traffic(struct peer *peer, const struct peer_report *report,
 		peer->handshake_ms = now;
 	if (got) {
 		peer->rx_ms = now;
-		if (c)
-			c->seen.unanswered = 0, c->seen.silent_since_ms = 0; /* life enough */
+		if (c) { /* life enough */
+			c->seen.unanswered = 0, c->seen.silent_since_ms = 0;
+			candidate_news(c, now);
+		}
 	}
 	if (got > 200 || sent > 200)
 		peer->busy_ms = now;
@@ -146,8 +156,10 @@ void peers_observe(struct peer *peer, const struct peer_report *report)
 		c = report->endpoint.addr.family
 			    ? peer_learn(peer, &report->endpoint, CANDIDATE_OBSERVED)
 			    : NULL;
-		if (c)
+		if (c) {
+			peers_news(peer, c);
 			peers_react(peer, c);
+		}
 	}
 	if (!peer->observed)
 		adopt(peer, report, now);
@@ -170,6 +182,8 @@ void peers_network_changed(struct peers *peers)
 
 	for (size_t pos = 0; (peer = map_next(peers->by_key, &pos, NULL)); n++) {
 		peer->rounds = 0;
+		for (unsigned i = 0; i < peer->count; i++)
+			candidate_forgive(&peer->candidates[i]);
 		if (peer->path == PATH_DIRECT)
 			peer->check_ms = peer->show_ms = now + 1 + n % 500;
 		else if (peer->online && !peer->round_end_ms)
@@ -195,6 +209,7 @@ void peers_endpoints_changed(struct peers *peers)
 		}
 		if (!peer->online || peer->rounds >= QUICK_ROUNDS)
 			continue;
+		all_news(peer);
 		if (peer->round_end_ms)
 			peers_send_signal(peer, false);
 		else
@@ -218,6 +233,7 @@ static void was_asked(struct peers *peers, const struct probe_result *result, co
 	}
 	if (!c)
 		return;
+	peers_news(peer, c);
 	peers_react(peer, c);
 	peers_schedule(peer);
 }

@@ -33,6 +33,7 @@ void peers_note(struct peer *peer, const char *what, const struct endpoint *at, 
 struct candidate *peers_current(struct peer *peer); /* that WireGuard uses; NULL: none */
 
 void peers_react(struct peer *peer, struct candidate *c); /* something from outside: probe it now */
+void peers_news(struct peer *peer, struct candidate *c);  /* and it may have a burst again */
 void peers_plan_burst(struct candidate *c, uint64_t start);
 void peers_send_signal(struct peer *peer, bool answer);
 void peers_start_round(struct peer *peer);

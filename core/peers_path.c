@@ -9,7 +9,8 @@
  * WireGuard's own makes the other end's endpoint follow.
  *
  * The tricky thing is the budget of five unanswered probes a minute: a round plans four of them, so
- * that one is left for the moment when something comes in.
+ * that one is left for the moment when something comes in. Who has just been elsewhere, or hears a
+ * verified probe, must not be kept back by what was spent before: that is news (peer.h).
  */
 #include "peers_parts.h"
 
@@ -26,7 +27,7 @@
 #define INITIATE_MS     400 /* the other end should have shaken hands by then */
 #define GRID_MS         50 /* plans further away than a second are rounded up to this: fewer wakes */
 
-static const uint64_t burst_ms[] = {0, 100, 300, 1500}; /* of one candidate, from a round's start */
+static const uint64_t burst_ms[PROBE_BURST] = {0, 100, 300, 1500}; /* of one candidate, from a round's start */
 static const uint64_t pause_ms[] = {3000, 35000, 60000}; /* after that many failed rounds */
 
 uint64_t peers_now_us(void)
@@ -120,6 +121,17 @@ void peers_react(struct peer *peer, struct candidate *c)
 		return;
 	if (!c->last_sent_ms || now - c->last_sent_ms >= REACTION_MS)
 		ask(peer, c);
+}
+
+void peers_news(struct peer *peer, struct candidate *c)
+{
+	uint64_t now = clock_ms();
+
+	if (peer->path == PATH_DIRECT && c != peers_current(peer))
+		return;
+	candidate_news(c, now);
+	if (peer->path != PATH_DIRECT && !c->due_ms)
+		peers_plan_burst(c, now);
 }
 
 void peers_plan_burst(struct candidate *c, uint64_t start)
@@ -268,8 +280,11 @@ static void judge(struct peer *peer, uint64_t now)
 		if (!candidate_expire(c, now))
 			continue;
 		peers_note(peer, "probe-unanswered", &c->at, candidate_kind_name(c->kind));
-		if (peer->path == PATH_DIRECT && endpoint_equal(&c->at, &peer->endpoint))
-			peer->check_ms = now + CHECK_AGAIN_MS;
+		if (peer->path != PATH_DIRECT || !endpoint_equal(&c->at, &peer->endpoint))
+			continue;
+		peer->check_ms = now + CHECK_AGAIN_MS;
+		if (c->seen.silent_since_ms <= peer->rx_ms) /* bytes came after that probe went */
+			c->seen.unanswered = 0, c->seen.silent_since_ms = 0;
 	}
 }
 

@@ -12,6 +12,8 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+#define LOOK_GAP_MS 3000 /* as the agent has it */
+
 enum nat_kind { OPEN, FULL, PORT_RESTRICTED, SYMMETRIC };
 
 struct mapping {
@@ -26,7 +28,7 @@ struct nat {
 	struct addr outside;
 	struct mapping maps[64];
 	unsigned count;
-	uint16_t next_port;
+	uint16_t next_port, shift; /* shift: between the port inside and the one outside */
 };
 
 struct node {
@@ -40,8 +42,8 @@ struct node {
 	struct endpoint wg;
 	bool initiated;
 	unsigned signals, lost, stuck;
-	uint64_t rx;
-	struct loop_timer wg_timer;
+	uint64_t rx, looked_ms;
+	struct loop_timer wg_timer, stun, told;
 };
 
 struct packet { /* on its way; from NULL data: a signal */
@@ -58,7 +60,8 @@ static struct loop *loop;
 static struct nat nat_a, nat_b, nat_c;
 static struct node alice, bob;
 static struct list flying;
-static bool cut, mute_signals, idle;
+static struct endpoint detour; /* leads WireGuard's packets to the other one, and nothing else */
+static bool cut, mute_signals, idle, discovers;
 static struct {
 	struct endpoint to;
 	uint64_t at_ms;
@@ -110,7 +113,8 @@ static struct mapping *outward(struct nat *nat, const struct endpoint *inside,
 		m = &nat->maps[nat->count++];
 		m->inside = *inside;
 		m->remote = *remote;
-		m->port = nat->kind == SYMMETRIC ? ++nat->next_port : inside->port;
+		m->port = nat->kind == SYMMETRIC ? ++nat->next_port
+						  : (uint16_t)(inside->port + nat->shift);
 	}
 	for (unsigned i = 0; i < MIN(m->spoken, 64u); i++) {
 		if (endpoint_equal(&m->spoken_to[i], remote))
@@ -185,6 +189,10 @@ static void tunnel_packet(struct node *node)
 {
 	struct endpoint from;
 
+	if (session() && !cut && detour.port && endpoint_equal(&node->wg, &detour)) {
+		node->far->rx += 1500;
+		return;
+	}
 	if (!session() || !way(node, &node->wg, &from))
 		return;
 	node->far->rx += 1500;
@@ -221,10 +229,43 @@ static void path_changed(void *arg, struct peer *peer, enum path_kind old, const
 	((struct node *)arg)->lost += peer->path == PATH_NONE;
 }
 
+/* The coordinator has passed a node's endpoints on. */
+static void told(void *arg)
+{
+	struct node *node = arg;
+
+	peers_offer(node->far->other, &node->offer);
+}
+
+/* A STUN server has answered: where the node is seen, if it is behind a router. */
+static void stun_answered(void *arg)
+{
+	struct node *node = arg;
+	struct endpoint server, seen = node->local;
+
+	node->looked_ms = clock_ms();
+	if (!node->nat)
+		return;
+	endpoint_parse(&server, "203.0.113.1:3478");
+	seen.port = outward(node->nat, &node->local, &server)->port;
+	seen.addr = node->nat->outside;
+	if (endpoint_equal(&seen, &node->offer.endpoint))
+		return;
+	node->offer.endpoint = node->offer.endpoints[0] = seen;
+	timer_start(&node->told, 60);
+	peers_endpoints_changed(node->peers);
+}
+
 static void stuck(void *arg, struct peer *peer)
 {
+	struct node *node = arg;
+
 	(void)peer;
-	((struct node *)arg)->stuck++;
+	node->stuck++;
+	if (discovers && !timer_active(&node->stun))
+		timer_start(&node->stun, 200 + (clock_ms() < node->looked_ms + LOOK_GAP_MS
+							? node->looked_ms + LOOK_GAP_MS - clock_ms()
+							: 0));
 }
 
 static bool allowed(void *arg, const struct endpoint *at)
@@ -288,6 +329,8 @@ static void begin(struct node *node)
 	node->other = peers_add(node->peers, &node->far->public_key, node);
 	timer_init(&node->wg_timer, loop, wireguard, node);
 	timer_start(&node->wg_timer, 1000);
+	timer_init(&node->stun, loop, stun_answered, node);
+	timer_init(&node->told, loop, told, node);
 }
 
 /* Alice has been there for a while; bob comes, and the coordinator tells them of each other. */
@@ -300,7 +343,8 @@ static void meet(enum nat_kind a, enum nat_kind b)
 	nat_a.next_port = nat_b.next_port = 20000;
 	addr_parse(&nat_a.outside, "203.0.113.10");
 	addr_parse(&nat_b.outside, "203.0.113.20");
-	cut = mute_signals = idle = false;
+	cut = mute_signals = idle = discovers = false;
+	memset(&detour, 0, sizeof(detour));
 	sent_count = 0;
 	list_init(&flying);
 	clock_set_fake(5000000, 1000);
@@ -326,6 +370,10 @@ static void part(void)
 {
 	timer_stop(&alice.wg_timer);
 	timer_stop(&bob.wg_timer);
+	timer_stop(&alice.stun);
+	timer_stop(&alice.told);
+	timer_stop(&bob.stun);
+	timer_stop(&bob.told);
 	peers_free(alice.peers);
 	peers_free(bob.peers);
 	while (!list_empty(&flying)) {
@@ -487,6 +535,43 @@ static void test_moved_unnoticed(void **state)
 	}
 }
 
+/* Within a minute alice's router forgets its mappings four times, now and then she takes another
+ * port, and then she moves. Nothing of it may be held against the way that works at last. */
+static void test_restless(void **state)
+{
+	static const unsigned gaps_ms[] = {14000, 7000, 3000, 1000};
+
+	(void)state;
+	for (unsigned i = 0; i < 8 * ARRAY_SIZE(gaps_ms); i++) {
+		unsigned gap_ms = gaps_ms[i / 8];
+
+		meet(PORT_RESTRICTED, PORT_RESTRICTED);
+		discovers = true;
+		introduce();
+		loop_run_fake(loop, 40000);
+		assert_true(both_direct());
+		for (unsigned change = 1; change <= 4; change++) {
+			memset(nat_a.maps, 0, sizeof(nat_a.maps));
+			nat_a.count = 0;
+			nat_a.shift += 100;
+			if (change & i & 1) { /* wg set listen-port: she knows */
+				alice.local.port += 7;
+				alice.offer.local_endpoints[0] = alice.local;
+				peers_network_changed(alice.peers);
+				timer_start(&alice.stun, 200);
+			}
+			loop_run_fake(loop, gap_ms);
+		}
+		move_alice();
+		peers_network_changed(alice.peers);
+		timer_start(&alice.stun, 200);
+		loop_run_fake(loop, 10000);
+		if (!both_direct())
+			fail_msg("after a change each %u ms (%u) there is no path", gap_ms, i);
+		part();
+	}
+}
+
 static void test_lost_and_back(void **state)
 {
 	(void)state;
@@ -513,7 +598,7 @@ static void test_users_endpoint(void **state)
 	(void)state;
 	meet(OPEN, OPEN);
 	endpoint_parse(&users, "198.51.100.77:9");
-	alice.wg = bob.wg = users;
+	alice.wg = bob.wg = detour = users;
 	alice.initiated = true;
 	begin(&alice);
 	begin(&bob);
@@ -603,6 +688,23 @@ static void test_ping(void **state)
 	part();
 }
 
+/* News without an end, and never an answer: that is what a peer could send. */
+static void test_news_is_bounded(void **state)
+{
+	struct candidate c = {0};
+	unsigned sent = 0;
+
+	(void)state;
+	for (uint64_t now = 1000; now < 1000 + 10 * PROBE_WINDOW_MS; now += 10) {
+		candidate_news(&c, now);
+		if (!candidate_may_send(&c, now))
+			continue;
+		candidate_sent(&c, now);
+		sent++;
+	}
+	assert_in_range(sent, 10 * PROBE_BUDGET + 1, 10 * (1 + PROBE_NEWS) * PROBE_BUDGET);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -612,10 +714,12 @@ int main(void)
 		cmocka_unit_test(test_without_signals),
 		cmocka_unit_test(test_moved),
 		cmocka_unit_test(test_moved_unnoticed),
+		cmocka_unit_test(test_restless),
 		cmocka_unit_test(test_lost_and_back),
 		cmocka_unit_test(test_users_endpoint),
 		cmocka_unit_test(test_seventeen_candidates),
 		cmocka_unit_test(test_ping),
+		cmocka_unit_test(test_news_is_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
