@@ -31,23 +31,27 @@ struct conn {
 	struct stream *stream;
 	struct http_message *http; /* NULL after an upgrade */
 	struct loop_timer limit;
+	bool settled; /* past the TLS handshake */
 	bool reading, answering, closing, head_done;
-	size_t held; /* bytes of a body, accounted for */
-	struct request rq; /* while answering */
+	size_t held;       /* bytes of a body, accounted for */
+	uint64_t since_ms;
+	struct request *rq; /* NULL: none is being answered */
 	const struct stream_ops *upper; /* after an upgrade */
 	void *upper_arg;
 };
 
 /* ---- answering ------------------------------------------------------------------- */
 
-static void request_fini(struct request *rq)
+static void request_free(struct request *rq)
 {
+	if (!rq)
+		return;
 	if (rq->cancel)
 		rq->cancel(rq);
 	store_wait_cancel(&rq->wait);
 	json_decref(rq->answer);
 	json_decref(rq->body);
-	memset(rq, 0, sizeof(*rq));
+	free(rq);
 }
 
 static bool may_hold(struct conn *conn, size_t bytes)
@@ -70,7 +74,8 @@ static void finish(struct conn *conn, int status, const char *headers, const cha
 	if (status >= 400)
 		conn->co->counters[COUNT_REFUSED]++;
 	timer_stop(&conn->limit);
-	request_fini(&conn->rq);
+	request_free(conn->rq);
+	conn->rq = NULL;
 	conn->answering = false;
 	stream_set_limit(conn->stream, out.len + QUEUE_ROOM); /* a large answer is no slow reader */
 	stream_write(conn->stream, out.data, out.len);
@@ -194,7 +199,7 @@ static bool may_ask(struct conn *conn)
 
 static void begin(struct conn *conn)
 {
-	struct request *rq = &conn->rq;
+	struct request *rq = conn->rq = xcalloc(1, sizeof(*rq));
 	char address[ADDR_TEXT];
 
 	conn->answering = true;
@@ -247,6 +252,10 @@ static size_t on_data(void *arg, const uint8_t *data, size_t len)
 	struct conn *conn = arg;
 	size_t used = 0;
 
+	if (!conn->settled) {
+		conn->settled = true;
+		server_settled(conn->co->server, &conn->node);
+	}
 	if (conn->upper)
 		return conn->upper->data(conn->upper_arg, data, len);
 	if (conn->closing)
@@ -280,8 +289,7 @@ static void on_drained(void *arg)
 static void conn_free(struct conn *conn)
 {
 	timer_stop(&conn->limit);
-	if (conn->answering)
-		request_fini(&conn->rq);
+	request_free(conn->rq);
 	if (conn->http)
 		http_free(conn->http);
 	free(conn->http);
@@ -295,7 +303,7 @@ static void on_closed(void *arg, const char *reason)
 	if (conn->upper)
 		conn->upper->closed(conn->upper_arg, reason);
 	may_hold(conn, 0);
-	server_gone(conn->co->server, conn->source, &conn->node);
+	server_gone(conn->co->server, conn->source, &conn->node, conn->settled);
 	conn_free(conn);
 }
 
@@ -322,6 +330,7 @@ void conn_new(struct coordinator *co, int fd, struct source *source, struct list
 
 	conn->co = co;
 	conn->source = source;
+	conn->since_ms = loop_now(co->loop);
 	conn->http = xmalloc(sizeof(*conn->http));
 	http_init(conn->http, &limits, false);
 	timer_init(&conn->limit, co->loop, on_limit, conn);
@@ -329,12 +338,15 @@ void conn_new(struct coordinator *co, int fd, struct source *source, struct list
 	conn->stream = stream_new(co->loop, fd, co->tls, &conn_ops, conn, HEAD_MS);
 }
 
-void conn_abort_all(struct list *conns)
+void conn_abort_older(struct list *conns, uint64_t ms)
 {
 	struct conn *conn, *tmp;
 
-	list_each_safe(conn, tmp, conns, node)
-		stream_abort(conn->stream); /* its end comes with the loop's last turn */
+	list_each_safe(conn, tmp, conns, node) {
+		if (conn->since_ms > ms)
+			return;
+		stream_abort(conn->stream); /* its end comes with the loop's next turn */
+	}
 }
 
 /* ---- upgrades --------------------------------------------------------------------- */
@@ -367,7 +379,8 @@ struct stream *conn_upgrade(struct request *rq, const struct stream_ops *ops, vo
 	http_write_response(&out, 101, headers, NULL, "", 0, true, false);
 	stream_write(conn->stream, out.data, out.len);
 	buf_free(&out);
-	request_fini(rq);
+	request_free(rq);
+	conn->rq = NULL;
 	http_free(conn->http);
 	free(conn->http);
 	conn->http = NULL;

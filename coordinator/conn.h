@@ -39,7 +39,8 @@ struct request {
 };
 
 void conn_new(struct coordinator *co, int fd, struct source *source, struct list *conns);
-void conn_abort_all(struct list *conns); /* they end in the loop's next turn */
+/* Those at the head of the list that came until `ms` end in the loop's next turn. */
+void conn_abort_older(struct list *conns, uint64_t ms);
 
 /* Answers; `body` is taken, NULL: none. */
 void reply(struct request *rq, int status, json_t *body);

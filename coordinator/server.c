@@ -1,6 +1,11 @@
 /*
  * server.c - accepting, and who may take how much. Sources are found by address; one that has no
  * connection and a full bucket is forgotten when the table is swept, so strangers cannot grow it.
+ *
+ * Only so many connections may be in their TLS handshake, which takes three times the memory of the
+ * connection that comes of it; the others wait with the kernel. When all of a network come back at
+ * once, memory does not grow by that and those who have begun get through. Strangers who begin and
+ * say no more make way after a second.
  */
 #include "server.h"
 #include "conn.h"
@@ -16,7 +21,10 @@
 #include <unistd.h>
 
 #define SWEEP_MS 60000
-#define ACCEPTS_A_WAKE 64
+#define ACCEPTS_A_WAKE 16
+#define SETTLING_MAX   256  /* handshakes at once */
+#define SETTLING_MS    1000 /* after which one makes way for others */
+#define PAUSE_MS       100
 
 /* Bodies of the largest size that may be there at once, unfinished: of one source, and of all. */
 #define SOURCE_BODIES  8
@@ -35,7 +43,8 @@ struct server {
 	struct loop_io accept;
 	struct loop_timer sweep, pause;
 	struct map *sources;
-	struct list conns;
+	struct list conns, settling; /* settling: in their handshake, oldest first */
+	unsigned settling_count;
 	size_t count, held;
 	int fd;
 };
@@ -100,11 +109,47 @@ static void sweep(void *arg)
 	timer_start(&server->sweep, SWEEP_MS);
 }
 
-void server_gone(struct server *server, struct source *source, struct list *node)
+static void accept_again(void *arg)
+{
+	struct server *server = arg;
+
+	if (server->fd < 0)
+		return;
+	if (server->settling_count < SETTLING_MAX) {
+		timer_stop(&server->pause);
+		io_start(&server->accept, LOOP_READ);
+		return;
+	}
+	conn_abort_older(&server->settling, loop_now(server->co->loop) - SETTLING_MS);
+	timer_start(&server->pause, PAUSE_MS);
+}
+
+static void pause_accepting(struct server *server, uint64_t ms)
+{
+	io_stop(&server->accept);
+	timer_start(&server->pause, ms);
+}
+
+static void one_less(struct server *server)
+{
+	if (server->settling_count-- == SETTLING_MAX && timer_active(&server->pause))
+		accept_again(server);
+}
+
+void server_settled(struct server *server, struct list *node)
+{
+	list_del(node);
+	list_add_tail(&server->conns, node);
+	one_less(server);
+}
+
+void server_gone(struct server *server, struct source *source, struct list *node, bool settled)
 {
 	list_del(node);
 	source->connections--;
 	server->count--;
+	if (!settled)
+		one_less(server);
 }
 
 static void take(struct server *server, int fd, const struct endpoint *from)
@@ -120,7 +165,8 @@ static void take(struct server *server, int fd, const struct endpoint *from)
 	}
 	source->connections++;
 	server->count++;
-	conn_new(server->co, fd, source, &server->conns);
+	server->settling_count++;
+	conn_new(server->co, fd, source, &server->settling);
 }
 
 static void on_accept(void *arg, int fd, unsigned events)
@@ -130,7 +176,13 @@ static void on_accept(void *arg, int fd, unsigned events)
 
 	(void)events;
 	for (int i = 0; i < ACCEPTS_A_WAKE; i++) {
-		int client = sock_accept(fd, &from);
+		int client;
+
+		if (server->settling_count >= SETTLING_MAX) {
+			pause_accepting(server, PAUSE_MS);
+			return;
+		}
+		client = sock_accept(fd, &from);
 
 		if (client >= 0) {
 			take(server, client, &from);
@@ -138,19 +190,11 @@ static void on_accept(void *arg, int fd, unsigned events)
 		}
 		if (client == -EMFILE || client == -ENFILE || client == -ENOMEM) {
 			log_error("accept", "reason=\"out of file descriptors: raise LimitNOFILE\"");
-			io_stop(&server->accept);
-			timer_start(&server->pause, 1000);
+			pause_accepting(server, 1000);
 		}
 		if (client != -ECONNABORTED && client != -EINTR)
 			return;
 	}
-}
-
-static void accept_again(void *arg)
-{
-	struct server *server = arg;
-
-	io_start(&server->accept, LOOP_READ);
 }
 
 /* "[::]" means any address; on a host without IPv6 that is any of IPv4. */
@@ -181,6 +225,7 @@ struct server *server_new(struct coordinator *co, char *error, size_t size)
 	server->fd = fd;
 	server->sources = map_new(sizeof(((struct source *)0)->key));
 	list_init(&server->conns);
+	list_init(&server->settling);
 	timer_init(&server->sweep, co->loop, sweep, server);
 	timer_init(&server->pause, co->loop, accept_again, server);
 	io_init(&server->accept, co->loop, fd, on_accept, server);
@@ -202,7 +247,8 @@ void server_stop(struct server *server)
 
 void server_abort(struct server *server)
 {
-	conn_abort_all(&server->conns);
+	conn_abort_older(&server->settling, UINT64_MAX);
+	conn_abort_older(&server->conns, UINT64_MAX);
 }
 
 void server_free(struct server *server)

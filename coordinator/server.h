@@ -24,6 +24,7 @@ bool source_may_ask(struct source *source, uint64_t now_ms, uint64_t *wait_ms);
  * one source, or all together, may hold. Give back what was taken, also after false. */
 bool source_may_hold(struct server *server, struct source *source, size_t before, size_t now);
 struct list;
-void server_gone(struct server *server, struct source *source, struct list *node);
+void server_settled(struct server *server, struct list *node); /* its TLS handshake is behind it */
+void server_gone(struct server *server, struct source *source, struct list *node, bool settled);
 
 #endif

@@ -463,7 +463,7 @@ def _(co):
 
 @case("slow clients are cut off and slow nobody down")
 def _(co):
-    plain = [socket.create_connection(("127.0.0.1", co.port)) for _ in range(200)]
+    plain = [socket.create_connection(("127.0.0.1", co.port)) for _ in range(400)]
     dripping = meshclient.TLS.wrap_socket(socket.create_connection(("127.0.0.1", co.port)))
     dripping.sendall(b"POST /api/v1/agents/register HTTP/1.1\r\nHost: a\r\n")
     begin, answered = time.time(), 0
