@@ -1,0 +1,571 @@
+/*
+ * policy_parse.c - YAML to a policy: the schema first, then every word in its place. The first thing
+ * that is wrong ends it, with file:line:column and, where there is one, the word that was meant.
+ *
+ * Groups may hold groups. They are taken apart on first use, and a group that is met again while it is
+ * being taken apart is a circle.
+ */
+#include "policy.h"
+#include "lib/schema.h"
+#include "lib/str.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_RULES     2000
+#define MAX_SELECTORS 4096 /* of one list, groups taken apart */
+#define MAX_NAMED     2000 /* groups, hosts, tags: each */
+
+static const char *const verdict_words[] = {"deny", "allow", NULL};
+
+static const struct schema_field rule_fields[] = {
+	{.name = "name", .type = SCHEMA_STRING},
+	{.name = "from", .type = SCHEMA_STRING, .flags = SCHEMA_LIST | SCHEMA_REQUIRED},
+	{.name = "to", .type = SCHEMA_STRING, .flags = SCHEMA_LIST | SCHEMA_REQUIRED},
+	{.name = "allow", .type = SCHEMA_STRING, .flags = SCHEMA_LIST},
+	{.name = "deny", .type = SCHEMA_STRING, .flags = SCHEMA_LIST},
+	{.name = "priority", .type = SCHEMA_INT, .min = 0, .max = 65535},
+	{0},
+};
+static const struct schema_field route_fields[] = {
+	{.name = "auto_approve", .type = SCHEMA_OBJECT, .flags = SCHEMA_OPEN | SCHEMA_NULLABLE},
+	{0},
+};
+static const struct schema_field test_fields[] = {
+	{.name = "from", .type = SCHEMA_STRING, .flags = SCHEMA_REQUIRED},
+	{.name = "to", .type = SCHEMA_STRING, .flags = SCHEMA_REQUIRED},
+	{.name = "port", .type = SCHEMA_STRING, .flags = SCHEMA_REQUIRED},
+	{.name = "expect", .type = SCHEMA_WORD, .flags = SCHEMA_REQUIRED, .words = verdict_words},
+	{.name = "network", .type = SCHEMA_STRING},
+	{0},
+};
+static const struct schema_field policy_fields[] = {
+	{.name = "version", .type = SCHEMA_INT, .flags = SCHEMA_REQUIRED, .min = 1, .max = 1},
+	{.name = "default", .type = SCHEMA_WORD, .words = verdict_words},
+	{.name = "groups", .type = SCHEMA_OBJECT, .flags = SCHEMA_OPEN | SCHEMA_NULLABLE},
+	{.name = "hosts", .type = SCHEMA_OBJECT, .flags = SCHEMA_OPEN | SCHEMA_NULLABLE},
+	{.name = "tags", .type = SCHEMA_OBJECT, .flags = SCHEMA_OPEN | SCHEMA_NULLABLE},
+	{.name = "acl", .type = SCHEMA_OBJECT, .flags = SCHEMA_LIST | SCHEMA_NULLABLE, .fields = rule_fields},
+	{.name = "routes", .type = SCHEMA_OBJECT, .flags = SCHEMA_NULLABLE, .fields = route_fields},
+	{.name = "tests", .type = SCHEMA_OBJECT, .flags = SCHEMA_LIST | SCHEMA_NULLABLE,
+	 .fields = test_fields},
+	{0},
+};
+
+struct parse {
+	struct policy *policy;
+	struct yaml *yaml;
+	const json_t *groups;
+	enum { FRESH, OPEN, DONE } state[MAX_NAMED]; /* of groups */
+	char *error;                                  /* POLICY_ERROR bytes */
+};
+
+struct spot { /* of a value: what holds it */
+	const json_t *parent;
+	const char *key; /* NULL: item of a list */
+	size_t index;
+};
+
+/* ---- complaints --------------------------------------------------------------------- */
+
+static bool PRINTF_LIKE(4, 5) fail(struct parse *p, const struct spot *spot, bool at_key,
+				   const char *format, ...)
+{
+	unsigned line = 1, column = 1;
+	va_list args;
+	int len;
+
+	if (at_key && spot->key)
+		yaml_where_key(p->yaml, spot->parent, spot->key, &line, &column);
+	else
+		yaml_where_value(p->yaml, spot->parent, spot->key, spot->index, &line, &column);
+	len = snprintf(p->error, POLICY_ERROR, "%s:%u:%u: ", p->policy->name, line, column);
+	va_start(args, format);
+	if (len > 0 && len < POLICY_ERROR)
+		vsnprintf(p->error + len, POLICY_ERROR - (size_t)len, format, args);
+	va_end(args);
+	return false;
+}
+
+static bool fail_near(struct parse *p, const struct spot *spot, const char *prefix, const char *word,
+		      const struct policy_named *all, unsigned count, const char *what)
+{
+	const char **names = xcalloc(count + 1, sizeof(*names)), *near;
+
+	for (unsigned i = 0; i < count; i++)
+		names[i] = all[i].word;
+	near = str_nearest(word, names);
+	free(names);
+	if (near)
+		return fail(p, spot, false, "there is no %s %.60s, did you mean \"%s%s\"?", what, word,
+			    prefix, near);
+	return fail(p, spot, false, "there is no %s %.60s: write it under %ss first", what, word, what);
+}
+
+/* ---- selectors ------------------------------------------------------------------------ */
+
+enum { WITH_ANY = 1, WITH_SELF = 2 };
+
+static bool add_selector(struct parse *p, const struct spot *spot, struct selectors *out,
+			 const struct selector *selector)
+{
+	for (unsigned i = 0; i < out->count; i++)
+		if (out->items[i].kind == selector->kind && !strcmp(out->items[i].word, selector->word))
+			return true;
+	if (out->count == MAX_SELECTORS)
+		return fail(p, spot, false, "more than %d words in one list, groups taken apart",
+			    MAX_SELECTORS);
+	if ((out->count & (out->count - 1)) == 0)
+		out->items = xrealloc(out->items, MAX(out->count * 2, 1) * sizeof(*out->items));
+	out->items[out->count++] = *selector;
+	return true;
+}
+
+static bool take_list(struct parse *p, const json_t *parent, const char *key, unsigned flags,
+		      struct selectors *out);
+
+static bool add_group(struct parse *p, const struct spot *spot, const char *word, struct selectors *out)
+{
+	unsigned i;
+
+	for (i = 0; i < p->policy->group_count; i++)
+		if (!strcmp(p->policy->groups[i].word, word))
+			break;
+	if (i == p->policy->group_count)
+		return fail_near(p, spot, "group:", word, p->policy->groups, p->policy->group_count,
+				 "group");
+	if (p->state[i] == OPEN)
+		return fail(p, spot, false, "the group %s holds itself", word);
+	if (p->state[i] == FRESH) {
+		p->state[i] = OPEN;
+		if (!take_list(p, p->groups, p->policy->groups[i].word, 0, &p->policy->groups[i].who))
+			return false;
+		p->state[i] = DONE;
+	}
+	for (unsigned k = 0; k < p->policy->groups[i].who.count; k++)
+		if (!add_selector(p, spot, out, &p->policy->groups[i].who.items[k]))
+			return false;
+	return true;
+}
+
+static bool bad_word(struct parse *p, const struct spot *spot, const char *word)
+{
+	static const char *const kinds[] = {"tag", "group", "network", NULL};
+	size_t len = strcspn(word, ":");
+	const char *near;
+	char kind[16];
+
+	if (word[len] == ':') {
+		snprintf(kind, sizeof(kind), "%.*s", (int)len, word);
+		near = str_nearest(kind, kinds);
+		if (near)
+			return fail(p, spot, false, "\"%.60s\" is not known, did you mean \"%s%.60s\"?",
+				    word, near, word + len);
+	}
+	return fail(p, spot, false, "\"%.60s\" is none of: an agent's name, tag:NAME, group:NAME, "
+		    "network:NAME, a CIDR, a name under hosts, any, self", word);
+}
+
+/* tag:NAME and network:NAME. */
+static bool take_kind(struct parse *p, const struct spot *spot, const char *word, const char *name,
+		      enum selector_kind kind, struct selector *out)
+{
+	out->kind = kind;
+	if (!name_valid(name))
+		return fail(p, spot, false, "\"%.80s\": a name is 1 to 63 characters of a-z, 0-9 and '-'",
+			    word);
+	return str_copy(out->word, sizeof(out->word), name);
+}
+
+static bool take_special(struct parse *p, const struct spot *spot, const char *word, unsigned flags,
+			 struct selector *out)
+{
+	bool self = !strcmp(word, "self");
+
+	out->kind = self ? SELECT_SELF : SELECT_ANY;
+	if (self && !(flags & WITH_SELF))
+		return fail(p, spot, false, "self can stand under to: only: it is the agent that the "
+			    "packet comes from");
+	if (!self && !(flags & WITH_ANY))
+		return fail(p, spot, false, "any cannot be in a group: write it in the rule");
+	return true;
+}
+
+static bool take_name(struct parse *p, const struct spot *spot, const char *word, struct selector *out)
+{
+	static const char *const reserved[] = {"network", "group", "tag", "exit", "default"};
+	const struct policy_named *host = policy_host(p->policy, word);
+
+	out->kind = SELECT_PREFIX;
+	if (host) {
+		out->prefix = host->prefix;
+	} else if (prefix_parse(&out->prefix, word)) {
+		out->prefix = prefix_mask(&out->prefix);
+	} else {
+		out->kind = SELECT_NAME;
+		if (!name_valid(word))
+			return bad_word(p, spot, word);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
+		if (!strcmp(word, reserved[i]))
+			return fail(p, spot, false, "%s is a reserved word, no agent has this name", word);
+	if (out->kind == SELECT_NAME)
+		for (unsigned i = 0; i < p->policy->group_count; i++)
+			if (!strcmp(p->policy->groups[i].word, word))
+				return fail(p, spot, false, "%s is a group, did you mean \"group:%s\"?",
+					    word, word);
+	if (out->kind == SELECT_PREFIX)
+		prefix_format(out->word, &out->prefix);
+	else
+		str_copy(out->word, sizeof(out->word), word);
+	return true;
+}
+
+static bool take_word(struct parse *p, const struct spot *spot, const char *word, unsigned flags,
+		      struct selectors *out)
+{
+	struct selector selector = {0};
+	bool ok;
+
+	if (str_has_prefix(word, "group:"))
+		return add_group(p, spot, word + 6, out);
+	if (!strcmp(word, "any") || !strcmp(word, "self"))
+		ok = take_special(p, spot, word, flags, &selector);
+	else if (str_has_prefix(word, "tag:"))
+		ok = take_kind(p, spot, word, word + 4, SELECT_TAG, &selector);
+	else if (str_has_prefix(word, "network:"))
+		ok = take_kind(p, spot, word, word + 8, SELECT_NETWORK, &selector);
+	else
+		ok = take_name(p, spot, word, &selector);
+	return ok && add_selector(p, spot, out, &selector);
+}
+
+typedef bool item_fn(struct parse *p, const struct spot *spot, const char *word, void *arg);
+
+/* A list of words, or one word in its place. */
+static bool each_word(struct parse *p, const json_t *parent, const char *key, item_fn *fn, void *arg)
+{
+	const json_t *value = json_object_get(parent, key), *item;
+	struct spot spot = {parent, key, 0};
+	size_t i;
+
+	if (json_is_string(value))
+		return fn(p, &spot, json_string_value(value), arg);
+	if (!json_is_array(value))
+		return fail(p, &spot, false, "%s: must be a list of words", key);
+	if (!json_array_size(value))
+		return fail(p, &spot, false, "%s: the list is empty", key);
+	json_array_foreach(value, i, item) {
+		struct spot at = {value, NULL, i};
+
+		if (!json_is_string(item))
+			return fail(p, &at, false, "%s: must be text%s", key,
+				    json_is_integer(item) || json_is_boolean(item) ? ", put it in quotes"
+										   : "");
+		if (!fn(p, &at, json_string_value(item), arg))
+			return false;
+	}
+	return true;
+}
+
+struct selecting {
+	unsigned flags;
+	struct selectors *out;
+};
+
+static bool select_word(struct parse *p, const struct spot *spot, const char *word, void *arg)
+{
+	const struct selecting *selecting = arg;
+
+	return take_word(p, spot, word, selecting->flags, selecting->out);
+}
+
+static bool take_list(struct parse *p, const json_t *parent, const char *key, unsigned flags,
+		      struct selectors *out)
+{
+	struct selecting selecting = {flags, out};
+
+	return each_word(p, parent, key, select_word, &selecting);
+}
+
+/* ---- sections -------------------------------------------------------------------------- */
+
+/* The keys of a section as names; what they stand for comes later, for groups may be in any order. */
+static bool take_names(struct parse *p, const char *section, const char *what,
+		       struct policy_named **out, unsigned *count)
+{
+	json_t *object = json_object_get(yaml_root(p->yaml), section), *value;
+	static const char *const reserved[] = {"any", "self", "network", "group", "tag", "exit", "default"};
+	const char *key;
+
+	*out = xcalloc(json_object_size(object), sizeof(**out));
+	json_object_foreach(object, key, value) {
+		struct spot spot = {object, key, 0};
+
+		if (*count == MAX_NAMED)
+			return fail(p, &spot, true, "more than %d %ss", MAX_NAMED, what);
+		if (!name_valid(key))
+			return fail(p, &spot, true, "the %s \"%.60s\": a name is 1 to 63 characters of a-z, "
+				    "0-9 and '-'", what, key);
+		for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
+			if (!strcmp(key, reserved[i]))
+				return fail(p, &spot, true, "%s is a reserved word: choose another name",
+					    key);
+		str_copy((*out)[(*count)++].word, POLICY_WORD, key);
+	}
+	return true;
+}
+
+static bool take_hosts(struct parse *p)
+{
+	const json_t *object = json_object_get(yaml_root(p->yaml), "hosts");
+
+	for (unsigned i = 0; i < p->policy->host_count; i++) {
+		struct policy_named *host = &p->policy->hosts[i];
+		const json_t *value = json_object_get(object, host->word);
+		struct spot spot = {object, host->word, 0};
+
+		if (!json_is_string(value) || !prefix_parse(&host->prefix, json_string_value(value)))
+			return fail(p, &spot, false, "%s: must be an address or CIDR such as 192.168.1.40",
+				    host->word);
+		host->prefix = prefix_mask(&host->prefix);
+	}
+	return true;
+}
+
+static bool take_groups(struct parse *p)
+{
+	for (unsigned i = 0; i < p->policy->group_count; i++) {
+		struct spot spot = {p->groups, p->policy->groups[i].word, 0};
+		struct selectors all = {0};
+		bool ok = add_group(p, &spot, p->policy->groups[i].word, &all);
+
+		free(all.items);
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
+static bool add_owner(struct parse *p, const struct spot *spot, const char *word, void *arg)
+{
+	struct policy_named *tag = arg;
+	size_t count = 0;
+
+	if (str_has_prefix(word, "group:")) {
+		struct selectors who = {0};
+		bool ok = add_group(p, spot, word + 6, &who);
+
+		free(who.items);
+		if (!ok)
+			return false;
+	} else if (!name_valid(word)) {
+		return fail(p, spot, false, "\"%.60s\" is no user, role or group: a name is 1 to 63 "
+			    "characters of a-z, 0-9 and '-'", word);
+	}
+	while (tag->owners && tag->owners[count])
+		count++;
+	tag->owners = xrealloc(tag->owners, (count + 2) * sizeof(*tag->owners));
+	tag->owners[count] = xstrdup(word);
+	tag->owners[count + 1] = NULL;
+	return true;
+}
+
+static bool take_tags(struct parse *p)
+{
+	const json_t *object = json_object_get(yaml_root(p->yaml), "tags");
+
+	for (unsigned i = 0; i < p->policy->tag_count; i++)
+		if (!each_word(p, object, p->policy->tags[i].word, add_owner, &p->policy->tags[i]))
+			return false;
+	return true;
+}
+
+static bool add_ports(struct parse *p, const struct spot *spot, const char *word, void *arg)
+{
+	struct port_range range;
+	char why[120];
+
+	if (!ports_parse_range(word, &range, why, sizeof(why)))
+		return fail(p, spot, false, "\"%.40s\" %s", word, why);
+	ports_add(arg, range.low, range.high);
+	return true;
+}
+
+/* Item `i` of a section that may be a list or, with one in it, just that. */
+static json_t *item_of(const json_t *section, size_t i)
+{
+	return json_is_array(section) ? json_array_get(section, i) : (json_t *)section;
+}
+
+static size_t items_of(const json_t *section)
+{
+	return json_is_array(section) ? json_array_size(section) : json_is_object(section);
+}
+
+static unsigned line_of(struct parse *p, const char *section, size_t i)
+{
+	const json_t *root = yaml_root(p->yaml), *list = json_object_get(root, section);
+	unsigned line = 0, column;
+
+	if (json_is_array(list))
+		yaml_where_value(p->yaml, list, NULL, i, &line, &column);
+	else
+		yaml_where_value(p->yaml, root, section, 0, &line, &column);
+	return line;
+}
+
+static bool take_rule(struct parse *p, const json_t *object, size_t i)
+{
+	struct policy_rule *rule = &p->policy->rules[p->policy->rule_count++];
+	const json_t *allow = json_object_get(object, "allow"), *deny = json_object_get(object, "deny");
+	const json_t *priority = json_object_get(object, "priority");
+	const char *name = json_string_value(json_object_get(object, "name"));
+	struct spot spot = {object, "deny", 0};
+
+	rule->name = name ? xstrdup(name) : xasprintf("rule %zu", i + 1);
+	rule->order = (unsigned)i;
+	rule->line = line_of(p, "acl", i);
+	rule->priority = priority ? (unsigned)json_integer_value(priority) : POLICY_PRIORITY;
+	rule->allow = allow != NULL;
+	if (allow && deny)
+		return fail(p, &spot, true, "a rule has allow or deny, not both: make two of it");
+	if (!allow && !deny)
+		return fail(p, &(struct spot){object, "from", 0}, true,
+			    "the rule \"%.60s\" has neither allow nor deny", rule->name);
+	return take_list(p, object, "from", WITH_ANY, &rule->from) &&
+	       take_list(p, object, "to", WITH_ANY | WITH_SELF, &rule->to) &&
+	       each_word(p, object, allow ? "allow" : "deny", add_ports, &rule->ports);
+}
+
+static int by_priority(const void *a, const void *b)
+{
+	const struct policy_rule *x = a, *y = b;
+
+	if (x->priority != y->priority)
+		return x->priority < y->priority ? -1 : 1;
+	return x->order < y->order ? -1 : x->order > y->order;
+}
+
+static bool take_rules(struct parse *p)
+{
+	const json_t *section = json_object_get(yaml_root(p->yaml), "acl");
+	size_t count = items_of(section);
+
+	if (count > MAX_RULES)
+		return fail(p, &(struct spot){section, NULL, MAX_RULES}, false, "more than %d rules",
+			    MAX_RULES);
+	p->policy->rules = xcalloc(count, sizeof(*p->policy->rules));
+	for (size_t i = 0; i < count; i++)
+		if (!take_rule(p, item_of(section, i), i))
+			return false;
+	if (count)
+		qsort(p->policy->rules, count, sizeof(*p->policy->rules), by_priority);
+	return true;
+}
+
+static bool take_approvals(struct parse *p)
+{
+	json_t *object = json_object_get(json_object_get(yaml_root(p->yaml), "routes"), "auto_approve");
+	json_t *value;
+	const char *key;
+
+	p->policy->approvals = xcalloc(json_object_size(object), sizeof(*p->policy->approvals));
+	json_object_foreach(object, key, value) {
+		struct policy_approval *approval = &p->policy->approvals[p->policy->approval_count++];
+		struct spot spot = {object, key, 0};
+
+		approval->exit = !strcmp(key, "exit");
+		if (!approval->exit && !prefix_parse(&approval->prefix, key))
+			return fail(p, &spot, true, "\"%.60s\" is neither a CIDR nor exit", key);
+		if (!approval->exit && approval->prefix.bits == 0)
+			return fail(p, &spot, true, "\"%.60s\" is every address, did you mean \"exit\"?",
+				    key);
+		if (!take_list(p, object, key, WITH_ANY, &approval->who))
+			return false;
+	}
+	return true;
+}
+
+static bool take_test(struct parse *p, const json_t *object, size_t i)
+{
+	struct policy_test *test = &p->policy->tests[p->policy->test_count++];
+	const char *port = json_string_value(json_object_get(object, "port"));
+	struct {
+		const char *key;
+		char *out;
+	} words[] = {{"from", test->from}, {"to", test->to}, {"network", test->network}};
+
+	test->line = line_of(p, "tests", i);
+	test->allow = !strcmp(json_string_value(json_object_get(object, "expect")), "allow");
+	for (size_t k = 0; k < ARRAY_SIZE(words); k++) {
+		const char *word = json_string_value(json_object_get(object, words[k].key));
+		struct spot spot = {object, words[k].key, 0};
+		struct addr addr;
+
+		if (!word)
+			continue;
+		if ((!name_valid(word) && !addr_parse(&addr, word)) ||
+		    !str_copy(words[k].out, POLICY_WORD, word))
+			return fail(p, &spot, false, "\"%.60s\" must be an agent's name, a name under hosts "
+				    "or an address", word);
+	}
+	if (!ports_parse_point(port, &test->point))
+		return fail(p, &(struct spot){object, "port", 0}, false,
+			    "\"%.40s\" is not one port: write tcp/443, udp/53 or icmp", port);
+	return true;
+}
+
+static bool take_tests(struct parse *p)
+{
+	const json_t *section = json_object_get(yaml_root(p->yaml), "tests");
+	size_t count = items_of(section);
+
+	p->policy->tests = xcalloc(count, sizeof(*p->policy->tests));
+	for (size_t i = 0; i < count; i++)
+		if (!take_test(p, item_of(section, i), i))
+			return false;
+	return true;
+}
+
+static bool take_all(struct parse *p)
+{
+	struct policy *policy = p->policy;
+	const char *word;
+
+	if (!schema_check(p->yaml, policy_fields, p->error))
+		return false;
+	word = json_string_value(json_object_get(yaml_root(p->yaml), "default"));
+	policy->default_allow = word && !strcmp(word, "allow");
+	p->groups = json_object_get(yaml_root(p->yaml), "groups");
+	return take_names(p, "groups", "group", &policy->groups, &policy->group_count) &&
+	       take_names(p, "hosts", "host", &policy->hosts, &policy->host_count) &&
+	       take_names(p, "tags", "tag", &policy->tags, &policy->tag_count) && take_hosts(p) &&
+	       take_groups(p) && take_tags(p) && take_rules(p) && take_approvals(p) && take_tests(p);
+}
+
+struct policy *policy_parse(const char *name, const char *text, size_t len,
+			    char error[static POLICY_ERROR])
+{
+	struct parse *p = xcalloc(1, sizeof(*p));
+	struct policy *policy = NULL;
+
+	p->error = error;
+	p->yaml = yaml_load_text(name, text, len, error);
+	if (p->yaml) {
+		policy = p->policy = xcalloc(1, sizeof(*policy));
+		policy->name = xstrdup(name);
+		policy->text = xcalloc(1, len + 1);
+		memcpy(policy->text, text, len);
+		policy->text_len = len;
+		if (!take_all(p)) {
+			policy_free(policy);
+			policy = NULL;
+		}
+	}
+	yaml_free(p->yaml);
+	free(p);
+	return policy;
+}
