@@ -108,6 +108,8 @@ json_t *proto_write_peer(const struct proto_peer *peer)
 	json_object_set_new(object, "connection_hint", connection_hint(&peer->at));
 	if (peer->device)
 		json_object_set_new(object, "device", json_true());
+	if (peer->class)
+		json_object_set_new(object, "class", json_integer(peer->class));
 	return object;
 }
 
@@ -287,6 +289,8 @@ bool proto_patch_peer(struct js *js, struct proto_peer *inout)
 		read_time(js, "last_seen", &inout->last_seen);
 	if (has(js, "device"))
 		inout->device = js_bool(js, "device", false);
+	if (has(js, "class"))
+		inout->class = (uint32_t)js_int(js, "class", 0, UINT32_MAX, 0);
 	return js_ok(js);
 }
 

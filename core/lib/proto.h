@@ -23,11 +23,16 @@
  *
  * CHANGE is {"op":"put","peer":PEER}, {"op":"remove","agent_id":ID,"network":NAME},
  *   {"op":"patch","agent_id":ID,"network":NAME, ...only the fields of PEER that changed},
- *   {"op":"networks","networks":[NETWORK]} or {"op":"relays","relays":[RELAY]}.
+ *   {"op":"networks","networks":[NETWORK]}, {"op":"relays","relays":[RELAY]} or
+ *   {"op":"rules","network":NAME,"rules":[RULE]}, which replaces the rules of that network; a
+ *   snapshot has "rules":[{"network":NAME,"rules":[RULE]}].
  * PEER is {"agent_id","public_key","name","network","addresses":["10.86.0.4","fd00::4"],
  *   "routes":["192.168.1.0/24"],"endpoint":"IP:PORT"|null,"endpoints":[..],"local_endpoints":[..],
- *   "nat_type","online":b,"last_seen":TIME|null,"connection_hint":"direct"|"relay"|null}; with
+ *   "nat_type","online":b,"last_seen":TIME|null,"connection_hint":"direct"|"relay"|null,"class":N}; with
  *   "device":true it has no agent: it comes to us by itself, and is told to its gateway alone.
+ * RULE is {"classes":[N],"sources":["192.168.1.0/24"],"own":b,"targets":["192.168.2.0/24"],
+ *   "protocol":"any"|"tcp"|"udp"|"icmp"|"other","ports":["22","8000-8100"],"family":4|6|null}; see
+ *   struct proto_rule.
  * NETWORK is {"id","name","cidr","cidr6":..|null,"addresses":["10.86.0.3/16","fd00::3/64"]}.
  * RELAY is {"region","url":..|null,"key":..|null,"stun":["HOST:PORT"]}. The first stun entry is the
  *   primary; HOST may be a name.
@@ -78,6 +83,28 @@ struct proto_peer {
 	bool online;
 	uint64_t last_seen; /* wall ms; 0: never */
 	bool device;        /* plain WireGuard without an agent: neither probed nor signalled */
+	uint32_t class;     /* how rules call it; 0: none */
+};
+
+/* What an agent's firewall accepts in one network: new connections out of the tunnel, replies being
+ * allowed anyway. Rules are accepts without order, and what none of them accepts is dropped. A packet
+ * fits where its source (the own address of a peer of one of the classes, or one that is behind a peer:
+ * in sources and outside the network's range), its target (own: an address of this agent itself; or one
+ * behind it, in targets and outside the network's range), its protocol and its port fit. */
+enum proto_protocol { PROTO_ANY, PROTO_TCP, PROTO_UDP, PROTO_ICMP, PROTO_OTHER };
+
+struct proto_ports {
+	uint16_t low, high;
+};
+
+struct proto_rule {
+	uint8_t family; /* AF_INET, AF_INET6, 0: both */
+	bool own;
+	enum proto_protocol protocol; /* OTHER: none of the others; ICMP: of both families */
+	uint32_t *classes;
+	struct prefix *sources, *targets;
+	struct proto_ports *ports; /* of tcp and udp; none: all */
+	unsigned class_count, source_count, target_count, port_count;
 };
 
 struct proto_network {
@@ -100,6 +127,7 @@ json_t *proto_write_endpoints(const struct proto_endpoints *at);
 json_t *proto_write_peer(const struct proto_peer *peer);
 json_t *proto_write_network(const struct proto_network *network);
 json_t *proto_write_relay(const struct proto_relay *relay);
+json_t *proto_write_rule(const struct proto_rule *rule);
 
 /* Structs from JSON; strict in types and sizes, unknown members are ignored. false: js->error says
  * what. proto_patch_peer changes only what is present. */
@@ -109,6 +137,8 @@ bool proto_patch_peer(struct js *js, struct proto_peer *inout);
 bool proto_read_network(struct js *js, struct proto_network *out);
 bool proto_read_relay(struct js *js, struct proto_relay *out); /* then proto_relay_fini */
 void proto_relay_fini(struct proto_relay *relay);
+bool proto_read_rule(struct js *js, struct proto_rule *out); /* then proto_rule_fini */
+void proto_rule_fini(struct proto_rule *rule);
 
 /* A join link "https://HOST:PORT/join#KEY[.PIN]" taken apart; origin is "https://HOST:PORT". */
 struct join_link {

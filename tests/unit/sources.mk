@@ -25,6 +25,7 @@ SRC.test_peers := core/peers.c core/peers_path.c core/peer.c core/probe.c core/p
 SRC.test_ipam := coordinator/ipam.c
 SRC.test_challenge := coordinator/challenge.c coordinator/token.c
 SRC.test_policy := coordinator/policy.c coordinator/policy_parse.c coordinator/policy_ports.c
+SRC.test_policy_class := $(addprefix coordinator/,policy.c policy_parse.c policy_ports.c policy_index.c policy_class.c policy_compile.c)
 SRC.test_dispatch := $(filter-out coordinator/main.c,$(COORD_SRC))
 SRC.test_hook := $(addprefix core/,hook.c hook_env.c hook_commands.c hook_record.c config.c event.c paths.c)
 SRC.test_options := core/cli/options.c core/cli/commands.c
