@@ -165,14 +165,9 @@ static int take_common(struct config *config, const json_t *json, char error[sta
 	set(&config->state, json, "state");
 	set(&config->run_dir, json, "run_dir");
 	set(&config->db, json, "db");
+	set(&config->policy, json, "policy");
 	if (listen && !listen_parse(&config->listen, listen)) {
 		snprintf(error, CONFIG_ERROR, "listen: \"%s\" is not ADDR:PORT, such as [::]:8443", listen);
-		return -1;
-	}
-	if (json_is_string(json_object_get(json, "policy"))) {
-		snprintf(error, CONFIG_ERROR, "policy: this version cannot enforce a policy yet, and "
-					      "serving without it would let everyone talk: leave it out "
-					      "to say that all agents of a network may");
 		return -1;
 	}
 	if (!urls)
@@ -306,7 +301,7 @@ int config_load(struct config *config, const json_t *options, char error[static 
 
 void config_free(struct config *config)
 {
-	char *owned[] = {config->file, config->state, config->run_dir, config->db, config->cert,
+	char *owned[] = {config->file, config->policy, config->state, config->run_dir, config->db, config->cert,
 			 config->key, config->next_key, config->relay_stun};
 
 	for (size_t i = 0; i < ARRAY_SIZE(owned); i++)

@@ -20,6 +20,7 @@ struct config_limits {
 
 struct config {
 	char *file; /* NULL: none was there */
+	char *policy; /* file; NULL: none */
 	char *state, *run_dir, *db;
 	struct endpoint listen;
 	char *urls[CONFIG_MAX_URLS + 1]; /* origins; the first goes into links. Filled with the default */

@@ -125,7 +125,7 @@ static void problem(struct conn *conn, int status, const char *code, const char 
 
 void reply_problem(struct request *rq, int status, const char *code, const char *format, ...)
 {
-	char detail[300];
+	char detail[400];
 	va_list args;
 
 	va_start(args, format);

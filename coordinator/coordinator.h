@@ -38,6 +38,7 @@ struct coordinator {
 	struct logins *logins;
 	struct events *events;
 	struct list relays; /* relays.h: those that were added */
+	struct policy_state *policy;
 	struct sync *sync;
 	struct server *server;
 	struct admin *admin;

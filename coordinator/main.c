@@ -5,6 +5,7 @@
 #include "cli.h"
 #include "embedded.h"
 #include "events.h"
+#include "policy_state.h"
 #include "server.h"
 #include "start.h"
 #include "sync.h"
@@ -36,7 +37,7 @@ static const struct arg serve_args[] = {
 	{"listen", "listen", ARG_VALUE, "ADDR:PORT", "default [::]:8443"},
 	{"public-url", "public_url", ARG_LIST, "URL", "https://HOST:PORT as agents reach it; may repeat"},
 	{"db", "db", ARG_VALUE, "URL", "sqlite:PATH or postgres://USER@HOST/DATABASE; default sqlite:STATE/coordinator.db"},
-	{"policy", "policy", ARG_VALUE, "FILE", "policy (not in this version)"},
+	{"policy", "policy", ARG_VALUE, "FILE", "who may talk to whom; read again when it changes"},
 	{0},
 };
 
@@ -122,6 +123,7 @@ static void on_hup(void *arg, int signo)
 
 	(void)signo;
 	coordinator_reload(&serving->co);
+	policy_reload(&serving->co);
 }
 
 static void run(struct serving *serving)

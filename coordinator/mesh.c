@@ -76,6 +76,7 @@ struct network *mesh_network_add(struct mesh *mesh, const char *id, const char *
 	network->devices = map_new(0);
 	list_init(&network->members);
 	list_init(&network->dirty);
+	list_init(&network->dirty_classes);
 	list_add_tail(&mesh->networks, &network->node);
 	map_put(mesh->networks_by_name, network->name, network);
 	map_put(mesh->networks_by_id, network->id, network);
@@ -94,6 +95,7 @@ void mesh_network_del(struct mesh *mesh, struct network *network)
 	map_del(mesh->networks_by_id, network->id);
 	list_del(&network->node);
 	list_del(&network->dirty);
+	classes_free(network->classes);
 	ipam_free(network->ipam);
 	ipam_free(network->ipam6);
 	map_free(network->names);
@@ -141,6 +143,7 @@ struct member *mesh_member_add(struct agent *agent, struct network *network, con
 	member->network = network;
 	str_copy(member->name, sizeof(member->name), name);
 	member->tags = json_array();
+	list_init(&member->in_class);
 	list_add_tail(&agent->members, &member->in_agent);
 	list_add_tail(&network->members, &member->in_network);
 	network->member_count++;
@@ -152,6 +155,7 @@ void mesh_member_del(struct member *member)
 {
 	struct network *network = member->network;
 
+	mesh_member_classify(member, NULL);
 	map_del(network->names, member->name);
 	network->member_count--;
 	list_del(&member->in_agent);
@@ -162,11 +166,39 @@ void mesh_member_del(struct member *member)
 	free(member);
 }
 
+void mesh_member_classify(struct member *member, struct class *class)
+{
+	if (member->class == class)
+		return;
+	list_del(&member->in_class);
+	if (member->class)
+		member->class->member_count--;
+	member->class = class;
+	if (!class)
+		return;
+	list_add_tail(&class->members, &member->in_class);
+	class->member_count++;
+}
+
 void mesh_member_rename(struct member *member, const char *name)
 {
 	map_del(member->network->names, member->name);
 	str_copy(member->name, sizeof(member->name), name);
 	map_put(member->network->names, member->name, member);
+}
+
+/* 0 nobody said, 1 and 2 an administrator said yes or no, 3 the policy says yes. */
+int64_t route_word(const struct route *route)
+{
+	if (route->by == ROUTE_BY_NOBODY)
+		return 0;
+	return route->by == ROUTE_BY_POLICY ? 3 : route->approved ? 1 : 2;
+}
+
+void route_set_word(struct route *route, int64_t word)
+{
+	route->approved = word & 1;
+	route->by = word == 3 ? ROUTE_BY_POLICY : word ? ROUTE_BY_ADMIN : ROUTE_BY_NOBODY;
 }
 
 struct join_key *mesh_key_add(struct mesh *mesh, const char *id, const uint8_t hash[static HASH_LEN],
@@ -205,10 +237,16 @@ bool mesh_agent_in(const struct agent *agent, const struct network *network)
 	return mesh_member(agent, network) != NULL;
 }
 
+bool mesh_shown(const struct member *member)
+{
+	return !member->agent->expired && !member->pending;
+}
+
 bool mesh_sees(const struct member *viewer, const struct member *other)
 {
 	return viewer->network == other->network && viewer->agent != other->agent &&
-	       !viewer->pending && !other->pending && !viewer->agent->expired && !other->agent->expired;
+	       mesh_shown(viewer) && mesh_shown(other) && viewer->class && other->class &&
+	       class_sees(viewer->class, other->class);
 }
 
 /* ---- in the protocol's words -------------------------------------------------------- */
@@ -232,6 +270,7 @@ void mesh_peer(const struct member *member, struct proto_peer *out)
 	out->at = agent->at;
 	out->online = agent->online;
 	out->last_seen = agent->last_seen;
+	out->class = member->class ? member->class->id : 0;
 }
 
 json_t *mesh_peer_json(const struct member *member)

@@ -6,6 +6,7 @@
 #define COORDINATOR_MESH_H
 
 #include "ipam.h"
+#include "policy_class.h"
 #include "lib/list.h"
 #include "lib/map.h"
 #include "lib/proto.h"
@@ -28,21 +29,31 @@ struct network {
 	struct map *names; /* to members */
 	struct map *devices; /* by name */
 	unsigned member_count;
+	struct classes *classes; /* of the policy in force; policy_state.h */
 	uint64_t created_at; /* times are wall ms */
 	bool approve;        /* who joins waits for an operator */
-	struct list dirty;   /* sync's, while changes wait to be sent */
-	uint64_t changed, told_ms; /* sync's: revision of its last change; when its members were told */
+	struct list dirty, dirty_classes; /* sync's, while changes wait to be sent */
+	uint64_t told_ms;                 /* sync's: when members were told, */
+	unsigned receivers;               /* and how many at once */
 };
+
+enum route_by { ROUTE_BY_NOBODY, ROUTE_BY_ADMIN, ROUTE_BY_POLICY }; /* who said yes or no */
 
 struct route {
 	struct prefix prefix;
 	bool approved;
+	enum route_by by;
 };
 
+/* Both as the one number that the database has. */
+int64_t route_word(const struct route *route);
+void route_set_word(struct route *route, int64_t word);
+
 struct member {
-	struct list in_agent, in_network;
+	struct list in_agent, in_network, in_class;
 	struct agent *agent;
 	struct network *network;
+	struct class *class; /* NULL: shown to nobody */
 	char name[PROTO_NAME_MAX], key_id[PROTO_ID_MAX];
 	struct addr address, address6; /* family 0: none */
 	bool pending; /* waits to be approved: sees nobody and is seen by nobody */
@@ -106,6 +117,7 @@ void mesh_agent_del(struct mesh *mesh, struct agent *agent);       /* without me
 void mesh_agent_rekey(struct mesh *mesh, struct agent *agent, const struct key *public_key);
 struct member *mesh_member_add(struct agent *agent, struct network *network, const char *name);
 void mesh_member_del(struct member *member);
+void mesh_member_classify(struct member *member, struct class *class); /* NULL: out of its class */
 void mesh_member_rename(struct member *member, const char *name);
 struct join_key *mesh_key_add(struct mesh *mesh, const char *id, const uint8_t hash[static HASH_LEN],
 			      struct network *network);
@@ -114,7 +126,9 @@ struct member *mesh_member(const struct agent *agent, const struct network *netw
 struct network *mesh_network(const struct mesh *mesh, const char *name_or_id);        /* or NULL */
 bool mesh_agent_in(const struct agent *agent, const struct network *network);
 
-/* Who is shown to whom. Until there is a policy: all of one network. */
+/* May it be shown to anybody at all? */
+bool mesh_shown(const struct member *member);
+/* Who is shown to whom: members of classes that see each other. */
 bool mesh_sees(const struct member *viewer, const struct member *other);
 
 void mesh_peer(const struct member *member, struct proto_peer *out);

@@ -126,8 +126,8 @@ static void load_route(void *arg, const struct store_value *row)
 		return;
 	}
 	member->routes = xrealloc(member->routes, (member->route_count + 1) * sizeof(*member->routes));
-	member->routes[member->route_count++] =
-		(struct route){.prefix = prefix, .approved = row[3].number};
+	member->routes[member->route_count] = (struct route){.prefix = prefix};
+	route_set_word(&member->routes[member->route_count++], row[3].number);
 }
 
 static void load_key(void *arg, const struct store_value *row)

@@ -200,6 +200,7 @@ static struct class *make_class(const struct classes *classes, const struct poli
 	class->own = xcalloc(4 * index->words, sizeof(*class->own));
 	class->points = xcalloc(2 + index->atom_count, sizeof(*class->points));
 	list_init(&class->members);
+	list_init(&class->dirty);
 	for (unsigned i = 0; i < ARRAY_SIZE(who->addresses); i++) {
 		uint64_t *from = class->own + 2 * i * index->words, *to = from + index->words;
 
@@ -300,6 +301,7 @@ void classes_free(struct classes *classes)
 	for (unsigned i = 0; i < classes->count; i++) {
 		struct class *class = classes->all[i];
 
+		list_del(&class->dirty);
 		free(class->key);
 		free(class->points);
 		free(class->own);

@@ -55,9 +55,12 @@ struct class {
 	unsigned sees_words;
 	struct class **seen;  /* the same as a list; it may be in its own */
 	unsigned seen_count;
-	struct list members;  /* for its owner: in_class of struct member */
+	struct list members;  /* for its owner: in_class of struct member; */
+	struct list dirty;    /* sync's: changes of members wait to be told, */
+	bool dirty_rules;     /* or its own rules; */
+	uint64_t changed, changed_rules; /* sync's: revisions of the last ones */
 	unsigned member_count;
-	char *rules;          /* for its owner: JSON as it was told to its agents, or NULL */
+	char *rules;          /* as they were told to its agents, or NULL */
 };
 
 struct classes {
@@ -97,6 +100,8 @@ void class_accepts(const struct classes *classes, const struct class *from, cons
 /* What agents of this class accept: *out in new memory, each for proto_rule_fini. */
 unsigned class_compile(const struct classes *classes, const struct class *class, struct proto_rule **out);
 json_t *class_rules_json(const struct classes *classes, const struct class *class);
+/* The same as text, kept in class->rules until the owner frees that. */
+const char *class_rules(const struct classes *classes, struct class *class);
 
 /* ---- shared between policy_class.c and policy_compile.c ------------------------------------------ */
 void points_accept(const struct policy_index *index, const struct point *from, const struct point *to,

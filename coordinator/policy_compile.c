@@ -331,3 +331,15 @@ json_t *class_rules_json(const struct classes *classes, const struct class *clas
 	free(rules);
 	return list;
 }
+
+const char *class_rules(const struct classes *classes, struct class *class)
+{
+	json_t *json;
+
+	if (!class->rules) {
+		json = class_rules_json(classes, class);
+		class->rules = js_dump(json);
+		json_decref(json);
+	}
+	return class->rules;
+}

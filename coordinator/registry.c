@@ -7,6 +7,7 @@
  */
 #include "registry.h"
 #include "device.h"
+#include "policy_state.h"
 #include "store.h"
 #include "sync.h"
 #include "lib/clock.h"
@@ -96,7 +97,7 @@ void registry_write_routes(struct coordinator *co, const struct member *member)
 		store_write(co->store, STORE_ROUTE_PUT,
 			    (struct store_value[]){store_text(member->agent->id),
 						   store_text(member->network->id), store_text(text),
-						   store_int(member->routes[i].approved)});
+						   store_int(route_word(&member->routes[i]))});
 	}
 }
 
@@ -185,7 +186,7 @@ static bool wishes_ok(struct coordinator *co, const struct registration *reg, co
 				      "that was asked for");
 	if (member) /* it keeps the name it has */
 		return true;
-	if (!registry_name_ok(reg->name, why))
+	if (!registry_name_ok(reg->name, why) || !policy_name_ok(co, reg->name, *key->name, why))
 		return false;
 	if (*key->name && strcmp(key->name, reg->name))
 		return refuse(why, 403, "name_not_allowed", "this join key is for the name %s only", key->name);
@@ -233,7 +234,7 @@ static void set_tags(struct member *member, const json_t *tags)
 	member->tags = copy;
 }
 
-/* Prefixes that were approved before stay so. */
+/* What was said of a prefix before stays. */
 static void set_routes(struct member *member, const struct registration *reg)
 {
 	struct route *routes = xcalloc(reg->route_count, sizeof(*routes));
@@ -242,7 +243,7 @@ static void set_routes(struct member *member, const struct registration *reg)
 		routes[i].prefix = prefix_mask(&reg->routes[i]);
 		for (unsigned j = 0; j < member->route_count; j++)
 			if (prefix_equal(&member->routes[j].prefix, &routes[i].prefix))
-				routes[i].approved = member->routes[j].approved;
+				routes[i] = member->routes[j];
 	}
 	free(member->routes);
 	member->routes = routes;
@@ -330,6 +331,7 @@ struct member *registry_register(struct coordinator *co, const struct registrati
 		str_copy(member->key_id, sizeof(member->key_id), key->id);
 		use_key(co, key, agent, now);
 	}
+	policy_judge_routes(policy_in_force(co), member);
 	registry_write_agent(co, agent);
 	registry_write_member(co, member);
 	registry_write_routes(co, member);

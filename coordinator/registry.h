@@ -12,7 +12,7 @@
 struct refusal { /* why not: what an API answers with */
 	int status;
 	const char *code; /* stable */
-	char detail[200]; /* a sentence */
+	char detail[400]; /* a sentence */
 };
 /* Always false, for `return refuse(...)`. */
 bool refuse(struct refusal *why, int status, const char *code, const char *format, ...) PRINTF_LIKE(4, 5);

@@ -4,6 +4,7 @@
 #include "registry.h"
 #include "device.h"
 #include "events.h"
+#include "policy_state.h"
 #include "store.h"
 #include "sync.h"
 #include "lib/clock.h"
@@ -59,12 +60,21 @@ void registry_remove(struct coordinator *co, struct agent *agent, struct network
 	mesh_agent_del(&co->mesh, agent);
 }
 
+/* After a change of its name or tags: routes that the policy speaks of, its class, its peers. */
+static void settle(struct coordinator *co, struct member *member)
+{
+	registry_write_member(co, member);
+	if (policy_judge_routes(policy_in_force(co), member))
+		registry_write_routes(co, member);
+	sync_put(co->sync, member);
+}
+
 bool registry_rename(struct coordinator *co, struct member *member, const char *name, const char *actor,
 		     struct refusal *why)
 {
 	struct member *other;
 
-	if (!registry_name_ok(name, why))
+	if (!registry_name_ok(name, why) || !policy_name_ok(co, name, true, why))
 		return false;
 	other = map_get(member->network->names, name);
 	if (other == member)
@@ -74,8 +84,7 @@ bool registry_rename(struct coordinator *co, struct member *member, const char *
 			      member->network->name);
 	registry_audit_in(co, member->network, actor, "agent-renamed", member->agent->id, name);
 	mesh_member_rename(member, name);
-	registry_write_member(co, member);
-	sync_put(co->sync, member);
+	settle(co, member);
 	return true;
 }
 
@@ -85,9 +94,8 @@ void registry_tag(struct coordinator *co, struct member *member, const json_t *t
 
 	json_decref(member->tags);
 	member->tags = json_deep_copy(tags);
-	registry_write_member(co, member);
+	settle(co, member);
 	registry_audit_in(co, member->network, actor, "agent-tagged", member->agent->id, text);
-	events_agent(co->events, member);
 	free(text);
 }
 
@@ -101,6 +109,7 @@ bool registry_route(struct coordinator *co, struct member *member, const struct 
 		if (!prefix_equal(&member->routes[i].prefix, prefix))
 			continue;
 		member->routes[i].approved = approved;
+		member->routes[i].by = ROUTE_BY_ADMIN;
 		registry_write_routes(co, member);
 		registry_audit_in(co, member->network, actor, approved ? "route-approved" : "route-revoked",
 				  member->agent->id, text);

@@ -7,11 +7,14 @@
 
 #include "lib/proto.h"
 
+struct class;
+
 struct change {
 	char agent_id[PROTO_ID_MAX]; /* who it is about, and is not told; "": nobody */
 	char *text;                  /* CHANGE of the protocol; NULL: nothing is told */
 	size_t len;
 	/* its owner's: */
+	const struct class *not_seeing; /* not for those who see this class; NULL: none */
 	uint64_t previous; /* revision of the change before it for the same receivers; 0: none */
 	unsigned fields;   /* what it tells: a later one that tells all of it replaces it */
 };

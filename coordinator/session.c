@@ -62,6 +62,14 @@ void session_bye(struct session *session, const char *reason, uint64_t retry_ms)
 	session_cut(session);
 }
 
+void session_forget(struct session *session)
+{
+	free(session->held);
+	session->held = NULL;
+	session->anew = false;
+	list_del(&session->dirty);
+}
+
 void session_cut(struct session *session)
 {
 	flush(session);
@@ -69,7 +77,7 @@ void session_cut(struct session *session)
 		sync_ended(session);
 	session->agent = NULL;
 	timer_stop(&session->tick);
-	list_del(&session->dirty);
+	session_forget(session);
 	if (session->stream)
 		stream_close(session->stream);
 }

@@ -11,6 +11,9 @@
 struct session {
 	struct list node;  /* sync's */
 	struct list dirty; /* sync's, while it has something to be sent */
+	char *held;        /* CHANGEs for it alone, to be sent first; NULL: none */
+	uint64_t held_at;  /* their revision: what was said before it is in them */
+	bool anew;         /* a snapshot instead, from that revision on */
 	struct coordinator *co;
 	struct agent *agent; /* NULL: cut off */
 	struct stream *stream;
@@ -29,6 +32,8 @@ void session_send(struct session *session, json_t *frame); /* takes frame */
 void session_send_text(struct session *session, const char *text, size_t len);
 void session_bye(struct session *session, const char *reason, uint64_t retry_ms);
 void session_cut(struct session *session); /* no more of it, at once */
+
+void session_forget(struct session *session);  /* what is held for it */
 
 /* sync.c: what a frame asks for. */
 void sync_hello(struct session *session, const char *epoch, uint64_t revision);

@@ -13,6 +13,8 @@
 #include "login.h"
 #include "password.h"
 #include "pin.h"
+#include "policy_file.h"
+#include "policy_state.h"
 #include "registry.h"
 #include "relays.h"
 #include "server.h"
@@ -291,6 +293,8 @@ static void share_descriptors(struct config *config)
 
 int coordinator_start(struct coordinator *co, char *error, size_t size)
 {
+	int result;
+
 	list_init(&co->unsaved);
 	mesh_init(&co->mesh);
 	users_init(&co->users);
@@ -302,6 +306,7 @@ int coordinator_start(struct coordinator *co, char *error, size_t size)
 	co->logins = logins_new();
 	co->events = events_new(co);
 	co->sync = sync_new(co);
+	co->policy = policy_state_new(co);
 	co->passwords = passwords_new(co->loop);
 	if (!co->passwords) {
 		snprintf(error, size, "cannot start a thread for passwords");
@@ -310,6 +315,9 @@ int coordinator_start(struct coordinator *co, char *error, size_t size)
 	if (make_dirs(&co->config, error, size) || coordinator_lock(&co->config, error, size) ||
 	    load_server_key(co, error, size) || open_tls(co, error, size) || open_store(co, error, size))
 		return 1;
+	result = policy_state_start(co->policy, error, size);
+	if (result)
+		return result;
 	co->admin = admin_new(co, error, size);
 	if (!co->admin)
 		return 1;
@@ -344,6 +352,7 @@ void coordinator_stop(struct coordinator *co)
 	store_close(co->store);
 	challenges_free(co->challenges);
 	mesh_fini(&co->mesh);
+	policy_state_free(co->policy);
 	tls_server_free(co->tls);
 	key_wipe(&co->private_key);
 	secret_wipe(co->token_secret, sizeof(co->token_secret));
@@ -361,6 +370,8 @@ int coordinator_check(const struct config *config, char *error, size_t size)
 			return 2;
 		tls_server_free(tls);
 	}
+	if (config->policy && policy_file_check(config->policy, error, size))
+		return 2;
 	if (config->next_key && pin_of_key(config->next_key, pin, error, size) < 0)
 		return 2;
 	return 0;

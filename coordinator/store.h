@@ -51,6 +51,8 @@ enum store_write {
 	STORE_RETIRED_DEL,  /* until: those before */
 	STORE_AUDIT_PUT,    /* at, actor, action, subject, detail, network_id */
 	STORE_AUDIT_TRIM,   /* how many of the newest to keep */
+	STORE_POLICY_PUT,   /* version, text, applied_at, applied_by */
+	STORE_POLICY_TRIM,  /* how many of the newest to keep */
 	STORE_META_PUT,     /* key, value */
 	STORE_META_NEW,     /* key, value; one that is not there yet */
 	STORE_META_DEL,     /* key */
@@ -80,6 +82,7 @@ enum store_read {
 	STORE_KEYS,
 	STORE_RETIRED,
 	STORE_AUDIT, /* the newest `limit`, oldest first */
+	STORE_POLICIES, /* the newest `limit`: version, text, applied_at, applied_by */
 	STORE_META,
 	STORE_INSTANCES,
 	STORE_USERS,

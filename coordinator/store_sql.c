@@ -108,6 +108,10 @@ const struct sql_write sql_writes[STORE_WRITES] = {
 	[STORE_AUDIT_PUT] = {6, false, "INSERT INTO audit (at,actor,action,subject,detail,network_id) "
 				       "VALUES (?1,?2,?3,?4,?5,?6)"},
 	[STORE_AUDIT_TRIM] = {1, false, "DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?1"},
+	[STORE_POLICY_PUT] = {4, false, "INSERT INTO policies (version,text,applied_at,applied_by) "
+					"VALUES (?1,?2,?3,?4)"},
+	[STORE_POLICY_TRIM] = {1, false, "DELETE FROM policies WHERE version <= "
+					 "(SELECT max(version) FROM policies) - ?1"},
 	[STORE_META_PUT] = {2, false, "INSERT INTO meta (key,value) VALUES (?1,?2) "
 				      "ON CONFLICT (key) DO UPDATE SET value=?2"},
 	[STORE_META_NEW] = {2, false, "INSERT INTO meta (key,value) VALUES (?1,?2)"},
@@ -149,6 +153,8 @@ const char *const sql_reads[STORE_READS] = {
 	[STORE_RETIRED] = "SELECT network_id,address,until FROM retired_addresses LIMIT ?1",
 	[STORE_AUDIT] = "SELECT at,actor,action,subject,detail,network_id FROM (SELECT * FROM audit "
 			"ORDER BY id DESC LIMIT ?1) AS newest ORDER BY id",
+	[STORE_POLICIES] = "SELECT version,text,applied_at,applied_by FROM policies "
+			   "ORDER BY version DESC LIMIT ?1",
 	[STORE_META] = "SELECT key,value FROM meta LIMIT ?1",
 	[STORE_INSTANCES] = "SELECT id,urls,pin,seen_at FROM instances LIMIT ?1",
 	[STORE_USERS] = "SELECT name,password,roles,created_at,last_login FROM users LIMIT ?1",

@@ -8,6 +8,7 @@
 #include "sync_private.h"
 #include "conn.h"
 #include "events.h"
+#include "policy_state.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/secret.h"
@@ -19,10 +20,11 @@
 #define RING_CHANGES 16384
 #define SCRATCH_KEPT (256u << 10)
 #define RING_BYTES   (4u << 20)
+#define WAKE_BYTES   (16u << 20)
 #define RETURN_MS    3000 /* a stream that comes back so soon was never away */
 #define BEHIND_BYTES (64u << 10) /* queued: no more until it has been read */
 #define GAP_MS       20          /* between two deltas to a network, at least; */
-#define GAP_MEMBERS  20          /* so many members make it a millisecond longer, */
+#define GAP_MEMBERS  20          /* so many that are told make it a millisecond longer, */
 #define GAP_MAX_MS   100         /* up to this */
 
 /* ---- who is to be told --------------------------------------------------------------------- */
@@ -33,12 +35,41 @@ static void mark(struct sync *sync, struct session *session)
 		list_add_tail(&sync->dirty, &session->dirty);
 }
 
+static void mark_class(struct sync *sync, const struct class *class)
+{
+	const struct member *member;
+
+	list_each(member, &class->members, in_class)
+		mark(sync, member->agent->session);
+}
+
 /* When the network may be told again. */
 static uint64_t next_turn(const struct network *network)
 {
 	return network->told_ms ? network->told_ms +
-					  MIN(GAP_MS + network->member_count / GAP_MEMBERS, GAP_MAX_MS)
+					  MIN(GAP_MS + network->receivers / GAP_MEMBERS, GAP_MAX_MS)
 				: 0;
+}
+
+/* Those who see a class that has changed; those of one whose rules have. */
+static void mark_network(struct sync *sync, struct network *network)
+{
+	struct class *class, *tmp;
+
+	network->receivers = 0;
+	list_each_safe(class, tmp, &network->dirty_classes, dirty) {
+		unsigned receivers = 0;
+
+		list_del(&class->dirty);
+		if (class->dirty_rules)
+			mark_class(sync, class);
+		class->dirty_rules = false;
+		for (unsigned i = 0; i < class->seen_count; i++) {
+			mark_class(sync, class->seen[i]);
+			receivers += class->seen[i]->member_count;
+		}
+		network->receivers = MAX(network->receivers, receivers);
+	}
 }
 
 static void collect(struct sync *sync)
@@ -46,7 +77,6 @@ static void collect(struct sync *sync)
 	uint64_t now = loop_now(sync->co->loop), next = UINT64_MAX;
 	struct network *network, *tmp;
 	struct session *session;
-	struct member *member;
 
 	list_each_safe(network, tmp, &sync->dirty_networks, dirty) {
 		if (next_turn(network) > now) {
@@ -55,8 +85,7 @@ static void collect(struct sync *sync)
 		}
 		list_del(&network->dirty);
 		network->told_ms = now;
-		list_each(member, &network->members, in_network)
-			mark(sync, member->agent->session);
+		mark_network(sync, network);
 	}
 	if (sync->all_dirty)
 		list_each(session, &sync->sessions, node)
@@ -67,16 +96,33 @@ static void collect(struct sync *sync)
 		timer_start(&sync->gap, next - now);
 }
 
+/* Not more in a wake than sockets may take: a change for all must not fill the memory. */
 static void flush_up_to(struct sync *sync, uint64_t limit)
 {
+	struct list early;
+
+	list_init(&early);
 	sync->limit = limit;
-	while (!list_empty(&sync->dirty)) {
+	sync->room = WAKE_BYTES;
+	while (!list_empty(&sync->dirty) && sync->room) {
 		struct session *session = container_of(sync->dirty.next, struct session, dirty);
 
 		list_del(&session->dirty);
 		session->behind = stream_queued(session->stream) > BEHIND_BYTES;
-		if (!session->behind)
+		if (session->behind)
+			continue;
+		if ((session->held || session->anew) && session->held_at > limit)
+			list_add_tail(&early, &session->dirty);
+		else
 			sync_send_delta(sync, session);
+	}
+	if (!list_empty(&sync->dirty))
+		timer_start(&sync->gap, 1);
+	while (!list_empty(&early)) {
+		struct list *node = early.next;
+
+		list_del(node);
+		list_add_tail(&sync->dirty, node);
 	}
 	if (sync->scratch.cap > SCRATCH_KEPT)
 		buf_free(&sync->scratch);
@@ -126,11 +172,10 @@ static void on_gap(void *arg)
 	task_defer(sync->co->loop, &sync->flush);
 }
 
-/* `network` NULL: everyone. */
-static struct change *publish(struct sync *sync, struct network *network, const char *agent_id,
-			      json_t *json, bool durable)
+/* `last`: of the same receivers, and is moved on. network and class NULL: everyone. */
+static struct change *publish(struct sync *sync, struct network *network, struct class *class,
+			      uint64_t *last, const char *agent_id, json_t *json, bool durable)
 {
-	uint64_t *last = network ? &network->changed : &sync->changed_all;
 	struct change *change = ring_add(sync->ring, agent_id, json);
 
 	json_decref(json);
@@ -142,12 +187,14 @@ static struct change *publish(struct sync *sync, struct network *network, const 
 		sync->all_dirty = true;
 	else if (list_empty(&network->dirty))
 		list_add_tail(&sync->dirty_networks, &network->dirty);
+	if (class && list_empty(&class->dirty))
+		list_add_tail(&network->dirty_classes, &class->dirty);
 	task_defer(sync->co->loop, &sync->flush);
 	return change;
 }
 
-/* A change that tells all that the member's last one told makes that superfluous, for those who have
- * not heard of it yet. */
+/* To those who see the member. A change that tells all that the last one told makes that superfluous,
+ * for those who have not heard of it yet. */
 static void publish_member(struct sync *sync, struct member *member, json_t *json, unsigned fields,
 			   bool durable)
 {
@@ -155,25 +202,79 @@ static void publish_member(struct sync *sync, struct member *member, json_t *jso
 
 	if (last && !(last->fields & ~fields))
 		ring_forget(sync->ring, member->changed);
-	publish(sync, member->network, member->agent->id, json, durable)->fields = fields;
+	publish(sync, member->network, member->class, &member->class->changed, member->agent->id, json,
+		durable)->fields = fields;
 	member->changed = ring_revision(sync->ring);
+}
+
+/* To those who see the class, and not another (NULL: all of them). */
+static void publish_removal(struct sync *sync, struct network *network, struct class *class,
+			    const struct class *not_seeing, const char *agent_id)
+{
+	publish(sync, network, class, &class->changed, agent_id,
+		json_pack("{ssssss}", "op", "remove", "agent_id", agent_id, "network", network->name), true)
+		->not_seeing = not_seeing;
+}
+
+/* Where a class has come that this one accepts. */
+static void publish_rules(struct sync *sync, struct network *network, struct class *class)
+{
+	char *before = class->rules;
+
+	if (!before) /* nobody has been told any */
+		return;
+	class->rules = NULL;
+	if (strcmp(class_rules(network->classes, class), before)) {
+		class->dirty_rules = true;
+		publish(sync, network, class, &class->changed_rules, "",
+			json_pack("{ssssso}", "op", "rules", "network", network->name, "rules",
+				  class_rules_json(network->classes, class)), true);
+	}
+	free(before);
+}
+
+/* Do members of the two see the same, and accept the same? */
+static bool same_view(const struct classes *classes, struct class *a, struct class *b)
+{
+	for (unsigned i = 0; i < classes->count; i++)
+		if (class_sees(a, classes->all[i]) != class_sees(b, classes->all[i]))
+			return false;
+	return !strcmp(class_rules(classes, a), class_rules(classes, b));
 }
 
 void sync_put(struct sync *sync, struct member *member)
 {
+	struct network *network = member->network;
+	struct class *before = member->class;
+	bool made;
+
 	mesh_changed(member->agent);
 	events_agent(sync->co->events, member);
-	if (member->pending)
+	if (!mesh_shown(member))
 		return;
+	mesh_member_classify(member, policy_place(sync->co, member, &made));
 	publish_member(sync, member, json_pack("{ssso}", "op", "put", "peer", mesh_peer_json(member)), ~0u,
 		       true);
+	for (unsigned i = 0; made && i < member->class->seen_count; i++)
+		publish_rules(sync, network, member->class->seen[i]);
+	if (!before || before == member->class)
+		return;
+	publish_removal(sync, network, before, member->class, member->agent->id);
+	if (!same_view(network->classes, before, member->class))
+		sync_reset(sync, member->agent);
 }
 
 void sync_remove(struct sync *sync, const struct network *network, const char *agent_id)
 {
+	struct agent *agent = map_get(sync->co->mesh.agents, agent_id);
+	struct member *member = agent ? mesh_member(agent, network) : NULL;
+	struct class *before = member ? member->class : NULL;
+
 	events_agent_gone(sync->co->events, network, agent_id);
-	publish(sync, (struct network *)network, agent_id,
-		json_pack("{ssssss}", "op", "remove", "agent_id", agent_id, "network", network->name), true);
+	if (!before)
+		return;
+	mesh_member_classify(member, NULL);
+	publish_removal(sync, member->network, before, NULL, agent_id);
 }
 
 /* A bit for each field that patches have. */
@@ -204,7 +305,7 @@ void sync_patch(struct sync *sync, const struct agent *agent, json_t *fields)
 	json_object_set_new(fields, "agent_id", json_string(agent->id));
 	list_each(member, &agent->members, in_agent) {
 		events_agent(sync->co->events, member);
-		if (member->pending)
+		if (!member->class)
 			continue;
 		json_object_set_new(fields, "network", json_string(member->network->name));
 		publish_member(sync, member, json_incref(fields), bits, false);
@@ -214,8 +315,8 @@ void sync_patch(struct sync *sync, const struct agent *agent, json_t *fields)
 
 void sync_relays(struct sync *sync)
 {
-	publish(sync, NULL, "", json_pack("{ssso}", "op", "relays", "relays", coordinator_relays(sync->co)),
-		false);
+	publish(sync, NULL, NULL, &sync->changed_all, "",
+		json_pack("{ssso}", "op", "relays", "relays", coordinator_relays(sync->co)), false);
 }
 
 /* A change for nobody makes the revision after which the agent may not resume. */
@@ -226,6 +327,62 @@ void sync_reset(struct sync *sync, struct agent *agent)
 	sync->must_wait = true;
 	mark(sync, agent->session);
 	task_defer(sync->co->loop, &sync->flush);
+}
+
+/* ---- another policy --------------------------------------------------------------------------- */
+
+/* What is still to be said by the old one is held for each, for its chains of changes end here. */
+static void hold(struct sync *sync, struct session *session)
+{
+	struct buf out = {.limit = SNAPSHOT_MAX};
+
+	if (session->behind || !sync_missed(sync, session->agent, session->sent, ring_revision(sync->ring))) {
+		sync_anew(sync, session);
+		return;
+	}
+	if (sync->found.len) {
+		sync_add_found(sync, &out);
+		sync_tell(sync, session, buf_text(&out));
+	}
+}
+
+void sync_turn(struct sync *sync)
+{
+	struct session *session;
+
+	list_each(session, &sync->sessions, node)
+		if (session->agent && session->greeted)
+			hold(sync, session);
+	ring_add(sync->ring, "", NULL);
+	sync->floor = ring_revision(sync->ring);
+	sync->must_wait = true;
+	list_each(session, &sync->sessions, node)
+		session->sent = session->held_at = sync->floor;
+	task_defer(sync->co->loop, &sync->flush);
+}
+
+void sync_tell(struct sync *sync, struct session *session, char *changes)
+{
+	char *joined;
+
+	if (session->held) {
+		joined = xasprintf("%s,%s", session->held, changes);
+		free(session->held);
+		free(changes);
+		changes = joined;
+	}
+	session->held = changes;
+	session->held_at = ring_revision(sync->ring);
+	mark(sync, session);
+}
+
+void sync_anew(struct sync *sync, struct session *session)
+{
+	free(session->held);
+	session->held = NULL;
+	session->anew = true;
+	session->held_at = ring_revision(sync->ring);
+	mark(sync, session);
 }
 
 /* ---- coming and going ------------------------------------------------------------------------ */

@@ -18,9 +18,10 @@ void sync_peers(const struct agent *agent, json_t *array)
 	const struct member *mine, *other;
 
 	list_each(mine, &agent->members, in_agent)
-		list_each(other, &mine->network->members, in_network)
-			if (mesh_sees(mine, other))
-				json_array_append_new(array, mesh_peer_json(other));
+		for (unsigned i = 0; mine->class && i < mine->class->seen_count; i++)
+			list_each(other, &mine->class->seen[i]->members, in_class)
+				if (mesh_sees(mine, other))
+					json_array_append_new(array, mesh_peer_json(other));
 	device_peers(agent, array);
 }
 
@@ -39,6 +40,20 @@ static void add_devices(struct buf *out, const struct agent *agent, bool any)
 	json_decref(devices);
 }
 
+json_t *sync_rules(const struct agent *agent)
+{
+	json_t *list = json_array();
+	const struct member *mine;
+
+	list_each(mine, &agent->members, in_agent)
+		if (mine->class)
+			json_array_append_new(list, json_pack("{ssso}", "network", mine->network->name,
+							      "rules", class_rules_json(
+									mine->network->classes,
+									mine->class)));
+	return list;
+}
+
 static void add_peers(struct buf *out, const struct agent *agent)
 {
 	const struct member *mine;
@@ -46,15 +61,37 @@ static void add_peers(struct buf *out, const struct agent *agent)
 	bool any = false;
 
 	list_each(mine, &agent->members, in_agent)
-		list_each(other, &mine->network->members, in_network) {
-			if (!mesh_sees(mine, other))
-				continue;
-			if (any)
-				buf_add(out, ",", 1);
-			buf_puts(out, mesh_peer_text(other));
-			any = true;
-		}
+		for (unsigned i = 0; mine->class && i < mine->class->seen_count; i++)
+			list_each(other, &mine->class->seen[i]->members, in_class) {
+				if (!mesh_sees(mine, other))
+					continue;
+				if (any)
+					buf_add(out, ",", 1);
+				buf_puts(out, mesh_peer_text(other));
+				any = true;
+			}
 	add_devices(out, agent, any);
+}
+
+static void add_rules(struct buf *out, const struct agent *agent)
+{
+	const struct member *mine;
+	bool any = false;
+
+	list_each(mine, &agent->members, in_agent) {
+		if (!mine->class)
+			continue;
+		buf_addf(out, "%s{\"network\":\"%s\",\"rules\":", any ? "," : "", mine->network->name);
+		buf_puts(out, class_rules(mine->network->classes, mine->class));
+		buf_puts(out, "}");
+		any = true;
+	}
+}
+
+static void send_scratch(struct sync *sync, struct session *session)
+{
+	session_send_text(session, buf_text(&sync->scratch), sync->scratch.len);
+	sync->room -= MIN(sync->room, sync->scratch.len);
 }
 
 void sync_send_snapshot(struct sync *sync, struct session *session)
@@ -67,23 +104,27 @@ void sync_send_snapshot(struct sync *sync, struct session *session)
 	char *text = js_dump(head);
 	struct buf *out = &sync->scratch;
 
+	session_forget(session);
 	out->len = 0;
 	buf_add(out, text, strlen(text) - 1); /* all but its brace */
-	buf_puts(out, ",\"peers\":[");
+	buf_puts(out, ",\"rules\":[");
+	add_rules(out, session->agent);
+	buf_puts(out, "],\"peers\":[");
 	add_peers(out, session->agent);
 	buf_puts(out, "]}");
 	/* A large network must not look like a slow reader. */
 	stream_set_limit(session->stream, out->len + out->len / 8 + QUEUE_ROOM);
-	session_send_text(session, buf_text(out), out->len);
+	send_scratch(sync, session);
 	session->sent = revision;
 	sync->co->counters[COUNT_SNAPSHOTS]++;
 	free(text);
 	json_decref(head);
 }
 
-/* Adds to `found` the chain's revisions that the agent is to hear of, newest first. */
-static bool walk(struct sync *sync, const struct agent *agent, uint64_t revision, uint64_t from,
-		 uint64_t limit)
+/* Adds to `found` the chain's revisions that the agent is to hear of, newest first. `class`: what it is
+ * of in this network, NULL where the chain is for everyone. */
+static bool walk(struct sync *sync, const struct agent *agent, const struct class *class,
+		 uint64_t revision, uint64_t from, uint64_t limit)
 {
 	const struct change *change;
 
@@ -91,10 +132,24 @@ static bool walk(struct sync *sync, const struct agent *agent, uint64_t revision
 		change = ring_get(sync->ring, revision);
 		if (!change)
 			return false;
-		if (revision <= limit && change->text && strcmp(change->agent_id, agent->id))
+		if (revision <= limit && change->text && strcmp(change->agent_id, agent->id) &&
+		    !(change->not_seeing && class_sees(class, change->not_seeing)))
 			buf_add(&sync->found, &revision, sizeof(revision));
 	}
 	return true;
+}
+
+/* Changes of members that this one sees, and of its own rules. */
+static bool walk_member(struct sync *sync, const struct member *member, uint64_t from, uint64_t limit)
+{
+	const struct class *class = member->class;
+
+	if (!class)
+		return true;
+	for (unsigned i = 0; i < class->seen_count; i++)
+		if (!walk(sync, member->agent, class, class->seen[i]->changed, from, limit))
+			return false;
+	return walk(sync, member->agent, class, class->changed_rules, from, limit);
 }
 
 static int newest_first(const void *a, const void *b)
@@ -107,48 +162,53 @@ static int newest_first(const void *a, const void *b)
 bool sync_missed(struct sync *sync, const struct agent *agent, uint64_t from, uint64_t limit)
 {
 	const struct member *member;
-	size_t before;
-	bool sorted = true;
 
 	sync->found.len = 0;
-	if (agent->reset_revision > from || from > ring_revision(sync->ring) ||
-	    !walk(sync, agent, sync->changed_all, from, limit))
+	if (agent->reset_revision > from || sync->floor > from || from > ring_revision(sync->ring) ||
+	    !walk(sync, agent, NULL, sync->changed_all, from, limit))
 		return false;
-	list_each(member, &agent->members, in_agent) {
-		before = sync->found.len;
-		if (member->pending)
-			continue;
-		if (!walk(sync, agent, member->network->changed, from, limit))
+	list_each(member, &agent->members, in_agent)
+		if (!walk_member(sync, member, from, limit))
 			return false;
-		sorted &= !before || sync->found.len == before;
-	}
-	if (!sorted)
+	if (sync->found.len > sizeof(uint64_t))
 		qsort(sync->found.data, sync->found.len / sizeof(uint64_t), sizeof(uint64_t),
 		      newest_first);
 	return true;
 }
 
-void sync_send_delta(struct sync *sync, struct session *session)
+void sync_add_found(const struct sync *sync, struct buf *out)
 {
-	struct buf *out = &sync->scratch;
-	const uint64_t *found;
+	const uint64_t *found = (const uint64_t *)(const void *)sync->found.data;
 
-	if (!sync_missed(sync, session->agent, session->sent, sync->limit)) {
-		sync_send_snapshot(sync, session);
-		return;
-	}
-	session->sent = MAX(session->sent, sync->limit);
-	if (!sync->found.len)
-		return;
-	found = (const uint64_t *)(const void *)sync->found.data;
-	out->len = 0;
-	buf_addf(out, "{\"type\":\"delta\",\"revision\":%llu,\"changes\":[",
-		 (unsigned long long)sync->limit);
 	for (size_t i = sync->found.len / sizeof(*found); i--;) {
 		const struct change *change = ring_get(sync->ring, found[i]);
 
 		buf_add(out, change->text, change->len);
-		buf_add(out, i ? "," : "]}", i ? 1 : 2);
+		buf_add(out, ",", i ? 1 : 0);
 	}
-	session_send_text(session, buf_text(out), out->len);
+}
+
+void sync_send_delta(struct sync *sync, struct session *session)
+{
+	struct buf *out = &sync->scratch;
+
+	if (session->anew || !sync_missed(sync, session->agent, session->sent, sync->limit)) {
+		sync_send_snapshot(sync, session);
+		return;
+	}
+	session->sent = MAX(session->sent, sync->limit);
+	if (!sync->found.len && !session->held)
+		return;
+	out->len = 0;
+	buf_addf(out, "{\"type\":\"delta\",\"revision\":%llu,\"changes\":[",
+		 (unsigned long long)sync->limit);
+	if (session->held) {
+		buf_puts(out, session->held);
+		buf_puts(out, sync->found.len ? "," : "");
+		stream_set_limit(session->stream, out->len + out->len / 8 + QUEUE_ROOM);
+		session_forget(session);
+	}
+	sync_add_found(sync, out);
+	buf_puts(out, "]}");
+	send_scratch(sync, session);
 }

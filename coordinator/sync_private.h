@@ -24,6 +24,8 @@ struct sync {
 	bool all_dirty;
 	bool must_wait, waiting; /* a change wants the disk; it was asked */
 	uint64_t asked, limit;   /* revisions: waited for, and what may be told */
+	uint64_t floor;          /* of the last change of policy: nobody may come back from before */
+	size_t room;             /* bytes that may still be sent in this wake */
 	struct store_wait gate;
 	struct loop_task flush;
 	struct loop_timer leave, gap;
@@ -36,5 +38,14 @@ void sync_send_delta(struct sync *sync, struct session *session);
 /* Finds what concerns the agent after `from`, up to `limit`: `found`, newest first. False: not all of
  * it is here any more. */
 bool sync_missed(struct sync *sync, const struct agent *agent, uint64_t from, uint64_t limit);
+
+/* Their texts, with commas between. */
+void sync_add_found(const struct sync *sync, struct buf *out);
+
+/* ---- sync.c for sync_policy.c ---- */
+void sync_turn(struct sync *sync); /* everything said until now was said by the old policy */
+/* To this one alone, CHANGEs with commas between; taken. The session must be greeted. */
+void sync_tell(struct sync *sync, struct session *session, char *changes);
+void sync_anew(struct sync *sync, struct session *session); /* a snapshot */
 
 #endif

@@ -348,11 +348,11 @@ static void test_property(void **state)
 
 	(void)state;
 	seed = 0x9e3779b97f4a7c15;
-	for (unsigned round = 0; round < 1500; round++) {
+	for (unsigned round = 0; round < 3000; round++) {
 		struct world world;
 
 		make_world(&world);
-		judged += packets(&world, 60);
+		judged += packets(&world, 80);
 		reasons(&world);
 		free_world(&world);
 	}

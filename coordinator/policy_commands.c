@@ -1,0 +1,151 @@
+/*
+ * policy_commands.c - what can be asked of the policy, over the unix socket and the API alike.
+ */
+#include "admin_commands.h"
+#include "api.h"
+#include "policy_state.h"
+#include "lib/str.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_TEXT       (1024 * 1024)
+#define MAX_CONFIRM_S  3600
+
+static struct policy *parse(struct js *js, struct refusal *why)
+{
+	const char *text = js_need_string(js, "text", MAX_TEXT);
+	const char *name = js_string(js, "file", "policy.yaml");
+	char error[POLICY_ERROR];
+	struct policy *policy;
+
+	if (!js_ok(js)) {
+		refuse(why, 422, "invalid", "%s", js->error);
+		return NULL;
+	}
+	policy = policy_parse(name, text, strlen(text), error);
+	if (!policy)
+		refuse(why, 422, "policy_invalid", "%s", error);
+	return policy;
+}
+
+/* Whether it is right, what it would be about, and how its tests go. */
+json_t *admin_policy_check(struct coordinator *co, struct js *js, const struct who *who,
+			     struct refusal *why)
+{
+	struct policy *policy = who_may(who, NULL, why) ? parse(js, why) : NULL;
+	unsigned failed;
+	json_t *tests, *result;
+
+	if (!policy)
+		return NULL;
+	tests = policy_run_tests(co, policy, &failed);
+	result = json_pack("{sssisisoso}", "file", policy->name, "rules", (int)policy->rule_count, "failed",
+			   (int)failed, "tests", tests, "warnings", policy_warnings(co, policy));
+	policy_free(policy);
+	return result;
+}
+
+json_t *admin_policy_show(struct coordinator *co, struct js *js, const struct who *who,
+			     struct refusal *why)
+{
+	(void)js;
+	return who_may(who, NULL, why) ? policy_state_json(co) : NULL;
+}
+
+json_t *admin_policy_diff(struct coordinator *co, struct js *js, const struct who *who,
+			     struct refusal *why)
+{
+	struct policy *policy = who_may(who, NULL, why) ? parse(js, why) : NULL;
+	json_t *result;
+
+	if (!policy)
+		return NULL;
+	result = json_pack("{so}", "changes", policy_compare(co, policy));
+	policy_free(policy);
+	return result;
+}
+
+json_t *admin_policy_apply(struct coordinator *co, struct js *js, const struct who *who,
+			     struct refusal *why)
+{
+	int64_t seconds = js_int(js, "confirm", 1, MAX_CONFIRM_S, 0);
+	struct policy *policy = who_may(who, NULL, why) ? parse(js, why) : NULL;
+	json_t *warnings, *result;
+
+	if (!policy)
+		return NULL;
+	warnings = policy_warnings(co, policy);
+	if (!policy_apply(co, policy, who->actor, (uint64_t)seconds * 1000, why)) {
+		json_decref(warnings);
+		return NULL;
+	}
+	result = policy_state_json(co);
+	json_object_del(result, "text");
+	json_object_set_new(result, "warnings", warnings);
+	return result;
+}
+
+json_t *admin_policy_confirm(struct coordinator *co, struct js *js, const struct who *who,
+			     struct refusal *why)
+{
+	uint64_t number = policy_waiting(co);
+
+	(void)js;
+	return who_may(who, NULL, why) && policy_confirm(co, who->actor, why)
+		       ? admin_message("policy %llu is confirmed", (unsigned long long)number)
+		       : NULL;
+}
+
+static json_t *party_json(const struct resolved *resolved)
+{
+	const struct party *party = &resolved->party;
+
+	return json_pack("{sosososO?}", "agent", js_from_string(party->name), "network",
+			 js_from_string(party->network), "address", js_from_addr(&party->addr), "tags",
+			 party->tags);
+}
+
+/* Of a network that is not theirs people do not even hear that somebody is there. */
+static bool may_see(const struct who *who, const struct member *member, const char *word,
+		    struct refusal *why)
+{
+	return who_sees(who, member->network) ||
+	       refuse(why, 404, "unknown_agent", "there is no agent %s: see agent list", word);
+}
+
+json_t *admin_policy_explain(struct coordinator *co, struct js *js, const struct who *who,
+			     struct refusal *why)
+{
+	const struct policy *policy = policy_in_force(co);
+	const char *from = js_need_string(js, "from", POLICY_WORD - 1);
+	const char *to = js_need_string(js, "to", POLICY_WORD - 1);
+	const char *port = js_need_string(js, "port", POLICY_WORD - 1);
+	const char *network = js_string(js, "network", NULL);
+	struct resolved source, target;
+	struct verdict verdict;
+	uint32_t point;
+	json_t *sees = json_null();
+
+	if (!js_ok(js)) {
+		refuse(why, 400, "invalid", "%s", js->error);
+		return NULL;
+	}
+	if (!ports_parse_point(port, &point)) {
+		refuse(why, 400, "invalid", "%s is not one port: write tcp/443, udp/53 or icmp", port);
+		return NULL;
+	}
+	if (!policy_resolve(co, policy, from, network, &source, why) ||
+	    !policy_resolve(co, policy, to, network, &target, why))
+		return NULL;
+	if ((source.member && !may_see(who, source.member, from, why)) ||
+	    (target.member && !may_see(who, target.member, to, why)) ||
+	    (!source.member && !target.member && !who_may(who, NULL, why)))
+		return NULL;
+	policy_judge(policy, &source, &target, point, &verdict);
+	if (source.member && target.member && source.member != target.member)
+		sees = json_boolean(mesh_sees(source.member, target.member));
+	return json_pack("{sosossssssso?so}", "from", party_json(&source), "to", party_json(&target), "port",
+			 port, "verdict", verdict.allow ? "allow" : "deny", "rule", verdict.rule, "line",
+			 verdict.line ? json_integer(verdict.line) : json_null(), "peers", sees);
+}

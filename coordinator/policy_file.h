@@ -1,0 +1,23 @@
+/*
+ * policy_file.h - the file of --policy: what is written into it holds at once, if it is right.
+ */
+#ifndef COORDINATOR_POLICY_FILE_H
+#define COORDINATOR_POLICY_FILE_H
+
+#include "lib/util.h"
+
+struct coordinator;
+struct policy_file;
+
+struct policy_file *policy_file_new(struct coordinator *co, const char *path);
+void policy_file_free(struct policy_file *file);
+/* Looks at it soon; anew: takes it also where it has not changed. NULL is fine. */
+void policy_file_again(struct policy_file *file, bool anew);
+
+/* 0, or 2 and a sentence in error. */
+int policy_file_check(const char *path, char *error, size_t size);
+
+/* policy_state.c: remembers over restarts that this was read. */
+void policy_file_taken(struct coordinator *co, const char *text, size_t len);
+
+#endif

@@ -1,0 +1,265 @@
+/*
+ * policy_resolve.c - the words of people as parties in the mesh: for tests, explain, warnings.
+ */
+#include "policy_state.h"
+#include "lib/str.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_WARNINGS 20
+#define MAX_NAMES    20000
+
+static void party_of(const struct member *member, const struct addr *addr, struct party *out)
+{
+	*out = (struct party){.name = member->name, .network = member->network->name,
+			      .tags = member->tags, .addr = *addr};
+}
+
+static void use_member(const struct member *member, struct resolved *out)
+{
+	out->member = member;
+	party_of(member, &member->address, &out->party);
+	if (member->address6.family)
+		party_of(member, &member->address6, &out->other);
+}
+
+static const struct member *owner(const struct coordinator *co, const char *network,
+				  const struct addr *addr)
+{
+	const struct network *each;
+	const struct member *member;
+
+	list_each(each, &co->mesh.networks, node) {
+		if ((network && *network && strcmp(network, each->name)) ||
+		    (!prefix_contains(&each->cidr, addr) && !prefix_contains(&each->cidr6, addr)))
+			continue;
+		list_each(member, &each->members, in_network)
+			if (addr_equal(&member->address, addr) || addr_equal(&member->address6, addr))
+				return member;
+	}
+	return NULL;
+}
+
+static bool resolve_address(const struct coordinator *co, const struct addr *addr, const char *network,
+			    struct resolved *out)
+{
+	out->member = owner(co, network, addr);
+	out->party = (struct party){.addr = *addr};
+	if (out->member)
+		party_of(out->member, addr, &out->party);
+	return true;
+}
+
+static bool resolve_agent(const struct coordinator *co, const char *word, const char *network,
+			  struct resolved *out, struct refusal *why)
+{
+	const struct agent *agent = map_get(co->mesh.agents, word);
+	const struct member *found = NULL;
+	const struct network *each;
+
+	list_each(each, &co->mesh.networks, node) {
+		const struct member *member;
+
+		if (network && *network && strcmp(network, each->name))
+			continue;
+		member = map_get(each->names, word);
+		if (!member && agent)
+			member = mesh_member(agent, each);
+		if (member && found)
+			return refuse(why, 400, "ambiguous", "%s is in several networks: say --network", word);
+		found = member ? member : found;
+	}
+	if (!found)
+		return refuse(why, 404, "unknown_agent", "there is no agent %s: see agent list", word);
+	use_member(found, out);
+	return true;
+}
+
+bool policy_resolve(const struct coordinator *co, const struct policy *policy, const char *word,
+		    const char *network, struct resolved *out, struct refusal *why)
+{
+	const struct policy_named *host = policy_host(policy, word);
+	struct addr addr;
+
+	memset(out, 0, sizeof(*out));
+	if (host)
+		return resolve_address(co, &host->prefix.addr, network, out);
+	if (addr_parse(&addr, word))
+		return resolve_address(co, &addr, network, out);
+	return resolve_agent(co, word, network, out, why);
+}
+
+void policy_judge(const struct policy *policy, const struct resolved *from, const struct resolved *to,
+		  uint32_t point, struct verdict *out)
+{
+	const struct party *sources[] = {&from->party, &from->other};
+	const struct party *targets[] = {&to->party, &to->other};
+
+	if (from->member && to->member && from->member->network != to->member->network) {
+		*out = (struct verdict){.rule = "agents of two networks never meet"};
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(sources); i++)
+		for (size_t k = 0; k < ARRAY_SIZE(targets); k++)
+			if (sources[i]->addr.family && sources[i]->addr.family == targets[k]->addr.family) {
+				policy_decide(policy, sources[i], targets[k], point, out);
+				return;
+			}
+	*out = (struct verdict){.rule = "one has an IPv4 address only and the other an IPv6 address only"};
+}
+
+/* ---- tests -------------------------------------------------------------------------------------- */
+
+static bool same_network(const struct coordinator *co, const struct policy *policy,
+			 const struct policy_test *test, struct resolved *from, struct resolved *to,
+			 struct refusal *why)
+{
+	const struct network *network;
+
+	if (*test->network)
+		return policy_resolve(co, policy, test->from, test->network, from, why) &&
+		       policy_resolve(co, policy, test->to, test->network, to, why);
+	list_each(network, &co->mesh.networks, node) /* the first that has both */
+		if (policy_resolve(co, policy, test->from, network->name, from, why) &&
+		    policy_resolve(co, policy, test->to, network->name, to, why))
+			return true;
+	return policy_resolve(co, policy, test->from, NULL, from, why) &&
+	       policy_resolve(co, policy, test->to, NULL, to, why);
+}
+
+static json_t *run_test(const struct coordinator *co, const struct policy *policy,
+			const struct policy_test *test)
+{
+	const char *result = "skipped", *expected = test->allow ? "allow" : "deny";
+	struct refusal why = {.detail = "there is no network yet"};
+	char port[POINT_TEXT], *detail = NULL;
+	struct resolved from, to;
+	struct verdict verdict;
+	json_t *json;
+
+	ports_format_point(port, test->point);
+	if (same_network(co, policy, test, &from, &to, &why)) {
+		policy_judge(policy, &from, &to, test->point, &verdict);
+		result = verdict.allow == test->allow ? "ok" : "failed";
+		if (verdict.allow != test->allow)
+			detail = xasprintf("%s:%u: %s to %s %s is %s by the rule \"%s\" (line %u)", policy->name,
+					   test->line, test->from, test->to, port,
+					   verdict.allow ? "allowed" : "denied", verdict.rule, verdict.line);
+	} else {
+		detail = xstrdup(why.detail);
+	}
+	json = json_pack("{sisssssssssssso}", "line", (int)test->line, "from", test->from, "to", test->to,
+			 "port", port, "expect", expected, "result", result, "detail",
+			 js_from_string(detail));
+	free(detail);
+	return json;
+}
+
+json_t *policy_run_tests(const struct coordinator *co, const struct policy *policy, unsigned *failed)
+{
+	json_t *list = json_array(), *one;
+
+	*failed = 0;
+	for (unsigned i = 0; i < policy->test_count; i++) {
+		one = run_test(co, policy, &policy->tests[i]);
+		*failed += !strcmp(json_string_value(json_object_get(one, "result")), "failed");
+		json_array_append_new(list, one);
+	}
+	return list;
+}
+
+/* ---- warnings -------------------------------------------------------------------------------------- */
+
+struct known { /* words in the mesh, for each kind of selector */
+	struct map *names, *tags, *networks, *told;
+	json_t *out;
+};
+
+static void gather(const struct coordinator *co, const struct policy *policy, struct known *known)
+{
+	const struct network *network;
+	const struct member *member;
+	const struct join_key *key;
+	const json_t *tag;
+	size_t i, pos = 0;
+
+	list_each(network, &co->mesh.networks, node) {
+		map_put(known->networks, network->name, (void *)network);
+		list_each(member, &network->members, in_network) {
+			map_put(known->names, member->name, (void *)member);
+			json_array_foreach(member->tags, i, tag)
+				map_put(known->tags, json_string_value(tag), (void *)member);
+		}
+	}
+	while ((key = map_next(co->mesh.keys, &pos, NULL))) {
+		if (*key->name)
+			map_put(known->names, key->name, (void *)key);
+		json_array_foreach(key->tags, i, tag)
+			map_put(known->tags, json_string_value(tag), (void *)key);
+	}
+	for (i = 0; i < policy->tag_count; i++)
+		map_put(known->tags, policy->tags[i].word, &policy->tags[i]);
+}
+
+static void warn(struct known *known, const char *what, const char *word, const struct map *all)
+{
+	const char **names, *near;
+	const void *key;
+	size_t pos = 0, count = 0;
+	char *text;
+
+	if (map_get(all, word) || json_array_size(known->out) >= MAX_WARNINGS ||
+	    map_put(known->told, word, known))
+		return;
+	names = xcalloc(MIN(map_count(all), (size_t)MAX_NAMES) + 1, sizeof(*names));
+	while (count < MAX_NAMES && map_next(all, &pos, &key))
+		names[count++] = key;
+	near = str_nearest(word, names);
+	text = near ? xasprintf("%s %s, did you mean %s?", what, word, near) : xasprintf("%s %s", what, word);
+	json_array_append_new(known->out, json_string(text));
+	free(text);
+	free(names);
+}
+
+static void look_through(struct known *known, const struct selectors *selectors)
+{
+	for (unsigned i = 0; i < selectors->count; i++) {
+		const struct selector *selector = &selectors->items[i];
+
+		if (selector->kind == SELECT_NAME)
+			warn(known, "no agent is called", selector->word, known->names);
+		else if (selector->kind == SELECT_TAG)
+			warn(known, "no agent and no join key has the tag", selector->word, known->tags);
+		else if (selector->kind == SELECT_NETWORK)
+			warn(known, "there is no network", selector->word, known->networks);
+	}
+}
+
+json_t *policy_warnings(const struct coordinator *co, const struct policy *policy)
+{
+	struct known known = {.names = map_new(0), .tags = map_new(0), .networks = map_new(0),
+			      .told = map_new(0), .out = json_array()};
+	char *text;
+
+	gather(co, policy, &known);
+	for (unsigned i = 0; i < policy->rule_count; i++) {
+		look_through(&known, &policy->rules[i].from);
+		look_through(&known, &policy->rules[i].to);
+	}
+	for (unsigned i = 0; i < policy->approval_count; i++)
+		look_through(&known, &policy->approvals[i].who);
+	for (unsigned i = 0; i < policy->host_count; i++) {
+		if (!map_get(known.names, policy->hosts[i].word))
+			continue;
+		text = xasprintf("%s is a name under hosts and an agent's: rules mean the one under hosts",
+				 policy->hosts[i].word);
+		json_array_append_new(known.out, json_string(text));
+		free(text);
+	}
+	map_free(known.names);
+	map_free(known.tags);
+	map_free(known.networks);
+	map_free(known.told);
+	return known.out;
+}
