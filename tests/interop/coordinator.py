@@ -3,7 +3,7 @@
 import base64, hmac, json, os, re, shutil, signal, socket, stat, subprocess, sys, threading, time
 import meshclient
 from meshclient import PROGRAM, Agent, Coordinator, Ws, b64, free_port, wait_until
-from nacl.bindings import randombytes
+from nacl.bindings import crypto_scalarmult_base, randombytes
 
 LABEL = "coordinator on PostgreSQL" if meshclient.POSTGRES else "coordinator"
 NO_RELAY = "relay: {embedded: false}\n"
@@ -1048,6 +1048,72 @@ def _(co):
     equal(bye["reason"], "restart")
     equal(following.wait(5), 0)
     following.stdout.close()
+
+
+# ---- devices -----------------------------------------------------------------------------------
+
+
+def peer_add(co, name, via, *more):
+    return json.loads(co.admin("peer", "add", name, "--via", via, "--endpoint", "vpn.example.net:51820", "--json", *more))
+
+
+@case("devices: told to their gateway alone, by snapshot, also after SIGKILL; nobody reaches them through us")
+def _(co):
+    gate, other = pair(co, "gate")
+    ws, ws_other = gate.stream(), other.stream()
+    ws.receive(), ws_other.receive()
+    added = peer_add(co, "phone", gate.name)
+    device, text = added["device"], added["configuration"]
+    key = re.search(r"^PrivateKey = (\S{44})$", text, re.M)[1]
+    equal(b64(crypto_scalarmult_base(base64.b64decode(key))), device["public_key"])
+    assert "\nEndpoint = vpn.example.net:51820\n" in text and "\nPublicKey = %s\n" % b64(gate.public) in text, text
+    assert "nothing is forwarded" in added["notes"][0], added["notes"]
+    seen = ws.find(lambda m: m.get("type") == "snapshot")
+    peer = [p for p in seen["peers"] if p["name"] == "phone"][0]
+    equal((peer["device"], peer["public_key"], peer["addresses"], peer["routes"], peer["endpoint"], peer["agent_id"]),
+          (True, device["public_key"], device["addresses"], [], None, device["id"]))
+    equal(ws_other.find(lambda m: "phone" in json.dumps(m), 0.5), None)
+    for stream in ws, ws_other:
+        stream.send({"type": "signal", "id": 1, "to": device["id"], "network": "default", "box": b64(b"s" * 60)})
+        equal(stream.find(lambda m: m.get("type") == "error")["code"], "unknown_peer")
+    co.stop(signal.SIGKILL)
+    co.start()
+    names = [[p["name"] for p in a.ask("GET", "/peers")[1]["peers"]] for a in (gate, other)]
+    equal(["phone" in n for n in names], [True, False])
+    assert key.encode() not in b"".join(
+        open(os.path.join(d, f), "rb").read() for d, _, files in os.walk(co.dir) for f in files
+        if not stat.S_ISSOCK(os.stat(os.path.join(d, f)).st_mode)), "the private key is on the disk"
+    assert device["addresses"][0] not in json.dumps([Agent(co, "gate3").register(co.key()).addresses])
+    ws = gate.stream()
+    ws.receive()
+    co.admin("peer", "remove", "phone")
+    seen = ws.find(lambda m: m.get("type") == "snapshot")
+    assert "phone" not in json.dumps(seen), seen
+    co.admin("peer", "remove", "phone", code=1)
+
+
+@case("devices: names and keys are theirs alone, and they go with their gateway")
+def _(co):
+    gate, other = pair(co, "hub")
+    own = Agent(co, "tablet")
+    added = peer_add(co, "tablet", gate.name, "--public-key", b64(own.public))
+    assert "PrivateKey = " not in added["configuration"]
+    refused(own.try_register(co.key(), name="tablet2"), 409, "key_taken")
+    refused(Agent(co, "tablet").try_register(co.key()), 409, "name_taken")
+    co.admin("agent", "rename", other.name, "tablet", code=1)
+    for words in (["tablet", "--via", gate.name], [other.name, "--via", gate.name], ["default", "--via", gate.name],
+                  ["x", "--via", gate.name, "--public-key", b64(own.public)],
+                  ["x", "--via", gate.name, "--public-key", b64(other.public)], ["x", "--via", gate.name]):
+        said = co.admin("peer", "add", *words, code=1)  # the last: no endpoint of the gateway is known
+        equal(said.count("\n"), 1, said)
+    for words in (["x"], ["x", "--via", gate.name, "--public-key", "short"], ["x", "--via", gate.name, "--endpoint", "a b:1"],
+                  ["x", "--via", gate.name, "--endpoint", "host:0"], ["x", "--via", gate.name, "--endpoint", "host\nDNS=1:5"]):
+        co.admin("peer", "add", *words, code=2)
+    co.admin("peer", "add", "x", "--via", "nobody", code=1)
+    equal([d["name"] for d in json.loads(co.admin("peer", "list", "--json"))["devices"]], ["tablet"])
+    co.admin("agent", "remove", gate.name)
+    equal(json.loads(co.admin("peer", "list", "--json"))["devices"], [])
+    own.register(co.key())
 
 
 # ---- backup, restore, older copies ------------------------------------------------------------

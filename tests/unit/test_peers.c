@@ -466,6 +466,46 @@ static void test_one_lan(void **state)
 	part();
 }
 
+/* Bob is a telephone without an agent: nothing but WireGuard is sent there, whatever comes about. */
+static void test_device(void **state)
+{
+	(void)state;
+	meet(OPEN, PORT_RESTRICTED);
+	begin(&alice);
+	alice.other->device = true;
+	peers_offer(alice.other, &bob.offer);
+	peers_online(alice.other, true);
+	loop_run_fake(loop, 1000);
+	assert_int_equal(alice.other->path, PATH_NONE);
+	for (unsigned i = 0; i < 60; i++) {
+		struct peer_report report = {
+			.endpoint = bob.offer.endpoint,
+			.handshake_wall_ms = i < 20 ? 1000 + i : 1019,
+			.rx_bytes = 100 * i,
+			.tx_bytes = 900 * i,
+		};
+
+		peers_observe(alice.other, &report);
+		assert_int_equal(alice.other->path, PATH_DIRECT);
+		peers_network_changed(alice.peers);
+		peers_endpoints_changed(alice.peers);
+		peers_connect(alice.other);
+		timer_stop(&alice.wg_timer);
+		loop_run_fake(loop, 2000);
+	}
+	for (unsigned i = 0; i < PATH_HANDSHAKE_MS / 1000; i++) {
+		struct peer_report report = {.endpoint = bob.offer.endpoint, .handshake_wall_ms = 1019};
+
+		peers_observe(alice.other, &report);
+		loop_run_fake(loop, 1000);
+	}
+	assert_int_equal(alice.other->path, PATH_NONE);
+	assert_int_equal(sent_count, 0);
+	assert_int_equal(alice.signals + alice.stuck, 0);
+	peers_free(alice.peers);
+	loop_free(loop);
+}
+
 /* Without signals the map alone must do, and the other way round. */
 static void test_without_signals(void **state)
 {
@@ -711,6 +751,7 @@ int main(void)
 		cmocka_unit_test(test_pairs),
 		cmocka_unit_test(test_no_way),
 		cmocka_unit_test(test_one_lan),
+		cmocka_unit_test(test_device),
 		cmocka_unit_test(test_without_signals),
 		cmocka_unit_test(test_moved),
 		cmocka_unit_test(test_moved_unnoticed),
