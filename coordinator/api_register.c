@@ -225,6 +225,7 @@ static json_t *registered_json(struct coordinator *co, const struct member *memb
 	json_object_set_new(json, "agent_id", json_string(member->agent->id));
 	json_object_set_new(json, "name", json_string(member->name));
 	json_object_set_new(json, "network_id", json_string(member->network->id));
+	json_object_set_new(json, "approved", json_boolean(!member->pending));
 	json_object_set_new(json, "addresses", mesh_addresses_json(member, true));
 	json_object_set_new(json, "networks", mesh_networks_json(member->agent));
 	json_object_set_new(json, "relays", coordinator_relays(co));

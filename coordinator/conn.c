@@ -73,6 +73,9 @@ static void finish(struct conn *conn, int status, const char *headers, const cha
 	http_write_response(&out, status, headers, type, body, len, keep, head);
 	if (status >= 400)
 		conn->co->counters[COUNT_REFUSED]++;
+	if (conn->rq)
+		metrics_answer(&conn->co->metrics, conn->rq->row, status,
+			       histogram_now_us() - conn->rq->started_us);
 	timer_stop(&conn->limit);
 	request_free(conn->rq);
 	conn->rq = NULL;
@@ -206,7 +209,8 @@ static void begin(struct conn *conn)
 	conn->co->counters[COUNT_REQUESTS]++;
 	timer_stop(&conn->limit);
 	stream_set_idle(conn->stream, 0);
-	*rq = (struct request){.co = conn->co, .conn = conn, .http = conn->http};
+	*rq = (struct request){.co = conn->co, .conn = conn, .http = conn->http,
+			       .started_us = histogram_now_us()};
 	addr_format(address, &stream_remote(conn->stream)->addr);
 	snprintf(rq->from, sizeof(rq->from), "address %s", address);
 	rq->address = rq->from + strlen("address ");
@@ -379,6 +383,7 @@ struct stream *conn_upgrade(struct request *rq, const struct stream_ops *ops, vo
 	http_write_response(&out, 101, headers, NULL, "", 0, true, false);
 	stream_write(conn->stream, out.data, out.len);
 	buf_free(&out);
+	metrics_answer(&conn->co->metrics, rq->row, 101, histogram_now_us() - rq->started_us);
 	request_free(rq);
 	conn->rq = NULL;
 	http_free(conn->http);

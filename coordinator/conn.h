@@ -28,6 +28,7 @@ struct request {
 	const char *address;       /* the end of it */
 	/* Called instead of an answer of 409 where another coordinator's change went before; NULL: none. */
 	void (*retry)(struct request *rq);
+	uint64_t started_us;
 	char headers[320];             /* "Name: value\r\n"... for the answer */
 	void (*cancel)(struct request *rq); /* NULL, or what ends a handler that answers later */
 	void *pending;                 /* that handler's */

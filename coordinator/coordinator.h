@@ -7,6 +7,7 @@
 
 #include "config.h"
 #include "mesh.h"
+#include "metrics.h"
 #include "store.h"
 #include "token.h"
 #include "users.h"
@@ -30,6 +31,7 @@ enum counter { /* metrics.c has their names */
 struct coordinator {
 	struct loop *loop;
 	struct config config;
+	const json_t *options; /* of the command line, for a reload */
 	struct store *store;
 	struct mesh mesh;
 	struct challenges *challenges;
@@ -58,6 +60,7 @@ struct coordinator {
 	struct bucket refusals;    /* of registrations, told in log and audit */
 	struct loop_timer sweep, save;
 	uint64_t counters[COUNTERS];
+	struct metrics metrics;
 };
 
 json_t *coordinator_relays(const struct coordinator *co); /* RELAY of the protocol, new */

@@ -5,7 +5,7 @@
 #include "cli.h"
 #include "embedded.h"
 #include "events.h"
-#include "policy_state.h"
+#include "reload.h"
 #include "server.h"
 #include "start.h"
 #include "sync.h"
@@ -123,7 +123,6 @@ static void on_hup(void *arg, int signo)
 
 	(void)signo;
 	coordinator_reload(&serving->co);
-	policy_reload(&serving->co);
 }
 
 static void run(struct serving *serving)
@@ -149,6 +148,7 @@ static int serve(const json_t *options)
 	char error[CONFIG_ERROR] = "";
 	int code = config_load(&co->config, options, error);
 
+	co->options = options;
 	if (!code && json_is_true(json_object_get(options, "check"))) {
 		code = coordinator_check(&co->config, error, sizeof(error));
 		if (!code)

@@ -36,6 +36,8 @@ static const struct {
 	{"peer_status", "{\"type\":\"object\",\"additionalProperties\":{\"type\":\"object\",\"properties\":"
 			"{\"connected\":{\"type\":\"boolean\"},\"latency_ms\":{\"type\":\"number\"},"
 			"\"path\":{\"enum\":[\"direct\",\"relay\",\"none\"]}}}}"},
+	{"store_state", "{\"type\":\"object\",\"properties\":{\"state\":{\"type\":\"string\"},"
+			"\"queued\":{\"type\":\"integer\"}}}"},
 	{"peers", ARRAY_OF("Peer")},
 	{"networks", ARRAY_OF("Network")},
 	{"relays", ARRAY_OF("Relay")},

@@ -20,7 +20,8 @@ const struct endpoint_row endpoints[] = {
 		"capabilities:any? advertised_routes:prefixes? join_key:string challenge:base64 "
 		"tags:strings? preview:bool?",
 	 .answer = "agent_id:id name:name token:string expires_in:seconds network_id:id "
-		"addresses:prefixes networks:networks relays:relays pins:strings server_key:key",
+		"addresses:prefixes networks:networks relays:relays pins:strings server_key:key "
+		"approved:bool",
 	 .status = 201},
 	{"PUT", "/agents/{id}/endpoint", AUTH_SELF, api_endpoint,
 	 "Tell where this agent can be reached",
@@ -136,7 +137,7 @@ const struct endpoint_row endpoints[] = {
 	{"GET", "/openapi.json", AUTH_NONE, api_openapi, "This document",
 	 .status = 200},
 	{"GET", "//healthz", AUTH_NONE, api_health, "Is the coordinator well?",
-	 .answer = "status:string version:string", .status = 200},
+	 .answer = "status:string version:string store:store_state", .status = 200},
 	{"GET", "//metrics", AUTH_NONE, api_metrics, "Counters, OpenMetrics",
 	 .status = 200},
 	{0},

@@ -377,35 +377,6 @@ int coordinator_check(const struct config *config, char *error, size_t size)
 	return 0;
 }
 
-/* A certificate may be renewed at any time; a key that agents were not told of would lock them out. */
-void coordinator_reload(struct coordinator *co)
-{
-	const char *cert = co->config.cert, *key = co->config.key;
-	char pin[44], error[200];
-	struct tls_server *fresh;
-
-	if (!cert)
-		return;
-	fresh = tls_server_new(cert, key, error, sizeof(error));
-	if (!fresh) {
-		log_error("reload", "reason=\"%s; what was there goes on\"", error);
-		return;
-	}
-	tls_server_pin(fresh, pin);
-	tls_server_free(fresh);
-	if (strcmp(pin, co->tls_pin) && strcmp(pin, co->next_pin)) {
-		log_error("reload", "reason=\"the key in %s is not the one in use, and was not announced as "
-			  "tls: next_key; what was there goes on\"", key);
-		return;
-	}
-	if (tls_server_reload(co->tls, cert, key, error, sizeof(error)) < 0) {
-		log_error("reload", "reason=\"%s; what was there goes on\"", error);
-		return;
-	}
-	str_copy(co->tls_pin, sizeof(co->tls_pin), pin);
-	log_info("reload", "cert=%s", cert);
-}
-
 json_t *coordinator_relays(const struct coordinator *co)
 {
 	json_t *relays = co->embedded ? embedded_relays(co->embedded) : json_array();

@@ -51,6 +51,8 @@ struct store {
 	unsigned group;
 	bool in_flight; /* loop's view: busy is with the writer */
 	atomic_bool failing;
+	uint64_t commit_us; /* of busy: the writer's until it is posted */
+	struct histogram commits;
 	store_refused_fn *refused;
 	void *refused_arg;
 
@@ -187,6 +189,7 @@ static void committed(void *arg)
 	struct store *store = arg;
 	struct list ops, queries, waits;
 
+	histogram_add(&store->commits, HISTOGRAM_SECONDS, (double)store->commit_us / 1e6);
 	list_move(&ops, &store->busy.ops);
 	take_refusals(store, &ops);
 	list_move(&queries, &store->busy.queries);
@@ -282,6 +285,7 @@ static bool batch_until_done(struct store *store)
 static void *writer(void *arg)
 {
 	struct store *store = arg;
+	uint64_t began;
 
 	pthread_mutex_lock(&store->lock);
 	for (;;) {
@@ -291,8 +295,11 @@ static void *writer(void *arg)
 			break;
 		store->has_work = false;
 		pthread_mutex_unlock(&store->lock);
-		if (batch_until_done(store))
+		began = histogram_now_us();
+		if (batch_until_done(store)) {
+			store->commit_us = histogram_now_us() - began;
 			loop_post(store->loop, committed, store);
+		}
 		pthread_mutex_lock(&store->lock);
 	}
 	pthread_mutex_unlock(&store->lock);
@@ -474,6 +481,16 @@ void store_wait_cancel(struct store_wait *wait)
 {
 	if (wait->node.next)
 		list_del(&wait->node);
+}
+
+size_t store_queued(const struct store *store)
+{
+	return store->open.count + store->busy.count;
+}
+
+const struct histogram *store_commits(const struct store *store)
+{
+	return &store->commits;
 }
 
 bool store_behind(const struct store *store)

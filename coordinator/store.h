@@ -15,6 +15,7 @@
 #ifndef COORDINATOR_STORE_H
 #define COORDINATOR_STORE_H
 
+#include "histogram.h"
 #include "lib/loop.h"
 
 enum store_type { STORE_NULL, STORE_INT, STORE_TEXT, STORE_BLOB };
@@ -120,6 +121,8 @@ void store_begin(struct store *store); /* what is written from now on stands or 
 void store_write(struct store *store, enum store_write what, const struct store_value *values);
 void store_wait(struct store *store, struct store_wait *wait, loop_timer_fn *fn, void *arg);
 void store_wait_cancel(struct store_wait *wait); /* what was written stays written */
+size_t store_queued(const struct store *store);  /* statements that are not committed yet */
+const struct histogram *store_commits(const struct store *store); /* seconds each took */
 bool store_behind(const struct store *store);    /* take no more work for now */
 /* Of what is being filled: what is written under one number is committed at once. Rows that were
  * fetched have what was written up to, and with, the number that done is given. */

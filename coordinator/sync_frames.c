@@ -114,6 +114,7 @@ void sync_send_snapshot(struct sync *sync, struct session *session)
 	buf_puts(out, "]}");
 	/* A large network must not look like a slow reader. */
 	stream_set_limit(session->stream, out->len + out->len / 8 + QUEUE_ROOM);
+	histogram_add(&sync->co->metrics.snapshot_bytes, HISTOGRAM_BYTES, (double)out->len);
 	send_scratch(sync, session);
 	session->sent = revision;
 	sync->co->counters[COUNT_SNAPSHOTS]++;
@@ -210,5 +211,6 @@ void sync_send_delta(struct sync *sync, struct session *session)
 	}
 	sync_add_found(sync, out);
 	buf_puts(out, "]}");
+	histogram_add(&sync->co->metrics.delta_bytes, HISTOGRAM_BYTES, (double)out->len);
 	send_scratch(sync, session);
 }

@@ -445,5 +445,421 @@ def _(co):
     equal(read("GET", "/agents")[0], 403, "a user without a role")
 
 
+# ---- joining ---------------------------------------------------------------------------------------
+
+
+@case("a network may ask for approval: until then an agent sees nobody, and nobody sees it")
+def _(co):
+    co.admin("network", "create", "careful", "--cidr", "10.240.0.0/16", "--approve")
+    key = co.key("--network", "careful", "--reusable")
+    first, second = Agent(co, "first").register(key), Agent(co, "second").register(key)
+    co.admin("agent", "approve", "first")
+    ws1, ws2 = first.stream(), second.stream()
+    equal(([], []), (ws1.receive()["peers"], ws2.receive()["peers"]))
+    equal(first.ask("GET", "/peers")[1]["peers"], [])
+    first.ask("PUT", "/endpoint", {"endpoint": "192.0.2.5:5"})
+    second.ask("PUT", "/endpoint", {"endpoint": "192.0.2.6:6"})
+    for ws, to in ((ws1, second), (ws2, first)):
+        ws.send({"type": "signal", "id": 1, "to": to.id, "network": "careful", "box": b64(b"s" * 99)})
+        equal(ws.find(lambda m: m.get("type") in ("error", "delta", "snapshot"))["code"], "unknown_peer")
+    equal([(a["name"], a["approved"]) for a in json.loads(co.admin("agent", "list", "--json"))["agents"]],
+          [("first", True), ("second", False)])
+    co.stop()
+    co.start()
+    equal(second.ask("GET", "/peers")[1]["peers"], [], "after a restart")
+    equal(second.try_register(key)[1]["approved"], False, "registering again approves nothing")
+    ws1, ws2 = first.stream(), second.stream()
+    ws1.receive(), ws2.receive()
+    co.admin("agent", "approve", "second")
+    equal([p["name"] for p in ws2.find(lambda m: m.get("type") == "snapshot" and m["peers"])["peers"]], ["first"])
+    assert ws1.find(lambda m: m.get("op") == "put" and m["peer"]["name"] == "second"), "the other is not told"
+
+
+@case("ephemeral agents go when they were away for a while, others stay")
+def _(unused):
+    co = Coordinator(FAST + "ephemeral_after: 2s\n").start()
+    try:
+        key, lasting = co.key("--ephemeral", "--reusable"), Agent(co, "lasting").register(co.key())
+        here, gone = Agent(co, "here").register(key), Agent(co, "gone").register(key)
+        ws = here.stream()
+        ws.receive()
+        gone.stream().close()
+        assert wait_until(lambda: gone.ask("GET", "/peers")[0] == 401, 15), "it is still there"
+        assert ws.find(lambda m: m.get("op") == "remove" and m["agent_id"] == gone.id)
+        equal([here.ask("GET", "/peers")[0], lasting.ask("GET", "/peers")[0]], [200, 200])
+        assert "ephemeral" in co.admin("audit")
+    finally:
+        co.close()
+
+
+@case("an agent expires when it was told to: token and stream end, and it joins again by proof and key")
+def _(co):
+    agent, other = Agent(co, "short").register(co.key()), Agent(co, "other").register(co.key())
+    ws, seen = agent.stream(), other.stream()
+    ws.receive(), seen.receive()
+    co.admin("agent", "expire", "short", "--in", "2s")
+    equal(agent.ask("GET", "/peers")[0], 200)
+    assert ws.find(lambda m: m.get("type") == "bye" and m["reason"] == "expired", 8)
+    assert ws.ended(2), "its stream goes on"
+    assert seen.find(lambda m: m.get("op") == "remove" and m["agent_id"] == agent.id)
+    refused(agent.ask("GET", "/peers"), 401, "agent_expired")
+    refused(coordinator.by_proof(co, agent, "/token"), 401, "agent_expired")
+    status, answer = agent.try_register(co.key())
+    equal((status, answer["agent_id"]), (200, agent.id))
+    agent.token = answer["token"]
+    time.sleep(3)
+    equal(agent.ask("GET", "/peers")[0], 200, "it expires again")
+
+
+@case("a key is rotated without a break: same stream, same id, peers are told")
+def _(co):
+    key = co.key("--reusable")
+    agent, peer, new = Agent(co, "rotating").register(key), Agent(co, "peer").register(key), Agent(co, "new")
+    ws, seen = agent.stream(), peer.stream()
+    ws.receive(), seen.receive()
+    given = agent.challenge()
+    body = json.dumps({"coordinator": co.origin, "challenge": given["challenge"], "public_key": b64(new.public)}).encode()
+    headers = {"Authorization": agent.proof(given, body), "WG-Mesh-New-Proof": agent.proof(given, body, private=new.private)}
+    equal(co.request("POST", "/agents/%s/key" % agent.id, body, headers)[0], 200)
+    put = seen.find(lambda m: m.get("op") == "put" and m["peer"]["agent_id"] == agent.id)
+    equal((put["peer"]["public_key"], put["peer"]["name"]), (b64(new.public), "rotating"))
+    equal(agent.ask("GET", "/peers")[0], 200, "its token")
+    peer.ask("PUT", "/endpoint", {"endpoint": "192.0.2.50:5"})
+    assert ws.find(lambda m: m.get("endpoint") == "192.0.2.50:5"), "its stream has ended"
+
+
+@case("last_seen and online state survive a restart")
+def _(co):
+    key = co.key("--reusable")
+    there, away = Agent(co, "there").register(key), Agent(co, "away").register(key)
+    ws = there.stream()
+    ws.receive()
+    away.stream().close()
+    def state():
+        return {a["name"]: (a["online"], a["last_seen"]) for a in json.loads(co.admin("agent", "list", "--json"))["agents"]}
+    assert wait_until(lambda: state()["away"][0] is False and state()["there"][0] is True, 10)
+    before = state()
+    co.stop()
+    co.start()
+    equal({n: s[0] for n, s in state().items()}, {"there": True, "away": False})
+    equal(state()["away"], before["away"])
+
+
+# ---- tenants -------------------------------------------------------------------------------------------
+
+
+@case("two organisations on one coordinator: nothing of one can be seen, named or changed from the other")
+def _(co):
+    for name, number in (("red", 1), ("blue", 2)):
+        co.admin("network", "create", name, "--cidr", "10.25%d.0.0/16" % number)
+    key = {n: co.key("--network", n, "--reusable") for n in ("red", "blue")}
+    agents = {n: Agent(co, n + "-1").register(key[n], advertised_routes=["192.168.%d.0/24" % i])
+              for i, n in enumerate(("red", "blue"))}
+    both = Agent(co, "both").register(key["red"])
+    both.register(key["blue"])
+    red, blue = agents["red"], agents["blue"]
+    for name in ("red", "blue"):
+        for role in ("viewer", "operator", "admin"):
+            user(co, "%s-%s" % (name, role), role, "--network", name)
+    by = {n: token(co, "--user", n) for n in ("red-viewer", "red-operator", "red-admin", "blue-viewer", "blue-admin")}
+    everything = root(co)
+    ids = {
+        "key": [k["id"] for k in everything.ok("GET", "/join-keys")["keys"] if k["network"] == "blue"][0],
+        "route": [r["id"] for r in everything.ok("GET", "/routes")["routes"] if r["network"] == "blue"][0],
+        "token": [t["id"] for t in everything.ok("GET", "/tokens")["tokens"] if t["user"] == "blue-admin"][0],
+        "relay": everything.ok("POST", "/relays", {"region": "x", "stun": ["a:1"]}, 201)["relay"]["id"],
+    }
+    R, O, A, V = by["red-admin"], by["red-operator"], by["red-admin"], by["red-viewer"]
+    table = [
+        # who, what, status, code: from red, what is blue's is unknown
+        *[(w, "GET", "/networks/blue", None, 404, "unknown_network") for w in (V, O, A)],
+        *[(w, "GET", "/agents?network=blue", None, 404, "unknown_network") for w in (V, O, A)],
+        *[(w, "GET", "/agents/" + blue.id, None, 404, "unknown_agent") for w in (V, O, A)],
+        (A, "GET", "/agents/blue-1", None, 404, "unknown_agent"),
+        (A, "GET", "/agents/%s?network=blue" % both.id, None, 404, "unknown_network"),
+        (O, "PATCH", "/agents/" + blue.id, {"name": "mine"}, 404, "unknown_agent"),
+        (O, "PATCH", "/agents/%s?network=blue" % both.id, {"name": "mine"}, 404, "unknown_network"),
+        (O, "DELETE", "/agents/" + blue.id, None, 404, "unknown_agent"),
+        (O, "DELETE", "/agents/%s?network=blue" % both.id, None, 404, "unknown_network"),
+        (O, "POST", "/agents/%s/expire" % blue.id, {}, 404, "unknown_agent"),
+        (O, "POST", "/agents/%s/expire" % both.id, {}, 403, "role_too_low"),
+        (O, "POST", "/agents/%s/approve" % blue.id, {}, 404, "unknown_agent"),
+        (O, "POST", "/join-keys", {"network": "blue"}, 404, "unknown_network"),
+        (A, "GET", "/join-keys/" + ids["key"], None, 404, "unknown_key"),
+        (A, "DELETE", "/join-keys/" + ids["key"], None, 404, "unknown_key"),
+        (A, "GET", "/routes?network=blue", None, 404, "unknown_network"),
+        (A, "PATCH", "/routes/" + ids["route"], {"approved": True}, 404, "unknown_route"),
+        (A, "PATCH", "/networks/blue", {"approve": True}, 404, "unknown_network"),
+        (A, "DELETE", "/networks/blue", None, 404, "unknown_network"),
+        (A, "GET", "/users/blue-viewer", None, 404, "unknown_user"),
+        (A, "PATCH", "/users/blue-viewer", {"password": PASSWORD}, 404, "unknown_user"),
+        (A, "PATCH", "/users/red-viewer", {"role": "admin", "network": "blue"}, 404, "unknown_network"),
+        (A, "DELETE", "/users/blue-viewer", None, 404, "unknown_user"),
+        (A, "DELETE", "/tokens/" + ids["token"], None, 404, "unknown_token"),
+        (A, "POST", "/tokens", {"user": "blue-admin"}, 404, "unknown_user"),
+        (A, "GET", "/audit?network=blue", None, 404, "unknown_network"),
+        # what belongs to all is for those with a role for everything
+        (A, "POST", "/networks", {"name": "mine", "cidr": "10.99.0.0/16"}, 403, "role_too_low"),
+        (A, "POST", "/users", {"name": "mine", "role": "admin"}, 403, "role_too_low"),
+        (A, "PATCH", "/users/red-admin", {"role": "admin"}, 403, "role_too_low"),
+        (A, "POST", "/relays", {"region": "y", "stun": ["a:1"]}, 403, "role_too_low"),
+        (A, "DELETE", "/relays/" + ids["relay"], None, 403, "role_too_low"),
+        # a role is held to what it may
+        (V, "POST", "/join-keys", {"network": "red"}, 403, "role_too_low"),
+        (V, "PATCH", "/agents/" + red.id, {"name": "mine"}, 403, "role_too_low"),
+        (V, "DELETE", "/agents/" + red.id, None, 403, "role_too_low"),
+        (V, "POST", "/agents/%s/expire" % red.id, {}, 403, "role_too_low"),
+        (V, "PATCH", "/users/red-admin", {"password": PASSWORD}, 404, "unknown_user"),
+        (V, "PATCH", "/users/red-viewer", {"password": PASSWORD}, 403, "session_needed"),
+        (V, "PATCH", "/users/red-viewer", {"role": "admin", "network": "red"}, 403, "role_too_low"),
+        (O, "PATCH", "/networks/red", {"approve": True}, 403, "role_too_low"),
+        (O, "DELETE", "/networks/red", None, 403, "role_too_low"),
+        (O, "POST", "/users", {"name": "mine", "role": "viewer", "network": "red"}, 403, "role_too_low"),
+        (O, "POST", "/tokens", {"role": "admin", "networks": ["red"]}, 403, "role_too_low"),
+        # an agent's token administers nothing, another agent's is nothing to it
+        (Api(co, red.token), "GET", "/agents", None, 401, "token_invalid"),
+        (Api(co, red.token), "POST", "/join-keys", {"network": "red"}, 401, "token_invalid"),
+        (Api(co, red.token), "GET", "/agents/%s/peers" % both.id, None, 403, "not_yours"),
+        (Api(co, red.token), "PUT", "/agents/%s/endpoint" % blue.id, {}, 403, "not_yours"),
+        (Api(co, red.token), "POST", "/agents/%s/heartbeat" % blue.id, {}, 403, "not_yours"),
+        (Api(co, red.token), "POST", "/agents/%s/token" % blue.id, {}, 403, "not_yours"),
+        (Api(co, red.token), "DELETE", "/agents/" + blue.id, None, 403, "not_yours"),
+        (Api(co, red.token), "DELETE", "/agents/%s?network=blue" % red.id, None, 404, "not_a_member"),
+        (Api(co), "GET", "/agents", None, 401, "token_missing"),
+        (Api(co, "wgm_" + "x" * 43), "GET", "/agents", None, 401, "token_invalid"),
+    ]
+    before = co.admin("agent", "list", "--json") + co.admin("key", "list", "--json") + co.admin("user", "list", "--json")
+    for who, method, path, body, status, code in table:
+        answer = who(method, path, body)
+        seen = (answer[0], answer[1].get("code") if isinstance(answer[1], dict) else None)
+        if seen != (status, code):
+            raise AssertionError("%s %s %r: %r, not %r" % (method, path, body, answer, (status, code)))
+    equal(co.admin("agent", "list", "--json") + co.admin("key", "list", "--json") + co.admin("user", "list", "--json"), before)
+    # Lists have one's own only.
+    for who, mine, other in ((V, "red", "blue"), (A, "red", "blue"), (by["blue-admin"], "blue", "red")):
+        equal([n["name"] for n in who.ok("GET", "/networks")["networks"]], [mine])
+        equal({a["network"] for a in who.ok("GET", "/agents")["agents"]}, {mine})
+        equal({a["name"] for a in who.ok("GET", "/agents")["agents"]}, {mine + "-1", "both"})
+        equal([n["name"] for n in who.ok("GET", "/agents/" + both.id)["agent"]["networks"]], [mine])
+        equal({k["network"] for k in who.ok("GET", "/join-keys")["keys"]}, {mine})
+        equal({r["network"] for r in who.ok("GET", "/routes")["routes"]}, {mine})
+        equal({a["network"] for a in who.ok("GET", "/audit")["audit"]}, {mine})
+        text = json.dumps(who.ok("GET", "/audit"))
+        assert other + "-" not in text and '"%s"' % other not in text, "the audit names the other"
+        for what in ("/users", "/tokens"):
+            assert other + "-" not in json.dumps(who.ok("GET", what)), what
+    # What is theirs they may.
+    O.ok("POST", "/join-keys", {"network": "red"}, 201)
+    A.ok("POST", "/users", {"name": "red-new", "role": "viewer", "network": "red", "password": PASSWORD}, 201)
+    A.ok("PATCH", "/users/red-viewer", {"role": "operator", "network": "red"})
+    V.ok("POST", "/join-keys", {"network": "red"}, 201)
+    # Agents.
+    ws, wb = red.stream(), blue.stream()
+    equal({p["name"] for p in ws.receive()["peers"]}, {"both"})
+    equal({p["name"] for p in wb.receive()["peers"]}, {"both"})
+    ws.send({"type": "signal", "id": 1, "to": blue.id, "network": "blue", "box": b64(b"x" * 99)})
+    equal(ws.find(lambda m: m.get("type") == "error")["code"], "unknown_peer")
+    equal(wb.find(lambda m: m.get("type") == "signal", 0.5), None)
+    refused(red.try_register(key["red"], tags=["ops"]), 403, "tag_not_allowed")
+    refused(Agent(co, "blue-1").try_register(key["blue"]), 409, "name_taken")
+    equal(Agent(co, "blue-1").try_register(key["red"])[0], 201, "a name of the other network is free here")
+    # Removing from red leaves it in blue; and a removed one is cut off within a second.
+    O.ok("DELETE", "/agents/" + both.id, status=204)
+    equal([n["name"] for n in by["blue-admin"].ok("GET", "/agents/" + both.id)["agent"]["networks"]], ["blue"])
+    begin = time.time()
+    by["blue-admin"].ok("DELETE", "/agents/" + blue.id, status=204)
+    assert wb.ended(3), "its stream goes on"
+    refused(blue.ask("GET", "/peers"), 401, "unknown_agent")
+    print("     cut off after %d ms" % ((time.time() - begin) * 1000), file=sys.stderr)
+
+
+@case("events: what happens, for those who may see it, until the token ends")
+def _(co):
+    co.admin("network", "create", "red", "--cidr", "10.251.0.0/16")
+    co.admin("network", "create", "blue", "--cidr", "10.252.0.0/16")
+    user(co, "red", "viewer", "--network", "red")
+    api = token(co, "--user", "red")
+    mine = Ws(co, "/api/v1/events", api.headers["Authorization"][7:])
+    everything = Ws(co, "/api/v1/events", root(co).headers["Authorization"][7:])
+    for ws in (mine, everything):
+        equal(ws.receive(), {"type": "hello", "version": 1})
+    blue = Agent(co, "b1").register(co.key("--network", "blue"))
+    red = Agent(co, "r1").register(co.key("--network", "red"))
+    seen = mine.find(lambda m: m.get("type") == "agent")
+    equal((seen["op"], seen["agent"]["name"]), ("put", "r1"))
+    assert everything.find(lambda m: m.get("type") == "agent" and m["agent"]["agent_id"] == blue.id)
+    assert everything.find(lambda m: m.get("type") == "audit" and m["audit"]["action"] == "agent-registered")
+    stream = red.stream()
+    assert mine.find(lambda m: m.get("type") == "agent" and m["agent"]["online"])
+    stream.close()
+    co.admin("agent", "remove", "r1")
+    assert mine.find(lambda m: m.get("type") == "agent" and m["op"] == "remove" and m["agent_id"] == red.id)
+    co.admin("user", "role", "red", "none", "--network", "red")
+    co.key("--network", "red")
+    equal(mine.find(lambda m: m.get("type") in ("audit", "agent") and m.get("audit", {}).get("action") == "key-created", 0.5), None)
+    listed = json.loads(co.admin("token", "list", "--json"))["tokens"]
+    co.admin("token", "revoke", [t["id"] for t in listed if t["user"] == "red"][0])
+    assert mine.ended(2), "it goes on with a revoked token"
+    for path, token_, status in (("/api/v1/events", "x", 401), ("/api/v1/events", blue.token, 401)):
+        equal(Ws(co, path, token_).status, status)
+
+
+# ---- limits and operation ----------------------------------------------------------------------------------
+
+
+@case("every limit of the contract is kept, with a status and a code")
+def _(unused):
+    co = Coordinator(NO_RELAY + "limits: {body: 8192, header: 2048, headers: 20, routes: 2, requests_per_address: 100000, "
+                     "requests_per_agent: 5, connections_per_address: 60}\n").start()
+    try:
+        key, agent = co.key("--reusable"), Agent(co, "limits")
+        def raw(data):
+            return coordinator.raw(co, data)
+        head = b"POST /api/v1/agents/challenge HTTP/1.1\r\nHost: a\r\n"
+        equal(raw(head + b"Content-Length: 8193\r\n\r\n"), 413, "body")
+        equal(raw(head + b"Transfer-Encoding: chunked\r\n\r\n2001\r\n"), 413, "chunked body")
+        equal(raw(head + b"X: " + b"a" * 2048 + b"\r\n\r\n"), 431, "header")
+        equal(raw(head + b"X: y\r\n" * 20 + b"Content-Length: 2\r\n\r\n{}"), 431, "headers")
+        refused(Agent(co, "n" * 64).try_register(key), 422, "invalid")
+        equal(Agent(co, "n" * 63).try_register(key)[0], 201)
+        routes = ["10.%d.0.0/16" % i for i in range(3)]
+        refused(agent.try_register(key, advertised_routes=routes), 422, "too_many_routes")
+        agent.register(key, advertised_routes=routes[:2])
+        refused(Agent(co, "t").try_register(key, tags=["t%d" % i for i in range(33)]), 422, "invalid")
+        codes = [agent.ask("GET", "/peers") for _ in range(40)]
+        refused([c for c in codes if c[0] != 200][0], 429, "too_many_requests")
+        other = Agent(co, "other").register(key)
+        refused(other.ask("PUT", "/endpoint", {"endpoints": ["192.0.2.1:%d" % i for i in range(1, 18)]}), 422, "invalid")
+        ws = other.stream()
+        ws.receive()
+        ws.send({"type": "signal", "id": 1, "to": agent.id, "network": "default", "box": b64(b"x" * 4097)})
+        equal(ws.find(lambda m: m.get("type") == "error")["code"], "bad_signal")
+        ws.close()
+        open_ = []
+        try:
+            for _ in range(80):
+                open_.append(coordinator.socket.create_connection(("127.0.0.1", co.port)))
+            def dead(s):
+                s.settimeout(0.2)
+                try:
+                    return s.recv(1) == b""
+                except OSError as why:
+                    return not isinstance(why, coordinator.socket.timeout)
+            assert wait_until(lambda: any(dead(s) for s in open_[-10:]), 5), "more connections than allowed stay"
+        finally:
+            for s in open_:
+                s.close()
+    finally:
+        co.close()
+    co = Coordinator(FAST)
+    try:
+        co.start()
+        key = co.key("--reusable")
+        refused(Agent(co, "r").try_register(key, advertised_routes=["10.%d.0.0/16" % i for i in range(65)]), 422, "invalid")
+        equal(Agent(co, "r").try_register(key, advertised_routes=["10.%d.0.0/16" % i for i in range(64)])[0], 201)
+        equal(co.request("POST", "/agents/challenge", b" " * (1 << 20))[0], 400)
+        equal(co.request("POST", "/agents/challenge", b" " * ((1 << 20) + 1))[0], 413)
+    finally:
+        co.close()
+
+
+@case("metrics: requests and times by route, deltas, commits, queues; healthz has the store")
+def _(co):
+    key = co.key("--reusable")
+    one, two = Agent(co, "m1").register(key), Agent(co, "m2").register(key)
+    ws = one.stream()
+    ws.receive()
+    two.ask("PUT", "/endpoint", {"endpoint": "192.0.2.3:3"})
+    assert ws.find(lambda m: m.get("op") == "patch")
+    equal(co.request("GET", "/networks")[0], 401)
+    health = co.request("GET", "/healthz", root=True)[1]
+    equal((health["status"], health["store"]["state"]), ("ok", "ok"))
+    text = co.request("GET", "/metrics", root=True)[1].decode()
+    values = {}
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            fine = re.fullmatch(r'([a-z_]+(?:\{(?:[a-z]+="[^"]*",?)*\})?) ([0-9.e+-]+)', line)
+            assert fine, "no OpenMetrics: " + line
+            assert fine.group(1) not in values, "twice: " + line
+            values[fine.group(1)] = float(fine.group(2))
+    route = 'method="POST",route="/agents/register"'
+    equal(values['wg_mesh_http_answers_total{%s,status="2xx"}' % route], 2)
+    equal(values['wg_mesh_http_request_seconds_count{%s}' % route], 2)
+    equal(values['wg_mesh_http_request_seconds_bucket{%s,le="+Inf"}' % route], 2)
+    equal(values['wg_mesh_http_answers_total{method="GET",route="/networks",status="4xx"}'], 1)
+    for name in ("delta_bytes_count", "snapshot_bytes_count", "store_commit_seconds_count", "agents", "streams"):
+        assert values["wg_mesh_" + name] >= 1, name
+    for name in ("store_queue", "password_queue", "store_failing", "listeners"):
+        equal(values["wg_mesh_" + name], 0, name)
+    types = re.findall(r"^# TYPE (\S+)", text, re.M)
+    equal(len(types), len(set(types)))
+
+
+@case("SIGHUP takes a new configuration, refuses a wrong one whole, and tells systemd")
+def _(co):
+    def configure(limits):
+        with open(co.dir + "/coordinator.yaml") as f:
+            text = f.read()
+        with open(co.dir + "/coordinator.yaml", "w") as f:
+            f.write(re.sub("limits:.*", limits, text))
+
+    def reload(word):
+        lines = len(co.log().splitlines())
+        co.process.send_signal(coordinator.signal.SIGHUP)
+        assert wait_until(lambda: word in "\n".join(co.log().splitlines()[lines:])), co.log()[-500:]
+
+    agent = Agent(co, "steady").register(co.key())
+    ws = agent.stream()
+    ws.receive()
+    configure("limits: {body: 4096}\ntoken_lifetime: 2h\nsession_lifetime: 1h")
+    reload("reload cert=")
+    equal(agent.ask("POST", "/token", {})[1]["expires_in"], 7200)
+    equal(co.request("POST", "/agents/challenge", b" " * 5000)[0], 413)
+    configure("limits: {body: 1}")
+    reload("what was there goes on")
+    equal(agent.ask("POST", "/token", {})[1]["expires_in"], 7200)
+    ws.send({"type": "ack", "revision": 1})
+    equal(ws.find(lambda m: True, 0.5), None, "the stream was disturbed")
+    configure("limits: {body: 4096}\nlisten: 127.0.0.1:1")
+    with open(co.dir + "/coordinator.yaml") as f:
+        text = f.read()
+    with open(co.dir + "/coordinator.yaml", "w") as f:
+        f.write(text.replace("listen: 127.0.0.1:%d\n" % co.port, ""))
+    reload("configuration-waits key=\"listen\"")
+    equal(co.request("GET", "/healthz", root=True)[0], 200)
+
+
+@case("systemd is told when it is ready, reloading and stopping")
+def _(unused):
+    co = Coordinator(FAST)
+    notify = coordinator.socket.socket(coordinator.socket.AF_UNIX, coordinator.socket.SOCK_DGRAM)
+    notify.bind(co.dir + "/notify")
+    notify.settimeout(10)
+    coordinator.os.environ["NOTIFY_SOCKET"] = co.dir + "/notify"
+    try:
+        co.start()
+        equal(notify.recv(999), b"READY=1")
+        co.process.send_signal(coordinator.signal.SIGHUP)
+        assert re.fullmatch(rb"RELOADING=1\nMONOTONIC_USEC=\d+", notify.recv(999))
+        equal(notify.recv(999), b"READY=1")
+        co.stop()
+        equal(notify.recv(999), b"STOPPING=1")
+    finally:
+        del coordinator.os.environ["NOTIFY_SOCKET"]
+        co.close()
+
+
+@case("agents that are told to come back are told different times")
+def _(co):
+    key = co.key("--reusable")
+    streams = [Agent(co, "j%d" % i).register(key).stream() for i in range(12)]
+    for ws in streams:
+        ws.receive()
+    co.stop()
+    waits = [ws.find(lambda m: m.get("type") == "bye")["retry_after_ms"] for ws in streams]
+    assert len(set(waits)) > 6 and all(500 <= w < 5000 for w in waits), waits
+    co.start()
+
+
 if __name__ == "__main__":
     sys.exit(coordinator.main())

@@ -1,0 +1,132 @@
+/*
+ * reload.c - SIGHUP: the configuration and the certificate anew, all of it or nothing.
+ *
+ * What other things hang on (where we listen, the database, the relay, a coming key that agents must be
+ * told of first) waits for a restart, and is named.
+ */
+#include "reload.h"
+#include "coordinator.h"
+#include "histogram.h"
+#include "policy_state.h"
+#include "lib/daemon.h"
+#include "lib/log.h"
+#include "lib/str.h"
+#include "lib/tls.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool same(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : a == b;
+}
+
+/* A certificate may be renewed at any time; a key that agents were not told of would lock them out. */
+static bool take_certificate(struct coordinator *co, const char *cert, const char *key)
+{
+	char pin[44], error[200];
+	struct tls_server *fresh;
+
+	if (!cert || !co->config.cert)
+		return same(cert, co->config.cert);
+	fresh = tls_server_new(cert, key, error, sizeof(error));
+	if (!fresh) {
+		log_error("reload", "reason=\"%s; what was there goes on\"", error);
+		return false;
+	}
+	tls_server_pin(fresh, pin);
+	tls_server_free(fresh);
+	if (strcmp(pin, co->tls_pin) && strcmp(pin, co->next_pin)) {
+		log_error("reload", "reason=\"the key in %s is not the one in use, and was not announced as "
+			  "tls: next_key; what was there goes on\"", key);
+		return false;
+	}
+	if (tls_server_reload(co->tls, cert, key, error, sizeof(error)) < 0) {
+		log_error("reload", "reason=\"%s; what was there goes on\"", error);
+		return false;
+	}
+	str_copy(co->tls_pin, sizeof(co->tls_pin), pin);
+	return true;
+}
+
+static void name_what_waits(const struct config *now, const struct config *fresh)
+{
+	const struct {
+		const char *key;
+		bool changed;
+	} all[] = {
+		{"listen", memcmp(&now->listen, &fresh->listen, sizeof(now->listen)) != 0},
+		{"state", !same(now->state, fresh->state)},
+		{"run_dir", !same(now->run_dir, fresh->run_dir)},
+		{"db", !same(now->db, fresh->db)},
+		{"tls: next_key", !same(now->next_key, fresh->next_key)},
+		{"tls: cert", !now->cert != !fresh->cert},
+		{"relay: embedded", now->relay_embedded != fresh->relay_embedded},
+		{"relay: stun", !same(now->relay_stun, fresh->relay_stun)},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		if (all[i].changed)
+			log_warn("configuration-waits", "key=\"%s\" reason=\"it is taken with the next restart\"",
+				 all[i].key);
+}
+
+static void take_strings(char **to, char **from)
+{
+	char *kept = *to;
+
+	*to = *from;
+	*from = kept; /* freed with the rest of the fresh one */
+}
+
+static void take(struct config *now, struct config *fresh)
+{
+	unsigned connections = now->limits.connections; /* held to the descriptors there are */
+
+	if (now->cert && fresh->cert) {
+		take_strings(&now->cert, &fresh->cert);
+		take_strings(&now->key, &fresh->key);
+	}
+	if (fresh->urls_given || now->urls_given) {
+		unsigned count = now->url_count;
+
+		for (unsigned i = 0; i < CONFIG_MAX_URLS; i++)
+			take_strings(&now->urls[i], &fresh->urls[i]);
+		now->url_count = fresh->url_count;
+		now->urls_given = fresh->urls_given;
+		fresh->url_count = count;
+	}
+	now->limits = fresh->limits;
+	now->limits.connections = MIN(connections, fresh->limits.connections);
+	now->token_lifetime_ms = fresh->token_lifetime_ms;
+	now->ephemeral_ms = fresh->ephemeral_ms;
+	now->session_ms = fresh->session_ms;
+}
+
+static void reload(struct coordinator *co)
+{
+	struct config fresh = {0};
+	char error[CONFIG_ERROR] = "";
+
+	if (config_load(&fresh, co->options, error)) {
+		log_error("reload", "reason=\"%s; what was there goes on\"", error);
+	} else if (take_certificate(co, fresh.cert, fresh.key)) {
+		name_what_waits(&co->config, &fresh);
+		take(&co->config, &fresh);
+		log_info("reload", "cert=%s file=%s", co->config.cert ? co->config.cert : "-",
+			 co->config.file ? co->config.file : "-");
+	}
+	config_free(&fresh);
+}
+
+void coordinator_reload(struct coordinator *co)
+{
+	char state[80];
+
+	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%llu",
+		 (unsigned long long)histogram_now_us());
+	daemon_notify(state);
+	reload(co);
+	policy_reload(co);
+	daemon_notify("READY=1");
+}
