@@ -265,6 +265,21 @@ static void check_paths(struct doctor *doctor)
 			   why);
 }
 
+static void gather_device(struct overlap_facts *facts, const char *interface,
+			  const struct ledger *ledger)
+{
+	struct wg_device device;
+	struct wg *wg;
+
+	if (if_nametoindex(interface) == 0 || wg_open(&wg, interface))
+		return;
+	if (wg_get(wg, &device) == 0) {
+		overlap_gather_device(facts, &device, ledger);
+		wg_device_fini(&device);
+	}
+	wg_close(wg);
+}
+
 static void check_overlap(struct doctor *doctor)
 {
 	struct overlap_facts facts = {0};
@@ -278,9 +293,10 @@ static void check_overlap(struct doctor *doctor)
 		json_array_append_new(networks, proto_write_network(&doctor->state->networks[i]));
 	if (json_array_size(networks) &&
 	    overlap_gather(&facts, doctor->cli->interface, ledger) == 0) {
+		gather_device(&facts, doctor->cli->interface, ledger);
 		if (overlap_networks_ok(&facts, networks, why))
 			doctor_say(doctor, DOCTOR_OK, NULL,
-				   "no address or route of this host overlaps the mesh");
+				   "no address, route or peer of this host overlaps the mesh");
 		else
 			doctor_say(doctor, DOCTOR_PROBLEM, NULL, "%s", why);
 	}

@@ -267,6 +267,21 @@ int join_look(struct join *join)
 	return code;
 }
 
+static void gather_device(struct overlap_facts *facts, const struct join *join,
+			  const struct ledger *ledger)
+{
+	struct wg_device device;
+	struct wg *wg;
+
+	if (!join->interface_up || wg_open(&wg, join->cli->interface))
+		return;
+	if (wg_get(wg, &device) == 0) {
+		overlap_gather_device(facts, &device, ledger);
+		wg_device_fini(&device);
+	}
+	wg_close(wg);
+}
+
 int join_check_networks(struct join *join, const json_t *networks)
 {
 	const struct paths *paths = &join->cli->paths;
@@ -278,10 +293,11 @@ int join_check_networks(struct join *join, const json_t *networks)
 	if (ledger_read(&ledger, paths->ledger) < 0)
 		ledger = NULL;
 	error = overlap_gather(&facts, join->cli->interface, ledger);
-	if (ledger)
-		ledger_close(ledger);
 	if (join->conf_there)
 		overlap_gather_conf(&facts, buf_text(&join->conf), join->conf.len, join->conf_path);
+	gather_device(&facts, join, ledger);
+	if (ledger)
+		ledger_close(ledger);
 	if (error)
 		code = complain(EXIT_FAILED, "the addresses of this host cannot be read: %s",
 				strerror(-error));

@@ -3,7 +3,8 @@
  * or route of this host. The agent refuses the same again each time it is told (rule 6).
  *
  * The tricky thing is what does not count: default routes and their halves lead elsewhere only as
- * long as nothing better is there, and what our own ledger lists is ours.
+ * long as nothing better is there, and what our own ledger lists is ours. But allowed IPs of a peer
+ * count however wide they are: rule 6 refuses each peer whose address is among them.
  */
 #include "overlap.h"
 #include "conf.h"
@@ -109,25 +110,74 @@ int overlap_gather(struct overlap_facts *facts, const char *interface, const str
 	return error;
 }
 
-/* One setting may hold several, with commas or blanks between. */
-static void add_listed(struct overlap_facts *facts, const struct conf_line *line, const char *what)
+static void add_wide(struct overlap_facts *facts, const struct prefix *prefix, const char *peer)
+{
+	size_t before = facts->count;
+
+	overlap_add(facts, prefix, peer);
+	if (facts->count > before)
+		facts->items[before].takes_all = true;
+}
+
+void overlap_gather_device(struct overlap_facts *facts, const struct wg_device *device,
+			   const struct ledger *ledger)
+{
+	struct wg_peer *peer;
+	char key[KEY_BASE64], what[128];
+
+	list_each(peer, &device->peers, node) {
+		struct ledger_entry entry = {.kind = LEDGER_PEER, .key = peer->public_key};
+
+		if (ledger && ledger_has(ledger, &entry))
+			continue;
+		key_format(key, &peer->public_key);
+		snprintf(what, sizeof(what), "peer %s on %s", key, device->name);
+		for (size_t i = 0; i < peer->allowed_ip_count; i++) {
+			const struct prefix *prefix = &peer->allowed_ips[i].prefix;
+
+			if (prefix->bits < min_bits(prefix))
+				add_wide(facts, prefix, what);
+		}
+	}
+}
+
+/* One setting may hold several, with commas or blanks between. peer NULL: they are not a peer's. */
+static void add_listed(struct overlap_facts *facts, const struct conf_line *line, const char *what,
+		       const char *peer)
 {
 	size_t at = 0;
 
-	while (at < line->value_len) {
+	for (size_t len; at < line->value_len; at += len + 1) {
 		char word[PREFIX_TEXT + 1];
 		struct prefix prefix;
-		size_t len = 0;
 
+		len = 0;
 		while (at + len < line->value_len && !strchr(", \t", line->value[at + len]))
 			len++;
 		if (len && len < sizeof(word)) {
 			memcpy(word, line->value + at, len);
 			word[len] = '\0';
-			if (prefix_parse(&prefix, word) && prefix.bits >= min_bits(&prefix))
+			if (!prefix_parse(&prefix, word))
+				continue;
+			if (prefix.bits >= min_bits(&prefix))
 				overlap_add(facts, &prefix, what);
+			else if (peer)
+				add_wide(facts, &prefix, peer);
 		}
-		at += len + 1;
+	}
+}
+
+static void name_peer(char *out, size_t size, const struct conf_peer *peers, size_t count,
+		      unsigned line, const char *file)
+{
+	char key[KEY_BASE64];
+
+	for (size_t i = 0; i < count; i++) {
+		if (line < peers[i].first_line || line > peers[i].last_line)
+			continue;
+		key_format(key, &peers[i].public_key);
+		snprintf(out, size, "peer %s (lines %u to %u of %.32s)", key, peers[i].first_line,
+			 peers[i].last_line, file);
 	}
 }
 
@@ -136,8 +186,10 @@ void overlap_gather_conf(struct overlap_facts *facts, const char *text, size_t l
 {
 	struct conf_walk walk = {.text = text, .len = len};
 	const char *file = strrchr(path, '/');
+	struct conf_peer *peers;
+	size_t count = conf_peers(text, len, &peers);
 	struct conf_line line;
-	char what[48];
+	char what[48], peer[128] = "a peer";
 
 	file = file ? file + 1 : path;
 	while (conf_next(&walk, &line)) {
@@ -148,8 +200,10 @@ void overlap_gather_conf(struct overlap_facts *facts, const char *text, size_t l
 		    (line.section != CONF_PEER || strcasecmp(line.key, "AllowedIPs") != 0))
 			continue;
 		snprintf(what, sizeof(what), "%s in %s", address ? "Address" : "AllowedIPs", file);
-		add_listed(facts, &line, what);
+		name_peer(peer, sizeof(peer), peers, count, line.number, file);
+		add_listed(facts, &line, what, address ? NULL : peer);
 	}
+	free(peers);
 }
 
 void overlap_fini(struct overlap_facts *facts)
@@ -190,6 +244,12 @@ static bool range_ok(const struct overlap_facts *facts, const char *name,
 		if (!prefix_overlaps(&fact, range))
 			continue;
 		prefix_format(ours, &fact);
+		if (facts->items[i].takes_all)
+			return fail(why,
+				    "%s is among the allowed IPs of %s and covers network %s (%s), "
+				    "so that every member would be refused: take another interface "
+				    "for the mesh (--interface), or narrow that peer's AllowedIPs",
+				    ours, facts->items[i].what, name, theirs);
 		return fail(why,
 			    "network %s (%s) overlaps %s (%s) of this host: ask for a network with "
 			    "another "

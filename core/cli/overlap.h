@@ -7,10 +7,13 @@
 
 #include "lib/json.h"
 #include "ledger.h"
+#include "wg.h"
 
 struct overlap_fact { /* something of this host's, outside wg-mesh */
 	struct prefix prefix;
-	char what[48]; /* "address on eth0", "route through eth0", "AllowedIPs of wg0.conf" */
+	char what[128]; /* "address on eth0", "route through eth0", "AllowedIPs in wg0.conf" */
+	bool takes_all; /* a peer's allowed IPs, so wide that they may cover a network; `what` is
+			   that peer */
 };
 
 struct overlap_facts {
@@ -22,6 +25,10 @@ void overlap_add(struct overlap_facts *facts, const struct prefix *prefix, const
 /* Addresses and routes of this host, without those a ledger of ours (may be NULL) lists for
  * `interface`. 0 or -errno. */
 int overlap_gather(struct overlap_facts *facts, const char *interface, const struct ledger *ledger);
+/* Wide allowed IPs of the peers on an interface that is up, without those of the ledger (may be
+ * NULL). */
+void overlap_gather_device(struct overlap_facts *facts, const struct wg_device *device,
+			   const struct ledger *ledger);
 /* Address and AllowedIPs of a wg-quick file, whose interface may be down. */
 void overlap_gather_conf(struct overlap_facts *facts, const char *text, size_t len,
 			 const char *path);
@@ -29,7 +36,7 @@ void overlap_fini(struct overlap_facts *facts);
 
 /* `networks` is a list of objects with name, cidr, cidr6 and, once registered, addresses. False and
  * a sentence that names the pair: it may not be joined. */
-#define OVERLAP_WHY 300
+#define OVERLAP_WHY 450
 bool overlap_networks_ok(const struct overlap_facts *facts, const json_t *networks,
 			 char why[static OVERLAP_WHY]);
 

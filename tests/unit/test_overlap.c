@@ -101,7 +101,7 @@ static void test_conf(void **state)
 		"[Interface]\nAddress = 10.8.0.2/24, fd77::2/64\n[Peer]\n"
 		"AllowedIPs = 10.9.0.0/16,0.0.0.0/0 10.10.0.1\nAddress = 10.11.0.0/16\n";
 	static const char *const wanted[] = {"10.8.0.2/24", "fd77::2/64", "10.9.0.0/16",
-					     "10.10.0.1/32"};
+					     "0.0.0.0/0", "10.10.0.1/32"};
 	struct overlap_facts facts = {0};
 	char found[PREFIX_TEXT];
 
@@ -117,12 +117,46 @@ static void test_conf(void **state)
 	overlap_fini(&facts);
 }
 
+/* A commercial VPN's peer on the interface that is to join. */
+static void test_peer_takes_all(void **state)
+{
+	static const char text[] =
+		"[Interface]\nAddress = 10.8.0.2/32\n\n[Peer]\n"
+		"PublicKey = AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n"
+		"AllowedIPs = 0.0.0.0/0, ::/0\nEndpoint = 198.51.100.7:51820\n";
+	json_t *networks = json_pack("[{s:s,s:s}]", "name", "default", "cidr", "10.86.0.0/16");
+	struct wg_allowed_ip halves[] = {{{{AF_INET, {0}}, 1}}, {{{AF_INET, {128}}, 1}}};
+	struct wg_peer peer = {.allowed_ips = halves, .allowed_ip_count = 2};
+	struct wg_device device = {.name = "wg7"};
+	struct overlap_facts facts = {0};
+	char why[OVERLAP_WHY];
+
+	(void)state;
+	overlap_gather_conf(&facts, text, strlen(text), "/etc/wireguard/wg0.conf");
+	assert_false(overlap_networks_ok(&facts, networks, why));
+	assert_non_null(strstr(why, "0.0.0.0/0 is among the allowed IPs of peer AQEBAQEBAQEBAQEBAQE"
+				    "BAQEBAQEBAQEBAQEBAQEBAQE= (lines 4 to 7 of wg0.conf)"));
+	assert_non_null(strstr(why, "narrow that peer's AllowedIPs"));
+	overlap_fini(&facts);
+
+	list_init(&device.peers);
+	list_add_tail(&device.peers, &peer.node);
+	memset(&peer.public_key, 1, sizeof(peer.public_key));
+	overlap_gather_device(&facts, &device, NULL);
+	assert_false(overlap_networks_ok(&facts, networks, why));
+	assert_non_null(strstr(why, "0.0.0.0/1 is among the allowed IPs of peer AQEB"));
+	assert_non_null(strstr(why, " on wg7 and covers network default (10.86.0.0/16)"));
+	overlap_fini(&facts);
+	json_decref(networks);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_networks),
 		cmocka_unit_test(test_second_network_counts),
 		cmocka_unit_test(test_conf),
+		cmocka_unit_test(test_peer_takes_all),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
