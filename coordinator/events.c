@@ -28,7 +28,7 @@ struct listener {
 	struct stream *stream;
 	struct ws *ws;
 	struct loop_timer tick;
-	uint64_t pings;
+	struct ws_watch watch;
 	char access[PROTO_ID_MAX];
 	bool ending;
 };
@@ -167,12 +167,10 @@ static void tick(void *arg)
 	sees(listener, NULL); /* ends with its token */
 	if (listener->ending)
 		return;
-	if (listener->pings >= ws_last_pong(listener->ws) + 2) {
+	if (!ws_watch_ping(&listener->watch, listener->ws)) {
 		end(listener, 1001, "two pings were not answered");
 		return;
 	}
-	ws_ping(listener->ws);
-	listener->pings++;
 	flush(listener);
 	timer_start(&listener->tick, PING_MS);
 }

@@ -250,12 +250,10 @@ static void tick(void *arg)
 		drop(session, 1008, "no hello came");
 		return;
 	}
-	if (session->pings >= ws_last_pong(session->ws) + 2) {
+	if (!ws_watch_ping(&session->watch, session->ws)) {
 		drop(session, 1001, "two pings were not answered");
 		return;
 	}
-	ws_ping(session->ws);
-	session->pings++;
 	flush(session);
 	if (session->token_ends_ms < now + early)
 		fresh_token(session);

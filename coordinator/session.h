@@ -7,6 +7,7 @@
 #include "sync.h"
 #include "ring.h"
 #include "lib/loop.h"
+#include "lib/ws.h"
 
 struct session {
 	struct list node;  /* sync's */
@@ -23,7 +24,8 @@ struct session {
 	bool greeted;          /* hello has come */
 	bool behind;           /* has not read what it was sent: more when it has */
 	uint64_t sent, acked;  /* revisions */
-	uint64_t pings, token_ends_ms;
+	struct ws_watch watch;
+	uint64_t token_ends_ms;
 	unsigned bad_frames;
 };
 

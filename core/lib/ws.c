@@ -299,3 +299,15 @@ uint64_t ws_last_pong(const struct ws *ws)
 {
 	return ws->pongs;
 }
+
+bool ws_watch_ping(struct ws_watch *watch, struct ws *ws)
+{
+	if (watch->pongs != ws->pongs)
+		watch->unanswered = 0;
+	watch->pongs = ws->pongs;
+	if (watch->unanswered >= 2)
+		return false;
+	watch->unanswered++;
+	ws_ping(ws);
+	return true;
+}

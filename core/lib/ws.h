@@ -24,4 +24,12 @@ struct buf *ws_output(struct ws *ws); /* borrowed: send from it, buf_consume wha
 bool ws_closed(const struct ws *ws);  /* both close frames have passed, or an error */
 uint64_t ws_last_pong(const struct ws *ws); /* number of pongs seen */
 
+/* For who pings at intervals: sends the next one. False: the last two were not answered, nothing is
+ * sent. One pong or many in an interval are the same, so nobody can save them up. */
+struct ws_watch { /* all zero to begin with */
+	uint64_t pongs;
+	unsigned unanswered;
+};
+bool ws_watch_ping(struct ws_watch *watch, struct ws *ws);
+
 #endif

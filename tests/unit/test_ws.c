@@ -82,6 +82,30 @@ static void test_messages_in_every_split(void **state)
 	}
 }
 
+/* Pongs that nobody asked for count for the interval they came in, and for no other. */
+static void test_watch(void **state)
+{
+	static const uint8_t pong[] = {0x8A, 0x80, 1, 2, 3, 4}; /* masked, empty */
+	struct end server, client;
+	struct ws_watch watch = {0};
+
+	(void)state;
+	open_end(&server, true);
+	open_end(&client, false);
+	for (unsigned i = 0; i < 5; i++) {
+		assert_true(ws_watch_ping(&watch, server.ws));
+		assert_int_equal(move(&server, &client, 0), 0);
+		assert_int_equal(move(&client, &server, 0), 0);
+	}
+	for (unsigned i = 0; i < 50; i++)
+		assert_int_equal(ws_feed(server.ws, pong, sizeof(pong)), 0);
+	assert_true(ws_watch_ping(&watch, server.ws));
+	assert_true(ws_watch_ping(&watch, server.ws));
+	assert_false(ws_watch_ping(&watch, server.ws));
+	close_end(&server);
+	close_end(&client);
+}
+
 static void test_closing(void **state)
 {
 	struct end server, client;
@@ -229,7 +253,8 @@ static void test_output_has_a_limit(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_messages_in_every_split), cmocka_unit_test(test_closing),
+		cmocka_unit_test(test_messages_in_every_split), cmocka_unit_test(test_watch),
+		cmocka_unit_test(test_closing),
 		cmocka_unit_test(test_too_large),               cmocka_unit_test(test_strange_frames),
 		cmocka_unit_test(test_lengths),                 cmocka_unit_test(test_output_has_a_limit),
 	};
