@@ -46,6 +46,33 @@ static bool read_cidr(struct js *js, const char *key, struct prefix *out, struct
 	return true;
 }
 
+/* An address of the world that is a member here cannot be reached there any more. */
+static bool is_public(const struct prefix *cidr)
+{
+	struct addr last = prefix_mask(cidr).addr;
+
+	if (cidr->addr.family != AF_INET)
+		return false;
+	for (unsigned bit = cidr->bits; bit < 32; bit++)
+		last.bytes[bit / 8] |= (uint8_t)(0x80 >> bit % 8);
+	return !addr_is_private(&cidr->addr) || !addr_is_private(&last);
+}
+
+static json_t *created(const struct network *network)
+{
+	json_t *result = network_result(network, "made with");
+	json_t *message = json_object_get(result, "message");
+
+	if (is_public(&network->cidr))
+		json_object_set_new(
+			result, "message",
+			json_sprintf("%s. Warning: these are public addresses: members lose the "
+				     "hosts on the Internet that have them. 10.0.0.0/8, 172.16.0.0/12, "
+				     "192.168.0.0/16 and 100.64.0.0/10 are free for such use",
+				     json_string_value(message)));
+	return result;
+}
+
 json_t *admin_network_create(struct coordinator *co, struct js *js, const struct who *who,
 			     struct refusal *why)
 {
@@ -66,12 +93,18 @@ json_t *admin_network_create(struct coordinator *co, struct js *js, const struct
 		refuse(why, 400, "invalid", "a network needs a range: --cidr 10.44.0.0/16");
 		return NULL;
 	}
+	if (registry_name_reserved(name)) {
+		refuse(why, 422, "name_reserved",
+		       "the name %s is reserved: it has a meaning of its own in policies; choose another",
+		       name);
+		return NULL;
+	}
 	network = registry_network_create(co, name, &cidr, &cidr6, who->actor, why);
 	if (!network)
 		return NULL;
 	if (approve)
 		registry_network_approve(co, network, true, who->actor);
-	return network_result(network, "made with");
+	return created(network);
 }
 
 json_t *admin_network_list(struct coordinator *co, struct js *js, const struct who *who,

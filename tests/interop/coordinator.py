@@ -201,6 +201,18 @@ def _(co):
     refused(agent.try_register(co.key("--network", "clash")), 409, "network_overlap")
 
 
+@case("a network's name means nothing else in a policy; public addresses only bring a warning")
+def _(co):
+    for name in ("any", "self", "network", "group", "tag", "exit", "default"):
+        said = co.admin("network", "create", name, "--cidr", "10.202.0.0/16", code=None)
+        equal("the name %s is reserved" % name in said, True, said)
+    said = co.admin("network", "create", "inside", "--cidr", "172.31.0.0/16")
+    equal("Warning" in said, False, said)
+    said = co.admin("network", "create", "outside", "--cidr", "11.0.0.0/8")
+    equal("Warning: these are public addresses" in said, True, said)
+    Agent(co, "world").register(co.key("--network", "outside"))
+
+
 @case("joining another network shows its peers on the same stream")
 def _(co):
     co.admin("network", "create", "office", "--cidr", "10.201.0.0/16")
