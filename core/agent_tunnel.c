@@ -171,7 +171,7 @@ static void set_endpoint(void *arg, struct peer *path, const struct endpoint *to
 {
 	struct agent *agent = arg;
 	struct agent_peer *peer = path->owner;
-	int error = tunnel_set_endpoint(agent->tunnel, &path->public_key, to);
+	int error = tunnel_meet(agent->tunnel, &path->public_key, to);
 
 	if (error)
 		log_warn("endpoint-not-set", "peer=%s reason=\"%s\"", peer->name, strerror(-error));

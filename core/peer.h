@@ -46,6 +46,7 @@ struct peer {
 	struct candidate candidates[PEER_CANDIDATES];
 	unsigned count;
 	bool online, controller;
+	bool held; /* the endpoint is chosen, but WireGuard is told only if the other end stays silent */
 	bool has_secret; /* false: its key is no good for probes */
 	bool device;     /* plain WireGuard without an agent: nothing is asked of it */
 	bool passive;    /* its endpoint is the user's: answer, open our NAT, and leave it */

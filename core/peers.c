@@ -149,7 +149,9 @@ void peers_observe(struct peer *peer, const struct peer_report *report)
 	uint64_t now = clock_ms();
 	struct candidate *c;
 
-	if (!endpoint_equal(&peer->endpoint, &report->endpoint)) {
+	if (report->endpoint.addr.family || peer->handshake_wall_ms)
+		peer->held = false;
+	if (!peer->held && !endpoint_equal(&peer->endpoint, &report->endpoint)) {
 		peer->endpoint = report->endpoint;
 		peers_note(peer, "endpoint-moved", &report->endpoint,
 			   "WireGuard reports another endpoint");

@@ -207,13 +207,29 @@ void peers_finish_pings(struct peer *peer, double rtt_ms, bool all)
 	}
 }
 
+/* Two handshakes that cross undo each other, and WireGuard begins the next five seconds later. So
+ * only the controller begins the first; the other end learns the endpoint from it, and with none its
+ * own traffic cannot begin another. After INITIATE_MS of silence it goes ahead all the same. */
+static bool hold(const struct peer *peer)
+{
+	return !peer->controller && !peer->handshake_wall_ms &&
+	       (peer->held || !peer->endpoint.addr.family);
+}
+
 static void take(struct peer *peer, const struct candidate *c, const char *reason)
 {
 	uint64_t now = clock_ms();
+	bool first = !peer->held;
 
+	peer->held = hold(peer);
 	peer->set_endpoint = peer->endpoint = c->at;
 	peer->changed_ms = now;
-	peers_note(peer, "endpoint-set", &c->at, reason);
+	peers_note(peer, peer->held ? "endpoint-chosen" : "endpoint-set", &c->at, reason);
+	if (peer->held) {
+		if (first)
+			peer->initiate_ms = now + INITIATE_MS;
+		return;
+	}
 	peer->peers->ops.set_endpoint(peer->peers->arg, peer, &c->at);
 	if (peer->controller)
 		peer->peers->ops.initiate(peer->peers->arg, peer);
@@ -343,6 +359,10 @@ void peers_wake(void *arg)
 	keep_measuring(peer, now);
 	if (peer->initiate_ms && peer->initiate_ms <= now) {
 		peer->initiate_ms = 0;
+		if (peer->held) {
+			peer->held = false;
+			peer->peers->ops.set_endpoint(peer->peers->arg, peer, &peer->endpoint);
+		}
 		if (peer->handshake_ms < peer->changed_ms)
 			peer->peers->ops.initiate(peer->peers->arg, peer);
 	}

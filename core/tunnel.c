@@ -6,6 +6,7 @@
  */
 #include "tunnel.h"
 
+#include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/str.h"
@@ -16,6 +17,7 @@
 #include <string.h>
 
 #define CONFIG_MAX (1024 * 1024)
+#define GLANCE_MS  20 /* how old a look at the device may be to begin a handshake by it */
 
 struct tunnel {
 	char interface[16];
@@ -25,6 +27,8 @@ struct tunnel {
 	struct wg_device *device;
 	struct key private_key;
 	uint32_t ifindex;
+	struct wg_device *glance; /* a dump of our own: who reads `device` may be in the middle of it */
+	uint64_t glance_ms;
 };
 
 static void free_device(struct wg_device *device)
@@ -63,6 +67,7 @@ void tunnel_close(struct tunnel *tunnel)
 	if (!tunnel)
 		return;
 	free_device(tunnel->device);
+	free_device(tunnel->glance);
 	key_wipe(&tunnel->private_key);
 	if (tunnel->wg)
 		wg_close(tunnel->wg);
@@ -204,6 +209,49 @@ int tunnel_keepalive(struct tunnel *tunnel, const struct key *key, bool shake)
 		return error;
 	peer.keepalive_s = TUNNEL_KEEPALIVE_S;
 	return wg_set_peer(tunnel->wg, &peer, WG_PEER_UPDATE_ONLY | WG_PEER_SET_KEEPALIVE);
+}
+
+/* The peer as it is now, or NULL where that is not to be had. */
+static const struct wg_peer *glance_at(struct tunnel *tunnel, const struct key *key)
+{
+	uint64_t now = clock_ms();
+
+	if (!tunnel->glance || now - tunnel->glance_ms > GLANCE_MS) {
+		free_device(tunnel->glance);
+		tunnel->glance = xcalloc(1, sizeof(*tunnel->glance));
+		if (wg_get(tunnel->wg, tunnel->glance)) {
+			free(tunnel->glance);
+			tunnel->glance = NULL;
+			return NULL;
+		}
+		tunnel->glance_ms = now;
+	}
+	return wg_device_find(tunnel->glance, key);
+}
+
+static bool heard(const struct wg_peer *peer)
+{
+	return peer->last_handshake_wall_ms || peer->rx_bytes;
+}
+
+int tunnel_meet(struct tunnel *tunnel, const struct key *key, const struct endpoint *to)
+{
+	const struct wg_peer *known = wg_device_find(tunnel->device, key), *now;
+	struct wg_peer anew;
+	struct wg_change changes[2];
+
+	if ((known && heard(known)) || !tunnel_owns_peer(tunnel, key))
+		return tunnel_set_endpoint(tunnel, key, to);
+	now = glance_at(tunnel, key);
+	if (!now || heard(now) || now->has_preshared_key)
+		return tunnel_set_endpoint(tunnel, key, to);
+	anew = *now;
+	anew.endpoint = *to;
+	anew.keepalive_s = TUNNEL_KEEPALIVE_S;
+	changes[0] = (struct wg_change){&anew, WG_PEER_REMOVE};
+	changes[1] = (struct wg_change){&anew, WG_PEER_REPLACE_ALLOWED_IPS | WG_PEER_SET_ENDPOINT |
+						       WG_PEER_SET_KEEPALIVE};
+	return wg_set_peers(tunnel->wg, changes, 2);
 }
 
 /* ---- addresses and routes ---- */

@@ -36,6 +36,11 @@ int tunnel_put_peer(struct tunnel *tunnel, const struct key *key, const struct p
 int tunnel_remove_peer(struct tunnel *tunnel, const struct key *key);
 int tunnel_adopt_peer(struct tunnel *tunnel, const struct key *key); /* it is ours from now on */
 int tunnel_set_endpoint(struct tunnel *tunnel, const struct key *key, const struct endpoint *to);
+/* The same for the way that was just found: where nothing was ever heard of the peer, it is made anew
+ * with this endpoint and keepalive, and so WireGuard shakes hands now. (It begins a handshake only
+ * every five seconds, and one that the user's traffic has set off before there was an endpoint is
+ * lost; made anew, the peer knows nothing of that one.) */
+int tunnel_meet(struct tunnel *tunnel, const struct key *key, const struct endpoint *to);
 /* shake: makes WireGuard send something now, and so shake hands where there is no session. */
 int tunnel_keepalive(struct tunnel *tunnel, const struct key *key, bool shake);
 

@@ -205,11 +205,17 @@ static void set_endpoint(void *arg, struct peer *peer, const struct endpoint *to
 	((struct node *)arg)->wg = *to;
 }
 
+/* A handshake needs an endpoint at this end only: the other learns it from there. */
 static void initiate(void *arg, struct peer *peer)
 {
+	struct node *node = arg;
+	struct endpoint from;
+
 	(void)peer;
-	((struct node *)arg)->initiated = true;
-	tunnel_packet(arg);
+	node->initiated = true;
+	if (node->wg.addr.family && !node->far->wg.addr.family && way(node, &node->wg, &from))
+		node->far->wg = from;
+	tunnel_packet(node);
 }
 
 static void send_signal(void *arg, struct peer *peer, bool answer)
@@ -506,6 +512,18 @@ static void test_device(void **state)
 	loop_free(loop);
 }
 
+/* Handshakes that cross undo each other: one end begins, and the other has no endpoint until then. */
+static void test_one_begins(void **state)
+{
+	(void)state;
+	meet(PORT_RESTRICTED, PORT_RESTRICTED);
+	introduce();
+	loop_run_fake(loop, 300);
+	assert_true(both_direct());
+	assert_true(alice.initiated != bob.initiated);
+	part();
+}
+
 /* Without signals the map alone must do, and the other way round. */
 static void test_without_signals(void **state)
 {
@@ -751,6 +769,7 @@ int main(void)
 		cmocka_unit_test(test_pairs),
 		cmocka_unit_test(test_no_way),
 		cmocka_unit_test(test_one_lan),
+		cmocka_unit_test(test_one_begins),
 		cmocka_unit_test(test_device),
 		cmocka_unit_test(test_without_signals),
 		cmocka_unit_test(test_moved),
