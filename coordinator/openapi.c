@@ -140,8 +140,9 @@ static const char schemes[] =
 /* GET /events, an event of each kind. */
 static const char *const events[] = {
 	"{\"type\":\"hello\",\"version\":1}",
-	"{\"type\":\"audit\",\"audit\":{\"at\":\"2026-11-23T13:18:09Z\",\"actor\":\"user ann from 192.0.2.1\","
-	"\"action\":\"key-created\",\"subject\":\"f637355b3089\",\"detail\":null,\"network\":\"default\"}}",
+	("{\"type\":\"audit\",\"audit\":{\"at\":\"2026-11-23T13:18:09Z\",\"actor\":\"user ann from "
+	 "192.0.2.1\",\"action\":\"key-created\",\"subject\":\"f637355b3089\",\"detail\":null,"
+	 "\"network\":\"default\"}}"),
 	"{\"type\":\"agent\",\"op\":\"put\",\"agent\":{\"agent_id\":\"4f\",\"network\":\"default\"}}",
 	"{\"type\":\"agent\",\"op\":\"remove\",\"agent_id\":\"4f\",\"network\":\"default\"}",
 };
