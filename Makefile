@@ -203,8 +203,8 @@ fuzz: ## build the fuzz targets with clang; fuzz-NAME runs one for FUZZ_SECONDS 
 
 fuzz-replay: $(REPLAYS) ## run every file of the corpora through its fuzz target, with any compiler
 	$Qfor target in $(notdir $(REPLAYS)); do \
-		printf 'ok corpus of %s: ' $$target; \
-		$B/replay/$$target tests/fuzz/corpus/$${target#fuzz_}/* || { echo "not ok corpus of $$target"; exit 1; }; \
+		if said=$$($B/replay/$$target tests/fuzz/corpus/$${target#fuzz_}/* 2>&1); then echo "ok corpus of $$target: $$said"; \
+		else printf '%s\n' "$$said" "not ok corpus of $$target"; exit 1; fi; \
 	done
 
 fuzz-%: fuzz

@@ -48,8 +48,8 @@ one() { # NAME COMMAND...
 
 group build one "builds without a warning (gcc)" make -s -j2 all WERROR=1
 group clang one "builds without a warning (clang)" make -s -j2 all WERROR=1 CC=clang B=build/clang
-group check make -s -j2 check WERROR=1
-group asan make -s -j2 asan WERROR=1
+group check make -s -j2 -O check WERROR=1
+group asan make -s -j2 -O asan WERROR=1
 group plugin sh tests/plugin/run.sh
 group size one "the footprint is within its budget" make -s size
 for script in tests/interop/*.sh; do

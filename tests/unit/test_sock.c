@@ -128,8 +128,10 @@ static void listening(void **state)
 	(void)state;
 	tcp("127.0.0.1:0", "127.0.0.1", "127.0.0.1");
 	tcp(":0", "127.0.0.1", "127.0.0.1"); /* not ::ffff:127.0.0.1 */
-	if (!have_ipv6())
+	if (!have_ipv6()) {
+		print_message("skipped: this machine has no IPv6\n");
 		skip();
+	}
 	tcp(":0", "::1", "::1");
 	tcp("[::]:0", "127.0.0.1", "127.0.0.1");
 	tcp("[::1]:0", "::1", "::1");
