@@ -157,10 +157,12 @@ const char *const sql_reads[STORE_READS] = {
 			   "ORDER BY version DESC LIMIT ?1",
 	[STORE_META] = "SELECT key,value FROM meta LIMIT ?1",
 	[STORE_INSTANCES] = "SELECT id,urls,pin,seen_at FROM instances LIMIT ?1",
-	[STORE_USERS] = "SELECT name,password,roles,created_at,last_login FROM users LIMIT ?1",
+	[STORE_USERS] = "SELECT name,password,roles,created_at,last_login FROM users "
+			"ORDER BY name LIMIT ?1",
 	[STORE_TOKENS] = "SELECT id,hash,session,user_name,label,limits,scopes,created_at,expires_at,"
-			 "used_at FROM tokens LIMIT ?1",
-	[STORE_RELAYS] = "SELECT id,region,url,public_key,stun,created_at FROM relays LIMIT ?1",
+			 "used_at FROM tokens ORDER BY created_at,id LIMIT ?1",
+	[STORE_RELAYS] = "SELECT id,region,url,public_key,stun,created_at FROM relays "
+			 "ORDER BY region,id LIMIT ?1",
 	[STORE_DEVICES] = "SELECT id,network_id,via,name,public_key,address4,address6,created_at "
 			  "FROM devices LIMIT ?1",
 	[STORE_AGENT_OF] = "SELECT " AGENT " FROM agents WHERE id=?1",
