@@ -9,6 +9,7 @@
 
 #ifdef HAVE_LIBPQ
 
+#include "lib/log.h"
 #include "lib/str.h"
 
 #include <errno.h>
@@ -38,6 +39,10 @@ struct store_backend {
 /* The server's first line; what libpq says has the host, never the password. */
 static void set_why(struct store_backend *backend, const char *text)
 {
+	if (!*text) /* nothing came, not even an error */
+		text = PQerrorMessage(backend->conn);
+	if (!*text)
+		text = "the connection was lost";
 	snprintf(backend->why, sizeof(backend->why), "PostgreSQL says: %.*s", (int)strcspn(text, "\n"), text);
 }
 
@@ -64,6 +69,12 @@ static int judge(struct store_backend *backend, PGresult *result, bool must_chan
 static int run(struct store_backend *backend, const char *sql)
 {
 	return judge(backend, PQexec(backend->conn, sql), false);
+}
+
+static void on_notice(void *arg, const char *text)
+{
+	(void)arg;
+	log_debug("postgres", "notice=\"%.*s\"", (int)strcspn(text, "\n"), text);
 }
 
 /* ---- connecting ---------------------------------------------------------------------------------- */
@@ -127,6 +138,7 @@ static int connect_now(struct store_backend *backend)
 		set_why(backend, PQerrorMessage(backend->conn));
 		return -EIO;
 	}
+	PQsetNoticeProcessor(backend->conn, on_notice, NULL);
 	/* An answer must mean that it is on the disk; one of us that hangs must not block the others. */
 	return run(backend, "SET client_min_messages=warning;"
 			    "SET lock_timeout='10s';"

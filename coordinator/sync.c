@@ -3,7 +3,9 @@
  *
  * A change that must be durable holds back all that follow until the disk has it (`gate`), so that no
  * agent hears of a peer that a crash would take back, and the order stays. Endpoints and online
- * state alone do not wait.
+ * state alone do not wait; where the gate stays shut (a database that is away) they are also told out
+ * of turn, for paths must be repaired meanwhile. They say what is, not what changes, so they may come
+ * again in their place.
  */
 #include "sync_private.h"
 #include "conn.h"
@@ -26,6 +28,7 @@
 #define GAP_MS       20          /* between two deltas to a network, at least; */
 #define GAP_MEMBERS  20          /* so many that are told make it a millisecond longer, */
 #define GAP_MAX_MS   100         /* up to this */
+#define STUCK_MS     300         /* a disk that takes longer holds back no patches */
 
 /* ---- who is to be told --------------------------------------------------------------------- */
 
@@ -139,21 +142,50 @@ void sync_drained(struct session *session)
 	task_defer(sync->co->loop, &sync->flush);
 }
 
+/* What came behind the gate was collected early: it is still to be told in its turn. */
+static void mark_early(struct sync *sync)
+{
+	struct session *session;
+
+	list_each(session, &sync->sessions, node)
+		if (session->agent && session->early > sync->asked)
+			mark(sync, session);
+}
+
 static void on_durable(void *arg)
 {
 	struct sync *sync = arg;
 
 	sync->waiting = false;
 	flush_up_to(sync, sync->asked);
+	mark_early(sync);
 	task_defer(sync->co->loop, &sync->flush); /* for what came meanwhile */
+}
+
+static void flush_early(struct sync *sync)
+{
+	uint64_t now = loop_now(sync->co->loop), due = sync->waiting_ms + STUCK_MS;
+	struct session *session, *tmp;
+
+	if (now < due) {
+		if (!timer_active(&sync->gap))
+			timer_start(&sync->gap, due - now);
+		return;
+	}
+	collect(sync);
+	list_each_safe(session, tmp, &sync->dirty, dirty)
+		if (stream_queued(session->stream) <= BEHIND_BYTES)
+			sync_send_early(sync, session);
 }
 
 static void on_flush(void *arg)
 {
 	struct sync *sync = arg;
 
-	if (sync->waiting)
+	if (sync->waiting) {
+		flush_early(sync);
 		return;
+	}
 	collect(sync);
 	sync->asked = ring_revision(sync->ring);
 	if (!sync->must_wait) {
@@ -162,6 +194,7 @@ static void on_flush(void *arg)
 	}
 	sync->must_wait = false;
 	sync->waiting = true;
+	sync->waiting_ms = loop_now(sync->co->loop);
 	store_wait(sync->co->store, &sync->gate, on_durable, sync);
 }
 
@@ -180,6 +213,7 @@ static struct change *publish(struct sync *sync, struct network *network, struct
 
 	json_decref(json);
 	change->previous = *last;
+	change->durable = durable;
 	*last = ring_revision(sync->ring);
 	sync->co->counters[COUNT_CHANGES]++;
 	sync->must_wait |= durable;

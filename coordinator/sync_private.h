@@ -22,7 +22,9 @@ struct sync {
 	struct buf found;     /* revisions, for missed() */
 	struct buf scratch;   /* a frame being written */
 	bool all_dirty;
-	bool must_wait, waiting; /* a change wants the disk; it was asked */
+	bool must_wait, waiting; /* a change wants the disk; it was asked, */
+	uint64_t waiting_ms;     /* then */
+	bool only_patches;       /* for sync_missed(): what waits for the disk is left out */
 	uint64_t asked, limit;   /* revisions: waited for, and what may be told */
 	uint64_t floor;          /* of the last change of policy: nobody may come back from before */
 	size_t room;             /* bytes that may still be sent in this wake */
@@ -35,6 +37,9 @@ void sync_send_snapshot(struct sync *sync, struct session *session);
 /* What the session has not been sent yet, up to sync->limit; a snapshot where that is not here any
  * more. */
 void sync_send_delta(struct sync *sync, struct session *session);
+/* Of what waits behind a change that the disk does not take: that which need not wait. It comes again in
+ * its place. */
+void sync_send_early(struct sync *sync, struct session *session);
 /* Finds what concerns the agent after `from`, up to `limit`: `found`, newest first. False: not all of
  * it is here any more. */
 bool sync_missed(struct sync *sync, const struct agent *agent, uint64_t from, uint64_t limit);
