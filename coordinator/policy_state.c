@@ -389,6 +389,34 @@ int policy_state_start(struct policy_state *state, char *error, size_t size)
 	return 0;
 }
 
+void policy_row(struct coordinator *co, const struct store_value *row)
+{
+	struct policy_state *state = co->policy;
+	const char *text = store_string(&row[1]);
+	char reason[POLICY_ERROR], name[40];
+	uint64_t number = (uint64_t)row[0].number;
+	struct version old = state->now;
+	struct policy *policy;
+
+	state->last_number = MAX(state->last_number, number);
+	if (number == old.number && !strcmp(text, old.policy->text))
+		return;
+	snprintf(name, sizeof(name), "policy %llu", (unsigned long long)number);
+	policy = policy_parse(name, text, strlen(text), reason);
+	if (!policy) {
+		log_error("policy", "reason=\"%s; policy %llu goes on\"", reason, (unsigned long long)old.number);
+		return;
+	}
+	timer_stop(&state->confirm); /* the stored one ends one that waits here */
+	version_fini(&state->kept);
+	state->now = (struct version){.policy = policy, .index = policy_index_new(policy), .number = number,
+				      .applied_at = (uint64_t)row[2].number};
+	str_copy(state->now.by, sizeof(state->now.by), store_string(&row[3]));
+	sync_policy(co, state->now.index);
+	version_fini(&old);
+	log_info("policy-followed", "version=%llu by=\"%s\"", (unsigned long long)number, state->now.by);
+}
+
 void policy_reload(struct coordinator *co)
 {
 	policy_file_again(co->policy->file, true);

@@ -503,32 +503,41 @@ uint64_t store_batch(const struct store *store)
 	return store->open.serial;
 }
 
+const char *store_instance(const struct store *store)
+{
+	return store->driver->instance ? store->driver->instance(store->backend) : "";
+}
+
+int store_settle(struct store *store)
+{
+	char error[200];
+	int result = 0;
+
+	pthread_mutex_lock(&store->in_use);
+	if (!list_empty(&store->open.ops))
+		result = store->driver->commit(store->backend, &store->open.ops, error, sizeof(error));
+	pthread_mutex_unlock(&store->in_use);
+	if (result) {
+		log_error("store-failed", "reason=\"%s\"", error);
+		return -EIO;
+	}
+	free_ops(&store->open.ops, true);
+	store->open.count = 0;
+	return 0;
+}
+
+bool store_pending(const struct store *store, enum store_about about, const char *id)
+{
+	const struct store_op *op;
+
+	list_each(op, &store->open.ops, node)
+		if (store_about(op->what) == about && (!id || !strcmp(store_string(&op->values[0]), id)))
+			return true;
+	return false;
+}
+
 void store_on_refused(struct store *store, store_refused_fn *fn, void *arg)
 {
 	store->refused = fn;
 	store->refused_arg = arg;
-}
-
-/* ---- values ------------------------------------------------------------------------------------------ */
-
-struct store_value store_int(int64_t number)
-{
-	return (struct store_value){.type = STORE_INT, .number = number};
-}
-
-struct store_value store_text(const char *text)
-{
-	if (!text)
-		return (struct store_value){.type = STORE_NULL};
-	return (struct store_value){.type = STORE_TEXT, .data = text, .len = strlen(text)};
-}
-
-struct store_value store_blob(const void *data, size_t len)
-{
-	return (struct store_value){.type = STORE_BLOB, .data = data, .len = len};
-}
-
-const char *store_string(const struct store_value *value)
-{
-	return value->type == STORE_TEXT && value->data ? value->data : "";
 }

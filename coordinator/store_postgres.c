@@ -9,7 +9,9 @@
 
 #ifdef HAVE_LIBPQ
 
+#include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/secret.h"
 #include "lib/str.h"
 
 #include <errno.h>
@@ -31,6 +33,8 @@ struct store_backend {
 	char txid[24]; /* of the transaction that is open, or of which COMMIT was not answered; "": none */
 	bool in_doubt;
 	bool again;    /* the last failure passes by itself */
+	char instance[17];
+	const struct list *ops; /* being committed */
 	char why[200];
 };
 
@@ -166,8 +170,11 @@ static void postgres_close(struct store_backend *backend)
 static struct store_backend *postgres_open(const char *url, char *error, size_t size)
 {
 	struct store_backend *backend = xcalloc(1, sizeof(*backend));
+	uint8_t unique[8];
 
 	backend->url = xstrdup(url);
+	random_bytes(unique, sizeof(unique));
+	hex_encode(backend->instance, sizeof(backend->instance), unique, sizeof(unique));
 	if (!connect_now(backend) && !migrate(backend))
 		return backend;
 	snprintf(error, size, "cannot use the PostgreSQL database: %s", backend->why);
@@ -300,12 +307,38 @@ static int begin(struct store_backend *backend)
 	return judge(backend, result, false);
 }
 
+/* The lock makes the numbers of bulletins visible in their order, so that who asks for those after the last
+ * it has seen misses none. */
+static int publish(struct store_backend *backend)
+{
+	char *text = bulletin_text(backend->instance, backend->ops), at[24];
+	const char *values[] = {at, text};
+	int result;
+
+	if (!text)
+		return 0;
+	snprintf(at, sizeof(at), "%lld", (long long)clock_wall_ms());
+	result = run(backend, "SELECT pg_advisory_xact_lock(2002873666)");
+	if (!result)
+		result = judge(backend, PQexecParams(backend->conn,
+						     "WITH new AS (INSERT INTO bulletins (at,text) VALUES ($1,$2) "
+						     "RETURNING id) SELECT pg_notify('wg_mesh','') FROM new",
+						     2, NULL, values, NULL, NULL, 0), false);
+	free(text);
+	return result;
+}
+
 static int run_step(struct store_backend *backend, const char *sql)
 {
 	int result;
 
 	if (!strcmp(sql, BEGIN_TEXT))
 		return begin(backend);
+	if (!strcmp(sql, "COMMIT")) {
+		result = publish(backend);
+		if (result)
+			return result;
+	}
 	if (!strcmp(sql, "ROLLBACK") && PQtransactionStatus(backend->conn) == PQTRANS_IDLE)
 		return 0;
 	result = run(backend, sql);
@@ -356,6 +389,7 @@ static int postgres_commit(struct store_backend *backend, struct list *ops, char
 	static const struct sql_steps steps = {run_step, write_all, write_one};
 	int result = -EIO;
 
+	backend->ops = ops;
 	if (backend->in_doubt) {
 		result = look_up_doubt(backend);
 		backend->in_doubt = result < 0;
@@ -493,7 +527,13 @@ static int postgres_load(struct store_backend *backend, const char *table, const
 	return verdict;
 }
 
+static const char *postgres_instance(struct store_backend *backend)
+{
+	return backend->instance;
+}
+
 const struct store_driver store_postgres = {
+	.instance = postgres_instance,
 	.exec = postgres_exec,
 	.dump = postgres_dump,
 	.load = postgres_load,

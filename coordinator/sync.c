@@ -8,6 +8,7 @@
  * again in their place.
  */
 #include "sync_private.h"
+#include "cluster.h"
 #include "conn.h"
 #include "events.h"
 #include "policy_state.h"
@@ -156,6 +157,10 @@ static void on_durable(void *arg)
 {
 	struct sync *sync = arg;
 
+	if (cluster_healing(sync->co->cluster)) { /* something of it may not be true */
+		store_wait(sync->co->store, &sync->gate, on_durable, sync);
+		return;
+	}
 	sync->waiting = false;
 	flush_up_to(sync, sync->asked);
 	mark_early(sync);
@@ -291,6 +296,8 @@ void sync_put(struct sync *sync, struct member *member)
 		       true);
 	for (unsigned i = 0; made && i < member->class->seen_count; i++)
 		publish_rules(sync, network, member->class->seen[i]);
+	if (!before)
+		member->shown = member->changed;
 	if (!before || before == member->class)
 		return;
 	publish_removal(sync, network, before, member->class, member->agent->id);
@@ -307,7 +314,11 @@ void sync_remove(struct sync *sync, const struct network *network, const char *a
 	events_agent_gone(sync->co->events, network, agent_id);
 	if (!before)
 		return;
+	if (member->changed > sync->limit)
+		ring_forget(sync->ring, member->changed);
 	mesh_member_classify(member, NULL);
+	if (member->shown > MAX(sync->limit, sync->snapshot)) /* nobody has heard of it */
+		return;
 	publish_removal(sync, member->network, before, NULL, agent_id);
 }
 
@@ -351,6 +362,13 @@ void sync_relays(struct sync *sync)
 {
 	publish(sync, NULL, NULL, &sync->changed_all, "",
 		json_pack("{ssso}", "op", "relays", "relays", coordinator_relays(sync->co)), false);
+}
+
+void sync_coordinators(struct sync *sync)
+{
+	publish(sync, NULL, NULL, &sync->changed_all, "",
+		json_pack("{sssoso}", "op", "coordinators", "coordinators", coordinator_urls(sync->co), "pins",
+			  coordinator_pins(sync->co)), false);
 }
 
 /* A change for nobody makes the revision after which the agent may not resume. */
@@ -450,6 +468,7 @@ void sync_accept(struct request *rq)
 	list_del(&agent->leaving);
 	session_open(rq, agent, &sync->sessions);
 	sync->streams++;
+	cluster_arrived(sync->co->cluster, agent);
 }
 
 void sync_ended(struct session *session)
@@ -505,15 +524,38 @@ void sync_bye(struct sync *sync)
 
 /* ---- signals ----------------------------------------------------------------------------------- */
 
+static bool are_peers(struct coordinator *co, const char *from, const char *to, const char *name)
+{
+	struct network *network = map_get(co->mesh.networks_by_name, name);
+	struct agent *a = map_get(co->mesh.agents, from), *b = map_get(co->mesh.agents, to);
+	struct member *mine = network && a ? mesh_member(a, network) : NULL;
+	struct member *theirs = network && b ? mesh_member(b, network) : NULL;
+
+	return mine && theirs && mesh_sees(mine, theirs);
+}
+
+static void pass_on(struct session *session, const char *from, const char *network, const char *box)
+{
+	session_send(session, json_pack("{ssssssss}", "type", "signal", "from", from, "network", network,
+					"box", box));
+}
+
+void sync_signal_from(struct coordinator *co, const char *to, const char *from, const char *network,
+		      const char *box)
+{
+	struct agent *agent = map_get(co->mesh.agents, to);
+
+	if (are_peers(co, from, to, network) && agent->session && agent->session->greeted)
+		pass_on(agent->session, from, network, box);
+}
+
 /* Passed on at once, or an error: nothing is kept for later. The box is not ours to open. */
 bool sync_signal(struct session *session, struct js *js, const char **code)
 {
 	const char *to = js_need_string(js, "to", PROTO_ID_MAX - 1);
 	const char *name = js_need_string(js, "network", PROTO_NAME_MAX - 1);
 	const char *box = js_need_string(js, "box", (PROTO_MAX_SIGNAL + 2) / 3 * 4);
-	struct mesh *mesh = &session->co->mesh;
-	struct member *mine, *theirs;
-	struct network *network;
+	struct coordinator *co = session->co;
 	uint8_t bytes[PROTO_MAX_SIGNAL];
 	struct agent *agent;
 
@@ -522,23 +564,20 @@ bool sync_signal(struct session *session, struct js *js, const char **code)
 		js_fail(js, "box", "must be a sealed box of at most 4096 bytes, as base64");
 	if (!js_ok(js))
 		return false;
-	network = map_get(mesh->networks_by_name, name);
-	agent = map_get(mesh->agents, to);
-	mine = network ? mesh_member(session->agent, network) : NULL;
-	theirs = network && agent ? mesh_member(agent, network) : NULL;
 	*code = "unknown_peer";
-	if (!mine || !theirs || !mesh_sees(mine, theirs)) {
+	if (!are_peers(co, session->agent->id, to, name)) {
 		js_fail(js, "to", "is no peer of yours in this network");
 		return false;
 	}
+	agent = map_get(co->mesh.agents, to);
 	*code = "peer_offline";
-	if (!agent->session || !agent->session->greeted) {
+	if (agent->session && agent->session->greeted) {
+		pass_on(agent->session, session->agent->id, name, box);
+	} else if (!cluster_signal(co->cluster, agent, session->agent->id, name, box)) {
 		js_fail(js, "to", "is not connected now");
 		return false;
 	}
-	session_send(agent->session, json_pack("{ssssssss}", "type", "signal", "from", session->agent->id,
-					       "network", name, "box", box));
-	session->co->counters[COUNT_SIGNALS]++;
+	co->counters[COUNT_SIGNALS]++;
 	return true;
 }
 

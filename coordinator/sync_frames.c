@@ -97,10 +97,10 @@ static void send_scratch(struct sync *sync, struct session *session)
 void sync_send_snapshot(struct sync *sync, struct session *session)
 {
 	uint64_t revision = ring_revision(sync->ring);
-	json_t *head = json_pack("{sssssIsososo}", "type", "snapshot", "epoch", sync->epoch, "revision",
+	json_t *head = json_pack("{sssssIsosososo}", "type", "snapshot", "epoch", sync->epoch, "revision",
 				 (json_int_t)revision, "networks", mesh_networks_json(session->agent),
 				 "relays", coordinator_relays(sync->co), "pins",
-				 coordinator_pins(sync->co));
+				 coordinator_pins(sync->co), "coordinators", coordinator_urls(sync->co));
 	char *text = js_dump(head);
 	struct buf *out = &sync->scratch;
 
@@ -116,7 +116,7 @@ void sync_send_snapshot(struct sync *sync, struct session *session)
 	stream_set_limit(session->stream, out->len + out->len / 8 + QUEUE_ROOM);
 	histogram_add(&sync->co->metrics.snapshot_bytes, HISTOGRAM_BYTES, (double)out->len);
 	send_scratch(sync, session);
-	session->sent = revision;
+	session->sent = sync->snapshot = revision;
 	sync->co->counters[COUNT_SNAPSHOTS]++;
 	free(text);
 	json_decref(head);

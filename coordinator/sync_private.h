@@ -26,6 +26,7 @@ struct sync {
 	uint64_t waiting_ms;     /* then */
 	bool only_patches;       /* for sync_missed(): what waits for the disk is left out */
 	uint64_t asked, limit;   /* revisions: waited for, and what may be told */
+	uint64_t snapshot;       /* revision of the newest snapshot that was sent */
 	uint64_t floor;          /* of the last change of policy: nobody may come back from before */
 	size_t room;             /* bytes that may still be sent in this wake */
 	struct store_wait gate;

@@ -1,5 +1,5 @@
 """Cases of postgres.sh: PostgreSQL that goes away, and several coordinators on one database."""
-import json, os, sys, threading, time
+import copy, json, os, shutil, signal, socket, subprocess, sys, threading, time
 import meshclient
 from meshclient import Agent, Coordinator, wait_until
 from coordinator import FAST, agents, equal, refused
@@ -37,6 +37,26 @@ def hears(stream, endpoint, seconds):
     return stream.find(lambda m: m.get("op") == "patch" and m.get("endpoint") == endpoint, seconds)
 
 
+def command(co, name, arguments):
+    """By the socket, as the command line does."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(20)
+        s.connect(co.dir + "/run/coordinator.sock")
+        s.sendall(json.dumps({"command": name, "arguments": arguments}).encode() + b"\n")
+        answer = json.loads(s.makefile().readline())
+    if not answer["ok"]:
+        raise RuntimeError("%s: %s" % (name, answer))
+    return answer["result"]
+
+
+def apply(co, text, **more):
+    return command(co, "policy apply", {"text": text, **more})
+
+
+def policy(co):
+    return command(co, "policy show", {})
+
+
 @case("PostgreSQL away: reads go on, writes are refused with a reason, patches arrive, and all is well by itself")
 def _(server):
     co = Coordinator(FAST).start()
@@ -51,7 +71,7 @@ def _(server):
             late = Agent(co, "late")
             registering = meanwhile(late.try_register, key)  # nobody has noticed yet
             equal(a.ask("GET", "/peers")[0], 200)
-            equal(len(agents(co)), 3)
+            assert wait_until(lambda: len(agents(co)) == 3)
             for n in range(3):  # behind the new agent, which nobody may hear of yet
                 time.sleep(0.5)
                 equal(move(a, "198.51.100.7:%d" % (1000 + n))[0], 200)
@@ -118,6 +138,295 @@ def _(server):
         assert not set(answered) - set(names), "lost: %s" % (set(answered) - set(names))
     finally:
         co.close()
+
+
+class Pair:
+    """Two coordinators on one database."""
+
+    def __init__(self, config=FAST):
+        self.a = Coordinator(config).start()
+        self.b = another(self.a, config).start()
+        assert wait_until(lambda: "coordinator-found" in self.a.log() and "coordinator-found" in self.b.log())
+
+    def __enter__(self):
+        return self.a, self.b
+
+    def __exit__(self, *_):
+        for co in (self.b, self.a):
+            try:
+                for line in co.log().splitlines():
+                    if "runtime error" in line or "AddressSanitizer" in line:
+                        raise AssertionError(line)
+            finally:
+                co.close()
+
+
+def another(co, config=FAST):
+    new = Coordinator(config, database=co.database)
+    os.makedirs(new.dir + "/state", 0o700)
+    shutil.copy(co.dir + "/state/server.key", new.dir + "/state/server.key")
+    return new
+
+
+def soon(test, seconds=3):
+    """The contract says a second."""
+    result = wait_until(test, seconds)
+    if not result:
+        raise AssertionError("not in %s seconds" % seconds)
+    return result
+
+
+def at(agent, co):
+    """The same agent, asking another coordinator."""
+    other = copy.copy(agent)
+    other.co = co
+    return other
+
+
+def names(co):
+    return sorted(row["name"] for row in agents(co))
+
+
+@case("who joins at one is at the other, with key and token; each tells its agents of the other's")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable", "--tag", "web")
+        one = Agent(a, "one").register(key)
+        soon(lambda: Agent(b, "two").try_register(key)[0] == 201)
+        soon(lambda: names(a) == names(b) == ["one", "two"])
+        equal(at(one, b).ask("GET", "/peers")[0], 200)
+        stream = at(one, b).stream()
+        equal([p["name"] for p in stream.receive()["peers"]], ["two"])
+        three = Agent(a, "three").register(key)
+        put = stream.find(lambda m: m.get("op") == "put", 3)
+        equal((put["peer"]["name"], put["peer"]["addresses"]), ("three", [x.partition("/")[0] for x in three.addresses]))
+        equal(len({x for row in agents(b) for x in row["addresses"]}), sum(len(row["addresses"]) for row in agents(b)))
+        a.admin("agent", "rename", "three", "drei")
+        assert stream.find(lambda m: m.get("op") == "put" and m["peer"]["name"] == "drei", 3), "renamed"
+        a.admin("agent", "tag", "drei", "--tag", "db")
+        soon(lambda: [row["tags"] for row in agents(b) if row["name"] == "drei"] == [["db"]])
+        three.try_register(key, advertised_routes=["192.168.7.0/24"])
+        soon(lambda: "192.168.7.0/24" in b.admin("route", "list"))
+        b.admin("route", "approve", "drei", "192.168.7.0/24")
+        assert stream.find(lambda m: m.get("op") == "put" and m["peer"]["routes"] == ["192.168.7.0/24"], 3), "route"
+        soon(lambda: json.loads(a.admin("route", "list", "--json"))["routes"][0]["approved"])
+        b.admin("agent", "remove", "drei")
+        assert stream.find(lambda m: m.get("op") == "remove" and m["agent_id"] == three.id, 3), "removed"
+        soon(lambda: names(a) == ["one", "two"])
+        refused(three.ask("GET", "/peers"), 401, "unknown_agent")
+
+
+@case("networks, keys, users, tokens, relays and devices of one are the other's")
+def _(server):
+    with Pair() as (a, b):
+        a.admin("network", "create", "lab", "--cidr", "10.99.0.0/16")
+        soon(lambda: "lab" in b.admin("network", "list"))
+        key = b.key("--network", "lab")
+        soon(lambda: Agent(a, "gate").try_register(key)[0] == 201)
+        refused(Agent(b, "late").try_register(key), 403, "join_key_used")
+        key = a.key("--reusable")
+        ident = {k["id"] for k in json.loads(a.admin("key", "list", "--json"))["keys"] if k["network"] == "default"}
+        soon(lambda: ident == {k["id"] for k in json.loads(b.admin("key", "list", "--json"))["keys"]
+                               if k["network"] == "default"})
+        b.admin("user", "add", "ann", "--role", "admin", stdin="correct horse battery\n")
+        soon(lambda: "ann" in a.admin("user", "list"))
+        token = a.admin("token", "create", "--user", "ann").strip()
+        bearer = {"Authorization": "Bearer " + token}
+        soon(lambda: b.request("GET", "/networks", headers=bearer)[0] == 200)
+        a.admin("relay", "add", "https://relay.example:8444", "--region", "fra")
+        soon(lambda: "fra" in b.admin("relay", "list"))
+        a.admin("peer", "add", "phone", "--via", "gate", "--endpoint", "gate.example:51820")
+        soon(lambda: "phone" in b.admin("peer", "list"))
+        b.admin("peer", "remove", "phone")
+        soon(lambda: "phone" not in a.admin("peer", "list"))
+        b.admin("user", "remove", "ann")
+        soon(lambda: a.request("GET", "/networks", headers=bearer)[0] == 401)
+        b.admin("agent", "remove", "gate")
+        b.admin("network", "remove", "lab")
+        soon(lambda: "lab" not in a.admin("network", "list"))
+        follow = subprocess.run([meshclient.PROGRAM, "--config", a.dir + "/coordinator.yaml", "audit"],
+                                capture_output=True, text=True, timeout=20).stdout
+        assert "network-removed" in follow and "relay-added" in follow
+
+
+@case("a policy applied at one holds at the other")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        one, two = Agent(a, "one").register(key), Agent(a, "two").register(key)
+        soon(lambda: names(b) == ["one", "two"])
+        stream = at(two, b).stream()
+        equal([p["name"] for p in stream.receive()["peers"]], ["one"])
+        with open(a.dir + "/policy.yaml", "w") as f:
+            f.write("version: 1\ndefault: deny\n")
+        apply(a, open(a.dir + "/policy.yaml").read())
+        assert stream.find(lambda m: m.get("op") == "remove" and m["agent_id"] == one.id, 3), "told of a removal"
+        soon(lambda: at(two, b).ask("GET", "/peers")[1]["peers"] == [])
+        for n in range(2):  # the numbers go on
+            apply((b, a)[n], "version: 1\ndefault: allow\n# %d\n" % n)
+            soon(lambda: len({policy(co)["text"] for co in (a, b)}) == 1)
+        equal(policy(a)["version"], policy(b)["version"])
+        soon(lambda: len(at(two, b).ask("GET", "/peers")[1]["peers"]) == 1)
+
+
+def members_told(stream, quiet=2):
+    """All who came and went, until nothing comes for a while."""
+    told = []
+    try:
+        while True:
+            for change in stream.receive(quiet).get("changes", []):
+                if change["op"] in ("put", "remove"):
+                    told.append((change["op"], change.get("agent_id") or change["peer"]["agent_id"]))
+    except socket.timeout:
+        return told
+
+
+@case("taken at both at once: one name, one one-shot key, one address; who is refused hears why")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        soon(lambda: Agent(b, "first").try_register(key)[0] == 201)
+        for n in range(12):
+            results = [meanwhile(Agent(co, "n%d" % n).try_register, key) for co in (a, b)]
+            results = [result() for result in results]
+            equal(sorted(status for status, _ in results), [201, 409], str(results))
+            equal([answer["code"] for status, answer in results if status == 409], ["name_taken"])
+        for n in range(12):
+            once = (a, b)[n % 2].key()
+            soon(lambda: len(json.loads(a.admin("key", "list", "--json"))["keys"]) ==
+                 len(json.loads(b.admin("key", "list", "--json"))["keys"]))
+            results = [meanwhile(Agent(co, "k%d-%s" % (n, which)).try_register, once)
+                       for which, co in (("a", a), ("b", b))]
+            results = [result() for result in results]
+            equal(sorted(status for status, _ in results), [201, 403], str(results))
+            equal([answer["code"] for status, answer in results if status == 403], ["join_key_used"])
+        soon(lambda: names(a) == names(b))
+        equal(len(names(a)), 25)
+        for co in (a, b):
+            taken = [x for row in agents(co) for x in row["addresses"]]
+            equal(len(set(taken)), len(taken), "addresses")
+        equal(meshclient.psql(a.database, "SELECT count(*) FROM agents").strip(), "25")
+        assert not [line for co in (a, b) for line in co.log().splitlines() if "bad-row" in line]
+
+
+@case("nobody hears of an agent that was refused")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        first = Agent(a, "first").register(key)
+        stream = first.stream()
+        stream.receive()
+        seen = []
+        for n in range(8):
+            results = [meanwhile(Agent(co, "n%d" % n).try_register, key) for co in (a, b)]
+            winners = [answer["agent_id"] for status, answer in (result() for result in results) if status == 201]
+            equal(len(winners), 1)
+            seen += winners
+        told = members_told(stream)
+        equal(sorted(told), sorted(("put", agent) for agent in seen))
+
+
+@case("where an agent is, and whether it is online, is known at both; its signals pass; the newer stream stays")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        one, two = Agent(a, "one").register(key), Agent(a, "two").register(key)
+        soon(lambda: names(b) == ["one", "two"])
+        here, there = one.stream(), at(two, b).stream()
+        here.receive(), there.receive()
+        assert here.find(lambda m: m.get("op") == "patch" and m.get("online") is True and m["agent_id"] == two.id, 3)
+        soon(lambda: [row["online"] for co in (a, b) for row in agents(co)] == [True] * 4)
+        equal(move(at(two, b), "198.51.100.9:9")[0], 200)
+        assert hears(here, "198.51.100.9:9", 3), "an endpoint"
+        box = meshclient.b64(os.urandom(4096))
+        here.send({"type": "signal", "id": 1, "to": two.id, "network": "default", "box": box})
+        signal_ = there.find(lambda m: m.get("type") == "signal", 3)
+        equal((signal_["from"], signal_["box"]), (one.id, box))
+        here.send({"type": "signal", "id": 2, "to": "0" * 24, "network": "default", "box": box})
+        assert here.find(lambda m: m.get("code") == "unknown_peer", 3)
+        moved = at(one, b).stream()
+        moved.receive()
+        bye = here.find(lambda m: m.get("type") == "bye", 3)
+        equal(bye["reason"], "replaced")
+        there.send({"type": "signal", "id": 1, "to": one.id, "network": "default", "box": box})
+        assert moved.find(lambda m: m.get("type") == "signal", 3), "a signal to where it is now"
+        assert not there.find(lambda m: m.get("op") == "patch" and m.get("online") is False, 5), "was shown offline"
+        moved.close()
+        soon(lambda: {row["name"]: row["online"] for row in agents(a)}["one"] is False, 10)
+        there.send({"type": "signal", "id": 2, "to": one.id, "network": "default", "box": box})
+        assert there.find(lambda m: m.get("code") == "peer_offline", 3)
+
+
+@case("who is revoked at one is cut off at the other")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        for act in ("remove", "expire"):
+            agent = Agent(a, act).register(key)
+            soon(lambda: act in names(b))
+            stream = at(agent, b).stream()
+            stream.receive()
+            began = time.time()
+            a.admin("agent", act, act)
+            assert stream.ended(3), "the stream goes on"
+            assert time.time() - began < 3
+            refused(at(agent, b).ask("GET", "/peers"), 401,
+                    "unknown_agent" if act == "remove" else "agent_expired")
+
+
+@case("a coordinator with another server key does not start; two that start first make one mesh")
+def _(server):
+    a, b = Coordinator(FAST), None
+    try:
+        b = Coordinator(FAST, database=a.database)
+        os.makedirs(a.dir + "/state", 0o700)
+        with open(a.dir + "/state/server.key", "w") as f:
+            f.write(meshclient.b64(os.urandom(32)) + "\n")
+        os.makedirs(b.dir + "/state", 0o700)
+        shutil.copy(a.dir + "/state/server.key", b.dir + "/state/server.key")
+        starting = [meanwhile(co.start) for co in (a, b)]
+        [result() for result in starting]
+        lines = (a.read("out") + b.read("out")).split()
+        equal(len(lines), 1, "join links")
+        key = lines[0].partition("#")[2].partition(".")[0]
+        soon(lambda: Agent(a, "a").register(key) and Agent(b, "b").register(key))
+        soon(lambda: names(a) == names(b) == ["a", "b"])
+        equal(at(Agent(a, "c").register(key), a).ask("GET", "/peers")[0], 200)
+        c = Coordinator(FAST, database=a.database)
+        try:
+            with open(c.dir + "/err", "w+") as err:
+                code = subprocess.run([meshclient.PROGRAM, "serve", "--config", c.dir + "/coordinator.yaml"],
+                                      stdout=subprocess.DEVNULL, stderr=err, timeout=20).returncode
+                err.seek(0)
+                said = err.read()
+            equal(code, 1, said)
+            assert "copy server.key" in said, said
+        finally:
+            c.close()
+    finally:
+        if b:
+            b.close()
+        a.close()
+
+
+@case("a connection that PostgreSQL ends loses nothing")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        one = Agent(a, "one").register(key)
+        soon(lambda: names(b) == ["one"])
+        stream = at(one, b).stream()
+        stream.receive()
+        registered = []
+        for n in range(30):
+            if n % 5 == 2:
+                meshclient.psql(a.database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "
+                                "application_name LIKE '%%bus' AND datname='%s'" % a.database)
+            registered.append(Agent(a, "r%d" % n).register(key).id)
+            time.sleep(0.05)
+        equal(set(members_told(stream)), {("put", agent) for agent in registered})
+        soon(lambda: names(a) == names(b))
+        assert b.log().count("bus-away") >= 3
 
 
 def run(server, words):
