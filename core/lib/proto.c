@@ -473,3 +473,22 @@ void join_link_wipe(struct join_link *link)
 {
 	sodium_memzero(link, sizeof(*link));
 }
+
+char *proto_origin(const char *url)
+{
+	const char *host = url + strlen("https://");
+	char *origin;
+	size_t len;
+
+	if (!str_has_prefix(url, "https://") || strlen(url) > 280)
+		return NULL;
+	len = strcspn(host, "/?#@ \t\\\"'<>");
+	if (len == 0 || host[0] == ':' || (host[len] && strcmp(host + len, "/") != 0))
+		return NULL;
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)host[i] <= 0x20 || (unsigned char)host[i] >= 0x7f)
+			return NULL;
+	origin = xstrdup(url);
+	origin[strlen("https://") + len] = '\0';
+	return origin;
+}
