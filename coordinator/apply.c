@@ -371,6 +371,13 @@ void apply_policy(struct coordinator *co, struct reading *reading, const struct 
 
 void apply_meta(struct coordinator *co, struct reading *reading, const struct store_value *row)
 {
-	(void)reading;
 	heal_row(co, row);
+	reading->changed |= policy_waiting_row(co, row);
+}
+
+bool apply_meta_end(struct coordinator *co, struct reading *reading)
+{
+	if (!reading->changed)
+		policy_none_waits(co);
+	return true;
 }

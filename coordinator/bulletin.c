@@ -29,7 +29,7 @@ static const struct how {
 	[ABOUT_USER] = {STORE_USER_OF, apply_user, apply_user_end, 0},
 	[ABOUT_TOKEN] = {STORE_TOKEN_OF, apply_token, apply_token_end, 0},
 	[ABOUT_RELAYS] = {STORE_RELAYS, apply_relay, apply_relays_end, PROTO_MAX_RELAYS},
-	[ABOUT_META] = {STORE_META, apply_meta, NULL, 100},
+	[ABOUT_META] = {STORE_META, apply_meta, apply_meta_end, 100},
 	[ABOUT_POLICY] = {STORE_POLICIES, apply_policy, NULL, 1},
 	[ABOUT_KEY] = {STORE_KEY_OF, apply_key, apply_key_end, 0},
 	[ABOUT_AGENT] = {STORE_AGENT_OF, apply_agent, apply_agent_end, 0},
@@ -232,6 +232,80 @@ void bulletin_refused(void *arg, enum store_write what, const struct store_value
 		return;
 	want(cluster, about, store_string(&values[0]), true);
 	bulletin_wake(cluster, true);
+}
+
+/* ---- all of it --------------------------------------------------------------------------------------- */
+
+/* Where bulletins were missed: everything in a table, and in our memory, is read again. */
+struct sweep {
+	struct cluster *cluster;
+	enum store_about about;
+	struct map *there;
+};
+
+static void on_there(void *arg, const struct store_value *row)
+{
+	struct sweep *sweep = arg;
+
+	map_put(sweep->there, store_string(&row[0]), sweep);
+	want(sweep->cluster, sweep->about, store_string(&row[0]), false);
+}
+
+static void there_done(void *arg, uint64_t batch)
+{
+	struct sweep *sweep = arg;
+	const struct coordinator *co = sweep->cluster->co;
+	const struct map *ours[ABOUTS] = {
+		[ABOUT_NETWORK] = co->mesh.networks_by_id, [ABOUT_USER] = co->users.by_name,
+		[ABOUT_TOKEN] = co->users.accesses,	   [ABOUT_KEY] = co->mesh.keys,
+		[ABOUT_AGENT] = co->mesh.agents,	   [ABOUT_DEVICE] = co->mesh.devices,
+	};
+	const void *id;
+	size_t pos = 0;
+
+	while (batch && map_next(ours[sweep->about], &pos, &id))
+		if (!map_get(sweep->there, id))
+			want(sweep->cluster, sweep->about, id, false);
+	map_free(sweep->there);
+	free(sweep);
+}
+
+static void read_everything(struct cluster *cluster)
+{
+	static const struct {
+		enum store_about about;
+		enum store_read table;
+	} tables[] = {
+		{ABOUT_NETWORK, STORE_NETWORKS}, {ABOUT_USER, STORE_USERS},   {ABOUT_TOKEN, STORE_TOKENS},
+		{ABOUT_KEY, STORE_KEYS},	 {ABOUT_AGENT, STORE_AGENTS}, {ABOUT_DEVICE, STORE_DEVICES},
+	};
+
+	log_warn("bulletins-missed", "last=%lld reason=\"everything is read again\"", (long long)cluster->last);
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
+		struct sweep *sweep = xcalloc(1, sizeof(*sweep));
+
+		sweep->cluster = cluster;
+		sweep->about = tables[i].about;
+		sweep->there = map_new(0);
+		store_fetch(cluster->co->store, tables[i].table, NULL, INT64_MAX, on_there, there_done, sweep);
+	}
+	want(cluster, ABOUT_RELAYS, "", false);
+	want(cluster, ABOUT_POLICY, "", false);
+	want(cluster, ABOUT_META, "", false);
+}
+
+static void on_range(void *arg, const struct store_value *row)
+{
+	struct cluster *cluster = arg;
+
+	if (row[1].number > cluster->last + 1)
+		read_everything(cluster);
+}
+
+void bulletin_catch_up(struct cluster *cluster)
+{
+	store_fetch(cluster->co->store, STORE_LAST_BULLETIN, NULL, 1, on_range, NULL, cluster);
+	bulletin_wake(cluster, false);
 }
 
 /* ---- the start ------------------------------------------------------------------------------------- */

@@ -320,7 +320,7 @@ static void on_up(void *arg, bool up)
 	cluster->up_ms = MAX(now, 1u);
 	while ((instance = map_next(cluster->instances, &pos, NULL)))
 		instance->heard_ms = now;
-	bulletin_wake(cluster, false);
+	bulletin_catch_up(cluster);
 	beat(cluster, true);
 	say_ours(cluster);
 	timer_start(&cluster->beat, BEAT_MS);

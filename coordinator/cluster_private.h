@@ -40,6 +40,7 @@ void cluster_known(struct cluster *cluster, struct agent *agent); /* it is new h
 /* ---- bulletin.c ---- */
 void bulletin_start(struct cluster *cluster);
 void bulletin_wake(struct cluster *cluster, bool heal); /* there may be new ones */
+void bulletin_catch_up(struct cluster *cluster); /* after a break: some may be there no more */
 void bulletin_refused(void *cluster, enum store_write what, const struct store_value *values);
 
 /* ---- apply.c: one thing as the rows have it, begun zeroed but for the first four; rows of it, then the end ---- */
@@ -67,6 +68,6 @@ apply_fn apply_network, apply_key, apply_device, apply_user, apply_token, apply_
 	apply_agent, apply_member, apply_route;
 typedef bool apply_end_fn(struct coordinator *co, struct reading *reading); /* false: read it again */
 apply_end_fn apply_network_end, apply_key_end, apply_device_end, apply_user_end, apply_token_end,
-	apply_relays_end, apply_agent_end;
+	apply_relays_end, apply_meta_end, apply_agent_end;
 
 #endif

@@ -38,6 +38,8 @@
 #include <unistd.h>
 
 #define SWEEP_MS       (60 * 60 * 1000ull)
+#define LEAD_MS        30000             /* how soon who leads is asked for again */
+#define BULLETIN_KEEP_MS (3600 * 1000ull)
 #define SAVE_MS        2000
 #define SAVE_AT_ONCE   500               /* agents: what takes no noticeable time */
 #define REFUSALS       100               /* a second */
@@ -297,6 +299,13 @@ static void sweep(void *arg)
 	struct coordinator *co = arg;
 	uint64_t now = clock_wall_ms();
 
+	if (!cluster_leads(co->cluster)) { /* another does it, or none yet */
+		timer_start(&co->sweep, LEAD_MS);
+		return;
+	}
+	store_begin(co->store);
+	store_write(co->store, STORE_BULLETIN_DEL,
+		    (struct store_value[]){store_int((int64_t)(now - BULLETIN_KEEP_MS))});
 	store_write(co->store, STORE_RETIRED_DEL, (struct store_value[]){store_int((int64_t)now)});
 	access_sweep(co, now);
 	store_write(co->store, STORE_AUDIT_TRIM, (struct store_value[]){store_int(AUDIT_KEEP)});
@@ -309,7 +318,8 @@ static void save(void *arg)
 
 	if (!store_behind(co->store))
 		registry_save_seen(co, SAVE_AT_ONCE);
-	end_agents(co, clock_wall_ms());
+	if (cluster_leads(co->cluster))
+		end_agents(co, clock_wall_ms());
 	timer_start(&co->save, SAVE_MS);
 }
 

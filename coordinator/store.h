@@ -107,8 +107,8 @@ enum store_about {
 	ABOUT_USER,
 	ABOUT_TOKEN,
 	ABOUT_RELAYS,
-	ABOUT_META,
 	ABOUT_POLICY,
+	ABOUT_META, /* a policy that waits no more was confirmed, or not */
 	ABOUT_KEY,
 	ABOUT_AGENT,
 	ABOUT_DEVICE,

@@ -1,5 +1,5 @@
 """Cases of postgres.sh: PostgreSQL that goes away, and several coordinators on one database."""
-import copy, json, os, shutil, signal, socket, subprocess, sys, threading, time
+import copy, http.client, json, os, shutil, signal, socket, subprocess, sys, threading, time
 import meshclient
 from meshclient import Agent, Coordinator, wait_until
 from coordinator import FAST, agents, equal, refused
@@ -241,6 +241,7 @@ def _(server):
         soon(lambda: "phone" not in a.admin("peer", "list"))
         b.admin("user", "remove", "ann")
         soon(lambda: a.request("GET", "/networks", headers=bearer)[0] == 401)
+        assert "wg_mesh_other_coordinators 1" in a.request("GET", "/metrics", root=True)[1].decode()
         b.admin("agent", "remove", "gate")
         b.admin("network", "remove", "lab")
         soon(lambda: "lab" not in a.admin("network", "list"))
@@ -279,6 +280,37 @@ def members_told(stream, quiet=2):
                     told.append((change["op"], change.get("agent_id") or change["peer"]["agent_id"]))
     except socket.timeout:
         return told
+
+
+@case("a policy that waits to be confirmed waits at both: confirmed or taken back at either, and by itself")
+def _(server):
+    with Pair() as (a, b):
+        allow, deny = "version: 1\ndefault: allow\n# 1\n", "version: 1\ndefault: deny\n"
+        apply(a, allow)
+        soon(lambda: policy(b)["text"] == allow)
+
+        def both(text, waiting, seconds=3):
+            soon(lambda: [(policy(co)["text"], policy(co)["waiting"]) for co in (a, b)] == [(text, waiting)] * 2, seconds)
+
+        apply(a, deny, confirm=2)
+        both(deny, True)
+        both(allow, False, 9)  # nobody has confirmed
+        assert command(a, "audit", {})["audit"][-1]["action"] == "policy-not-confirmed"
+        equal(sum(line["action"] == "policy-not-confirmed" for line in command(a, "audit", {})["audit"]), 1)
+        apply(a, deny, confirm=60)
+        both(deny, True)
+        try:
+            apply(b, allow)
+            raise AssertionError("a second one was taken")
+        except RuntimeError as why:
+            assert "policy_waiting" in str(why)
+        command(b, "policy confirm", {})
+        both(deny, False)
+        apply(b, allow, confirm=60)
+        both(allow, True)
+        b.stop(signal.SIGKILL)  # and a start takes it back
+        b.start()
+        both(deny, False)
 
 
 @case("taken at both at once: one name, one one-shot key, one address; who is refused hears why")
@@ -427,6 +459,145 @@ def _(server):
         equal(set(members_told(stream)), {("put", agent) for agent in registered})
         soon(lambda: names(a) == names(b))
         assert b.log().count("bus-away") >= 3
+
+
+@case("bulletins that are gone: everything is read again")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        for n in range(3):
+            Agent(a, "n%d" % n).register(key)
+        soon(lambda: len(names(b)) == 3)
+        os.kill(b.process.pid, signal.SIGSTOP)  # it sleeps for more than an hour, as it were
+        try:
+            meshclient.psql(a.database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "
+                            "datname='%s' AND pid<>pg_backend_pid()" % a.database)
+            assert wait_until(lambda: Agent(a, "late").try_register(key)[0] in (200, 201), 20)
+            a.admin("agent", "remove", "n1")
+            a.admin("network", "create", "lab", "--cidr", "10.99.0.0/16")
+            a.admin("key", "create", "--network", "lab")
+            meshclient.psql(a.database, "DELETE FROM bulletins")
+            a.admin("agent", "rename", "n2", "zwei")
+        finally:
+            os.kill(b.process.pid, signal.SIGCONT)
+        soon(lambda: names(a) == names(b) == ["late", "n0", "zwei"], 20)
+        assert "bulletins-missed" in b.log()
+        assert "lab" in b.admin("network", "list")
+        soon(lambda: [len(json.loads(co.admin("key", "list", "--json"))["keys"]) for co in (a, b)] == [3, 3])
+
+
+class Roaming:
+    """An agent that goes to the next coordinator when it loses one, as wg-meshd does."""
+
+    def __init__(self, agent, coordinators):
+        self.agent, self.known = agent, {co.origin: co for co in coordinators}
+        self.connect(agent.co)
+
+    def connect(self, co):
+        self.stream = at(self.agent, co).stream()
+        snapshot = self.stream.receive()
+        equal(snapshot["type"], "snapshot")
+        self.urls, self.co = snapshot["coordinators"], co
+
+    def come_back(self):
+        """After its coordinator has died."""
+        if not self.stream.ended(20):
+            raise AssertionError("its stream goes on")
+        for url in self.urls:
+            if url != self.co.origin:
+                self.connect(self.known[url])
+                return True
+        raise AssertionError("it knows no other: %s" % self.urls)
+
+
+@case("one killed under load: no answered write is lost, every agent is at the other in time, none is shown offline")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        watcher = Agent(b, "watcher")
+        soon(lambda: watcher.try_register(key)[0] in (200, 201))
+        watcher.register(key)
+        watching = watcher.stream()
+        watching.receive()
+        roaming = [Roaming(Agent(a, "r%d" % n).register(key), (a, b)) for n in range(30)]
+        soon(lambda: len(names(b)) == 31)
+        answered, stop = [], threading.Event()
+
+        def work(co, at_):
+            n = 0
+            while not stop.is_set():
+                n += 1
+                agent = Agent(co, "w%d-%d" % (at_, n))
+                try:
+                    if agent.try_register(key)[0] == 201:
+                        answered.append(agent.name)
+                except (OSError, EOFError, http.client.HTTPException):
+                    if stop.wait(0.05):
+                        return
+
+        workers = [meanwhile(work, co, n) for n, co in enumerate((a, a, b))]
+        time.sleep(1.5)
+        a.stop(signal.SIGKILL)
+        began = time.time()
+        back = [meanwhile(one.come_back) for one in roaming]
+        equal(all(result(40) for result in back), True)
+        took = time.time() - began
+        assert took < 30, "%.1f seconds" % took
+        time.sleep(0.5)
+        stop.set()
+        for worker in workers:
+            worker()
+        assert len(answered) > 20, len(answered)
+        equal(set(answered) - set(names(b)), set(), "lost")
+        equal(len(names(b)), len(set(names(b))), "names")
+        time.sleep(max(0, began + 12 - time.time()))  # by then the dead one was judged
+        online = {row["name"]: row["online"] for row in agents(b)}
+        equal([name for name in online if name.startswith("r") and not online[name]], [])
+        assert "coordinator-gone" in b.log()
+        gone = watching.find(lambda m: m.get("op") == "patch" and m.get("online") is False and
+                             m["agent_id"] in {one.agent.id for one in roaming}, 1)
+        assert not gone, gone
+        a.start()
+        assert wait_until(lambda: names(a) == names(b))
+        soon(lambda: {row["name"]: row["online"] for row in agents(a)}["r0"] is True, 5)
+        Agent(a, "afterwards").register(key)
+        soon(lambda: "afterwards" in names(b))
+
+
+@case("one that stops says so: its agents go to the other at once")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        one = Roaming(Agent(a, "one").register(key), (a, b))
+        soon(lambda: names(b) == ["one"])
+        a.stop()
+        bye = one.stream.find(lambda m: m.get("type") == "bye", 3)
+        equal(bye["reason"], "restart")
+        one.come_back()
+        soon(lambda: [row["online"] for row in agents(b)] == [True])
+        assert "it stops" in b.log()
+
+
+@case("PostgreSQL restarted under two coordinators: they find each other again and nothing is missed")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        one = Agent(a, "one").register(key)
+        soon(lambda: names(b) == ["one"])
+        stream = at(one, b).stream()
+        stream.receive()
+        server.stop("immediate")
+        time.sleep(2)
+        here = [row["online"] for row in agents(b)]
+        server.start()
+        equal(here, [True])
+        for n, co in enumerate((a, b, a, b)):
+            assert wait_until(lambda: Agent(co, "n%d" % n).try_register(key)[0] == 201), n
+        soon(lambda: names(a) == names(b) == ["n0", "n1", "n2", "n3", "one"], 10)
+        equal(move(at(one, a), "198.51.100.3:3")[0], 200)
+        soon(lambda: "198.51.100.3:3" in json.dumps(agents(b)), 10)
+        equal(move(at(one, b), "198.51.100.3:4")[0], 200)
+        soon(lambda: "198.51.100.3:4" in json.dumps(agents(a)), 10)
 
 
 def run(server, words):
