@@ -52,7 +52,9 @@ group build one "builds without a warning (gcc)" make -s -j2 all B=build/gcc
 group clang one "builds without a warning (clang)" make -s -j2 all CC=clang B=build/clang
 group check make -s -j2 -O check
 group asan make -s -j2 -O asan
+group lint one "shell files have nothing that shellcheck warns of" make -s lint
 group plugin sh tests/plugin/run.sh
+group install sh tests/install.sh
 group size one "the footprint is within its budget" make -s size
 for script in tests/interop/*.sh; do
 	[ -e "$script" ] && group "interop $(basename "$script" .sh)" sh "$script"
