@@ -70,10 +70,27 @@ void plugin_instance_described(struct plugin_instance *instance)
 		listener->opened(listener->arg, instance);
 }
 
+static void object_start(struct plugin_instance *instance, int fd)
+{
+	struct plugin_call call;
+	int error;
+
+	plugin_call_begin(&call, instance->label); /* its constructors are code of its own already */
+	error = plugin_load_object(fd, instance->path, instance->kind, instance->name,
+				   &instance->plugin, instance->error);
+	plugin_call_end(&call);
+	if (error)
+		plugin_instance_failed(instance, PLUGIN_FAILED);
+	else
+		plugin_instance_described(instance);
+}
+
 static void instance_start(void *arg)
 {
 	struct plugin_instance *instance = arg;
-	int fd, error;
+	const struct plugin_services *services = &instance->host->services;
+	char words[PLUGIN_FAULT];
+	int fd;
 
 	fd = plugin_open_file(instance->host->dir, instance->kind, instance->name, &instance->form,
 			      instance->path, instance->error);
@@ -81,23 +98,17 @@ static void instance_start(void *arg)
 		plugin_instance_failed(instance, PLUGIN_FAILED);
 		return;
 	}
-	if (plugin_watchdog_hung(instance->host->services.hung_path, instance->label, instance->path)) {
+	if (plugin_watchdog_guilty(services->hung_path, instance->label, instance->path, words)) {
 		snprintf(instance->error, sizeof(instance->error),
-			 "%s hung the agent for 5 s and is left out: install a mended one, or remove %s, then "
-			 "run wg-mesh reload %s",
-			 instance->path, instance->host->services.hung_path,
-			 instance->host->services.interface);
-		plugin_instance_failed(instance, PLUGIN_HUNG);
+			 "%s %s and is left out: install a mended one, or remove %s, then run wg-mesh "
+			 "reload %s",
+			 instance->path, words, services->hung_path, services->interface);
+		plugin_instance_failed(instance, strncmp(words, "hung", 4) ? PLUGIN_CRASHED : PLUGIN_HUNG);
 	} else if (instance->form == PLUGIN_SCRIPT) {
 		instance->state = PLUGIN_STARTING;
 		plugin_script_start(instance);
 	} else {
-		error = plugin_load_object(fd, instance->path, instance->kind, instance->name,
-					   &instance->plugin, instance->error);
-		if (error)
-			plugin_instance_failed(instance, PLUGIN_FAILED);
-		else
-			plugin_instance_described(instance);
+		object_start(instance, fd);
 	}
 	close(fd);
 }

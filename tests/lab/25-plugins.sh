@@ -37,14 +37,28 @@ check "and the nearest word" sh -c 'grep -E "wg0.yaml:[0-9]+:[0-9]+: .* did you 
 $(plugin example error)
 END
 
-cc -O1 -fPIC -shared -I"$LAB_TOP/core/include" -o $plugins/discovery-hang.so "$LAB_TOP/tests/plugin/hang.c"
-on alice sh -c 'sed -i "s/^discovery:.*/discovery: [local, stun, hang]/" /etc/wg-mesh/wg0.yaml'
-on_bg alice /run/reload.log wg-mesh reload wg0
-check "an agent that is hung comes back without the plugin" \
-	wait_for 20 plugin_is hang 'instances[0].state' hung
-check "which is named" sh -c 'grep -q "hung the agent for 5 s"' <<END
-$(plugin hang error)
+# The reload ends with the agent.
+fault() { # NAME HOW STATE WORDS
+	on alice sh -c 'grep -v ^discovery: /etc/wg-mesh/wg0.yaml >/run/new.yaml
+		echo "discovery: [local, stun, {$1: {how: $2}}]" >>/run/new.yaml
+		cat /run/new.yaml >/etc/wg-mesh/wg0.yaml' sh "$1" "$2"
+	on_bg alice /run/reload.log wg-mesh reload wg0
+	check "an agent that has a plugin ($1) which does $2 comes back without it" \
+		wait_for 20 plugin_is "$1" 'instances[0].state' "$3"
+	check "which is named" sh -c 'grep -q "$1"' sh "$4" <<END
+$(plugin "$1" error)
 END
+}
+build() { # NAME FLAG...
+	name=$1
+	shift
+	cc -O1 -fPIC -shared -I"$LAB_TOP/core/include" "$@" -o "$plugins/discovery-$name.so" \
+		"$LAB_TOP/tests/plugin/fault.c"
+}
+build early -DNAME='"early"' -DHANGS_EARLY
+build fault
+fault early hang hung "hung the agent for 5 s"
+fault fault crash crashed "crashed the agent (SIGSEGV)"
 check "stun runs again" wait_for 5 plugin_is stun 'instances[0].state' running
 check "the tunnel is there" wait_for 10 tunnel_ping alice bob
 check "and direct" wait_for 15 is_direct alice bob

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -237,43 +238,90 @@ static void test_options(void **state)
 	}
 }
 
-/* The agent is ended with 1 by the plugin that hangs it, and comes back without it. */
-static void test_hang(void **state)
+static const struct fault {
+	const char *name, *how; /* how NULL: before it can be told */
+	int signo;              /* 0: it exits with 1 */
+	const char *state, *words;
+} faults[] = {
+	{"fault", "hang", 0, "hung", "hung the agent for 5 s"},
+	{"early", NULL, 0, "hung", "hung the agent for 5 s"},
+	{"fault", "crash", SIGSEGV, "crashed", "crashed the agent (SIGSEGV)"},
+	{"fault", "recurse", SIGSEGV, "crashed", "crashed the agent (SIGSEGV)"},
+	{"fault", "abort", SIGABRT, "crashed", "crashed the agent (SIGABRT)"},
+	{"fault", "exit", 0, "crashed", "made the agent exit"},
+};
+
+/* The wait status of an agent that opens this plugin. */
+static int run_with(const char *yaml, const char *record)
 {
-	const struct timespec before[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
-	char *hung = xasprintf("%s/test.hung", dir), *file;
-	struct proto_endpoints at;
 	struct agent agent;
 	int status = 0;
-	pid_t child;
+	pid_t child = fork();
 
-	(void)state;
-	child = fork();
 	if (!child) {
-		agent_open(&agent, dir, hung);
-		agent_configure(&agent, "[{cxx: {addresses: 192.0.2.78}}, hang]");
+		agent_open(&agent, dir, record);
+		agent_configure(&agent, yaml);
 		agent_run(&agent, 100);
 		_exit(9);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 1);
-	agent_open(&agent, dir, hung);
-	agent_configure(&agent, "[{cxx: {addresses: 192.0.2.78}}, hang]");
-	agent_run(&agent, 20);
-	print_message("%s\n", reason(&agent, "hang"));
-	assert_non_null(strstr(reason(&agent, "hang"), "hung the agent for 5 s and is left out"));
-	discovery_result(agent.discovery, &at);
-	assert_int_equal(at.count, 1);
-	agent_close(&agent);
-	/* A plugin that was installed since then gets its chance. */
-	file = xasprintf("%s/discovery-hang.so", dir);
-	assert_true(plugin_watchdog_hung(hung, "discovery-hang", file));
-	utimensat(AT_FDCWD, hung, before, 0);
-	assert_false(plugin_watchdog_hung(hung, "discovery-hang", file));
-	unlink(hung);
+	return status;
+}
+
+/* The agent is ended by the plugin, and comes back without it. */
+static void test_faults(void **state)
+{
+	char *record = xasprintf("%s/test.hung", dir);
+	struct proto_endpoints at;
+	struct agent agent;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
+		const struct fault *f = &faults[i];
+		char *yaml = f->how ? xasprintf("[{cxx: {addresses: 192.0.2.78}}, {%s: {how: %s}}]",
+						f->name, f->how) :
+				      xasprintf("[{cxx: {addresses: 192.0.2.78}}, %s]", f->name);
+		int status = run_with(yaml, record);
+
+		assert_int_equal(f->signo, WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+		assert_int_equal(f->signo ? 0 : 1, WIFEXITED(status) ? WEXITSTATUS(status) : 0);
+		agent_open(&agent, dir, record);
+		agent_configure(&agent, yaml);
+		agent_run(&agent, 20);
+		print_message("%s\n", reason(&agent, f->name));
+		assert_non_null(strstr(reason(&agent, f->name), f->words));
+		assert_non_null(strstr(reason(&agent, f->name), "is left out: install a mended one"));
+		assert_string_equal(instance_state(&agent, f->name), f->state);
+		discovery_result(agent.discovery, &at);
+		assert_int_equal(at.count, 1);
+		agent_close(&agent);
+		unlink(record);
+		free(yaml);
+	}
+	free(record);
+}
+
+/* A plugin that was installed since then gets its chance, whoever was written down later. */
+static void test_mended(void **state)
+{
+	char *record = xasprintf("%s/test.hung", dir), *file = xasprintf("%s/discovery-fault.so", dir);
+	char words[PLUGIN_FAULT], *lines;
+
+	(void)state;
+	lines = xasprintf("discovery-fault 1000 hung\ndiscovery-faul 9999999999 x\n"
+			  "discovery-other 9999999999 hung\n");
+	assert_int_equal(file_write_atomic(record, lines, strlen(lines), 0600), 0);
+	free(lines);
+	assert_false(plugin_watchdog_guilty(record, "discovery-fault", file, words));
+	assert_true(plugin_watchdog_guilty(record, "discovery-other", file, words));
+	lines = xasprintf("discovery-fault 1000 hung\ndiscovery-fault 9999999999 crashed again");
+	assert_int_equal(file_write_atomic(record, lines, strlen(lines), 0600), 0);
+	free(lines);
+	assert_true(plugin_watchdog_guilty(record, "discovery-fault", file, words));
+	assert_string_equal(words, "crashed again");
+	unlink(record);
+	free(record);
 	free(file);
-	free(hung);
 }
 
 static void test_example_script(void **state)
@@ -323,7 +371,8 @@ int main(void)
 		cmocka_unit_test(test_refusals),    cmocka_unit_test(test_damaged_objects),
 		cmocka_unit_test(test_names_are_no_paths),
 		cmocka_unit_test(test_retry),	    cmocka_unit_test(test_options),
-		cmocka_unit_test(test_hang),	    cmocka_unit_test(test_example_script),
+		cmocka_unit_test(test_faults),    cmocka_unit_test(test_mended),
+		 cmocka_unit_test(test_example_script),
 		cmocka_unit_test(test_authors_guide),
 	};
 

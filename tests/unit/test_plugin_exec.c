@@ -27,9 +27,7 @@ static void write_script(const char *name, const char *body)
 static void wait_for(struct agent *agent, const char *name, const char *wanted)
 {
 	for (int i = 0; i < 1000; i++) {
-		json_t *instance = json_array_get(listed(agent, name, "instances"), 0);
-
-		if (!strcmp(json_string_value(json_object_get(instance, "state")), wanted))
+		if (!strcmp(instance_state(agent, name), wanted))
 			return;
 		agent_run(agent, 10);
 	}
