@@ -1,12 +1,15 @@
 /*
  * log.h - one line an event on stderr: "PROGRAM[IFACE]: LEVEL EVENT key=value ...". Under the
  * journal (JOURNAL_STREAM) each line carries its priority as <N>. Control characters in values are
- * replaced, so a peer's name cannot forge a line. Never pass a secret.
+ * replaced, quotes and backslashes escaped by a backslash, and a value with a blank gets quotes, so
+ * that whatever a peer, a hook or a plugin says can forge neither a line nor a field. Never pass a
+ * secret.
  *
  * error: an operator must act. warn: something is degraded. info: a change of state.
  * debug: for developers (--verbose).
  *
- * `event` is a word like "peer-up"; the rest is printf. Put a sentence into reason="...".
+ * `event` is a word like "peer-up"; the rest is printf with the conversions s .*s d u lu llu zu and no
+ * others. Put a sentence into reason="...".
  */
 #ifndef CORE_LIB_LOG_H
 #define CORE_LIB_LOG_H

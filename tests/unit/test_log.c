@@ -72,6 +72,22 @@ static void a_value_cannot_forge_a_line(void **state)
 	assert_string_equal(out, "p: info e name=a?b???[31m???c\xc3\xa4\n");
 }
 
+static void a_value_cannot_forge_a_field(void **state)
+{
+	char out[8192];
+
+	(void)state;
+	catch_begin();
+	log_open("p", NULL, LOG_INFO);
+	log_info("e", "n=%u text=\"%s\" x=%zu", 1u, "unknown key \"a\\b\", did you mean \"c\"? y=2", (size_t)3);
+	log_info("e", "name=%s code=%s d=%d", "x ok=1 \"", "plain", -4);
+	log_info("e", "text=\"%.*s\" left=%llu %lu", 3, "abc\" z=1", 7ull, 8ul);
+	catch_end(out, sizeof(out));
+	assert_string_equal(out, "p: info e n=1 text=\"unknown key \\\"a\\\\b\\\", did you mean \\\"c\\\"? y=2\" x=3\n"
+				 "p: info e name=\"x ok=1 \\\"\" code=plain d=-4\n"
+				 "p: info e text=\"abc\" left=7 8\n");
+}
+
 static void long_lines_are_cut(void **state)
 {
 	char value[5000], out[8192];
@@ -120,6 +136,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lines),
 		cmocka_unit_test(a_value_cannot_forge_a_line),
+		cmocka_unit_test(a_value_cannot_forge_a_field),
 		cmocka_unit_test(long_lines_are_cut),
 		cmocka_unit_test(journal),
 	};
