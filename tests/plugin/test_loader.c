@@ -166,8 +166,8 @@ static void test_damaged_objects(void **state)
 
 static void test_names_are_no_paths(void **state)
 {
-	static const char *const names[] = {"../cxx", "cxx.so", "a/b", "CXX", "", "..",
-					    "a-name-that-is-much-longer-than-any-file-is"};
+	static const char *const names[] = {"../cxx", "cxx.so", "a/b", "CXX", "", "..", "-cxx",
+					    "a-name-that-is-longer-than-any"};
 	struct agent agent;
 
 	(void)state;
@@ -177,10 +177,43 @@ static void test_names_are_no_paths(void **state)
 		agent_open(&agent, dir, NULL);
 		agent_configure(&agent, yaml);
 		agent_run(&agent, 10);
-		assert_null(listed(&agent, names[i], "error"));
+		assert_string_equal(instance_state(&agent, names[i]), "failed");
+		assert_non_null(strstr(reason(&agent, names[i]), "cannot be a plugin's name"));
+		assert_true(json_is_null(listed(&agent, names[i], "file")));
 		free(yaml);
 		agent_close(&agent);
 	}
+}
+
+/* What the configuration names is listed, also when it is not there or is named once too often. */
+static void test_listed(void **state)
+{
+	json_t *instances;
+	struct proto_endpoints at;
+	struct agent agent;
+
+	(void)state;
+	agent_open(&agent, dir, NULL);
+	agent_configure(&agent, "[missing, {cxx: {addresses: 192.0.2.78}}, {cxx: {addresses: 192.0.2.79}}]");
+	agent_run(&agent, 20);
+	assert_true(json_is_null(listed(&agent, "missing", "file")));
+	assert_true(json_is_null(listed(&agent, "missing", "form")));
+	assert_string_equal(instance_state(&agent, "missing"), "failed");
+	instances = listed(&agent, "cxx", "instances");
+	assert_int_equal(json_array_size(instances), 2);
+	assert_string_equal(
+		json_string_value(json_object_get(json_array_get(instances, 1), "state")), "refused");
+	assert_string_equal(instance_state(&agent, "cxx"), "running");
+	assert_non_null(strstr(reason(&agent, "cxx"), "is named twice and can be opened once"));
+	/* Only the second is left: it takes the first one's place. */
+	agent_configure(&agent, "[{cxx: {addresses: 192.0.2.79}}]");
+	agent_run(&agent, 20);
+	assert_int_equal(json_array_size(listed(&agent, "cxx", "instances")), 1);
+	assert_string_equal(instance_state(&agent, "cxx"), "running");
+	discovery_result(agent.discovery, &at);
+	assert_int_equal(at.count, 1);
+	assert_true(has_endpoint(at.endpoints, 1, "192.0.2.79:51820"));
+	agent_close(&agent);
 }
 
 static void test_retry(void **state)
@@ -370,6 +403,7 @@ int main(void)
 		cmocka_unit_test(test_bundled),	    cmocka_unit_test(test_outside),
 		cmocka_unit_test(test_refusals),    cmocka_unit_test(test_damaged_objects),
 		cmocka_unit_test(test_names_are_no_paths),
+		cmocka_unit_test(test_listed),
 		cmocka_unit_test(test_retry),	    cmocka_unit_test(test_options),
 		cmocka_unit_test(test_faults),    cmocka_unit_test(test_mended),
 		 cmocka_unit_test(test_example_script),
