@@ -191,6 +191,8 @@ static int run(const struct arguments *args, const struct paths *paths)
 			return pid < 0 ? 1 : 0;
 	}
 	log_open("wg-meshd", args->interface, args->verbose ? LOG_DEBUG : LOG_INFO);
+	if (args->daemon)
+		log_keep_short(paths->log, paths->log_old);
 	code = become_the_one(args, paths);
 	if (code)
 		return code;

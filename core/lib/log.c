@@ -5,10 +5,13 @@
 #include "log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,7 +28,7 @@ static const struct {
 };
 
 static struct {
-	const char *program, *interface;
+	const char *program, *interface, *path, *old;
 	enum log_level level;
 	bool journal;
 } logger = {.program = "wg-mesh", .level = LOG_INFO};
@@ -71,6 +74,49 @@ static size_t line_head(char *line, size_t size, enum log_level level, const cha
 		       *interface ? "[" : "", interface, *interface ? "]" : "", levels[level].word,
 		       event);
 	return MIN((size_t)MAX(len, 0), size - 1);
+}
+
+void log_keep_short(const char *path, const char *old)
+{
+	logger.path = path;
+	logger.old = old;
+}
+
+static bool too_long(int fd, struct stat *st)
+{
+	return fstat(fd, st) == 0 && st->st_size > LOG_FILE_MAX;
+}
+
+static void copy_to_old(int from, off_t end)
+{
+	int to = open(logger.old, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	off_t at = 0;
+
+	while (to >= 0 && at < end && sendfile(to, from, &at, (size_t)(end - at)) > 0)
+		;
+	if (to >= 0)
+		close(to);
+}
+
+/* By copying and truncating, for others who have the file open for appending go on with it; what one of
+ * them writes in between is lost. The lock keeps two of them from doing it at once. */
+static void cut_file(void)
+{
+	struct stat ours, named;
+	int saved = errno, from;
+
+	if (!logger.path || !too_long(STDERR_FILENO, &ours))
+		return;
+	from = open(logger.path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (from >= 0 && flock(from, LOCK_EX | LOCK_NB) == 0 && too_long(from, &named) &&
+	    named.st_ino == ours.st_ino && named.st_dev == ours.st_dev) {
+		copy_to_old(from, named.st_size);
+		while (ftruncate(STDERR_FILENO, 0) < 0 && errno == EINTR)
+			;
+	}
+	if (from >= 0)
+		close(from);
+	errno = saved;
 }
 
 struct line {
@@ -195,4 +241,5 @@ void log_line(enum log_level level, const char *event, const char *format, ...)
 	line.text[line.len++] = '\n';
 	while (write(STDERR_FILENO, line.text, line.len) < 0 && errno == EINTR)
 		;
+	cut_file();
 }

@@ -19,6 +19,10 @@
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 void log_open(const char *program, const char *interface, enum log_level level); /* borrows */
+/* stderr is the file `path`, opened for appending, perhaps shared with processes that were forked: what
+ * is above LOG_FILE_MAX goes to `old` (in place of what was there), and the file begins anew. */
+#define LOG_FILE_MAX (1024 * 1024)
+void log_keep_short(const char *path, const char *old); /* borrows */
 void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);
 void log_line(enum log_level level, const char *event, const char *format, ...) PRINTF_LIKE(3, 4);

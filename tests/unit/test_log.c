@@ -7,11 +7,13 @@
 
 #include "lib/buf.h"
 #include "lib/log.h"
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int saved_stderr, file;
@@ -131,6 +133,52 @@ static void journal(void **state)
 				 "<7>p: debug d n=4\np: info e n=5\n");
 }
 
+static size_t size_of(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 ? (size_t)st.st_size : 0;
+}
+
+/* Several processes write at once into one file, as the agent and its supervisor do. */
+static void a_long_file_begins_anew(void **state)
+{
+	char path[64], old[80], value[1001];
+	pid_t child;
+
+	(void)state;
+	memset(value, 'x', sizeof(value) - 1);
+	value[sizeof(value) - 1] = 0;
+	snprintf(path, sizeof(path), "/tmp/test_log.%d", getpid());
+	snprintf(old, sizeof(old), "%s.1", path);
+	saved_stderr = dup(2);
+	file = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+	assert_true(file >= 0);
+	dup2(file, 2);
+	log_open("p", NULL, LOG_INFO);
+	log_keep_short(path, old);
+	for (int i = 0; i < 900; i++)
+		log_info("e", "n=%d value=%s", i, value);
+	assert_int_equal(size_of(old), 0);
+	for (int process = 0; process < 3; process++) {
+		child = fork();
+		for (int i = 0; !child && i < 1500; i++)
+			log_info("e", "n=%d value=%s", i, value);
+		if (!child)
+			_exit(0);
+	}
+	while (wait(NULL) > 0)
+		;
+	log_keep_short(NULL, NULL);
+	dup2(saved_stderr, 2);
+	close(saved_stderr);
+	close(file);
+	assert_in_range(size_of(path), 1, 2 * LOG_FILE_MAX);
+	assert_in_range(size_of(old), LOG_FILE_MAX, 2 * LOG_FILE_MAX);
+	unlink(path);
+	unlink(old);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -139,6 +187,7 @@ int main(void)
 		cmocka_unit_test(a_value_cannot_forge_a_field),
 		cmocka_unit_test(long_lines_are_cut),
 		cmocka_unit_test(journal),
+		cmocka_unit_test(a_long_file_begins_anew),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
