@@ -8,6 +8,8 @@
 #include "lib/json.h"
 #include "lib/log.h"
 
+#define TELL_MS 1000
+
 /* What does not apply is written as "-". */
 static const char *or_dash(const char *value)
 {
@@ -81,13 +83,30 @@ void agent_refused(struct agent *agent, const struct agent_peer *peer, const cha
 	struct event event = {
 		.type = EVENT_REFUSED, .peer_name = name, .reason = reason, .latency_ms = -1};
 
-	if (!bucket_take(&agent->refusals, clock_ms()))
+	if (!bucket_take(&agent->refusals, clock_ms())) {
+		agent->untold++;
+		snprintf(agent->last_untold, sizeof(agent->last_untold), "%s", reason);
+		if (!timer_active(&agent->tell))
+			timer_start(&agent->tell, TELL_MS);
 		return;
+	}
 	if (peer) {
 		key_format(key, &peer->key);
 		event.peer = key;
 		record_add(agent->record, &peer->key, "refused", NULL, "%s", reason);
 	}
+	agent_emit(agent, &event);
+}
+
+void agent_tell_refusals(void *arg)
+{
+	struct agent *agent = arg;
+	char reason[GUARD_REASON + 64];
+	struct event event = {.type = EVENT_REFUSED, .reason = reason, .latency_ms = -1};
+
+	snprintf(reason, sizeof(reason), "%u more were refused, the last one because %s", agent->untold,
+		 agent->last_untold);
+	agent->untold = 0;
 	agent_emit(agent, &event);
 }
 
