@@ -74,6 +74,10 @@ void plugin_instance_described(struct plugin_instance *instance)
 		return;
 	}
 	instance->error[0] = '\0';
+	if (instance->host->services.only_check) {
+		instance->state = PLUGIN_CHECKED;
+		return;
+	}
 	plugin_call_begin(&call, instance->label);
 	error = instance->plugin.open(&instance->api, &instance->self);
 	plugin_call_end(&call);

@@ -22,6 +22,7 @@ struct plugin_services { /* borrowed for the host's life; each gets arg */
 	bool (*gateway)(void *arg, struct addr *gateway, struct addr *ours);
 	/* RUNDIR/IFACE.hung: who hung or crashed the agent (plugin_watchdog.h); NULL: they may. */
 	const char *hung_path;
+	bool only_check; /* load plugins and judge their options, open none */
 };
 
 struct plugin_host *plugin_host_new(const struct plugin_services *services, const char *plugin_dir);

@@ -24,6 +24,7 @@ enum plugin_state {
 	PLUGIN_REFUSED, /* not tried again before the next reload */
 	PLUGIN_HUNG,    /* the agent was ended by it: not tried before its file is a newer one */
 	PLUGIN_CRASHED, /* likewise */
+	PLUGIN_CHECKED, /* good, and not to be opened */
 };
 
 struct plugin_instance {

@@ -12,6 +12,7 @@
 static const char *const states[] = {
 	[PLUGIN_STARTING] = "starting", [PLUGIN_RUNNING] = "running", [PLUGIN_FAILED] = "failed",
 	[PLUGIN_REFUSED] = "refused",	[PLUGIN_HUNG] = "hung",	       [PLUGIN_CRASHED] = "crashed",
+	[PLUGIN_CHECKED] = "checked",
 };
 
 static json_t *text_or_null(const char *text)
