@@ -374,9 +374,17 @@ static void test_example_script(void **state)
 	agent_close(&agent);
 }
 
+static const char *first_error(const struct agent *agent, const char *name)
+{
+	const char *text = json_string_value(
+		json_object_get(json_array_get(listed(agent, name, "instances"), 0), "error"));
+
+	return text ? text : "";
+}
+
 static void test_authors_guide(void **state)
 {
-	char *yaml = xasprintf("[{file: {path: %s/endpoint}}, {guide: {path: %s/endpoint}}]", dir, dir);
+	char *path, *yaml = xasprintf("[{file: {path: %s/endpoint}}, {guide: {path: %s/endpoint}}]", dir, dir);
 	struct proto_endpoints at;
 	struct agent agent;
 
@@ -393,6 +401,21 @@ static void test_authors_guide(void **state)
 	agent_run(&agent, 500);
 	discovery_result(agent.discovery, &at);
 	assert_int_equal(at.count, 0);
+	free(yaml);
+	/* What it complains of is shown until it finds something. */
+	path = xasprintf("%s/endpoint.later", dir);
+	yaml = xasprintf("[{file: {path: %s, every: 1s}}]", path);
+	agent_configure(&agent, yaml);
+	agent_run(&agent, 20);
+	assert_non_null(strstr(first_error(&agent, "file"), "endpoint.later cannot be read"));
+	assert_int_equal(file_write_atomic(path, "203.0.113.21:21", 15, 0600), 0);
+	for (int i = 0; i < 100 && *first_error(&agent, "file"); i++)
+		agent_run(&agent, 100);
+	assert_string_equal(first_error(&agent, "file"), "");
+	discovery_result(agent.discovery, &at);
+	assert_true(has_endpoint(at.endpoints, at.count, "203.0.113.21:21"));
+	unlink(path);
+	free(path);
 	free(yaml);
 	agent_close(&agent);
 }

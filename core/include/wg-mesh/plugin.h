@@ -128,7 +128,8 @@ struct wgm_host {
 	const char *interface_name; /* "wg0" */
 
 	void (*log)(struct wgm_host *, int level, const char *format, ...) WGM_PRINTF(3, 4);
-	/* Logs as an error, remembers the text for `wg-mesh plugins`, returns -error. */
+	/* Logs as an error, remembers the text for `wg-mesh plugins` until the next found() of
+	 * something, returns -error. */
 	int (*fail)(struct wgm_host *, int error, const char *format, ...) WGM_PRINTF(3, 4);
 
 	/* Options, checked already; index counts in a LIST. NULL or 0 beyond the end. */
