@@ -4,6 +4,7 @@
  */
 #include "agent.h"
 #include "config.h"
+#include "plugin_check.h"
 #include "register.h"
 #include "supervise.h"
 #include "lib/daemon.h"
@@ -113,18 +114,21 @@ static bool parse(struct arguments *args, int argc, char **argv)
 	return true;
 }
 
-static int check(const struct paths *paths)
+static int check(const char *interface, const struct paths *paths)
 {
 	char error[YAML_ERROR];
 	struct config *config = config_load(paths->config, error);
+	bool good;
 
 	if (!config) {
 		fprintf(stderr, "%s\n", error);
 		return 2;
 	}
+	good = plugin_check(config, interface, paths->plugin_dir);
 	config_free(config);
-	printf("%s: good\n", paths->config);
-	return 0;
+	if (good)
+		printf("%s: good\n", paths->config);
+	return good ? 0 : 2;
 }
 
 /* One that is ending closes the connection. */
@@ -191,6 +195,8 @@ static int run(const struct arguments *args, const struct paths *paths)
 			return pid < 0 ? 1 : 0;
 	}
 	log_open("wg-meshd", args->interface, args->verbose ? LOG_DEBUG : LOG_INFO);
+	if (args->daemon)
+		log_keep_short(paths->log, paths->log_old);
 	code = become_the_one(args, paths);
 	if (code)
 		return code;
@@ -226,5 +232,5 @@ int main(int argc, char **argv)
 		fprintf(stderr, "wg-meshd: a path is empty or too long\n");
 		return 2;
 	}
-	return args.check ? check(&paths) : run(&args, &paths);
+	return args.check ? check(args.interface, &paths) : run(&args, &paths);
 }
