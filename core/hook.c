@@ -260,6 +260,11 @@ bool hook_alive(const struct hook_client *hooks)
 	       (poll(&poller, 1, 0) <= 0 || !(poller.revents & (POLLHUP | POLLERR)));
 }
 
+bool hook_told(const struct hook_client *hooks)
+{
+	return hook_alive(hooks) && (!hooks || list_empty(&hooks->waiting));
+}
+
 bool hook_owes(const struct paths *paths, enum event_type up)
 {
 	return hook_record_count(paths->hooks, up, false, false) > 0;

@@ -28,6 +28,7 @@ void hook_stop(struct hook_client *hooks); /* the queue is still worked off, by 
 void hook_send(struct hook_client *hooks, const struct event *event); /* never blocks */
 void hook_reload(struct hook_client *hooks);
 bool hook_alive(const struct hook_client *hooks); /* false: the runner has died; NULL: true */
+bool hook_told(const struct hook_client *hooks);  /* alive, and has taken all that was said */
 
 /* Records in paths->hooks that such an -up has run without its -down, for this boot and for the
  * interface as it is now. */

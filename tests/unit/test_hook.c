@@ -615,6 +615,10 @@ static void burst_for_a_runner_that_waits_is_not_lost(void **unused)
 	assert_int_equal(hook_start(&f.hooks, "wg0", &f.paths), 0);
 	hook_attach(f.hooks, loop);
 	send_many(EVENT_PEER_UP, 3000);
+	for (int i = 0; i < 100 && !hook_told(f.hooks); i++) {
+		hook_detach(f.hooks);
+		hook_attach(f.hooks, loop);
+	}
 	hook_detach(f.hooks);
 	hook_record_close(record);
 	for (int i = 0; i < 4000 && hook_record_count(f.paths.hooks, EVENT_PEER_UP, true, true) < 3000; i++)
@@ -625,6 +629,10 @@ static void burst_for_a_runner_that_waits_is_not_lost(void **unused)
 	start();
 	hook_attach(f.hooks, loop);
 	send_many(EVENT_PEER_DOWN, 3000);
+	for (int i = 0; i < 100 && !hook_told(f.hooks); i++) {
+		hook_detach(f.hooks);
+		hook_attach(f.hooks, loop);
+	}
 	hook_detach(f.hooks);
 	stop_and_wait();
 	assert_int_equal(hook_record_count(f.paths.hooks, EVENT_PEER_UP, true, true), 0);
