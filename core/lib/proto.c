@@ -474,6 +474,26 @@ void join_link_wipe(struct join_link *link)
 	sodium_memzero(link, sizeof(*link));
 }
 
+/* "HOST" or "HOST:PORT"; a HOST with colons is in brackets. */
+static bool port_valid(const char *host, size_t len)
+{
+	const char *bracket = *host == '[' ? memchr(host, ']', len) : NULL;
+	const char *colon = memchr(bracket ? bracket : host, ':', len - (size_t)(bracket ? bracket - host : 0));
+	char text[8];
+	uint16_t port;
+
+	if (bracket && bracket + 1 < host + len && bracket[1] != ':')
+		return false;
+	if (!colon)
+		return true;
+	len -= (size_t)(colon + 1 - host);
+	if (len >= sizeof(text))
+		return false;
+	memcpy(text, colon + 1, len);
+	text[len] = '\0';
+	return parse_u16(text, &port) && port;
+}
+
 char *proto_origin(const char *url)
 {
 	const char *host = url + strlen("https://");
@@ -483,7 +503,8 @@ char *proto_origin(const char *url)
 	if (!str_has_prefix(url, "https://") || strlen(url) > 280)
 		return NULL;
 	len = strcspn(host, "/?#@ \t\\\"'<>");
-	if (len == 0 || host[0] == ':' || (host[len] && strcmp(host + len, "/") != 0))
+	if (len == 0 || host[0] == ':' || (host[len] && strcmp(host + len, "/") != 0) ||
+	    !port_valid(host, len))
 		return NULL;
 	for (size_t i = 0; i < len; i++)
 		if ((unsigned char)host[i] <= 0x20 || (unsigned char)host[i] >= 0x7f)
