@@ -6,7 +6,7 @@
  * restart the file is taken only if it is not what was last read from it, so that an older file does not
  * undo what was applied later.
  */
-#include "policy_state.h"
+#include "policy_state_private.h"
 #include "policy_file.h"
 #include "store.h"
 #include "sync.h"
@@ -21,24 +21,7 @@
 
 #define MAX_FILE (1024 * 1024)
 #define KEEP     100 /* versions in the store */
-#define WAITING  "policy_waiting" /* of several coordinators: JSON */
-#define LATER_MS 1000 /* who applied it takes it back first */
 #define META_KEY "policy_file" /* SHA-256 of the file as it was last taken */
-
-struct version {
-	struct policy *policy;
-	struct policy_index *index;
-	uint64_t number, applied_at; /* number 0: nobody gave one */
-	char by[100];
-};
-
-struct policy_state {
-	struct coordinator *co;
-	struct version now, kept; /* kept.policy NULL: nothing waits */
-	uint64_t last_number, confirm_by; /* monotonic ms */
-	struct loop_timer confirm;
-	struct policy_file *file; /* NULL: none */
-};
 
 const struct policy *policy_in_force(const struct coordinator *co)
 {
@@ -104,7 +87,7 @@ bool policy_name_ok(const struct coordinator *co, const char *name, bool by_key,
 
 /* ---- another policy ------------------------------------------------------------------------------- */
 
-static void version_fini(struct version *version)
+void policy_version_fini(struct version *version)
 {
 	policy_index_free(version->index);
 	policy_free(version->policy);
@@ -140,29 +123,7 @@ static void audit(struct policy_state *state, const char *actor, const char *act
 	registry_audit(state->co, actor, action, number, state->now.policy->name);
 }
 
-/* `until` 0: none waits any more. */
-static void write_waiting(struct policy_state *state, uint64_t until)
-{
-	const struct version *now = &state->now;
-	json_t *json;
-	char *text;
-
-	if (!state->co->cluster)
-		return;
-	if (!until) {
-		store_write(state->co->store, STORE_META_DEL, (struct store_value[]){store_text(WAITING)});
-		return;
-	}
-	json = json_pack("{sIsIssss}", "version", (json_int_t)now->number, "until", (json_int_t)until, "by", now->by,
-			 "text", now->policy->text);
-	text = js_dump(json);
-	store_write(state->co->store, STORE_META_PUT,
-		    (struct store_value[]){store_text(WAITING), store_blob(text, strlen(text))});
-	free(text);
-	json_decref(json);
-}
-
-static void restore_kept(struct policy_state *state)
+void policy_restore_kept(struct policy_state *state)
 {
 	struct version dropped = state->now;
 
@@ -170,7 +131,7 @@ static void restore_kept(struct policy_state *state)
 	state->now = state->kept;
 	state->kept = (struct version){0};
 	sync_policy(state->co, state->now.index);
-	version_fini(&dropped);
+	policy_version_fini(&dropped);
 }
 
 static void on_unconfirmed(void *arg)
@@ -179,8 +140,8 @@ static void on_unconfirmed(void *arg)
 
 	store_begin(state->co->store);
 	audit(state, "nobody", "policy-not-confirmed");
-	write_waiting(state, 0);
-	restore_kept(state);
+	policy_write_waiting(state, 0);
+	policy_restore_kept(state);
 	policy_file_again(state->file, false);
 }
 
@@ -225,10 +186,10 @@ bool policy_apply(struct coordinator *co, struct policy *policy, const char *act
 		state->kept = old;
 		state->confirm_by = loop_now(co->loop) + confirm_ms;
 		timer_start(&state->confirm, confirm_ms);
-		write_waiting(state, state->now.applied_at + confirm_ms);
+		policy_write_waiting(state, state->now.applied_at + confirm_ms);
 		return true;
 	}
-	version_fini(&old);
+	policy_version_fini(&old);
 	write_version(state);
 	return true;
 }
@@ -241,9 +202,9 @@ bool policy_confirm(struct coordinator *co, const char *actor, struct refusal *w
 		return refuse(why, 409, "nothing_waits", "no policy waits to be confirmed: what policy show "
 			      "says is in force");
 	timer_stop(&state->confirm);
-	version_fini(&state->kept);
+	policy_version_fini(&state->kept);
 	write_version(state);
-	write_waiting(state, 0);
+	policy_write_waiting(state, 0);
 	audit(state, actor, "policy-confirmed");
 	return true;
 }
@@ -255,8 +216,8 @@ bool policy_roll_back(struct coordinator *co, const char *actor, struct refusal 
 	if (!state->kept.policy)
 		return refuse(why, 409, "nothing_waits", "no policy waits to be confirmed");
 	audit(state, actor, "policy-taken-back");
-	write_waiting(state, 0);
-	restore_kept(state);
+	policy_write_waiting(state, 0);
+	policy_restore_kept(state);
 	return true;
 }
 
@@ -350,7 +311,7 @@ static int take_stored(struct policy_state *state, struct stored *stored, char *
 			 "FILE", reason);
 		return 2;
 	}
-	version_fini(&state->now);
+	policy_version_fini(&state->now);
 	state->now = (struct version){.policy = policy, .index = policy_index_new(policy),
 				      .number = stored->number, .applied_at = stored->applied_at};
 	str_copy(state->now.by, sizeof(state->now.by), stored->by);
@@ -376,7 +337,7 @@ static int take_file(struct policy_state *state, const struct stored *stored, co
 		policy = policy_parse(path, buf_text(&text), text.len, reason);
 	}
 	if (policy) {
-		version_fini(&state->now);
+		policy_version_fini(&state->now);
 		version_init(state, &state->now, policy, "the policy file");
 		write_version(state);
 		policy_file_taken(state->co, buf_text(&text), text.len);
@@ -416,104 +377,8 @@ int policy_state_start(struct policy_state *state, char *error, size_t size)
 		return 2;
 	place_all(co);
 	store_begin(co->store);
-	write_waiting(state, 0); /* a start takes it back */
+	policy_write_waiting(state, 0); /* a start takes it back */
 	return 0;
-}
-
-/* ---- other coordinators --------------------------------------------------------------------------- */
-
-/* NULL, with a log line: it is not understood here. */
-static struct policy *understand(const struct policy_state *state, uint64_t number, const char *text)
-{
-	char reason[POLICY_ERROR], name[40];
-	struct policy *policy;
-
-	snprintf(name, sizeof(name), "policy %llu", (unsigned long long)number);
-	policy = policy_parse(name, text, strlen(text), reason);
-	if (!policy)
-		log_error("policy", "reason=\"%s; policy %llu goes on\"", reason,
-			  (unsigned long long)state->now.number);
-	return policy;
-}
-
-static void follow(struct policy_state *state, struct policy *policy, uint64_t number, const char *by)
-{
-	state->now = (struct version){.policy = policy, .index = policy_index_new(policy), .number = number,
-				      .applied_at = clock_wall_ms()};
-	str_copy(state->now.by, sizeof(state->now.by), by);
-	sync_policy(state->co, state->now.index);
-	log_info("policy-followed", "version=%llu by=\"%s\"", (unsigned long long)number, by);
-}
-
-/* It is stored, so it ends one that waits here; perhaps it is that one. */
-void policy_row(struct coordinator *co, const struct store_value *row)
-{
-	struct policy_state *state = co->policy;
-	uint64_t number = (uint64_t)row[0].number;
-	const char *text = store_string(&row[1]);
-	struct version old = state->now;
-	bool same = number == old.number && !strcmp(text, old.policy->text);
-	struct policy *policy;
-
-	state->last_number = MAX(state->last_number, number);
-	if (!same && state->kept.policy && number == state->kept.number)
-		return; /* what was before, and is until the verdict */
-	policy = same ? NULL : understand(state, number, text);
-	if (!same && !policy)
-		return;
-	timer_stop(&state->confirm);
-	version_fini(&state->kept);
-	if (same)
-		return;
-	follow(state, policy, number, store_string(&row[3]));
-	state->now.applied_at = (uint64_t)row[2].number;
-	version_fini(&old);
-}
-
-static void await_verdict(struct policy_state *state, struct policy *policy, struct js *js)
-{
-	uint64_t until = (uint64_t)js_int(js, "until", 0, INT64_MAX, 0), now = clock_wall_ms();
-	uint64_t number = (uint64_t)js_int(js, "version", 1, INT64_MAX, 1);
-
-	state->kept = state->now;
-	state->last_number = MAX(state->last_number, number);
-	follow(state, policy, number, js_string(js, "by", ""));
-	state->confirm_by = loop_now(state->co->loop) + (until > now ? until - now : 0) + LATER_MS;
-	timer_start(&state->confirm, state->confirm_by - loop_now(state->co->loop));
-}
-
-bool policy_waiting_row(struct coordinator *co, const struct store_value *row)
-{
-	struct policy_state *state = co->policy;
-	struct policy *policy = NULL;
-	char error[JS_ERROR];
-	uint64_t number;
-	const char *text;
-	json_t *json;
-	struct js js;
-
-	if (strcmp(store_string(&row[0]), WAITING))
-		return false;
-	if (state->kept.policy)
-		return true;
-	json = js_load(row[1].data, row[1].len, error);
-	js_read(&js, json);
-	text = js_string(&js, "text", NULL);
-	number = (uint64_t)js_int(&js, "version", 1, INT64_MAX, 1);
-	if (text && number > state->now.number) /* else another has been applied since */
-		policy = understand(state, number, text);
-	if (policy)
-		await_verdict(state, policy, &js);
-	json_decref(json);
-	return true;
-}
-
-void policy_none_waits(struct coordinator *co)
-{
-	if (co->policy->kept.policy) {
-		log_info("policy-taken-back", "version=%llu", (unsigned long long)co->policy->now.number);
-		restore_kept(co->policy);
-	}
 }
 
 void policy_reload(struct coordinator *co)
@@ -538,7 +403,7 @@ void policy_state_free(struct policy_state *state)
 		return;
 	timer_stop(&state->confirm);
 	policy_file_free(state->file);
-	version_fini(&state->now);
-	version_fini(&state->kept);
+	policy_version_fini(&state->now);
+	policy_version_fini(&state->kept);
 	free(state);
 }

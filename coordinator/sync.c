@@ -9,14 +9,13 @@
  */
 #include "sync_private.h"
 #include "cluster.h"
-#include "conn.h"
 #include "events.h"
 #include "policy_state.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/secret.h"
 #include "lib/str.h"
-#include "lib/seal.h"
+#include "lib/stream.h"
 
 #include <string.h>
 
@@ -24,7 +23,6 @@
 #define SCRATCH_KEPT (256u << 10)
 #define RING_BYTES   (4u << 20)
 #define WAKE_BYTES   (16u << 20)
-#define RETURN_MS    3000 /* a stream that comes back so soon was never away */
 #define BEHIND_BYTES (64u << 10) /* queued: no more until it has been read */
 #define GAP_MS       20          /* between two deltas to a network, at least; */
 #define GAP_MEMBERS  20          /* so many that are told make it a millisecond longer, */
@@ -437,150 +435,6 @@ void sync_anew(struct sync *sync, struct session *session)
 	mark(sync, session);
 }
 
-/* ---- coming and going ------------------------------------------------------------------------ */
-
-void sync_hello(struct session *session, const char *epoch, uint64_t revision)
-{
-	struct sync *sync = session->co->sync;
-	struct agent *agent = session->agent;
-
-	if (epoch && !strcmp(epoch, sync->epoch) && sync_missed(sync, agent, revision, 0)) {
-		session->sent = revision;
-		sync->co->counters[COUNT_RESUMES]++;
-		session_send(session, json_pack("{sssssI}", "type", "resume", "epoch", sync->epoch,
-						"revision", (json_int_t)revision));
-		sync_send_delta(sync, session);
-	} else {
-		sync_send_snapshot(sync, session);
-	}
-	registry_online(sync->co, agent, true);
-}
-
-void sync_accept(struct request *rq)
-{
-	struct sync *sync = rq->co->sync;
-	struct agent *agent = rq->agent;
-
-	if (!conn_wants_websocket(rq))
-		return;
-	if (agent->session)
-		session_bye(agent->session, "replaced", 0);
-	list_del(&agent->leaving);
-	session_open(rq, agent, &sync->sessions);
-	sync->streams++;
-	cluster_arrived(sync->co->cluster, agent);
-}
-
-void sync_ended(struct session *session)
-{
-	struct sync *sync = session->co->sync;
-
-	session->agent->session = NULL;
-	sync->streams--;
-	sync_leaving(sync, session->agent, RETURN_MS);
-}
-
-static void on_leave(void *arg)
-{
-	struct sync *sync = arg;
-	uint64_t now = loop_now(sync->co->loop);
-	struct agent *agent, *tmp;
-
-	list_each_safe(agent, tmp, &sync->leaving, leaving) {
-		if (agent->offline_at > now)
-			continue;
-		list_del(&agent->leaving);
-		registry_online(sync->co, agent, false);
-	}
-	if (!list_empty(&sync->leaving))
-		timer_start(&sync->leave, 1000);
-}
-
-void sync_leaving(struct sync *sync, struct agent *agent, uint64_t ms)
-{
-	agent->offline_at = loop_now(sync->co->loop) + ms;
-	if (list_empty(&agent->leaving))
-		list_add_tail(&sync->leaving, &agent->leaving);
-	if (!timer_active(&sync->leave))
-		timer_start(&sync->leave, 1000);
-}
-
-void sync_cut(struct sync *sync, struct agent *agent, const char *reason)
-{
-	(void)sync;
-	if (agent->session)
-		session_bye(agent->session, reason, 0);
-	list_del(&agent->leaving);
-}
-
-void sync_bye(struct sync *sync)
-{
-	struct session *session, *tmp;
-
-	list_each_safe(session, tmp, &sync->sessions, node)
-		if (session->agent)
-			session_bye(session, "restart", 500 + random_below(4500));
-}
-
-/* ---- signals ----------------------------------------------------------------------------------- */
-
-static bool are_peers(struct coordinator *co, const char *from, const char *to, const char *name)
-{
-	struct network *network = map_get(co->mesh.networks_by_name, name);
-	struct agent *a = map_get(co->mesh.agents, from), *b = map_get(co->mesh.agents, to);
-	struct member *mine = network && a ? mesh_member(a, network) : NULL;
-	struct member *theirs = network && b ? mesh_member(b, network) : NULL;
-
-	return mine && theirs && mesh_sees(mine, theirs);
-}
-
-static void pass_on(struct session *session, const char *from, const char *network, const char *box)
-{
-	session_send(session, json_pack("{ssssssss}", "type", "signal", "from", from, "network", network,
-					"box", box));
-}
-
-void sync_signal_from(struct coordinator *co, const char *to, const char *from, const char *network,
-		      const char *box)
-{
-	struct agent *agent = map_get(co->mesh.agents, to);
-
-	if (are_peers(co, from, to, network) && agent->session && agent->session->greeted)
-		pass_on(agent->session, from, network, box);
-}
-
-/* Passed on at once, or an error: nothing is kept for later. The box is not ours to open. */
-bool sync_signal(struct session *session, struct js *js, const char **code)
-{
-	const char *to = js_need_string(js, "to", PROTO_ID_MAX - 1);
-	const char *name = js_need_string(js, "network", PROTO_NAME_MAX - 1);
-	const char *box = js_need_string(js, "box", (PROTO_MAX_SIGNAL + 2) / 3 * 4);
-	struct coordinator *co = session->co;
-	uint8_t bytes[PROTO_MAX_SIGNAL];
-	struct agent *agent;
-
-	*code = "bad_signal";
-	if (js_ok(js) && base64_decode(bytes, sizeof(bytes), box) < SEAL_OVERHEAD)
-		js_fail(js, "box", "must be a sealed box of at most 4096 bytes, as base64");
-	if (!js_ok(js))
-		return false;
-	*code = "unknown_peer";
-	if (!are_peers(co, session->agent->id, to, name)) {
-		js_fail(js, "to", "is no peer of yours in this network");
-		return false;
-	}
-	agent = map_get(co->mesh.agents, to);
-	*code = "peer_offline";
-	if (agent->session && agent->session->greeted) {
-		pass_on(agent->session, session->agent->id, name, box);
-	} else if (!cluster_signal(co->cluster, agent, session->agent->id, name, box)) {
-		js_fail(js, "to", "is not connected now");
-		return false;
-	}
-	co->counters[COUNT_SIGNALS]++;
-	return true;
-}
-
 /* ---- the module ---------------------------------------------------------------------------------- */
 
 struct sync *sync_new(struct coordinator *co)
@@ -597,7 +451,7 @@ struct sync *sync_new(struct coordinator *co)
 	list_init(&sync->dirty_networks);
 	list_init(&sync->dirty);
 	task_init(&sync->flush, on_flush, sync);
-	timer_init(&sync->leave, co->loop, on_leave, sync);
+	timer_init(&sync->leave, co->loop, sync_leave_due, sync);
 	timer_init(&sync->gap, co->loop, on_gap, sync);
 	buf_init(&sync->found, 0);
 	buf_init(&sync->scratch, SNAPSHOT_MAX);

@@ -1,5 +1,6 @@
 /*
- * sync_private.h - the inside of sync.h, for sync.c (changes, who is told when) and sync_frames.c (what
+ * sync_private.h - the inside of sync.h, for sync.c (changes, who is told when), sync_stream.c (who
+ * comes and goes) and sync_frames.c (what
  * an agent is told).
  */
 #ifndef COORDINATOR_SYNC_PRIVATE_H
@@ -47,6 +48,8 @@ bool sync_missed(struct sync *sync, const struct agent *agent, uint64_t from, ui
 
 /* Their texts, with commas between. */
 void sync_add_found(const struct sync *sync, struct buf *out);
+
+void sync_leave_due(void *sync); /* sync_stream.c */
 
 /* ---- sync.c for sync_policy.c ---- */
 void sync_turn(struct sync *sync); /* everything said until now was said by the old policy */
