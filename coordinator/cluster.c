@@ -92,7 +92,7 @@ static void say_ours(struct cluster *cluster)
 	size_t pos = 0;
 
 	while ((agent = map_next(cluster->co->mesh.agents, &pos, NULL)))
-		if (agent->session)
+		if (agent->session || !strcmp(agent->home, cluster->self))
 			cluster_say(cluster, agent);
 }
 
@@ -217,6 +217,18 @@ static void forget(struct cluster *cluster, struct instance *instance, uint64_t 
 	free(instance);
 }
 
+/* To one (NULL: all); hello: say where all of yours are. */
+static void beat(struct cluster *cluster, const char *to, bool hello)
+{
+	const struct config *config = &cluster->co->config;
+	json_t *urls = json_array();
+
+	for (unsigned i = 0; i < config->url_count; i++)
+		json_array_append_new(urls, json_string(config->urls[i]));
+	say(cluster, to, "beat", json_pack("{sosssb}", "urls", urls, "pin", cluster->co->pin, "hello", hello));
+}
+
+/* One that is new here, also because it was taken for gone: what each has missed is said. */
 static struct instance *instance_of(struct cluster *cluster, const char *id)
 {
 	struct instance *instance = map_get(cluster->instances, id);
@@ -226,20 +238,12 @@ static struct instance *instance_of(struct cluster *cluster, const char *id)
 		str_copy(instance->id, sizeof(instance->id), id);
 		map_put(cluster->instances, id, instance);
 		log_info("coordinator-found", "instance=%s", id);
+		beat(cluster, id, true);
+		say_ours(cluster);
 	}
 	if (instance)
 		instance->heard_ms = loop_now(cluster->co->loop);
 	return instance;
-}
-
-static void beat(struct cluster *cluster, bool hello)
-{
-	const struct config *config = &cluster->co->config;
-	json_t *urls = json_array();
-
-	for (unsigned i = 0; i < config->url_count; i++)
-		json_array_append_new(urls, json_string(config->urls[i]));
-	say(cluster, NULL, "beat", json_pack("{sosssb}", "urls", urls, "pin", cluster->co->pin, "hello", hello));
 }
 
 static void take_beat(struct cluster *cluster, struct instance *instance, json_t *given)
@@ -255,7 +259,7 @@ static void take_beat(struct cluster *cluster, struct instance *instance, json_t
 	instance->urls = json_incref(urls);
 	str_copy(instance->pin, sizeof(instance->pin), pin);
 	if (json_is_true(json_object_get(given, "hello"))) {
-		beat(cluster, false);
+		beat(cluster, instance->id, false);
 		say_ours(cluster);
 	}
 	if (changed)
@@ -268,9 +272,13 @@ static void on_beat(void *arg)
 	uint64_t now = loop_now(cluster->co->loop);
 	struct instance *instance;
 	size_t pos = 0;
+	bool slept;
 
-	beat(cluster, false);
-	while ((instance = map_next(cluster->instances, &pos, NULL)))
+	/* Where we have slept ourselves, what the others said is still to be read. */
+	slept = now > cluster->beat_ms + 2 * BEAT_MS;
+	cluster->beat_ms = now;
+	beat(cluster, NULL, false);
+	while (!slept && (instance = map_next(cluster->instances, &pos, NULL)))
 		if (instance->heard_ms + SILENT_MS <= now)
 			forget(cluster, instance, RETURN_MS, "it was not heard of any more");
 	timer_start(&cluster->beat, BEAT_MS);
@@ -321,8 +329,9 @@ static void on_up(void *arg, bool up)
 	while ((instance = map_next(cluster->instances, &pos, NULL)))
 		instance->heard_ms = now;
 	bulletin_catch_up(cluster);
-	beat(cluster, true);
+	beat(cluster, NULL, true);
 	say_ours(cluster);
+	cluster->beat_ms = now;
 	timer_start(&cluster->beat, BEAT_MS);
 }
 

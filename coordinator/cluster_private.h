@@ -25,6 +25,7 @@ struct cluster {
 	struct loop_task saying;
 	struct loop_timer beat;
 	uint64_t number;       /* of what was said: no two texts are equal */
+	uint64_t beat_ms;
 	uint64_t up_ms;        /* since when the bus is there; 0: it is not */
 
 	int64_t last;          /* bulletin that was taken; */

@@ -45,8 +45,8 @@ int postgres_judge(struct store_backend *backend, PGresult *result, bool must_ch
 		verdict = must_change && !strcmp(PQcmdTuples(result), "0") ? -EEXIST : 0;
 	} else if (status != PGRES_PIPELINE_ABORTED) {
 		set_why(backend, PQresultErrorMessage(result));
-		/* Class 23: a constraint, 22: data it cannot take, 40: try again. */
-		backend->again = state && str_has_prefix(state, "40");
+		/* Class 23: a constraint, 22: data it cannot take, 40: try again; 55P03: a lock took too long. */
+		backend->again = state && (str_has_prefix(state, "40") || !strcmp(state, "55P03"));
 		if (state && (str_has_prefix(state, "23") || str_has_prefix(state, "22")))
 			verdict = -EEXIST;
 	}

@@ -486,6 +486,31 @@ def _(server):
         soon(lambda: [len(json.loads(co.admin("key", "list", "--json"))["keys"]) for co in (a, b)] == [3, 3])
 
 
+@case("one that was frozen is found again, and what it has missed is said")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        one, two = Agent(a, "one").register(key), Agent(a, "two").register(key)
+        soon(lambda: names(b) == ["one", "two"])
+        here, there = one.stream(), at(two, b).stream()
+        here.receive(), there.receive()
+        soon(lambda: [row["online"] for co in (a, b) for row in agents(co)] == [True] * 4)
+        os.kill(b.process.pid, signal.SIGSTOP)
+        try:
+            assert wait_until(lambda: "coordinator-gone" in a.log(), 20)
+            assert here.find(lambda m: m.get("op") == "patch" and m.get("online") is False, 20), "not shown offline"
+            equal(move(one, "198.51.100.4:4")[0], 200)
+            three = Agent(a, "three").register(key)
+        finally:
+            os.kill(b.process.pid, signal.SIGCONT)
+        soon(lambda: {row["name"]: row["online"] for row in agents(a)} == {"one": True, "two": True, "three": False}, 9)
+        soon(lambda: names(b) == ["one", "three", "two"])
+        soon(lambda: {row["name"]: row["online"] for row in agents(b)}["one"] is True)
+        soon(lambda: "198.51.100.4:4" in json.dumps(agents(b)))
+        three.stream().receive()
+        soon(lambda: {row["name"]: row["online"] for row in agents(b)}["three"] is True)
+
+
 class Roaming:
     """An agent that goes to the next coordinator when it loses one, as wg-meshd does."""
 
