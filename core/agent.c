@@ -372,6 +372,7 @@ static void watch_signals(struct agent *agent)
 	timer_init(&agent->save, agent->loop, save, agent);
 	timer_init(&agent->beat, agent->loop, agent_beat, agent);
 	timer_init(&agent->look, agent->loop, look, agent);
+	timer_init(&agent->tell, agent->loop, agent_tell_refusals, agent);
 	task_init(&agent->recheck, recheck, agent);
 }
 
@@ -427,6 +428,8 @@ static void finish(struct agent *agent)
 {
 	if (agent->tunnel && agent->netmap && timer_active(&agent->save))
 		save(agent);
+	if (timer_active(&agent->tell))
+		agent_tell_refusals(agent);
 	if (agent->discovery)
 		discovery_free(agent->discovery);
 	if (agent->plugins)
@@ -452,9 +455,9 @@ static void finish(struct agent *agent)
 	if (agent->config)
 		config_free(agent->config);
 	record_free(agent->record);
-	for (unsigned i = 0; i < 4; i++)
+	for (unsigned i = 0; i < 5; i++)
 		timer_stop((struct loop_timer *[]){&agent->poll, &agent->save, &agent->beat,
-						   &agent->look}[i]);
+						   &agent->look, &agent->tell}[i]);
 	task_cancel(&agent->recheck);
 	signal_stop(&agent->on_term);
 	signal_stop(&agent->on_int);

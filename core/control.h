@@ -8,7 +8,7 @@
  *   {"command":"ping","peer":P}   -> {"ok":true,"name","address","path":"direct","endpoint","region":null,
  *                                    "latency_ms":12.3}   one probe, answered within 5 s
  *   {"command":"explain","peer":P}-> {"schema":1,"peer":..,"path":..,"records":[..]}
- *   {"command":"plugins"}         -> {"schema":1,"plugins":[{"name","kind","form":"so"|"script","loaded":b,
+ *   {"command":"plugins"}         -> {"schema":1,"plugins":[{"name","kind","form":"so"|"script"|null,"loaded":b,
  *                                    "instances":[{"state","error"}],"options":[..],"version","summary"}]}
  *   {"command":"events"}          -> {"ok":true} and then one event document a line
  *   {"command":"reload"}          -> {"ok":true} after the configuration was read and taken

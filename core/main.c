@@ -4,6 +4,8 @@
  */
 #include "agent.h"
 #include "agent_load.h"
+#include "config.h"
+#include "plugin_check.h"
 #include "register.h"
 #include "supervise.h"
 #include "lib/daemon.h"
@@ -115,18 +117,21 @@ static bool parse(struct arguments *args, int argc, char **argv)
 	return true;
 }
 
-static int check(const struct paths *paths)
+static int check(const char *interface, const struct paths *paths)
 {
 	char error[YAML_ERROR];
 	struct config *config = config_load(paths->config, error);
+	bool good;
 
 	if (!config) {
 		fprintf(stderr, "%s\n", error);
 		return 2;
 	}
+	good = plugin_check(config, interface, paths->plugin_dir);
 	config_free(config);
-	printf("%s: good\n", paths->config);
-	return 0;
+	if (good)
+		printf("%s: good\n", paths->config);
+	return good ? 0 : 2;
 }
 
 /* One that is ending closes the connection. */
@@ -221,6 +226,8 @@ static int run(const struct arguments *args, const struct paths *paths)
 			return pid < 0 ? 1 : 0;
 	}
 	log_open("wg-meshd", args->interface, args->verbose ? LOG_DEBUG : LOG_INFO);
+	if (args->daemon)
+		log_keep_short(paths->log, paths->log_old);
 	code = become_the_one(args, paths, &started, &down);
 	if (code || down)
 		return code;
@@ -256,5 +263,5 @@ int main(int argc, char **argv)
 		fprintf(stderr, "wg-meshd: a path is empty or too long\n");
 		return 2;
 	}
-	return args.check ? output_end("wg-meshd", check(&paths)) : run(&args, &paths);
+	return args.check ? output_end("wg-meshd", check(args.interface, &paths)) : run(&args, &paths);
 }

@@ -68,6 +68,7 @@ int paths_init(struct paths *paths, const char *interface, const char *config, c
 	       put(p.turn, "%s/%s.turn", p.run_dir, interface) &&
 	       put(p.pid, "%s/%s.pid", p.run_dir, interface) &&
 	       put(p.log, "%s/%s.log", p.run_dir, interface) &&
+	       put(p.log_old, "%s/%s.log.1", p.run_dir, interface) &&
 	       put(p.hung, "%s/%s.hung", p.run_dir, interface);
 	if (!fits)
 		return -ENAMETOOLONG;

@@ -19,7 +19,8 @@ struct paths { /* text, always set */
 				  * when a `down` was last asked for */
 	char pid[PATHS_MAX];     /* /run/wg-mesh/IFACE.pid: of a daemon without systemd */
 	char log[PATHS_MAX];     /* /run/wg-mesh/IFACE.log: of that daemon */
-	char hung[PATHS_MAX];    /* /run/wg-mesh/IFACE.hung: plugins that hung the agent */
+	char log_old[PATHS_MAX]; /* /run/wg-mesh/IFACE.log.1: its first part, when it was long */
+	char hung[PATHS_MAX];    /* /run/wg-mesh/IFACE.hung: plugins that hung or crashed the agent */
 	char run_dir[PATHS_MAX], config_dir[PATHS_MAX], state_dir[PATHS_MAX], plugin_dir[PATHS_MAX];
 	char hooks_dir[PATHS_MAX]; /* /etc/wg-mesh/hooks.d */
 };

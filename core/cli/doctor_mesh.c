@@ -181,6 +181,42 @@ static void check_agent(struct doctor *doctor)
 			"no agent answers for %s", doctor->cli->interface);
 }
 
+static void say_of_plugin(struct doctor *doctor, const json_t *plugin, const json_t *instance)
+{
+	const char *error = words_text(instance, "error"), *state = words_text(instance, "state");
+
+	doctor_say(doctor, DOCTOR_PROBLEM,
+		   "see to it, or take the plugin out of the configuration; then wg-mesh reload IFACE",
+		   "plugin %s-%s %s%s%s", words_text(plugin, "kind"), words_text(plugin, "name"),
+		   strcmp(state, "running") ? state : "runs with an error", *error ? ": " : "", error);
+}
+
+/* Those that are configured; what else lies in the directory is nobody's problem. */
+static void check_plugins(struct doctor *doctor)
+{
+	const json_t *plugins = json_object_get(doctor->plugins, "plugins");
+	json_t *plugin, *instance;
+	unsigned good = 0, bad = 0;
+	size_t i, j;
+
+	json_array_foreach(plugins, i, plugin)
+	{
+		json_array_foreach(json_object_get(plugin, "instances"), j, instance)
+		{
+			const char *state = words_text(instance, "state");
+			bool well = !strcmp(state, "starting") ||
+				    (!strcmp(state, "running") && !*words_text(instance, "error"));
+
+			good += well;
+			bad += !well;
+			if (!well)
+				say_of_plugin(doctor, plugin, instance);
+		}
+	}
+	if (plugins && !bad)
+		doctor_say(doctor, DOCTOR_OK, NULL, "all %u plugins run", good);
+}
+
 /* In a child, since the resolver cannot be told to hurry. */
 static bool resolves(const char *host)
 {
@@ -362,6 +398,7 @@ const struct doctor_check doctor_mesh_checks[] = {
 	{"peers", check_double_peers},
 	{"interface", check_interface},
 	{"agent", check_agent},
+	{"plugins", check_plugins},
 	{"resolver", check_resolver},
 	{"coordinator", check_coordinator},
 	{"nat", check_nat},

@@ -319,6 +319,7 @@ int run_leave(struct cli *cli)
 		remove_file(&leave, cli->paths.socket);
 		remove_hook_record(&leave);
 		remove_file(&leave, cli->paths.log);
+		remove_file(&leave, cli->paths.log_old);
 		remove_file(&leave, cli->paths.hung);
 		remove_file(&leave, cli->paths.turn);
 		code = leave.code;
