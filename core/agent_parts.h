@@ -151,6 +151,11 @@ void agent_refused(struct agent *agent, const struct agent_peer *peer, const cha
 void agent_tell_refusals(void *arg); /* one event for all that had none */
 bool agent_follow(struct agent *agent, struct control_client *client);
 
+/* agent_find.c */
+/* NULL: the client was told why. */
+struct agent_peer *agent_find_named(struct agent *agent, struct control_client *client,
+				    const char *text);
+
 /* agent_control.c */
 void agent_control(void *arg, struct control_client *client, json_t *request);
 

@@ -15,6 +15,8 @@ struct paths { /* text, always set */
 	char socket[PATHS_MAX];  /* /run/wg-mesh/IFACE.sock */
 	char ledger[PATHS_MAX];  /* /run/wg-mesh/IFACE.owned */
 	char hooks[PATHS_MAX];   /* /run/wg-mesh/IFACE.hooks: which -down is owed */
+	char turn[PATHS_MAX];    /* /run/wg-mesh/IFACE.turn: one `up` or `down` at a time; its time is
+				  * when a `down` was last asked for */
 	char pid[PATHS_MAX];     /* /run/wg-mesh/IFACE.pid: of a daemon without systemd */
 	char log[PATHS_MAX];     /* /run/wg-mesh/IFACE.log: of that daemon */
 	char log_old[PATHS_MAX]; /* /run/wg-mesh/IFACE.log.1: its first part, when it was long */

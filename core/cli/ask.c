@@ -51,8 +51,7 @@ int run_status(struct cli *cli)
 		print_buf(&text);
 	}
 	if (cli->healthy && !status_healthy(status, why))
-		code = cli->json ? EXIT_FAILED
-				 : complain(EXIT_FAILED, "%s: %s", cli->interface, why);
+		code = complain(EXIT_FAILED, "%s: %s", cli->interface, why);
 	json_decref(status);
 	return code;
 }

@@ -20,7 +20,7 @@ void doctor_say(struct doctor *doctor, enum doctor_result result, const char *re
 {
 	const char *interface = doctor->cli->interface,
 		   *at = remedy ? strstr(remedy, "IFACE") : NULL;
-	char message[600], named[300];
+	char message[PATHS_MAX + 400], named[PATHS_MAX + 100];
 	va_list args;
 
 	va_start(args, format);
