@@ -86,15 +86,54 @@ json_t *admin_policy_apply(struct coordinator *co, struct js *js, const struct w
 	return result;
 }
 
+/* The one that waits, which must be the "version" meant, where one is named; 0: refused. */
+static uint64_t waiting(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
+{
+	int64_t meant = js_int(js, "version", 1, INT64_MAX, 0);
+	uint64_t number = policy_waiting(co);
+
+	if (!who_may(who, NULL, why))
+		return 0;
+	if (!js_ok(js))
+		refuse(why, 422, "invalid", "%s", js->error);
+	else if (!number)
+		refuse(why, 409, "nothing_waits", "no policy waits to be confirmed: what policy show says is "
+		       "in force");
+	else if (meant && (uint64_t)meant != number)
+		refuse(why, 409, "nothing_waits", "policy %lld does not wait any more, policy %llu does: see "
+		       "policy show", (long long)meant, (unsigned long long)number);
+	else
+		return number;
+	return 0;
+}
+
 json_t *admin_policy_confirm(struct coordinator *co, struct js *js, const struct who *who,
 			     struct refusal *why)
 {
-	uint64_t number = policy_waiting(co);
+	uint64_t number = waiting(co, js, who, why);
+	json_t *result;
 
-	(void)js;
-	return who_may(who, NULL, why) && policy_confirm(co, who->actor, why)
-		       ? admin_message("policy %llu is confirmed", (unsigned long long)number)
-		       : NULL;
+	if (!number || !policy_confirm(co, who->actor, why))
+		return NULL;
+	result = admin_message("policy %llu is confirmed", (unsigned long long)number);
+	json_object_set_new(result, "version", json_integer((json_int_t)number));
+	return result;
+}
+
+json_t *admin_policy_rollback(struct coordinator *co, struct js *js, const struct who *who,
+			      struct refusal *why)
+{
+	uint64_t number = waiting(co, js, who, why);
+	json_t *result, *now;
+
+	if (!number || !policy_roll_back(co, who->actor, why))
+		return NULL;
+	now = policy_state_json(co);
+	result = admin_message("policy %llu is taken back: what was before is in force",
+			       (unsigned long long)number);
+	json_object_set(result, "version", json_object_get(now, "version"));
+	json_decref(now);
+	return result;
 }
 
 static json_t *party_json(const struct resolved *resolved)

@@ -149,7 +149,7 @@ static json_t *run_test(const struct coordinator *co, const struct policy *polic
 	} else {
 		detail = xstrdup(why.detail);
 	}
-	json = json_pack("{sisssssssssssso}", "line", (int)test->line, "from", test->from, "to", test->to,
+	json = json_pack("{sissssssssssso}", "line", (int)test->line, "from", test->from, "to", test->to,
 			 "port", port, "expect", expected, "result", result, "detail",
 			 js_from_string(detail));
 	free(detail);
