@@ -60,7 +60,16 @@ static const struct {
 	{"token_row", REFERENCE("Token")},
 	{"token_rows", ARRAY_OF("Token")},
 	{"audit_rows", ARRAY_OF("AuditLine")},
+	{"device_rows", ARRAY_OF("Device")},
+	{"new_device", REFERENCE("NewDevice")},
+	{"gateway", REFERENCE("Gateway")},
+	{"policy_tests", ARRAY_OF("PolicyTest")},
+	{"policy_changes", ARRAY_OF("PolicyChange")},
+	{"party", REFERENCE("Party")},
 };
+
+#define DEVICE                                                                                     \
+	"id:id name:name network:name addresses:strings public_key:key via:string via_id:id created_at:time"
 
 static const struct {
 	const char *name, *fields;
@@ -85,6 +94,12 @@ static const struct {
 	{"Token", "id:id kind:word name:string? user:string? roles:role_rows? scopes:strings? created_at:time "
 		  "expires_at:time? used_at:time?"},
 	{"AuditLine", "at:time actor:string action:word subject:string? detail:string? network:name?"},
+	{"Device", DEVICE},
+	{"Gateway", "name:name public_key:key addresses:strings endpoint:string"},
+	{"NewDevice", DEVICE " gateway:gateway cidr:string? cidr6:string?"},
+	{"PolicyTest", "line:integer from:string to:string port:string expect:word result:word detail:string?"},
+	{"PolicyChange", "network:name from:string? to:string? before:any after:any agent:name? route:string?"},
+	{"Party", "agent:name? network:name? address:string? tags:any?"},
 	{"Problem", "type:string title:string status:integer detail:string code:string"},
 };
 

@@ -79,7 +79,7 @@ static bool resolve_agent(const struct coordinator *co, const char *word, const 
 bool policy_resolve(const struct coordinator *co, const struct policy *policy, const char *word,
 		    const char *network, struct resolved *out, struct refusal *why)
 {
-	const struct policy_named *host = policy_host(policy, word);
+	const struct policy_named *host = policy ? policy_host(policy, word) : NULL;
 	struct addr addr;
 
 	memset(out, 0, sizeof(*out));
