@@ -725,6 +725,58 @@ routes: {auto_approve: {10.0.0.0/8: [router]}}
     assert "now boss" in co.admin("agent", "rename", "plain", "boss")
 
 
+@case("tags that have owners are given and taken away by those alone")
+def _(co):
+    co.admin("network", "create", "lab", "--cidr", "10.210.0.0/16")
+    early = co.key("--tag", "server", "--reusable")
+    for name, role, network in (("ann", "operator", None), ("bob", "operator", None), ("carl", "operator", None), ("vera", "viewer", None),
+                                ("dora", "admin", "lab"), ("erik", "operator", "lab")):
+        user(co, name, role, *(["--network", network] if network else []))
+    path = write(co, ALLOW + """groups: {admins: [bob, laptop, "tag:ops"], crew: ["group:admins", vera]}
+tags:
+  server: [admins]
+  deploy: [ann, "group:crew"]
+  router: [operator]
+  top: [admin]
+  odd: [nobdy]
+""")
+    warned = co.admin("policy", "check", path)
+    assert "warning: no user, role or group is called nobdy" in warned and "still gives the tag server" in warned, warned
+    equal(warned.count("warning: "), 2, warned)
+    co.admin("policy", "apply", path)
+    api = {n: token(co, "--user", n) for n in ("ann", "bob", "carl", "vera", "dora", "erik")}
+    api["root"], api["robot"] = root(co), token(co, "--role", "operator")
+    agents = {"default": Agent(co, "one").register(co.key()), "lab": Agent(co, "two").register(co.key("--network", "lab"))}
+    may = {  # by network: who gives which tags
+        "default": {"ann": "deploy router free", "bob": "server deploy router free", "carl": "router free", "robot": "router free",
+                    "root": "server deploy router top odd free", "vera": ""},
+        "lab": {"ann": "deploy router free", "bob": "server deploy router free", "erik": "router free", "dora": "router top free",
+                "root": "server deploy router top odd free"},
+    }
+    for network, people in may.items():
+        agent = agents[network]
+        for name, given in people.items():
+            for tag in "server deploy router top odd free".split():
+                where, mine = "%s, %s in %s" % (name, tag, network), tag in given.split()
+                wrong = "role_too_low" if name == "vera" else "tag_not_allowed"
+                calls = [("POST", "/join-keys", {"network": network, "tags": [tag]}, 201),
+                         ("PATCH", "/agents/" + agent.id, {"tags": [tag], "name": "named-" + network}, 200)]
+                for method, where_, body, status in calls:
+                    answer = api[name](method, where_, body)
+                    equal((answer[0], None if mine else answer[1]["code"]), (status, None) if mine else (403, wrong), where)
+                shown = api["root"].ok("GET", "/agents/" + agent.id)["agent"]
+                equal((shown["tags"], shown["name"].startswith("named")), ([tag] if mine else [], mine), "%s: name and tags together" % where)
+                # What is there already is no gift of theirs, and not theirs to take.
+                api["root"].ok("PATCH", "/agents/" + agent.id, {"tags": [tag], "name": "other-" + network})
+                equal(api[name]("PATCH", "/agents/" + agent.id, {"tags": [tag, "free"]})[0], 403 if name == "vera" else 200, where)
+                answer = api[name]("PATCH", "/agents/" + agent.id, {"tags": ["free"]})
+                equal(answer[0], 200 if mine else 403, "taking away: " + where)
+                api["root"].ok("PATCH", "/agents/" + agent.id, {"tags": []})
+    co.admin("agent", "tag", agents["lab"].id, "server", "top")
+    Agent(co, "late").register(early)
+    equal(json.loads(co.admin("agent", "show", "late", "--json"))["agent"]["tags"], ["server"], "a key of before")
+
+
 def main():
     return coordinator.main()
 
