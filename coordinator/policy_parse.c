@@ -361,9 +361,10 @@ static bool add_owner(struct parse *p, const struct spot *spot, const char *word
 		free(who.items);
 		if (!ok)
 			return false;
-	} else if (!name_valid(word)) {
+	} else if (!*word || strlen(word) >= POLICY_WORD ||
+		   strspn(word, "abcdefghijklmnopqrstuvwxyz0123456789.-_@") != strlen(word)) {
 		return fail(p, spot, false, "\"%.60s\" is no user, role or group: a name is 1 to 63 "
-			    "characters of a-z, 0-9 and '-'", word);
+			    "characters of a-z, 0-9, '-', and in users' also '.', '_' and '@'", word);
 	}
 	while (tag->owners && tag->owners[count])
 		count++;

@@ -772,6 +772,91 @@ def _(co):
         equal(Ws(co, path, token_).status, status)
 
 
+@case("every command that writes leaves one line in the audit, with its network; no other leaves any")
+def _(co):
+    rows = re.findall(r'\{"([a-z ]+)", \w+, "(\w+)", [VOA], (true|false), ', open("coordinator/admin_commands.c").read())
+    assert len(rows) > 40, rows
+    co.admin("network", "create", "lab", "--cidr", "10.210.0.0/16", "--approve")
+    key = co.key("--network", "lab", "--reusable")
+    agent = Agent(co, "one").register(key, advertised_routes=["192.168.9.0/24"])
+    Agent(co, "two").register(key)
+    agent.ask("PUT", "/endpoint", {"endpoint": "192.0.2.1:1"})
+    route = json.loads(co.admin("route", "list", "--json"))["routes"][0]["id"]
+
+    def ask(command, arguments):
+        with coordinator.socket.socket(coordinator.socket.AF_UNIX) as s:
+            s.connect(co.dir + "/run/coordinator.sock")
+            s.sendall(json.dumps({"command": command, "arguments": arguments}).encode() + b"\n")
+            answer = json.loads(s.makefile().readline())
+        assert answer["ok"], (command, answer)
+        return answer["result"]
+
+    def key_id():
+        return {"id": ask("key list", {})["keys"][-1]["id"]}
+
+    def waiting():
+        ask("policy apply", {"text": POLICY, "confirm": 60})
+        return {}
+
+    public = b64(Agent(co, "phone").public)
+    # command: (arguments, or what makes them; action; network)
+    writes = {
+        "network create": ({"name": "made", "cidr": "10.211.0.0/16"}, "network-created", "made"),
+        "network set": ({"name": "made", "approve": True}, "approval-on", "made"),
+        "network remove": ({"name": "made"}, "network-removed", None),
+        "key create": ({"network": "lab"}, "key-created", "lab"),
+        "key revoke": (key_id, "key-revoked", "lab"),
+        "agent approve": ({"agent": "one"}, "agent-approved", "lab"),
+        "agent set": ({"agent": "one", "name": "uno"}, "agent-renamed", "lab"),
+        "agent rename": ({"agent": "uno", "name": "one"}, "agent-renamed", "lab"),
+        "agent tag": ({"agent": "one", "tags": ["web"]}, "agent-tagged", "lab"),
+        "route approve": ({"agent": "one", "prefix": "192.168.9.0/24"}, "route-approved", "lab"),
+        "route revoke": ({"agent": "one", "prefix": "192.168.9.0/24"}, "route-revoked", "lab"),
+        "route set": ({"id": route, "approved": True}, "route-approved", "lab"),
+        "peer add": ({"name": "phone", "agent": "one", "public_key": public}, "device-added", "lab"),
+        "peer remove": ({"name": "phone"}, "device-removed", "lab"),
+        "agent expire": ({"agent": "two"}, "agent-expired", "lab"),
+        "agent remove": ({"agent": "two"}, "agent-removed", "lab"),
+        "policy apply": ({"text": POLICY}, "policy-applied", None),
+        "policy confirm": (waiting, "policy-confirmed", None),
+        "policy rollback": (waiting, "policy-taken-back", None),
+        "user add": ({"name": "ann", "role": "viewer", "network": "lab", "password": PASSWORD}, "user-added", "lab"),
+        "user passwd": ({"user": "ann", "password": PASSWORD + "!"}, "user-password", "lab"),
+        "user role": ({"user": "ann", "role": "operator", "network": "lab"}, "user-role", "lab"),
+        "user set": ({"user": "ann", "role": "viewer", "network": "lab"}, "user-role", "lab"),
+        "token create": ({"user": "ann", "name": "ci"}, "token-created", "lab"),
+        "token revoke": (lambda: {"id": ask("token list", {})["tokens"][-1]["id"]}, "token-revoked", "lab"),
+        "user remove": ({"user": "ann"}, "user-removed", "lab"),
+        "relay add": ({"region": "fra", "stun": ["a:1"]}, "relay-added", None),
+        "relay remove": (lambda: {"id": ask("relay list", {})["relays"][0]["id"]}, "relay-removed", None),
+    }
+    reads = {
+        "network list": {}, "network show": {"name": "lab"}, "key list": {}, "key show": key_id, "agent list": {}, "agent show": {"agent": "one"},
+        "route list": {}, "peer list": {}, "policy show": {}, "policy check": {"text": POLICY}, "policy test": {"text": POLICY},
+        "policy diff": {"text": POLICY}, "policy explain": {"from": "one", "to": "one", "port": "icmp"}, "user list": {},
+        "user show": {"user": "root-like"}, "token list": {}, "relay list": {}, "audit": {},
+    }
+    equal(sorted(name for name, _, write in rows if write == "true"), sorted(writes), "commands that write")
+    equal(sorted(name for name, _, write in rows if write == "false"), sorted(reads), "commands that read")
+
+    def lines():
+        return ask("audit", {"limit": 10000})["audit"]
+
+    for name, (arguments, action, network) in writes.items():
+        arguments = arguments() if callable(arguments) else arguments
+        before = lines()
+        ask(name, arguments)
+        new = lines()[len(before):]
+        equal([(l["action"], l["network"], l["actor"]) for l in new], [(action, network, "admin uid %d" % coordinator.os.geteuid())], name)
+        assert new[0]["subject"], name
+        assert PASSWORD not in json.dumps(new), name
+    user(co, "root-like", "admin")
+    before = lines()
+    for name, arguments in reads.items():
+        ask(name, arguments() if callable(arguments) else arguments)
+    equal(lines(), before)
+
+
 # ---- limits and operation ----------------------------------------------------------------------------------
 
 
