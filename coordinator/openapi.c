@@ -77,7 +77,7 @@ static const struct {
 	{"Peer", "agent_id:id public_key:key name:name network:name addresses:strings routes:prefixes "
 		 "endpoint:endpoint endpoints:endpoints local_endpoints:endpoints nat_type:word online:bool "
 		 "last_seen:time? connection_hint:word? class:any? device:bool?"},
-	{"Network", "id:id name:name cidr:string? cidr6:string? addresses:prefixes?"},
+	{"Network", "id:id name:name cidr:string? cidr6:string? addresses:prefixes? approved:bool?"},
 	{"Relay", "region:name url:string? key:key? stun:strings"},
 	{"NetworkRow", "id:id name:name cidr:string? cidr6:string? approve:bool agents:integer "
 		       "created_at:time"},

@@ -214,7 +214,7 @@ static void check_coordinator(struct doctor *doctor)
 {
 	const json_t *coordinator = json_object_get(doctor->status, "coordinator");
 
-	if (!doctor->status)
+	if (!doctor->status || *words_text(coordinator, "refused")) /* see approval */
 		return;
 	if (json_is_true(json_object_get(coordinator, "connected")))
 		doctor_say(doctor, DOCTOR_OK, NULL, "connected to %s",
@@ -224,6 +224,16 @@ static void check_coordinator(struct doctor *doctor)
 			   "look whether it runs and its port is open to this host; tunnels go on "
 			   "meanwhile",
 			   "the coordinator %s is not reached", words_text(coordinator, "url"));
+}
+
+static void check_admitted(struct doctor *doctor)
+{
+	char why[STATUS_WHY];
+
+	if (doctor->status && !status_admitted(doctor->status, why))
+		doctor_say(doctor, DOCTOR_PROBLEM, NULL, "%s", why);
+	else if (doctor->status)
+		doctor_say(doctor, DOCTOR_OK, NULL, "approved in every network");
 }
 
 static void check_nat(struct doctor *doctor)
@@ -350,6 +360,7 @@ const struct doctor_check doctor_mesh_checks[] = {
 	{"agent", check_agent},
 	{"resolver", check_resolver},
 	{"coordinator", check_coordinator},
+	{"approval", check_admitted},
 	{"nat", check_nat},
 	{"paths", check_paths},
 	{"overlap", check_overlap},

@@ -14,6 +14,7 @@
 #include "lib/daemon.h"
 #include "run.h"
 #include "service.h"
+#include "status_text.h"
 #include "undo.h"
 
 #include <errno.h>
@@ -205,13 +206,15 @@ bool agent_up(const struct cli *cli)
 	return up;
 }
 
-/* 0 connected, 3 no agent, 4 the coordinator is not reached; asked again until `end`. */
-static int connected(const struct cli *cli)
+/* 0 connected, 3 no agent, 4 the coordinator is not reached; asked again until `end`. why: what an
+ * administrator has to do, or "". */
+static int connected(const struct cli *cli, char why[static STATUS_WHY])
 {
 	json_t *answer = NULL;
 	struct agent agent;
 	int code = EXIT_NOT_RUNNING;
 
+	why[0] = '\0';
 	if (agent_connect(&agent, cli->paths.socket) == 0 &&
 	    agent_send(&agent, "{\"command\":\"status\"}") == 0) {
 		code = EXIT_NOT_REACHABLE;
@@ -219,6 +222,7 @@ static int connected(const struct cli *cli)
 		    json_is_true(
 			    json_object_get(json_object_get(answer, "coordinator"), "connected")))
 			code = EXIT_DONE;
+		status_admitted(answer, why);
 	}
 	json_decref(answer);
 	agent_close(&agent);
@@ -229,13 +233,14 @@ int run_up(struct cli *cli)
 {
 	bool started = agent_up(cli);
 	uint64_t end = clock_ms() + cli->wait_s * 1000;
+	char why[STATUS_WHY];
 	int code;
 
 	if (!cli->has_wait)
 		return EXIT_DONE;
 	if (!started)
 		return EXIT_NOT_RUNNING;
-	while ((code = connected(cli)) != EXIT_DONE && clock_ms() < end)
+	while ((code = connected(cli, why)) != EXIT_DONE && clock_ms() < end)
 		poll(NULL, 0, POLL_MS);
 	if (code == EXIT_NOT_RUNNING)
 		return complain(code,
@@ -243,6 +248,8 @@ int run_up(struct cli *cli)
 				"wg-meshd@%s, or %s) "
 				"says why",
 				cli->interface, cli->interface, cli->paths.log);
+	if (*why)
+		return complain(code, "%s", why);
 	if (code == EXIT_NOT_REACHABLE)
 		return complain(
 			code,
