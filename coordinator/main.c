@@ -38,7 +38,7 @@ static const struct arg serve_args[] = {
 	{"listen", "listen", ARG_VALUE, "ADDR:PORT", "default [::]:8443"},
 	{"public-url", "public_url", ARG_LIST, "URL", "https://HOST:PORT as agents reach it; may repeat"},
 	{"db", "db", ARG_VALUE, "URL", "sqlite:PATH or postgres://USER@HOST/DATABASE; default sqlite:STATE/coordinator.db"},
-	{"policy", "policy", ARG_VALUE, "FILE", "who may talk to whom; read again when it changes"},
+	{"policy", "policy", ARG_VALUE, "FILE", "who may talk to whom; default policy.yaml beside the configuration"},
 	{0},
 };
 

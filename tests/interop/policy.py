@@ -14,7 +14,7 @@ ALLOW = "version: 1\ndefault: allow\n"
 DENY = "version: 1\ndefault: deny\n"
 
 
-def write(co, text, name="policy.yaml"):
+def write(co, text, name="p.yaml"):
     path = co.dir + "/" + name
     with open(path, "w") as f:
         f.write(text)
@@ -310,7 +310,7 @@ def _(unused):
     try:
         done = subprocess.run([PROGRAM, "serve", "--config", co.dir + "/coordinator.yaml"] + co.options, capture_output=True, text=True, timeout=20)
         equal(done.returncode, 2, "nothing else to go on with")
-        assert "policy.yaml:1:" in done.stderr, done.stderr
+        assert "p.yaml:1:" in done.stderr, done.stderr
     finally:
         co.close()
 
@@ -390,6 +390,29 @@ def _(unused):
         assert wait_until(lambda: show(co)["text"] == DENY), "SIGHUP took no file"
     finally:
         co.close()
+
+
+@case("policy.yaml beside the configuration holds as soon as it is there")
+def _(co):
+    agents = mesh(co, one=[], two=[])
+    watcher = Watcher(agents["one"])
+    equal((watcher.names(), show(co)["version"]), (["two"], 0))
+    write(co, "version: 1\ndefault: maybe\n", "policy.yaml")
+    assert wait_until(lambda: "policy.yaml:2:" in co.log()), "not a word about it"
+    write(co, DENY, "policy.yaml")
+    assert watcher.until(lambda: watcher.names() == [], WITHIN) is not None
+    os.unlink(co.dir + "/policy.yaml")
+    co.stop()
+    co.start()
+    equal(show(co)["text"], DENY)
+    write(co, ALLOW, "policy.yaml")
+    co.stop(signal.SIGKILL)
+    co.start()
+    equal(show(co)["text"], ALLOW)
+    write(co, "version: 3\n", "policy.yaml")
+    done = subprocess.run([PROGRAM, "serve", "--config", co.dir + "/coordinator.yaml", "--check"], capture_output=True, text=True, timeout=20)
+    equal(done.returncode, 2)
+    assert "policy.yaml:1:" in done.stderr, done.stderr
 
 
 # ---- apply --confirm -----------------------------------------------------------------------------
