@@ -176,6 +176,26 @@ const struct command *cli_find(const char *const *words, size_t count, size_t *u
 	return NULL;
 }
 
+void cli_no_such(const char *const *words, size_t count, const char *near)
+{
+	size_t len = strlen(words[0]);
+	bool any = false;
+
+	fprintf(stderr, "wg-mesh-coordinator: no such command: %s%s%s; ", words[0], count > 1 ? " " : "",
+		count > 1 ? words[1] : "");
+	if (near) {
+		fprintf(stderr, "did you mean %s?\n", near);
+		return;
+	}
+	for (const struct command *c = commands; c->name; c++) {
+		if (strncmp(c->name, words[0], len) || c->name[len] != ' ')
+			continue;
+		fprintf(stderr, "%s%s", any ? ", " : "there is ", c->name);
+		any = true;
+	}
+	fputs(any ? "\n" : "see --help\n", stderr);
+}
+
 /* Words to their keys. */
 bool cli_take_words(const struct command *command, json_t *options, const char *const *words,
 		       size_t count)
@@ -301,6 +321,27 @@ static void follow(FILE *stream, bool as_json)
 	free(line);
 }
 
+/* Said here, in the words of the command line, before anybody is asked for a password. */
+static bool has_needed(const struct command *command, const json_t *options)
+{
+	static const struct {
+		const char *command, *key, *option;
+	} needed[] = {
+		{"network create", "cidr", "--cidr CIDR, such as 10.44.0.0/16"},
+		{"peer add", "agent", "--via AGENT, its gateway"},
+		{"user add", "role", "--role viewer, operator or admin"},
+		{"relay add", "region", "--region REGION, such as fra"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
+		if (strcmp(needed[i].command, command->name) || json_object_get(options, needed[i].key))
+			continue;
+		fprintf(stderr, "wg-mesh-coordinator: %s needs %s\n", command->name, needed[i].option);
+		return false;
+	}
+	return true;
+}
+
 /* What the command line says otherwise than the API. */
 static bool prepare(const struct command *command, json_t *options)
 {
@@ -328,7 +369,8 @@ int cli_run(const struct command *command, const char *run_dir, json_t *options,
 	FILE *stream;
 	int code;
 
-	if (!cli_take_words(command, options, words, count) || !prepare(command, options))
+	if (!cli_take_words(command, options, words, count) || !has_needed(command, options) ||
+	    !prepare(command, options))
 		return EXIT_USAGE;
 	if (json_is_true(json_object_get(options, "offline")))
 		return cli_policy_offline(options, as_json);

@@ -29,6 +29,8 @@ struct command {
 extern const struct command commands[];
 
 const struct command *cli_find(const char *const *words, size_t count, size_t *used, const char **near);
+/* Says so, and what there is. */
+void cli_no_such(const char *const *words, size_t count, const char *near);
 /* Words to their keys in options; false: said what is wrong. */
 bool cli_take_words(const struct command *command, json_t *options, const char *const *words, size_t count);
 /* One question to the running coordinator, over a connection of its own: its answer, new, which may be NULL;

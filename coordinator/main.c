@@ -227,6 +227,10 @@ int main(int argc, char **argv)
 	int code;
 
 	log_open("wg-mesh-coordinator", NULL, LOG_INFO);
+	if (argc == 2 && (!strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))) {
+		code = help();
+		goto out;
+	}
 	if (argc > 1 && !strcmp(argv[1], "complete-words")) {
 		cli_complete(argv + 2, argc - 2, common_args, serve_args);
 		code = 0;
@@ -260,10 +264,8 @@ int main(int argc, char **argv)
 		if (command) {
 			code = administer(command, options, words + used, count - used);
 		} else {
-			snprintf(error, sizeof(error), "no such command: %s%s%s%s", words[0],
-				 near ? "; did you mean " : "; see --help", near ? near : "",
-				 near ? "?" : "");
-			code = usage(error);
+			cli_no_such(words, count, near);
+			code = 2;
 		}
 	}
 out:
