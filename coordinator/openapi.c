@@ -109,7 +109,10 @@ static const struct {
 	"\"addresses\":[\"10.86.0.4\"],\"routes\":[],\"endpoint\":\"198.51.100.9:51820\","             \
 	"\"endpoints\":[\"198.51.100.9:51820\"],\"local_endpoints\":[\"192.168.1.2:51820\"],"          \
 	"\"nat_type\":\"port_restricted_cone\",\"online\":true,"                                       \
-	"\"last_seen\":\"2026-11-23T13:18:09Z\",\"connection_hint\":null}"
+	"\"last_seen\":\"2026-11-23T13:18:09Z\",\"connection_hint\":null,\"class\":3}"
+#define RULE                                                                                       \
+	"{\"classes\":[3],\"sources\":[],\"own\":true,\"targets\":[],\"protocol\":\"tcp\","              \
+	"\"ports\":[\"22\",\"8000-8100\"],\"family\":null}"
 #define NETWORK                                                                                    \
 	"{\"id\":\"9c\",\"name\":\"default\",\"cidr\":\"10.86.0.0/16\",\"cidr6\":null,"                 \
 	"\"addresses\":[\"10.86.0.3/16\"]}"
@@ -139,6 +142,11 @@ static const struct {
 	{"coordinator", "{\"type\":\"token\",\"token\":\"eyJ...\",\"expires_in\":86400}"},
 	{"coordinator", "{\"type\":\"error\",\"code\":\"peer_offline\",\"detail\":\"to: is not connected "
 			"now\",\"id\":1}"},
+	{"coordinator", "{\"type\":\"snapshot\",\"epoch\":\"e1\",\"revision\":8,\"networks\":[],\"relays\":[],"
+			"\"pins\":[],\"rules\":[{\"network\":\"default\",\"rules\":[" RULE "]}],\"peers\":[]}"},
+	{"coordinator", "{\"type\":\"delta\",\"revision\":13,\"changes\":["
+			"{\"op\":\"rules\",\"network\":\"default\",\"rules\":[" RULE "]},"
+			"{\"op\":\"patch\",\"agent_id\":\"4f\",\"network\":\"default\",\"class\":4}]}"},
 	{"coordinator", "{\"type\":\"bye\",\"reason\":\"restart\",\"retry_after_ms\":1200}"},
 };
 

@@ -686,6 +686,34 @@ def _(co):
     assert deltas > 10, "only snapshots were sent"
 
 
+@case("rules, classes and approval on the wire are as openapi.json and the README show them")
+def _(co):
+    co.admin("policy", "apply", write(co, "version: 1\nacl: [{from: [tag:a], to: [tag:b], allow: [tcp/22]}]\n"))
+    agents = mesh(co, one=["a"], two=["b"])
+    watcher = Watcher(agents["two"])
+    co.admin("policy", "apply", write(co, "version: 1\nacl: [{from: [tag:a], to: [tag:b, 10.1.0.0/16], allow: [udp/1-9]}]\n"))
+    assert watcher.until(lambda: watcher.rules["default"][0]["protocol"] == "udp", WITHIN) is not None
+    examples = [f["example"] for f in co.request("GET", "/openapi.json")[1]["x-frames"]]
+    with open("coordinator/README.md") as f:
+        readme = f.read()
+    shown = {c["op"]: c for e in examples for c in e.get("changes", [])}
+    seen = {c["op"]: c for f in watcher.frames for c in f.get("changes", [])}
+    equal(sorted(seen["rules"]), sorted(shown["rules"]))
+    snapshot = [e for e in examples if e["type"] == "snapshot" and "rules" in e][0]
+    equal(sorted(watcher.snapshot["rules"][0]), sorted(snapshot["rules"][0]))
+    for rule in seen["rules"]["rules"] + watcher.snapshot["rules"][0]["rules"]:
+        equal(list(rule), list(shown["rules"]["rules"][0]))
+        assert all('"%s":' % key in readme for key in rule), rule
+    put = [e for e in shown.values() if e["op"] == "put"][0]["peer"]
+    equal(set(watcher.snapshot["peers"][0]) - set(put), set())
+    co.admin("network", "create", "careful", "--cidr", "10.240.0.0/16", "--approve")
+    waits = Watcher(Agent(co, "waits").register(co.key("--network", "careful")))
+    equal((waits.snapshot["networks"][0]["approved"], waits.snapshot["rules"], waits.names()), (False, [], []))
+    co.admin("agent", "approve", "waits")
+    assert waits.until(lambda: waits.frames[-1]["type"] == "snapshot" and "approved" not in waits.frames[-1]["networks"][0], WITHIN) is not None
+    equal(sorted(waits.rules), ["careful"])
+
+
 # ---- routes, names, tags ------------------------------------------------------------------------------
 
 
