@@ -270,5 +270,5 @@ int main(int argc, char **argv)
 	}
 out:
 	json_decref(options);
-	return code;
+	return output_end("wg-mesh-coordinator", code);
 }
