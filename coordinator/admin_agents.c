@@ -3,6 +3,7 @@
  * a network, where several have one of that name), its public key, or a unique beginning of an id.
  */
 #include "admin_commands.h"
+#include "policy_state.h"
 #include "lib/clock.h"
 #include "lib/seal.h"
 #include "lib/str.h"
@@ -202,7 +203,8 @@ json_t *admin_agent_tag(struct coordinator *co, struct js *js, const struct who 
 
 	if (!tags)
 		tags = none;
-	if (member && registry_tags_ok(tags, why) && who_may_tag(who, member->network, tags, why)) {
+	if (member && registry_tags_ok(tags, why) &&
+	    who_may_tag(who, policy_in_force(co), member->network, member->tags, tags, why)) {
 		registry_tag(co, member, tags, who->actor);
 		result = agent_result(member, admin_message("agent %s has %zu tags", member->name,
 							    json_array_size(member->tags)));
@@ -225,7 +227,8 @@ json_t *admin_agent_set(struct coordinator *co, struct js *js, const struct who 
 		refuse(why, 400, "invalid", "%s", js->error);
 		return NULL;
 	}
-	if ((tags && (!registry_tags_ok(tags, why) || !who_may_tag(who, member->network, tags, why))) ||
+	if ((tags && (!registry_tags_ok(tags, why) ||
+		      !who_may_tag(who, policy_in_force(co), member->network, member->tags, tags, why))) ||
 	    (name && !registry_rename(co, member, name, who->actor, why)))
 		return NULL;
 	if (tags)

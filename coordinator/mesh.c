@@ -307,7 +307,8 @@ void mesh_changed(struct agent *agent)
 json_t *mesh_network_json(const struct member *member)
 {
 	const struct network *network = member->network;
-	struct proto_network out = {.cidr = network->cidr, .cidr6 = network->cidr6};
+	struct proto_network out = {.cidr = network->cidr, .cidr6 = network->cidr6,
+				    .pending = member->pending};
 
 	str_copy(out.id, sizeof(out.id), network->id);
 	str_copy(out.name, sizeof(out.name), network->name);
