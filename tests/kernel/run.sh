@@ -39,12 +39,17 @@ done
 }
 
 # The kernel: Debian's package, unpacked, never installed.
+fetch_kernel() {
+	package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '/Depends: linux-image/ { print $2; exit }')
+	[ -n "$package" ] && (cd "$work" && apt-get download -q "$package" >download.log 2>&1)
+}
 if [ ! -e "$work/ready" ]; then
 	rm -rf "$work"
 	mkdir -p "$work"
-	package=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image/ { print $2; exit }')
-	[ -n "$package" ] || skip "no package linux-image-cloud-amd64; run apt-get update"
-	(cd "$work" && apt-get download -q "$package" >download.log 2>&1) || skip "cannot download $package"
+	# With no lists of packages here, or old ones, they are fetched once.
+	fetch_kernel || { apt-get update -qq >"$scratch/update.log" 2>&1 && fetch_kernel; } ||
+		skip "apt-get cannot download linux-image-cloud-amd64's kernel: $(
+			cat "$scratch/update.log" "$work/download.log" 2>/dev/null | tail -n 1)"
 	dpkg -x "$work"/linux-image-*.deb "$work/root"
 	rm "$work"/linux-image-*.deb
 	release=$(ls "$work/root/lib/modules")
@@ -55,7 +60,7 @@ release=$(cat "$work/ready")
 
 # What is to run there is installed here, into a folder: a compiler would be slow there.
 rm -rf "$work/stage"
-make -s -C "$top" install MODE="${LAB_MODE:-release}" DESTDIR="$work/stage" >"$scratch/install.log" 2>&1 || {
+make -s -C "$top" install lab-programs MODE="${LAB_MODE:-release}" DESTDIR="$work/stage" >"$scratch/install.log" 2>&1 || {
 	cat "$scratch/install.log"
 	echo "not ok kernel lab: make install"
 	exit 1
@@ -97,14 +102,14 @@ append="console=ttyS0 quiet panic=1 systemd.show_status=0 wgm.arguments=$scratch
 timeout "${KERNEL_TIMEOUT:-600}" qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1536M \
 	-object memory-backend-memfd,id=mem,size=1536M,share=on -numa node,memdev=mem \
 	-kernel "$work/root/boot/vmlinuz-$release" -initrd "$scratch/init.gz" -append "$append" \
-	-display none -serial "file:$scratch/console" -no-reboot -nic none \
+	-display none -serial "file:$scratch/console" -serial "file:$scratch/said" -no-reboot -nic none \
 	-chardev "socket,id=fs,path=$scratch/fs.sock" -device vhost-user-fs-pci,chardev=fs,tag=host \
 	</dev/null >"$scratch/qemu.log" 2>&1
 status=$?
-tr -d '\r' <"$scratch/console" >"$scratch/output"
+tr -d '\r' <"$scratch/said" >"$scratch/output"
 grep -E '^(ok|not ok|skip|#|    )' "$scratch/output"
 if ! grep -q '^kernel lab ends: 0$' "$scratch/output"; then
 	echo "not ok kernel lab: the machine did not end as it should (qemu exit $status)"
-	tail -n 20 "$scratch/output" "$scratch/qemu.log" | sed 's/^/    /'
+	tail -n 20 "$scratch/output" "$scratch/console" "$scratch/qemu.log" | sed 's/^/    /'
 	exit 1
 fi

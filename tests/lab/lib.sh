@@ -16,6 +16,8 @@
 LAB_TOP=${LAB_TOP:-$(cd "$(dirname "$0")/../.." && pwd)}
 LAB_MODE=${LAB_MODE:-release}
 LAB_DIR=/run/lab
+# How many times slower than a computer this one may be: the kernel lab's is emulated.
+LAB_SLOW=${LAB_SLOW:-1}
 LAB_NAME=$(basename "$0" .sh)
 
 # ---- entering ------------------------------------------------------------------
