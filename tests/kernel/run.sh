@@ -12,8 +12,11 @@ top=$(cd "$(dirname "$0")/../.." && pwd)
 work=$top/build/kernel
 scratch=$(mktemp -d)
 daemon=
+systemd=
 finish() {
-	[ -n "$daemon" ] && kill "$daemon" 2>/dev/null
+	for child in $daemon $systemd; do
+		kill "$child" 2>/dev/null
+	done
 	rm -rf "$scratch"
 }
 trap finish EXIT
@@ -28,15 +31,6 @@ skip() {
 for tool in qemu-system-x86_64 /usr/lib/qemu/virtiofsd busybox cpio depmod; do
 	command -v $tool >/dev/null || skip "$tool is not installed"
 done
-
-[ $# -gt 0 ] || {
-	# One machine for the lab's scripts, another for systemd.
-	failed=0
-	for script in inside systemd; do
-		sh "$0" "$top/tests/kernel/$script.sh" || failed=1
-	done
-	exit $failed
-}
 
 # The kernel: Debian's package, unpacked, never installed.
 fetch_kernel() {
@@ -59,11 +53,24 @@ fi
 release=$(cat "$work/ready")
 
 # What is to run there is installed here, into a folder: a compiler would be slow there.
-rm -rf "$work/stage"
-make -s -C "$top" install lab-programs MODE="${LAB_MODE:-release}" DESTDIR="$work/stage" >"$scratch/install.log" 2>&1 || {
+[ -n "${KERNEL_STAGED:-}" ] || rm -rf "$work/stage"
+[ -n "${KERNEL_STAGED:-}" ] || make -s -C "$top" install lab-programs MODE="${LAB_MODE:-release}" DESTDIR="$work/stage" >"$scratch/install.log" 2>&1 || {
 	cat "$scratch/install.log"
 	echo "not ok kernel lab: make install"
 	exit 1
+}
+
+# Without arguments: one machine for the lab's scripts, another for systemd, side by side.
+[ $# -gt 0 ] || {
+	export KERNEL_STAGED=1
+	sh "$0" "$top/tests/kernel/systemd.sh" >"$scratch/systemd" 2>&1 &
+	systemd=$!
+	failed=0
+	sh "$0" "$top/tests/kernel/inside.sh" || failed=1
+	wait $systemd || failed=1
+	systemd=
+	cat "$scratch/systemd"
+	exit $failed
 }
 
 # The initial file system: busybox and the few modules that mount the rest.
