@@ -498,8 +498,8 @@ def _(co):
         s.close()
 
 
-def middle_of_healthz(co):
-    """Seconds: the middle of 50 answers over one connection."""
+def times_of_healthz(co):
+    """Seconds: the middle and the ninth tenth of 50 answers over a second or so."""
     connection, times = co.connect(), []
     for _ in range(50):
         begin = time.perf_counter()
@@ -507,7 +507,8 @@ def middle_of_healthz(co):
         equal(connection.getresponse().status, 200)
         times.append(time.perf_counter() - begin)
         connection.close()
-    return sorted(times)[25]
+        time.sleep(0.02)
+    return sorted(times)[25], sorted(times)[45]
 
 
 def abuse(co, done):
@@ -525,7 +526,7 @@ def abuse(co, done):
 
 @case("bad input slows nobody down")
 def _(co):
-    before = middle_of_healthz(co)
+    before = times_of_healthz(co)
     done = multiprocessing.Value("i", 0)
     abusers = [multiprocessing.Process(target=abuse, args=(co, done), daemon=True) for _ in range(2)]
     for abuser in abusers:
@@ -533,15 +534,16 @@ def _(co):
     try:
         assert wait_until(lambda: done.value >= 12), "nobody abuses"
         from_then = done.value
-        beside = middle_of_healthz(co)
+        beside = times_of_healthz(co)
         assert done.value - from_then > 6, "the abuse has stopped"
     finally:
         for abuser in abusers:
             abuser.kill()
             abuser.join()
-    # Twenty milliseconds are what two abusers who want the same two processors may cost.
-    limit = max(3 * before, 0.020)
-    assert beside <= limit, "%.1f ms before, %.1f ms beside" % (1000 * before, 1000 * beside)
+    # The floors are what two abusers who want the same two processors may cost.
+    for was, now, floor in zip(before, beside, (0.020, 0.050)):
+        assert now <= max(3 * was, floor), "ms before %r, beside %r" % tuple(
+            [round(1000 * t, 1) for t in times] for times in (before, beside))
 
 
 def gauge(co, name):

@@ -104,7 +104,9 @@ until [ -S "$scratch/fs.sock" ]; do
 	sleep 0.1
 done
 
-printf '%s\n' "$work" "$release" "$@" >"$scratch/init-arguments"
+script=$(realpath "$1") # there the current folder is another
+shift
+printf '%s\n' "$work" "$release" "$script" "$@" >"$scratch/init-arguments"
 append="console=ttyS0 quiet panic=1 systemd.show_status=0 wgm.arguments=$scratch/init-arguments"
 timeout "${KERNEL_TIMEOUT:-600}" qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1536M \
 	-object memory-backend-memfd,id=mem,size=1536M,share=on -numa node,memdev=mem \
