@@ -35,10 +35,10 @@ code_of 1 "a link with an unknown key" on alice wg-mesh join "$(echo "$LAB_LINK"
 says 'key is not known'
 # Keys that serve no more: used by another host (which leaves again), expired, revoked.
 used=$(key_create) expired=$(key_create --expires 1s) revoked=$(key_create --reusable)
-host erin
-on_street erin eth0 203.0.113.34/24
-code_of 0 "a key serves once" on erin wg-mesh join "$used"
-on erin wg-mesh leave wg0 >/dev/null 2>&1
+host mallory
+on_street mallory eth0 203.0.113.39/24
+code_of 0 "a key serves once" on mallory wg-mesh join "$used"
+on mallory wg-mesh leave wg0 >/dev/null 2>&1
 revoked_id=$(on coord wg-mesh-coordinator key list --json | jq -r '[.keys[] | select(.reusable)] | sort_by(.created_at) | last | .id')
 on coord wg-mesh-coordinator key revoke "$revoked_id" >/dev/null 2>&1 || not_ok "a key is revoked"
 sleep 1.2
