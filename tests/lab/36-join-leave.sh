@@ -175,7 +175,7 @@ says 'nas@default'
 says 'nas@office'
 code_of 0 "nas@office is one" on erin wg-mesh ping wg0 nas@office -c 3
 code_of 1 "status into a full disk" on erin sh -c 'wg-mesh status wg0 --json >/dev/full'
-says 'could not be written'
+says 'not all of the output could be written'
 
 # ---- a ledger that is damaged --------------------------------------------------------
 saved() { [ "$(on erin jq '[.map.peers[] | select(.managed)] | length' /var/lib/wg-mesh/agent/wg0.json)" = 3 ]; }
