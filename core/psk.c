@@ -26,7 +26,6 @@
 #define RESEND_MAX 600000
 #define BEGIN_MS   10000 /* between two offers that the other end has caused */
 #define REFUSED_MS 3600000
-#define EPOCH_MAX  (UINT64_C(1) << 53)
 
 static const char *const step_names[PSK_STEPS] = {"offer", "ack", "done", "none", "ask"};
 
@@ -280,7 +279,8 @@ static unsigned hear_none(struct psk *psk, const struct psk_event *event)
 
 static unsigned hear(struct psk *psk, const struct psk_event *event, struct psk_message *out)
 {
-	if (!event->heard->epoch || event->heard->epoch > EPOCH_MAX || psk->highest >= EPOCH_MAX)
+	if (!event->heard->epoch || event->heard->epoch > PSK_EPOCH_MAX ||
+	    psk->highest >= PSK_EPOCH_MAX)
 		return 0;
 	switch (event->heard->step) {
 	case PSK_OFFER:

@@ -21,6 +21,8 @@
 
 #include "lib/key.h"
 
+#define PSK_EPOCH_MAX (INT64_C(1) << 53)
+
 enum psk_step {
 	PSK_OFFER, /* take this key of this epoch */
 	PSK_ACK,   /* I have kept it */

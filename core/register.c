@@ -400,15 +400,6 @@ static void read_common(struct registration *r, struct js *js)
 	r->api.trust.pins = r->pins[0] ? r->pins : NULL;
 }
 
-/* The text of a secret inside a tree that is about to go. */
-static void wipe_member(json_t *object, const char *key)
-{
-	json_t *value = json_object_get(object, key);
-
-	if (json_is_string(value)) /* jansson's own bytes, which it is done with once they are read */
-		secret_wipe((char *)(uintptr_t)json_string_value(value), json_string_length(value));
-}
-
 static void run(struct registration *r)
 {
 	struct js js;
@@ -416,7 +407,7 @@ static void run(struct registration *r)
 	js_read(&js, r->in);
 	if (js_ok(&js)) {
 		read_common(r, &js);
-		wipe_member(r->in, "private_key");
+		js_wipe(r->in, "private_key");
 	}
 	if (js_ok(&js)) {
 		if (js_bool(&js, "deregister", false))
@@ -480,7 +471,7 @@ int register_main(void)
 		refuse(&r, EXIT_UNREACHABLE, 0, "unreachable", "the coordinator did not answer");
 	write_output(&r);
 	key_wipe(&r.private_key);
-	wipe_member(r.in, "join_key");
+	js_wipe(r.in, "join_key");
 	free(r.peers);
 	if (r.fetch)
 		fetch_free(r.fetch);

@@ -245,6 +245,7 @@ int run_leave(struct cli *cli)
 		clean_conf(&leave);
 		remove_file(&leave, cli->paths.config);
 		remove_file(&leave, cli->paths.state);
+		remove_file(&leave, cli->paths.psk);
 		remove_file(&leave, cli->paths.socket);
 		remove_hook_record(&leave);
 		remove_file(&leave, cli->paths.log);
