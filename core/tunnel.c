@@ -298,6 +298,37 @@ int tunnel_meet(struct tunnel *tunnel, const struct key *key, const struct endpo
 	return wg_set_peers(tunnel->wg, changes, 2);
 }
 
+/* Both in one message, so that there is no moment in which nobody has its addresses. The keepalive
+ * makes WireGuard shake hands at once. */
+int tunnel_rekey_peer(struct tunnel *tunnel, const struct key *from, const struct key *to)
+{
+	struct ledger_entry old_entry = peer_entry(from), new_entry = peer_entry(to);
+	const struct wg_peer *now = tunnel_owns_peer(tunnel, from) ? glance_at(tunnel, from) : NULL;
+	unsigned flags = WG_PEER_REPLACE_ALLOWED_IPS | WG_PEER_SET_KEEPALIVE;
+	struct wg_change changes[2];
+	struct wg_peer anew;
+	int error;
+
+	if (!now)
+		return -ENOENT;
+	error = ledger_add(tunnel->ledger, &new_entry);
+	if (error)
+		return error;
+	anew = *now;
+	anew.public_key = *to;
+	if (anew.endpoint.addr.family)
+		flags |= WG_PEER_SET_ENDPOINT;
+	changes[0] = (struct wg_change){now, WG_PEER_REMOVE};
+	changes[1] = (struct wg_change){&anew, flags};
+	error = wg_set_peers(tunnel->wg, changes, 2);
+	free_device(tunnel->glance);
+	tunnel->glance = NULL;
+	if (error)
+		return error;
+	tunnel_set_psk(tunnel, from, NULL);
+	return ledger_del(tunnel->ledger, &old_entry);
+}
+
 /* ---- addresses and routes ---- */
 
 static struct ledger_entry address_entry(const struct prefix *address)
