@@ -18,7 +18,6 @@
 #include <errno.h>
 #include <net/if.h>
 #include <poll.h>
-#include <sodium.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -65,8 +64,7 @@ static void look_at_key(struct leave *leave)
 
 static void look_at_conf(struct leave *leave)
 {
-	uint8_t hash[crypto_hash_sha256_BYTES];
-	char hex[65];
+	char hex[CONF_HASH];
 	int error;
 
 	if (leave->state->config_path)
@@ -82,8 +80,7 @@ static void look_at_conf(struct leave *leave)
 				      strerror(-error)));
 	if (error || !leave->state->made_config || !leave->state->config_sha256)
 		return;
-	crypto_hash_sha256(hash, leave->conf.data, leave->conf.len);
-	hex_encode(hex, sizeof(hex), hash, sizeof(hash));
+	conf_hash(hex, leave->conf.data, leave->conf.len);
 	leave->ours = strcmp(hex, leave->state->config_sha256) == 0;
 }
 
@@ -246,6 +243,7 @@ int run_leave(struct cli *cli)
 		remove_file(&leave, cli->paths.config);
 		remove_file(&leave, cli->paths.state);
 		remove_file(&leave, cli->paths.psk);
+		remove_file(&leave, cli->paths.rekey);
 		remove_file(&leave, cli->paths.socket);
 		remove_hook_record(&leave);
 		remove_file(&leave, cli->paths.log);

@@ -146,20 +146,44 @@ static bool start(const struct cli *cli, bool again)
 	return false;
 }
 
-/* An agent of an interface that is gone: what it holds is gone too, a new one starts in its place.
- */
-static bool replace(const struct cli *cli, struct agent *agent)
+static void ask_stop(const struct cli *cli, struct agent *agent, int patience_ms)
 {
 	json_t *answer = NULL;
 	struct pollfd gone = {.fd = agent->fd, .events = POLLRDHUP};
 
-	if (service_is_ours(cli))
-		return start(cli, true);
 	if (agent_send(agent, "{\"command\":\"stop\"}") < 0 ||
-	    agent_next(agent, STOP_MS, &answer) < 0 || poll(&gone, 1, STOP_MS) <= 0)
+	    agent_next(agent, patience_ms, &answer) < 0 || poll(&gone, 1, patience_ms) <= 0)
 		agent_end(cli, agent->pid);
 	json_decref(answer);
+}
+
+/* An agent of an interface that is gone: what it holds is gone too, a new one starts in its place.
+ */
+static bool replace(const struct cli *cli, struct agent *agent)
+{
+	if (service_is_ours(cli))
+		return start(cli, true);
+	ask_stop(cli, agent, STOP_MS);
 	return start(cli, false);
+}
+
+bool agent_stop(const struct cli *cli)
+{
+	int turn = take_turn(cli);
+	char why[SERVICE_WHY];
+	struct agent agent;
+	enum running running = look(cli, &agent);
+
+	if (running == RUNS_ELSEWHERE)
+		complain(EXIT_FAILED, "%s belongs to an agent in another network namespace",
+			 cli->interface);
+	else if (running != RUNS_NOT && service_is_ours(cli) && !service_agent(cli, "stop", why))
+		agent_wait_gone(agent.pid, GONE_MS);
+	else if (running != RUNS_NOT)
+		ask_stop(cli, &agent, GONE_MS);
+	agent_close(&agent);
+	end_turn(turn);
+	return running != RUNS_ELSEWHERE;
 }
 
 bool agent_up(const struct cli *cli)
