@@ -248,5 +248,5 @@ int main(int argc, char **argv)
 	}
 out:
 	json_decref(options);
-	return code;
+	return output_end("wg-mesh-coordinator", code);
 }

@@ -63,6 +63,9 @@ struct agent {
 	struct loop_task recheck;
 	uint64_t looked_ms, saved_ms;
 	struct bucket refusals;
+	struct loop_timer tell; /* of the refusals for which there was no token */
+	unsigned untold;
+	char last_untold[GUARD_REASON];
 
 	struct config *config;
 	struct state *state;
@@ -161,7 +164,13 @@ void agent_emit_peer(struct agent *agent, enum event_type type, struct agent_pee
 		     const char *reason);
 void agent_refused(struct agent *agent, const struct agent_peer *peer, const char *name,
 		   const char *reason);
+void agent_tell_refusals(void *arg); /* one event for all that had none */
 bool agent_follow(struct agent *agent, struct control_client *client);
+
+/* agent_find.c */
+/* NULL: the client was told why. */
+struct agent_peer *agent_find_named(struct agent *agent, struct control_client *client,
+				    const char *text);
 
 /* agent_control.c */
 void agent_control(void *arg, struct control_client *client, json_t *request);

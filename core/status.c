@@ -66,6 +66,11 @@ json_t *status_json(const struct status *status)
 	return document;
 }
 
+static json_t *bytes_or_null(const struct status_peer *peer, uint64_t bytes)
+{
+	return peer->no_tunnel ? json_null() : json_integer((json_int_t)bytes);
+}
+
 void status_add_peer(json_t *document, const struct status_peer *peer)
 {
 	json_t *addresses = json_array(), *allowed = json_array(), *networks = json_array();
@@ -90,8 +95,8 @@ void status_add_peer(json_t *document, const struct status_peer *peer)
 	json_object_set_new(one, "pinned", json_null());
 	json_object_set_new(one, "latency_ms", js_from_ms(peer->latency_ms));
 	json_object_set_new(one, "last_handshake", js_from_time(peer->last_handshake_wall_ms));
-	json_object_set_new(one, "rx_bytes", json_integer((json_int_t)peer->rx_bytes));
-	json_object_set_new(one, "tx_bytes", json_integer((json_int_t)peer->tx_bytes));
+	json_object_set_new(one, "rx_bytes", bytes_or_null(peer, peer->rx_bytes));
+	json_object_set_new(one, "tx_bytes", bytes_or_null(peer, peer->tx_bytes));
 	json_object_set_new(one, "nat_type", js_from_string(peer->nat_type));
 	json_object_set_new(one, "networks", networks);
 	json_object_set_new(one, "managed", json_boolean(peer->managed));

@@ -27,7 +27,7 @@ struct status_peer {
 	unsigned address_count;
 	const struct prefix *allowed;
 	size_t allowed_count;
-	bool online, managed;
+	bool online, managed, no_tunnel; /* no_tunnel: nothing can have been counted */
 	enum path_kind path;
 	struct endpoint endpoint;
 	double latency_ms;

@@ -9,6 +9,7 @@
 #include "agent.h"
 #include "lib/secret.h"
 #include "run.h"
+#include "running.h"
 #include "service.h"
 #include "updown.h"
 
@@ -107,9 +108,13 @@ static int wg_quick_up(const struct join *join)
 	if (run_program(&run, &result))
 		code = complain(EXIT_FAILED, "wg-quick up %s: %s", argv[2],
 				strerror(-result.error));
-	else if (result.exit_code)
-		code = complain(EXIT_FAILED, "wg-quick up %s failed (exit code %d): %s", argv[2],
-				result.exit_code, run_last_line(&result));
+	else if (result.exit_code) {
+		code = complain(EXIT_FAILED,
+				"wg-quick up %s failed (exit code %d): correct what it says here, "
+				"then join again (or join with --no-up):",
+				argv[2], result.exit_code);
+		run_print_errors(&result);
+	}
 	else if (join->cli->verbose)
 		fwrite(result.errors.data, 1, result.errors.len, stderr);
 	run_fini(&result);
@@ -240,8 +245,12 @@ int run_join(struct cli *cli)
 		code = enrol_read_link(cli, &join.link);
 	if (!code)
 		code = join_look(&join);
+	if (!code && running_elsewhere(cli))
+		code = EXIT_FAILED;
 	if (!code)
 		code = register_host(&join);
+	if (!code && join.again && running_elsewhere(cli))
+		code = EXIT_FAILED; /* another's agent came while we were asking */
 	if (!code && join.again)
 		stop_running_agent(&join);
 	if (!code) {

@@ -14,6 +14,7 @@
 #include "lib/secret.h"
 #include "lib/str.h"
 #include "psk_store.h"
+#include "running.h"
 #include "updown.h"
 #include "wg.h"
 
@@ -46,6 +47,8 @@ static int look(struct rekey *rekey)
 	if (found)
 		return complain(EXIT_FAILED, "%s cannot be read: %s", cli->paths.state,
 				found == -EBADMSG ? error : strerror(-found));
+	if (running_elsewhere(cli))
+		return EXIT_FAILED;
 	found = wg_open(&rekey->wg, cli->interface);
 	if (!found)
 		found = wg_get(rekey->wg, &rekey->device);
@@ -241,7 +244,7 @@ static int change_host(struct rekey *rekey)
 
 	if (!code)
 		code = change_files(rekey);
-	up = agent_up(rekey->cli) ? EXIT_DONE : EXIT_FAILED;
+	up = agent_up(rekey->cli);
 	return code ? code : up;
 }
 

@@ -60,6 +60,11 @@ static const char *path_words(const json_t *peer)
 	return path;
 }
 
+static void add_bytes(struct table *table, const json_t *bytes)
+{
+	table_add(table, json_is_null(bytes) ? NULL : words_bytes(json_number_value(bytes)));
+}
+
 static void peer_row(struct table *table, const json_t *peer, uint64_t wall_ms)
 {
 	const char *relay = words_text(peer, "relay"), *name = words_text(peer, "name");
@@ -76,8 +81,8 @@ static void peer_row(struct table *table, const json_t *peer, uint64_t wall_ms)
 				 : words_text(peer, "endpoint"));
 	table_add(table, words_ms(json_object_get(peer, "latency_ms")));
 	table_add(table, handshake ? words_age(handshake, wall_ms) : NULL);
-	table_add(table, words_bytes(json_number_value(json_object_get(peer, "rx_bytes"))));
-	table_add(table, words_bytes(json_number_value(json_object_get(peer, "tx_bytes"))));
+	add_bytes(table, json_object_get(peer, "rx_bytes"));
+	add_bytes(table, json_object_get(peer, "tx_bytes"));
 }
 
 static void peers_table(struct buf *out, const json_t *peers, uint64_t wall_ms)

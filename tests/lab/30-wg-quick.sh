@@ -34,6 +34,7 @@ case_of() { # WHAT - wg-quick up and down with something broken
 		not_ok "$1: wg-quick up ends well"
 		sed 's/^/    /' $LAB_DIR/took.out
 	fi
+	cp $LAB_DIR/took.out $LAB_DIR/up.out
 	extra=$(($(cat $LAB_DIR/took) - plain))
 	echo "# $1: up took $extra ms longer than without the hook ($plain ms)"
 	check "$1: up is not held up" test $extra -lt 600
@@ -73,7 +74,33 @@ on alice umount /usr/sbin/wg-meshd
 
 on alice sh -c ': >/etc/wg-mesh/wg0.yaml.new; printf "nonsense: [\n" >/etc/wg-mesh/wg0.yaml.new; cp -p /etc/wg-mesh/wg0.yaml /run/good.yaml; cat /etc/wg-mesh/wg0.yaml.new >/etc/wg-mesh/wg0.yaml'
 case_of "the configuration is nonsense"
+says_why() { check "and it says: $1" grep -q -e "$1" $LAB_DIR/up.out; }
+says_why '/etc/wg-mesh/wg0.yaml:2'
+code_of() { # EXPECTED WHAT COMMAND...
+	expected=$1 what=$2
+	shift 2
+	"$@" >$LAB_DIR/up.out 2>&1
+	code=$?
+	check "$what: exit code $expected, not $code" test $code -eq "$expected"
+}
+on alice ip link add wg0 type wireguard 2>/dev/null || on alice ip link add wg0 type dummy
+code_of 2 "up --wait with a wrong configuration" on alice wg-mesh up wg0 --wait 2
+on alice sh -c 'sed "s/^name/discovry: [local]\nname/" /run/good.yaml >/etc/wg-mesh/wg0.yaml'
+code_of 0 "up with a misspelled key" on alice wg-mesh up wg0
+says_why 'discovry'
+says_why 'discovery'
+on alice ip link del wg0
 on alice cp -p /run/good.yaml /etc/wg-mesh/wg0.yaml
+
+on alice mv /var/lib/wg-mesh/agent/wg0.json /run/good.json
+case_of "the state is missing"
+says_why 'has not joined'
+code_of 3 "up --wait with no state" on alice wg-mesh up wg0 --wait 2
+on alice mv /run/good.json /var/lib/wg-mesh/agent/wg0.json
+code_of 0 "up as somebody else than root" on alice setpriv --reuid 65534 --clear-groups wg-mesh up wg0
+says_why 'run it as root'
+code_of 0 "down as somebody else than root" on alice setpriv --reuid 65534 --clear-groups wg-mesh down wg0
+says_why 'run it as root'
 
 on alice sh -c 'mount --bind /run/broken /usr/bin/wg-mesh; chmod 644 /run/broken'
 case_of "wg-mesh cannot be run"

@@ -105,6 +105,74 @@ code_of 2 "leaving twice" on alice wg-mesh leave wg0
 left() { [ "$(agents_known)" = 1 ]; }
 check "the coordinator knows" wait_for 5 left
 
+# ---- options that cannot be followed are refused, not passed over -------------------
+host erin
+on_street erin eth0 203.0.113.34/24
+before=$(state_of_host erin)
+on erin sh -c 'umask 077; mkdir -p /etc/wireguard; printf "[Interface]\nPrivateKey = %s\nListenPort = 41444\nPreUp = false\n" "$(wg genkey)" >/etc/wireguard/wg5.conf'
+code_of 2 "--listen-port for a file that has one" on erin wg-mesh join "$LAB_LINK" --interface wg5 --listen-port 999
+says '41444\|/etc/wireguard/wg5.conf'
+code_of 1 "a wg-quick that fails" on erin wg-mesh join "$LAB_LINK" --interface wg5
+says '\[#\] false'
+says 'join again'
+on erin rm /etc/wireguard/wg5.conf
+check "a join that failed leaves no directory of ours" test "$before" = "$(state_of_host erin)"
+check "and nobody was registered by it" test "$(agents_known)" = 1
+
+# ---- IFACE.yaml: whose it is decides what leave does with it ------------------------
+on erin sh -c "mkdir -p /etc/wg-mesh; umask 077; printf '# by hand\ncoordinator: {url: \"https://203.0.113.1:8443\"}\nlisten_port: 41555\n' >/etc/wg-mesh/wg0.yaml; cp -p /etc/wg-mesh/wg0.yaml /run/yaml; echo old >/etc/wireguard/wg0.conf.bak"
+code_of 0 "erin joins with a configuration of her own" on erin wg-mesh join "$LAB_LINK" --name erin
+check "its listen_port is the new interface's" test "$(on erin wg show wg0 listen-port)" = 41555
+code_of 2 "another --name" on erin wg-mesh join "$(key_create --network office)" --name else
+says 'has joined as erin'
+own=$(on erin sh -c 'wg genkey | wg pubkey')
+on erin wg set wg0 peer "$own" allowed-ips 172.31.9.1/32,172.31.9.2/32
+lists_own() { status erin '.peers[].public_key' | grep -qF "$own"; }
+wait_for 10 lists_own
+code_of 1 "ping of a peer of her own" on erin wg-mesh ping wg0 "$own" -c 1
+says 'your own peer'
+code_of 1 "explain of it, by a prefix" on erin wg-mesh explain wg0 "$(echo "$own" | cut -c1-12)"
+says 'your own peer'
+code_of 0 "erin leaves" on erin wg-mesh leave wg0
+says 'wg0.yaml stays'
+check "her configuration is as it was" on erin cmp /run/yaml /etc/wg-mesh/wg0.yaml
+check "an older .bak is as it was" test "$(on erin cat /etc/wireguard/wg0.conf.bak)" = old
+check "the file with the key is the next" test "$(on erin stat -c %a /etc/wireguard/wg0.conf.bak.1)" = 600
+code_of 2 "leaving twice, with a configuration of her own" on erin wg-mesh leave wg0
+on erin rm /etc/wg-mesh/wg0.yaml
+code_of 0 "erin joins again" on erin wg-mesh join "$LAB_LINK" --name erin
+on erin sh -c 'echo "# mine" >>/etc/wg-mesh/wg0.yaml'
+
+# ---- two peers of one name in two networks ------------------------------------------
+office=$(key_create --network office --reusable)
+code_of 0 "erin joins office too" on erin wg-mesh join "$office"
+for n in 35 36; do
+	host "nas$n"
+	on_street "nas$n" eth0 203.0.113.$n/24
+done
+code_of 0 "a nas in the first" on nas35 wg-mesh join "$LAB_LINK" --name nas
+code_of 0 "a nas in the second" on nas36 wg-mesh join "$office" --name nas
+two_nas() { [ "$(status erin '[.peers[] | select(.name == "nas")] | length')" = 2 ]; }
+check "erin sees both" wait_for 5 two_nas
+code_of 2 "nas could be either" on erin wg-mesh ping wg0 nas -c 1
+says 'nas@default'
+says 'nas@office'
+code_of 0 "nas@office is one" on erin wg-mesh ping wg0 nas@office -c 3
+code_of 1 "status into a full disk" on erin sh -c 'wg-mesh status wg0 --json >/dev/full'
+says 'could not be written'
+
+# ---- a ledger that is damaged --------------------------------------------------------
+saved() { [ "$(on erin jq '[.map.peers[] | select(.managed)] | length' /var/lib/wg-mesh/agent/wg0.json)" = 3 ]; }
+check "the map of three is saved" wait_for 15 saved
+on erin sh -c 'kill -KILL $(cat /run/wg-mesh/wg0.pid); sleep 0.3; echo rubbish >/run/wg-mesh/wg0.owned'
+code_of 0 "down with a damaged ledger" on erin wg-mesh down wg0
+says '/run/wg-mesh/wg0.owned was damaged'
+check "no address is left" test -z "$(on erin ip -o address show dev wg0 scope global)"
+check "no peer of the mesh is left" test -z "$(on erin wg show wg0 peers)"
+code_of 0 "erin leaves" on erin wg-mesh leave wg0
+check "what she changed is kept" on erin grep -q '# mine' /etc/wg-mesh/wg0.yaml.bak
+for n in 35 36; do on "nas$n" wg-mesh leave wg0 >/dev/null 2>&1; done
+
 # ---- with a file that join made, and the coordinator away --------------------------
 host dave
 on_street dave eth0 203.0.113.33/24

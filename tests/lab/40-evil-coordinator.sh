@@ -133,6 +133,27 @@ revision=$((revision + 1))
 printf '{"type":"delta","revision":%d,"changes":[{"op":"relays","relays":[{"region":"r","url":"https://203.0.113.5:443","key":"%s","stun":[]}]}]}' $revision "$(key_of good)" | send
 check "a relay with a peer's key is refused with an event" wait_for 4 more_refused "$seen"
 
+# A flood: each of them counts, though not each has an event of its own.
+seen=$(count_refused)
+revision=$((revision + 1))
+flood() {
+	printf '{"type":"delta","revision":%d,"changes":[' $revision
+	for n in $(seq 300); do
+		[ "$n" = 1 ] || printf ,
+		printf '{"op":"put","peer":%s}' "$(peer "f$n" '"8.8.8.8"' '')"
+	done
+	printf ']}'
+}
+flood | send
+told_refused() { # how many since event number $1
+	events | jq -r 'select(.event == "refused") | .reason' 2>/dev/null | tail -n "+$(($1 + 1))" |
+		awk '/^[0-9]+ more were refused, the last one because / { sum += $1; next } { sum++ } END { print sum + 0 }'
+}
+all_told() { [ "$(told_refused "$seen")" -ge 300 ]; }
+check "a flood of 300 is refused, and all are told of" wait_for 6 all_told
+check "in fewer events" test $(($(count_refused) - seen)) -lt 200
+check "a flood does no harm" no_harm
+
 # ---- what is not the protocol at all -------------------------------------------
 printf 'not json' | send
 printf '{"type":"delta"}' | send

@@ -41,7 +41,8 @@ set -e
 build outside -I"$include" "$here/outside.c"
 # shellcheck disable=SC2086
 (cd "$tmp" && "$CXX" -std=c++11 $flags -I"$include" -include memory -o "$dir/discovery-cxx.so" -std=c++14 "$here/outside.cc")
-build hang -I"$include" "$here/hang.c"
+build fault -I"$include" "$here/fault.c"
+build early -I"$include" '-DNAME="early"' -DHANGS_EARLY "$here/fault.c"
 other_abi major WGM_ABI_MAJOR 2
 other_abi minor WGM_ABI_MINOR 9
 printf '%s\n' "__attribute__((constructor)) static void mark(void) { __builtin_abort(); }" >"$tmp/nonote.c"

@@ -23,6 +23,7 @@ static void test_defaults(void **state)
 	assert_string_equal(p.hooks, WG_MESH_RUNDIR "/wg0.hooks");
 	assert_string_equal(p.pid, WG_MESH_RUNDIR "/wg0.pid");
 	assert_string_equal(p.log, WG_MESH_RUNDIR "/wg0.log");
+	assert_string_equal(p.log_old, WG_MESH_RUNDIR "/wg0.log.1");
 	assert_string_equal(p.hung, WG_MESH_RUNDIR "/wg0.hung");
 	assert_string_equal(p.plugin_dir, WG_MESH_PLUGINDIR);
 }
