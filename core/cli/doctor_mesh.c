@@ -257,6 +257,15 @@ static void check_resolver(struct doctor *doctor)
 			   "the coordinator's name %s does not resolve", host);
 }
 
+static void check_key(struct doctor *doctor)
+{
+	if (access(doctor->cli->paths.rekey, F_OK) == 0)
+		doctor_say(doctor, DOCTOR_PROBLEM, "wg-mesh rekey IFACE goes on where it stopped",
+			   "a change of %s's key was begun and has not ended, or its wg-quick file has "
+			   "the old one still",
+			   doctor->cli->interface);
+}
+
 static void check_coordinator(struct doctor *doctor)
 {
 	const json_t *coordinator = json_object_get(doctor->status, "coordinator");
@@ -416,6 +425,7 @@ const struct doctor_check doctor_mesh_checks[] = {
 	{"agent", check_agent},
 	{"plugins", check_plugins},
 	{"resolver", check_resolver},
+	{"key", check_key},
 	{"coordinator", check_coordinator},
 	{"approval", check_admitted},
 	{"nat", check_nat},

@@ -84,20 +84,25 @@ static enum exit_code start(const struct cli *cli, const struct turn *turn, bool
 	return code == EXIT_USAGE ? EXIT_USAGE : EXIT_NOT_RUNNING;
 }
 
-/* An agent of an interface that is gone, and all it holds with it; or one whose hooks have gone. A
- * new one starts in its place. */
-static enum exit_code replace(const struct cli *cli, const struct turn *turn, struct agent *agent)
+/* patience_ms: of each of its two steps; then it is ended by force. */
+static void ask_stop(const struct cli *cli, struct agent *agent, int patience_ms)
 {
 	json_t *answer = NULL;
 	struct pollfd gone = {.fd = agent->fd, .events = POLLRDHUP};
 
-	if (service_is_ours(cli))
-		return start(cli, turn, true);
 	if (agent_send(agent, "{\"command\":\"stop\"}") < 0 ||
-	    agent_next(agent, turn_left(turn, STOP_MS), &answer) < 0 ||
-	    poll(&gone, 1, turn_left(turn, STOP_MS)) <= 0)
+	    agent_next(agent, patience_ms, &answer) < 0 || poll(&gone, 1, patience_ms) <= 0)
 		agent_end(cli, agent->pid);
 	json_decref(answer);
+}
+
+/* An agent of an interface that is gone, and all it holds with it; or one whose hooks have gone. A
+ * new one starts in its place. */
+static enum exit_code replace(const struct cli *cli, const struct turn *turn, struct agent *agent)
+{
+	if (service_is_ours(cli))
+		return start(cli, turn, true);
+	ask_stop(cli, agent, turn_left(turn, STOP_MS));
 	return start(cli, turn, false);
 }
 
@@ -141,6 +146,26 @@ enum exit_code agent_up(const struct cli *cli)
 	agent_close(&agent);
 	turn_end(&turn);
 	return code;
+}
+
+bool agent_stop(const struct cli *cli)
+{
+	char why[SERVICE_WHY];
+	struct agent agent;
+	struct turn turn;
+	enum running running;
+
+	if (running_elsewhere(cli))
+		return false;
+	turn_take(&turn, cli, false);
+	running = running_look(cli, &agent, HELLO_MS);
+	if (running != RUNS_NOT && service_is_ours(cli) && !service_agent(cli, "stop", why))
+		agent_wait_gone(agent.pid, GONE_MS);
+	else if (running != RUNS_NOT)
+		ask_stop(cli, &agent, GONE_MS);
+	agent_close(&agent);
+	turn_end(&turn);
+	return true;
 }
 
 /* 0 connected, 3 no agent, 4 the coordinator is not reached; asked again until `end`. why: what an
