@@ -9,6 +9,7 @@
 #include "lib/key.h"
 #include "lib/loop.h"
 #include "lib/proto.h"
+#include "thin.h"
 
 /* ---- figures.c ---- */
 
@@ -65,14 +66,14 @@ struct sim { /* one simulated agent */
 	enum agent_state state;
 	bool done; /* reported to the fleet since it was last started */
 	int fd;
-	struct ssl_st *ssl;
+	struct thin tls;
+	struct buf early;  /* to be sent once TLS is through */
+	struct buf frame;  /* the beginning of one */
 	struct loop_io io;
 	struct loop_timer timer; /* to give up, or to try again */
 	unsigned tries, dials;
-	bool shaking;
 	struct buf out;
 	struct http_message *http;
-	struct ws *ws;
 	uint64_t *seen; /* a bit for each peer told of */
 	unsigned seen_count;
 };
@@ -89,7 +90,6 @@ struct fleet {
 	struct sim *sims;
 	struct sim_network *networks;
 	unsigned count, network_count;
-	struct ssl_ctx_st *tls;
 	/* what happens to them is told here */
 	void (*ready)(struct fleet *fleet, struct sim *sim); /* has its stream and first snapshot */
 	unsigned complete; /* agents whose map has every peer */
@@ -114,6 +114,19 @@ void sim_join(struct sim *sim);   /* register on one connection, the stream on a
 void sim_connect(struct sim *sim, uint64_t in_ms);
 void sim_move(struct sim *sim, unsigned mark); /* tells a new endpoint that carries the mark */
 void sim_signal(struct sim *sim, const struct sim *to, unsigned mark);
+
+/* called by line.c */
+bool sim_bytes(struct sim *sim, const uint8_t *data, size_t len); /* false: not what was asked for */
+void sim_message(struct sim *sim, const char *text, size_t len);
+void sim_lost(struct sim *sim); /* the connection */
+
+/* ---- line.c ---- */
+
+int line_open(struct sim *sim); /* 0 or negative errno */
+void line_close(struct sim *sim);
+void line_write(struct sim *sim, const void *data, size_t len);
+void line_text(struct sim *sim, const char *text);		    /* a frame */
+bool line_frames(struct sim *sim, const uint8_t *data, size_t len); /* false: no more will come */
 
 /* ---- phases.c ---- */
 

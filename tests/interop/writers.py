@@ -128,8 +128,8 @@ class Writer(threading.Thread):
         self.things.append(thing)
         return thing
 
-    def room(self, kind):
-        return sum(1 for t in self.things if t.kind == kind and t.state is not NOTHING) < LIVE
+    def room(self, kind, most=LIVE):
+        return sum(1 for t in self.things if t.kind == kind and t.allowed() != [NOTHING]) < most
 
     def step(self):
         weight = self.random.choices(self.STEPS, [s[1] for s in self.STEPS])[0][0]
@@ -264,7 +264,7 @@ class Writer(threading.Thread):
             self.ask(thing, NOTHING, self.admin("token revoke", id=thing.id))
 
     def relay(self):
-        if self.room("relay"):
+        if self.room("relay", 8):
             thing = self.new("relay")
             url = "https://%s.example:1" % thing.name
             thing.id = self.ask(thing, {"url": url}, self.admin("relay add", region=thing.name, url=url))["relay"]["id"]
