@@ -186,6 +186,7 @@ static bool answered(struct sim *sim)
 		return true;
 	}
 	if (sim->http->status >= 300) {
+		sim->fleet->refused++;
 		fprintf(stderr, "bench: %d: %s\n", sim->http->status, buf_text(&sim->http->body));
 		return false;
 	}

@@ -26,18 +26,23 @@ double samples_ms(struct samples *samples, double quantile); /* sorts */
 enum { MAX_RUNS = 8 };
 /* A line of the table for this run's column; the first run gives the lines their order. */
 void figure(unsigned run, const char *name, const char *format, ...) PRINTF_LIKE(3, 4);
+/* The same for what must not be: the program will end with 1. */
+void fault(unsigned run, const char *name, const char *format, ...) PRINTF_LIKE(3, 4);
+bool faults(void);
 void figures_print(unsigned runs);
+void figures_print_json(unsigned runs);
 
 /* ---- subject.c: the coordinator under test ---- */
 
 struct subject {
-	const char *program;
+	const char *program, *database;
 	char *dir, *origin;
 	struct endpoint at;
 	pid_t pid; /* 0: not running */
 };
 
-int subject_make(struct subject *subject, const char *program); /* its directory and configuration */
+/* Its directory and configuration; database: a URL, or NULL for SQLite in the directory. */
+int subject_make(struct subject *subject, const char *program, const char *database);
 int subject_start(struct subject *subject);                     /* until it takes connections */
 void subject_kill(struct subject *subject);                     /* SIGKILL, and waits */
 void subject_remove(struct subject *subject);
@@ -95,6 +100,7 @@ struct fleet {
 	unsigned complete; /* agents whose map has every peer */
 	uint64_t complete_ns, heard_ns; /* when the last became so; when a map last changed */
 	uint64_t frames, bytes, failures; /* snapshots and deltas; lost connections */
+	unsigned refused; /* requests of registrations */
 	/* marked changes and signals */
 	struct mark *marks;
 	unsigned mark_count, marks_open;
@@ -134,6 +140,7 @@ struct plan {
 	unsigned agents, per_network, window, changes, rate;
 	bool restart;
 	unsigned stay;
+	const char *database;
 };
 int bench_run(const char *program, unsigned run, const struct plan *plan);
 

@@ -114,8 +114,10 @@ static void join(struct fleet *fleet, unsigned run_number, unsigned window)
 	for (unsigned i = 0; i < window; i++)
 		join_next(&phase);
 	if (!run(&phase, all_joined, JOIN_MS))
-		figure(run_number, "not joined, maps not complete", "%u, %u", fleet->count - phase.ready,
-		       fleet->count - fleet->complete);
+		fault(run_number, "not joined, maps not complete", "%u, %u", fleet->count - phase.ready,
+		      fleet->count - fleet->complete);
+	if (fleet->refused)
+		fault(run_number, "joins refused", "%u", fleet->refused);
 	took = seconds(fleet->complete_ns - begin);
 	figure(run_number, "joined in (s), every map complete", "%.2f", took);
 	figure(run_number, "joins/s", "%.0f", each / took);
@@ -188,7 +190,7 @@ static void changes(struct fleet *fleet, unsigned run_number, unsigned total, un
 
 	do_changes(fleet, &phase);
 	if (fleet->marks_open)
-		figure(run_number, "changes not known everywhere", "%u", fleet->marks_open);
+		fault(run_number, "changes not known everywhere", "%u", fleet->marks_open);
 	figure(run_number, "changes/s, peers told of each", "%u, %u", rate, fleet->networks[0].size - 1);
 	figure(run_number, "change at its peers p50 (ms)", "%.2f", samples_ms(&fleet->latency, 0.5));
 	figure(run_number, "change at its peers p99 (ms)", "%.2f", samples_ms(&fleet->latency, 0.99));
@@ -251,12 +253,14 @@ static void storm(struct fleet *fleet, unsigned run_number)
 	for (unsigned i = 0; i < fleet->count; i++)
 		sim_connect(&fleet->sims[i], random_below(STORM_MAX_WAIT_MS));
 	begin = now_ns();
-	if (subject_start(fleet->subject))
+	if (subject_start(fleet->subject)) {
+		fault(run_number, "does not start again", "yes");
 		return;
+	}
 	figure(run_number, "restart: takes connections in (s)", "%.2f", seconds(now_ns() - begin));
 	if (!run(&phase, all_joined, STORM_MS))
-		figure(run_number, "not back, maps not complete", "%u, %u", fleet->count - phase.ready,
-		       fleet->count - fleet->complete);
+		fault(run_number, "not back, maps not complete", "%u, %u", fleet->count - phase.ready,
+		      fleet->count - fleet->complete);
 	figure(run_number, "restart: all back, maps complete (s)", "%.2f",
 	       seconds(fleet->complete_ns - begin));
 	figure(run_number, "  connections tried in vain", "%llu",
@@ -294,7 +298,7 @@ int bench_run(const char *program, unsigned run_number, const struct plan *plan)
 
 	marks_used = 0;
 	fprintf(stderr, "%u agents in networks of %u\n", plan->agents, plan->per_network);
-	if (subject_make(&subject, program) < 0)
+	if (subject_make(&subject, program, plan->database) < 0)
 		return -1;
 	fleet_make(&fleet, loop, &subject, plan->agents, plan->per_network);
 	if (subject_start(&subject))
