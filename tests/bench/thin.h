@@ -9,7 +9,7 @@
 #include <sodium.h>
 
 struct thin_keys {
-	uint8_t key[32], iv[12];
+	uint8_t key[16], iv[12];
 	uint64_t sequence;
 };
 
