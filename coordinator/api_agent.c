@@ -209,8 +209,9 @@ static void count_paths(struct js *js, struct agent *agent)
 
 bool api_take_heartbeat(struct coordinator *co, struct agent *agent, struct js *js)
 {
-	struct proto_endpoints at = agent->at;
+	struct proto_endpoints at;
 
+	where_get(agent->at, &at);
 	count_paths(js, agent);
 	js_endpoint(js, "endpoint", &at.endpoint);
 	if (!js_ok(js))
