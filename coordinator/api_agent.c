@@ -59,7 +59,7 @@ static struct agent *by_token_or_proof(struct request *rq)
 		api_proof_refused(rq, agent, &why);
 		return NULL;
 	}
-	agent = auth_bearer(rq->co, header, &why);
+	agent = auth_bearer(rq->co, header, NULL, &why);
 	if (agent && !strcmp(agent->id, rq->id))
 		return request_paced(rq, agent) ? agent : NULL;
 	if (agent)
