@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_REQUEST (64 * 1024)
+#define MAX_REQUEST (4u << 20) /* a policy of 1 MiB, as JSON */
 #define MAX_CLIENTS 64
 #define IDLE_MS     10000
 #define OVERDUE_MS  8000 /* a database that takes, or gives, nothing */
@@ -37,6 +37,7 @@ struct client {
 	struct store_wait wait;
 	struct admin_call call;
 	struct loop_timer overdue;
+	struct buf in; /* a request so far */
 	json_t *answer;
 	uid_t uid;
 	bool asked, follows, writes;
@@ -177,16 +178,20 @@ static size_t on_data(void *arg, const uint8_t *data, size_t len)
 {
 	struct client *client = arg;
 	const uint8_t *end = memchr(data, '\n', len);
+	bool fits;
 
 	if (client->asked)
 		return len;
-	if (!end && len < MAX_REQUEST - 1)
-		return 0;
+	fits = !buf_add(&client->in, data, end ? (size_t)(end - data) : len);
+	if (fits && !end)
+		return len;
 	client->asked = true;
-	if (end)
-		on_request(client, (const char *)data, (size_t)(end - data));
+	if (fits)
+		on_request(client, buf_text(&client->in), client->in.len);
 	else
-		stream_close(client->stream);
+		refused(client, &(struct refusal){.status = 413, .code = "body_too_large",
+						  .detail = "this is more than a coordinator takes at once"});
+	buf_wipe(&client->in); /* a password may be in it */
 	return len;
 }
 
@@ -198,6 +203,7 @@ static void on_closed(void *arg, const char *reason)
 	timer_stop(&client->overdue);
 	admin_call_cancel(&client->call);
 	store_wait_cancel(&client->wait);
+	buf_wipe(&client->in);
 	json_decref(client->answer);
 	json_decref(client->missed);
 	list_del(&client->node);
@@ -226,6 +232,7 @@ static void on_accept(void *arg, int fd, unsigned events)
 	client->admin = admin;
 	client->uid = uid;
 	timer_init(&client->overdue, admin->co->loop, on_overdue, client);
+	buf_init(&client->in, MAX_REQUEST);
 	list_add_tail(&admin->clients, &client->node);
 	admin->count++;
 	client->stream = stream_new(admin->co->loop, socket, NULL, &ops, client, IDLE_MS);

@@ -44,8 +44,11 @@ static void say(struct cluster *cluster, const char *to, const char *what, json_
 
 static json_t *place_of(const struct agent *agent)
 {
+	struct proto_endpoints at;
+
+	where_get(agent->at, &at);
 	return json_pack("[ssIbIo]", agent->id, agent->home, (json_int_t)agent->home_since, agent->online,
-			 (json_int_t)agent->last_seen, proto_write_endpoints(&agent->at));
+			 (json_int_t)agent->last_seen, proto_write_endpoints(&at));
 }
 
 static void say_all(void *arg)

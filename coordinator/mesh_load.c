@@ -77,11 +77,13 @@ void mesh_row_agent(const struct store_value *row, struct agent *agent)
 void mesh_row_seen(const struct store_value *row, struct agent *agent)
 {
 	json_t *at = parse(&row[6]);
+	struct proto_endpoints endpoints;
 	struct js js;
 
 	if (at) {
 		js_read(&js, at);
-		proto_read_endpoints(&js, &agent->at);
+		if (proto_read_endpoints(&js, &endpoints))
+			where_set(&agent->at, &endpoints);
 		json_decref(at);
 	}
 	agent->last_seen = (uint64_t)row[7].number;

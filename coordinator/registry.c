@@ -110,8 +110,13 @@ void registry_write_routes(struct coordinator *co, const struct member *member)
 
 static void write_seen(struct coordinator *co, const struct agent *agent)
 {
-	json_t *json = proto_write_endpoints(&agent->at);
-	char *text = js_dump(json);
+	struct proto_endpoints at;
+	json_t *json;
+	char *text;
+
+	where_get(agent->at, &at);
+	json = proto_write_endpoints(&at);
+	text = js_dump(json);
 
 	store_write(co->store, STORE_AGENT_SEEN,
 		    (struct store_value[]){store_text(agent->id), store_text(text),
@@ -294,7 +299,7 @@ static struct member *admit(struct coordinator *co, const struct registration *r
 		agent = mesh_agent_add(&co->mesh, id, &reg->public_key);
 		agent->created_at = now;
 		agent->ephemeral = key->ephemeral;
-		agent->at = reg->at;
+		where_set(&agent->at, &reg->at);
 	}
 	member = mesh_member_add(agent, key->network, reg->name);
 	if (!give_addresses(co, member, now, why)) {
@@ -398,9 +403,12 @@ static json_t *moved(const struct proto_endpoints *from, const struct proto_endp
 
 void registry_endpoints(struct coordinator *co, struct agent *agent, const struct proto_endpoints *at)
 {
-	json_t *changed = moved(&agent->at, at);
+	struct proto_endpoints was;
+	json_t *changed;
 
-	agent->at = *at;
+	where_get(agent->at, &was);
+	changed = moved(&was, at);
+	where_set(&agent->at, at);
 	registry_seen(co, agent);
 	if (!changed)
 		return;
@@ -411,9 +419,12 @@ void registry_endpoints(struct coordinator *co, struct agent *agent, const struc
 void registry_heard(struct coordinator *co, struct agent *agent, const struct proto_endpoints *at,
 		    bool online, uint64_t last_seen)
 {
-	json_t *changed = moved(&agent->at, at);
+	struct proto_endpoints was;
+	json_t *changed;
 
-	agent->at = *at;
+	where_get(agent->at, &was);
+	changed = moved(&was, at);
+	where_set(&agent->at, at);
 	agent->last_seen = MAX(agent->last_seen, last_seen);
 	mesh_changed(agent);
 	if (agent->online != online) {

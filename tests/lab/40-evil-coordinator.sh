@@ -10,7 +10,9 @@ host coord
 on_street coord eth0 203.0.113.1/24
 router routera 203.0.113.10 192.168.1.1 port_restricted
 at_home alice routera 192.168.1.2
-printf 'nameserver 9.9.9.9\n' >/etc/resolv.conf
+on alice ip address add fdaa:1::2/64 dev eth0 nodad
+on alice ip route add default via fdaa:1::1 dev eth0
+printf 'nameserver 9.9.9.9\nnameserver fdaa:2::53\n' >/etc/resolv.conf
 
 evil=/var/evil # hosts share /var with the test, not /run
 mkdir -p $evil
@@ -93,34 +95,48 @@ no_harm() {
 	on alice ip route get 203.0.113.1 | grep -q 'dev eth0' || return 1
 	on alice ip route get 9.9.9.9 | grep -q 'dev eth0' || return 1
 	on alice ip route get 192.168.1.1 | grep -q 'dev eth0' || return 1
+	on alice ip route get fdaa:1::1 | grep -q 'dev eth0' || return 1
+	on alice ip route get fdaa:2::53 | grep -q 'dev eth0' || return 1
+	on alice ip route get 10.99.0.3 | grep -q 'dev wg0' || return 1
+	[ "$(on alice wg show wg0 allowed-ips | grep -F 10.99.0.3/32 | cut -f1)" = "$(key_of good)" ] || return 1
 	on alice test ! -e /run/pwned || return 1
 }
-attack() { # WHAT PEER-JSON
-	seen=$(count_refused)
+refused() { # NAME WORD - an event that names the peer and says why; NAME null where it has no good one
+	events | jq -r 'select(.event == "refused") | "\(.peer_name) \(.reason)"' 2>/dev/null | grep -F -- "$2" | grep -q "^$1 "
+}
+attack() { # WHAT PEER-JSON [WORD-OF-THE-REASON [NAME]]
 	put "$2"
-	check "$1 is refused with an event" wait_for 4 more_refused "$seen"
+	check "$1 is refused with an event" wait_for 4 refused "${4:-$(echo "$2" | jq -r .name)}" "${3:-}"
 	check "$1 does no harm" no_harm
 }
-attack "a default route" "$(peer e1 '"10.99.1.1"' '"0.0.0.0/0"')"
-attack "half of a default route" "$(peer e2 '"10.99.1.2"' '"0.0.0.0/1"')"
-attack "an IPv6 default route" "$(peer e3 '"10.99.1.3"' '"::/0"')"
-attack "a route over the LAN" "$(peer e4 '"10.99.1.4"' '"192.168.0.0/16"')"
-attack "a route inside the LAN" "$(peer e5 '"10.99.1.5"' '"192.168.1.0/25"')"
-attack "a route to the resolver" "$(peer e6 '"10.99.1.6"' '"9.9.9.0/24"')"
-attack "a route to the coordinator" "$(peer e7 '"10.99.1.7"' '"203.0.113.1/32"')"
-attack "a loopback route" "$(peer e8 '"10.99.1.8"' '"127.0.0.0/8"')"
-attack "a link-local route" "$(peer e9 '"10.99.1.9"' '"169.254.0.0/16"')"
-attack "a multicast route" "$(peer e10 '"10.99.1.10"' '"224.0.0.0/8"')"
-attack "the friend's address as a route" "$(peer e11 '"10.99.1.11"' '"172.31.0.2/32"')"
-attack "the friend's address as a peer's" "$(peer e12 '"172.31.0.2"' '')"
-attack "a peer address outside the network" "$(peer e13 '"8.8.8.8"' '')"
-attack "our own address as a peer's" "$(peer e14 '"10.99.0.2"' '')"
-attack "an address another peer has" "$(peer e15 '"10.99.0.3"' '')"
-attack "a loopback endpoint" "$(peer e16 '"10.99.1.16"' '' '"127.0.0.1:22"')"
+attack "a default route" "$(peer e1 '"10.99.1.1"' '"0.0.0.0/0"')" "shorter than /8"
+attack "half of a default route" "$(peer e2 '"10.99.1.2"' '"0.0.0.0/1"')" "shorter than /8"
+attack "an IPv6 default route" "$(peer e3 '"10.99.1.3"' '"::/0"')" "shorter than /16"
+attack "a route over the LAN" "$(peer e4 '"10.99.1.4"' '"192.168.0.0/16"')" "which this host has outside wg-mesh"
+attack "a route inside the LAN" "$(peer e5 '"10.99.1.5"' '"192.168.1.0/25"')" "which this host has outside wg-mesh"
+attack "a route to the resolver" "$(peer e6 '"10.99.1.6"' '"9.9.9.0/24"')" "9.9.9.9"
+attack "a route to the coordinator" "$(peer e7 '"10.99.1.7"' '"203.0.113.1/32"')" "203.0.113.1"
+attack "a loopback route" "$(peer e8 '"10.99.1.8"' '"127.0.0.0/8"')" "loopback"
+attack "a link-local route" "$(peer e9 '"10.99.1.9"' '"169.254.0.0/16"')" "link-local"
+attack "a multicast route" "$(peer e10 '"10.99.1.10"' '"224.0.0.0/8"')" "multicast"
+attack "the friend's address as a route" "$(peer e11 '"10.99.1.11"' '"172.31.0.2/32"')" "set by hand"
+attack "the friend's address as a peer's" "$(peer e12 '"172.31.0.2"' '')" "outside the range"
+attack "a peer address outside the network" "$(peer e13 '"8.8.8.8"' '')" "outside the range"
+attack "our own address as a peer's" "$(peer e14 '"10.99.0.2"' '')" "own address"
+attack "an address another peer has" "$(peer e15 '"10.99.0.3"' '')" "belongs to good"
+attack "a loopback endpoint" "$(peer e16 '"10.99.1.16"' '' '"127.0.0.1:22"')" "loopback"
+attack "another peer's address as a route" "$(peer e20 '"10.99.1.20"' '"10.99.0.3/32"')" "the mesh's own range"
+attack "half of the mesh as a route" "$(peer e21 '"10.99.1.21"' '"10.99.0.0/17"')" "the mesh's own range"
+attack "a route over the IPv6 LAN" "$(peer e22 '"10.99.1.22"' '"fdaa:1::/48"')" "which this host has outside wg-mesh"
+attack "a route inside the IPv6 LAN" "$(peer e23 '"10.99.1.23"' '"fdaa:1::8000:0:0:0/65"')" "which this host has outside wg-mesh"
+attack "a route to the IPv6 resolver" "$(peer e24 '"10.99.1.24"' '"fdaa:2::/64"')" "fdaa:2::53"
+attack "an IPv6 peer address where the network has none" "$(peer e25 '"fdbb::1"' '')" "outside the range"
+attack "an IPv6 loopback route" "$(peer e26 '"10.99.1.26"' '"::1/128"')" "loopback"
+attack "an IPv6 link-local route" "$(peer e27 '"10.99.1.27"' '"fe80::/16"')" "link-local"
 # shellcheck disable=SC2016
-attack "a name with a shell in it" "$(peer e17 '"10.99.1.17"' '' null '$(touch /run/pwned)')"
+attack "a name with a shell in it" "$(peer e17 '"10.99.1.17"' '' null '$(touch /run/pwned)')" "cannot be read" null
 # shellcheck disable=SC2016
-attack "a name that ends a command" "$(peer e18 '"10.99.1.18"' '' null 'x; touch /run/pwned; `touch /run/pwned`')"
+attack "a name that ends a command" "$(peer e18 '"10.99.1.18"' '' null 'x; touch /run/pwned; `touch /run/pwned`')" "cannot be read" null
 
 seen=$(count_refused)
 revision=$((revision + 1))
