@@ -37,6 +37,5 @@ SRC.test_sandbox := core/sandbox.c
 SRC.test_status := core/status.c core/record.c core/path.c
 SRC.test_tunnel := $(addprefix core/,tunnel.c wg.c wg_netlink.c wg_uapi.c netlink.c link.c link_dump.c link_watch.c ledger.c ledger_claim.c)
 SRC.test_store := $(addprefix coordinator/,store.c store_open.c store_sql.c store_sqlite.c store_postgres.c store_postgres_read.c store_bulletin.c histogram.c)
-SRC.test_store := $(addprefix coordinator/,store.c store_sql.c store_sqlite.c store_postgres.c histogram.c)
 SRC.test_psk := core/psk.c
 SRC.test_psk_store := core/psk_store.c core/psk.c
