@@ -28,6 +28,7 @@
 #define BYE_MS     10000 /* the same, of one that stops */
 #define ROOM       7400  /* bytes of a text, before the last item */
 #define MAX_EARLY  10000
+#define AGE_BEATS  15
 #define MAX_OTHERS 64
 
 static void say(struct cluster *cluster, const char *to, const char *what, json_t *value)
@@ -82,8 +83,8 @@ static void say_all(void *arg)
 
 void cluster_say(struct cluster *cluster, struct agent *agent)
 {
-	if (!cluster || !cluster->up_ms)
-		return;
+	if (!cluster || !cluster->up_ms || !map_count(cluster->instances))
+		return; /* who comes asks for all */
 	if (list_empty(&agent->unsaid))
 		list_add_tail(&cluster->unsaid, &agent->unsaid);
 	task_defer(cluster->co->loop, &cluster->saying);
@@ -147,10 +148,33 @@ static void remember(struct cluster *cluster, const char *id, json_t *item)
 		json_decref(map_put(cluster->early, id, json_incref(item)));
 }
 
+static void free_items(struct map *map)
+{
+	json_t *item;
+	size_t pos = 0;
+
+	while ((item = map_next(map, &pos, NULL)))
+		json_decref(item);
+	map_free(map);
+}
+
+/* What was said of agents that have not become known meanwhile never will be of use. */
+static void age(struct cluster *cluster)
+{
+	free_items(cluster->earlier);
+	cluster->earlier = cluster->early;
+	cluster->early = map_new(0);
+}
+
 void cluster_known(struct cluster *cluster, struct agent *agent)
 {
-	json_t *item = map_del(cluster->early, agent->id);
+	json_t *older = map_del(cluster->earlier, agent->id), *item = map_del(cluster->early, agent->id);
 
+	if (!item) {
+		item = older;
+		older = NULL;
+	}
+	json_decref(older);
 	if (item)
 		take_place(cluster, agent, item);
 	else if (agent->online && !lives(cluster, agent->home))
@@ -280,6 +304,8 @@ static void on_beat(void *arg)
 	/* Where we have slept ourselves, what the others said is still to be read. */
 	slept = now > cluster->beat_ms + 2 * BEAT_MS;
 	cluster->beat_ms = now;
+	if (++cluster->beats % AGE_BEATS == 0)
+		age(cluster);
 	beat(cluster, NULL, false);
 	while (!slept && (instance = map_next(cluster->instances, &pos, NULL)))
 		if (instance->heard_ms + SILENT_MS <= now)
@@ -418,6 +444,7 @@ struct cluster *cluster_new(struct coordinator *co)
 	str_copy(cluster->self, sizeof(cluster->self), self);
 	cluster->instances = map_new(0);
 	cluster->early = map_new(0);
+	cluster->earlier = map_new(0);
 	list_init(&cluster->unsaid);
 	task_init(&cluster->saying, say_all, cluster);
 	timer_init(&cluster->beat, co->loop, on_beat, cluster);
@@ -429,7 +456,6 @@ struct cluster *cluster_new(struct coordinator *co)
 void cluster_free(struct cluster *cluster)
 {
 	struct instance *instance;
-	json_t *item;
 	size_t pos = 0;
 
 	if (!cluster)
@@ -444,9 +470,8 @@ void cluster_free(struct cluster *cluster)
 		json_decref(instance->urls);
 		free(instance);
 	}
-	for (pos = 0; (item = map_next(cluster->early, &pos, NULL));)
-		json_decref(item);
 	map_free(cluster->instances);
-	map_free(cluster->early);
+	free_items(cluster->early);
+	free_items(cluster->earlier);
 	free(cluster);
 }

@@ -20,12 +20,12 @@ struct cluster {
 	struct bus *bus;
 	char self[INSTANCE_ID_MAX];
 	struct map *instances; /* others that live */
-	struct map *early;     /* what was said of agents that are not known yet: JSON by id */
+	struct map *early, *earlier; /* what was said of agents that are not known yet: JSON by id */
 	struct list unsaid;    /* agents */
 	struct loop_task saying;
 	struct loop_timer beat;
 	uint64_t number;       /* of what was said: no two texts are equal */
-	uint64_t beat_ms;
+	uint64_t beats, beat_ms;
 	uint64_t up_ms;        /* since when the bus is there; 0: it is not */
 
 	int64_t last;          /* bulletin that was taken; */
