@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_REQUEST (64 * 1024)
+#define MAX_REQUEST (4u << 20) /* a policy of 1 MiB, as JSON */
 #define MAX_CLIENTS 64
 #define IDLE_MS     10000
 #define QUEUE_ROOM  (1u << 20)
@@ -35,6 +35,7 @@ struct client {
 	struct stream *stream;
 	struct store_wait wait;
 	struct admin_call call;
+	struct buf in; /* a request so far */
 	json_t *answer;
 	uid_t uid;
 	bool asked, follows, writes;
@@ -158,16 +159,20 @@ static size_t on_data(void *arg, const uint8_t *data, size_t len)
 {
 	struct client *client = arg;
 	const uint8_t *end = memchr(data, '\n', len);
+	bool fits;
 
 	if (client->asked)
 		return len;
-	if (!end && len < MAX_REQUEST - 1)
-		return 0;
+	fits = !buf_add(&client->in, data, end ? (size_t)(end - data) : len);
+	if (fits && !end)
+		return len;
 	client->asked = true;
-	if (end)
-		on_request(client, (const char *)data, (size_t)(end - data));
+	if (fits)
+		on_request(client, buf_text(&client->in), client->in.len);
 	else
-		stream_close(client->stream);
+		refused(client, &(struct refusal){.status = 413, .code = "body_too_large",
+						  .detail = "this is more than a coordinator takes at once"});
+	buf_wipe(&client->in); /* a password may be in it */
 	return len;
 }
 
@@ -178,6 +183,7 @@ static void on_closed(void *arg, const char *reason)
 	(void)reason;
 	admin_call_cancel(&client->call);
 	store_wait_cancel(&client->wait);
+	buf_wipe(&client->in);
 	json_decref(client->answer);
 	json_decref(client->missed);
 	list_del(&client->node);
@@ -205,6 +211,7 @@ static void on_accept(void *arg, int fd, unsigned events)
 	client = xcalloc(1, sizeof(*client));
 	client->admin = admin;
 	client->uid = uid;
+	buf_init(&client->in, MAX_REQUEST);
 	list_add_tail(&admin->clients, &client->node);
 	admin->count++;
 	client->stream = stream_new(admin->co->loop, socket, NULL, &ops, client, IDLE_MS);

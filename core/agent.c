@@ -329,6 +329,7 @@ static void apply_saved_map(struct agent *agent)
 {
 	agent->peers = peers_new(agent->loop, &agent->private_key, &agent_peers_ops, agent);
 	agent->netmap = netmap_new(&agent_netmap_ops, agent);
+	agent_psk_open(agent);
 	agent_poll(agent);
 	agent_map_addresses(agent);
 	if (agent->state->map)
@@ -428,6 +429,7 @@ static void finish(struct agent *agent)
 {
 	if (agent->tunnel && agent->netmap && timer_active(&agent->save))
 		save(agent);
+	agent_psk_close(agent);
 	if (timer_active(&agent->tell))
 		agent_tell_refusals(agent);
 	if (agent->discovery)

@@ -1,8 +1,8 @@
 /*
  * agent_parts.h - the agent from inside, for agent*.c only: agent.c begins and ends it, agent_map.c
  * makes of the map what WireGuard is told, agent_tunnel.c follows what WireGuard does,
- * agent_signal.c talks with the other agents, agent_control.c with the user, agent_event.c tells
- * what happened.
+ * agent_signal.c talks with the other agents, agent_psk.c agrees on preshared keys with them,
+ * agent_control.c talks with the user, agent_event.c tells what happened.
  */
 #ifndef CORE_AGENT_PARTS_H
 #define CORE_AGENT_PARTS_H
@@ -17,6 +17,7 @@
 #include "netmap.h"
 #include "peers.h"
 #include "plugin_host.h"
+#include "psk_store.h"
 #include "rawport.h"
 #include "record.h"
 #include "tunnel.h"
@@ -86,6 +87,12 @@ struct agent {
 	struct peers *peers;
 	struct proto_endpoints at; /* ours */
 
+	struct map *psks; /* public key to psk_entry */
+	struct bucket psk_begins;
+	struct loop_timer psk_flush;
+	uint64_t psk_saved_ms;
+	bool psk_dirty;
+
 	struct fetch *fetch;
 	struct coord *coord;
 	struct plugin_services services;
@@ -136,8 +143,17 @@ void agent_packet(void *arg, const struct rawport_packet *packet);
 /* agent_signal.c */
 extern const struct coord_ops agent_coord_ops;
 void agent_send_signal(struct agent *agent, struct peer *path, bool answer);
+void agent_send_message(struct agent *agent, const struct key *to, const struct signal_message *message);
 void agent_discovery_changed(void *arg);
 void agent_beat(void *arg);
+
+/* agent_psk.c */
+void agent_psk_open(struct agent *agent);
+void agent_psk_close(struct agent *agent);
+void agent_psk_look(struct agent *agent, struct agent_peer *peer,
+		    const struct wg_peer *wg); /* at each dump */
+void agent_psk_heard(struct agent *agent, struct agent_peer *peer,
+		     const struct psk_message *message);
 
 /* agent_plugin.c */
 void agent_plugin_services(struct agent *agent, struct plugin_services *services);

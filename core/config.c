@@ -19,9 +19,14 @@
 #include <unistd.h>
 
 #define CONFIG_FILE_MAX (1024 * 1024)
+#define PSK_EVERY_MS     UINT64_C(86400000)
+#define PSK_EVERY_MIN_MS UINT64_C(60000)
+#define PSK_EVERY_MAX_MS (30 * PSK_EVERY_MS)
 
 static const char *const firewall_words[] = {"nftables", "none", NULL};
 static const char *const dns_words[] = {"none", "hosts", "dnsmasq", "resolved", NULL};
+
+static const char *const psk_words[] = {"off", "auto", NULL};
 
 static const struct schema_field coordinator_fields[] = {
 	{.name = "url", .type = SCHEMA_STRING, .flags = SCHEMA_REQUIRED, .help = "https://HOST:PORT"},
@@ -56,6 +61,8 @@ static const struct schema_field fields[] = {
 	{.name = "routes", .type = SCHEMA_OBJECT, .fields = route_fields},
 	{.name = "exit_node", .type = SCHEMA_STRING, .flags = SCHEMA_NULLABLE},
 	{.name = "dns", .type = SCHEMA_WORD, .words = dns_words},
+	{.name = "psk", .type = SCHEMA_WORD, .words = psk_words},
+	{.name = "psk_rotate", .type = SCHEMA_DURATION, .help = "how long a preshared key serves"},
 	{.name = "hooks", .type = SCHEMA_OBJECT, .flags = SCHEMA_NULLABLE, .fields = hook_fields},
 	{0},
 };
@@ -255,6 +262,21 @@ static bool read_words(struct reading *r, const json_t *root)
 	return true;
 }
 
+static bool read_psk(struct reading *r, const json_t *root)
+{
+	const json_t *word = json_object_get(root, "psk"), *every = json_object_get(root, "psk_rotate");
+	struct config *config = r->config;
+
+	config->psk_auto = word && !strcmp(json_string_value(word), "auto");
+	config->psk_every_ms = PSK_EVERY_MS;
+	if (every)
+		parse_duration(json_string_value(every), &config->psk_every_ms);
+	if (config->psk_every_ms < PSK_EVERY_MIN_MS || config->psk_every_ms > PSK_EVERY_MAX_MS)
+		return schema_fail(config->yaml, every, r->error,
+				   "psk_rotate must be from 1m (WireGuard shakes hands each two minutes) to 30d");
+	return true;
+}
+
 /* A single command becomes a list of one, so that nobody else need ask. */
 static void read_hooks(struct reading *r, const json_t *root)
 {
@@ -280,7 +302,7 @@ static bool read_all(struct reading *r)
 	const json_t *root = yaml_root(config->yaml);
 
 	if (!schema_check(config->yaml, fields, r->error) || !read_coordinator(r, root) ||
-	    !read_words(r, root) || !read_routes(r, root))
+	    !read_words(r, root) || !read_routes(r, root) || !read_psk(r, root))
 		return false;
 	read_hooks(r, root);
 	return read_plugins(r, root, "discovery", discovery, &config->discovery, &config->discovery_count) &&

@@ -62,6 +62,8 @@ int paths_init(struct paths *paths, const char *interface, const char *config, c
 	       put_dir(p.plugin_dir, plugin_dir, WG_MESH_PLUGINDIR) &&
 	       put(p.hooks_dir, "%s/hooks.d", p.config_dir) &&
 	       put(p.state, "%s/%s.json", p.state_dir, interface) &&
+	       put(p.psk, "%s/%s.psk", p.state_dir, interface) &&
+	       put(p.rekey, "%s/%s.rekey", p.state_dir, interface) &&
 	       put(p.socket, "%s/%s.sock", p.run_dir, interface) &&
 	       put(p.ledger, "%s/%s.owned", p.run_dir, interface) &&
 	       put(p.hooks, "%s/%s.hooks", p.run_dir, interface) &&

@@ -12,6 +12,8 @@
 struct paths { /* text, always set */
 	char config[PATHS_MAX];  /* /etc/wg-mesh/IFACE.yaml */
 	char state[PATHS_MAX];   /* /var/lib/wg-mesh/agent/IFACE.json */
+	char psk[PATHS_MAX];     /* /var/lib/wg-mesh/agent/IFACE.psk: preshared keys */
+	char rekey[PATHS_MAX];   /* /var/lib/wg-mesh/agent/IFACE.rekey: a key that is being changed to */
 	char socket[PATHS_MAX];  /* /run/wg-mesh/IFACE.sock */
 	char ledger[PATHS_MAX];  /* /run/wg-mesh/IFACE.owned */
 	char hooks[PATHS_MAX];   /* /run/wg-mesh/IFACE.hooks: which -down is owed */

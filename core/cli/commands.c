@@ -122,6 +122,14 @@ static const struct option status_options[] = {
 	{0},
 };
 
+static const struct option rekey_options[] = {
+	{.name = "edit-conf",
+	 .type = OPTION_FLAG,
+	 .offset = AT(edit_conf),
+	 .help = "put the new key into a wg-quick file of your own, too"},
+	{0},
+};
+
 static const struct option ping_options[] = {
 	{.name = "count",
 	 .letter = 'c',
@@ -176,6 +184,11 @@ const struct command commands[] = {
 	{"doctor", run_doctor, "[IFACE] [--json]",
 	 "what on this host stands in the way, with remedies", "Exit code 1 if there is any.",
 	 INTERFACE_IF_ANY, 0, 0, json_options, NULL},
+	{"rekey", run_rekey, "[IFACE] [options]", "go on under a new WireGuard key, without leaving the mesh",
+	 "The key is made here; the coordinator and the peers are told of its public half. Killed on the\n"
+	 "way or without an answer, it is run again and goes on. The wg-quick file gets the new key where\n"
+	 "join has made it, or with --edit-conf.",
+	 INTERFACE_OPTIONAL, 0, 0, rekey_options, NULL},
 	{"leave", run_leave, "IFACE", "leave the mesh: deregister and remove everything made here",
 	 "Cleans this host also with the coordinator away (then exit 4). A wg-quick file made by "
 	 "join\n"

@@ -10,18 +10,9 @@
 #include "service.h"
 
 #include <errno.h>
-#include <sodium.h>
 #include <unistd.h>
 
 #define TOKEN_LIFE_USED 0.75 /* of a token's life, then another is asked for */
-
-static void hash_of(char out[static 65], const void *data, size_t len)
-{
-	uint8_t hash[crypto_hash_sha256_BYTES];
-
-	crypto_hash_sha256(hash, data, len);
-	hex_encode(out, 65, hash, sizeof(hash));
-}
 
 static void hooks_of(const struct cli *cli, struct conf_hooks *hooks)
 {
@@ -31,7 +22,7 @@ static void hooks_of(const struct cli *cli, struct conf_hooks *hooks)
 static int make_conf(struct join *join)
 {
 	struct conf_hooks hooks;
-	char key[KEY_BASE64], hash[65];
+	char key[KEY_BASE64], hash[CONF_HASH];
 	struct buf text;
 	int error;
 
@@ -45,7 +36,7 @@ static int make_conf(struct join *join)
 		 "[Interface]\nPrivateKey = %s\nListenPort = %u\n%s\n%s\n",
 		 key, join->listen_port, hooks.up, hooks.down);
 	error = conf_create(join->conf_path, text.data, text.len);
-	hash_of(hash, text.data, text.len);
+	conf_hash(hash, text.data, text.len);
 	buf_wipe(&text);
 	secret_wipe(key, sizeof(key));
 	if (error)
@@ -93,7 +84,7 @@ static int write_config(struct join *join)
 {
 	const struct cli *cli = join->cli;
 	struct buf text;
-	char hash[65];
+	char hash[CONF_HASH];
 	int error;
 
 	if (access(cli->paths.config, F_OK) == 0)
@@ -119,7 +110,7 @@ static int write_config(struct join *join)
 	error = file_make_dirs(cli->paths.config_dir, 0755);
 	if (!error)
 		error = file_write_atomic(cli->paths.config, text.data, text.len, 0600);
-	hash_of(hash, text.data, text.len);
+	conf_hash(hash, text.data, text.len);
 	buf_free(&text);
 	if (error)
 		return complain(EXIT_FAILED, "%s cannot be written: %s", cli->paths.config,

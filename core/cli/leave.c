@@ -20,7 +20,6 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <poll.h>
-#include <sodium.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -69,11 +68,9 @@ static void look_at_key(struct leave *leave)
 /* sha256: as join has written it down; NULL: it was not join's. */
 static bool unchanged(const struct buf *text, const char *sha256)
 {
-	uint8_t hash[crypto_hash_sha256_BYTES];
-	char hex[65];
+	char hex[CONF_HASH];
 
-	crypto_hash_sha256(hash, text->data, text->len);
-	hex_encode(hex, sizeof(hex), hash, sizeof(hash));
+	conf_hash(hex, text->data, text->len);
 	return sha256 && strcmp(hex, sha256) == 0;
 }
 
@@ -316,6 +313,8 @@ int run_leave(struct cli *cli)
 		clean_conf(&leave);
 		clean_yaml(&leave);
 		remove_file(&leave, cli->paths.state);
+		remove_file(&leave, cli->paths.psk);
+		remove_file(&leave, cli->paths.rekey);
 		remove_file(&leave, cli->paths.socket);
 		remove_hook_record(&leave);
 		remove_file(&leave, cli->paths.log);

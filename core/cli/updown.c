@@ -15,6 +15,7 @@
 #include "run.h"
 #include "running.h"
 #include "service.h"
+#include "status_text.h"
 #include "turn.h"
 #include "undo.h"
 
@@ -83,20 +84,25 @@ static enum exit_code start(const struct cli *cli, const struct turn *turn, bool
 	return code == EXIT_USAGE ? EXIT_USAGE : EXIT_NOT_RUNNING;
 }
 
-/* An agent of an interface that is gone, and all it holds with it; or one whose hooks have gone. A
- * new one starts in its place. */
-static enum exit_code replace(const struct cli *cli, const struct turn *turn, struct agent *agent)
+/* patience_ms: of each of its two steps; then it is ended by force. */
+static void ask_stop(const struct cli *cli, struct agent *agent, int patience_ms)
 {
 	json_t *answer = NULL;
 	struct pollfd gone = {.fd = agent->fd, .events = POLLRDHUP};
 
-	if (service_is_ours(cli))
-		return start(cli, turn, true);
 	if (agent_send(agent, "{\"command\":\"stop\"}") < 0 ||
-	    agent_next(agent, turn_left(turn, STOP_MS), &answer) < 0 ||
-	    poll(&gone, 1, turn_left(turn, STOP_MS)) <= 0)
+	    agent_next(agent, patience_ms, &answer) < 0 || poll(&gone, 1, patience_ms) <= 0)
 		agent_end(cli, agent->pid);
 	json_decref(answer);
+}
+
+/* An agent of an interface that is gone, and all it holds with it; or one whose hooks have gone. A
+ * new one starts in its place. */
+static enum exit_code replace(const struct cli *cli, const struct turn *turn, struct agent *agent)
+{
+	if (service_is_ours(cli))
+		return start(cli, turn, true);
+	ask_stop(cli, agent, turn_left(turn, STOP_MS));
 	return start(cli, turn, false);
 }
 
@@ -142,13 +148,35 @@ enum exit_code agent_up(const struct cli *cli)
 	return code;
 }
 
-/* 0 connected, 3 no agent, 4 the coordinator is not reached; asked again until `end`. */
-static int connected(const struct cli *cli)
+bool agent_stop(const struct cli *cli)
+{
+	char why[SERVICE_WHY];
+	struct agent agent;
+	struct turn turn;
+	enum running running;
+
+	if (running_elsewhere(cli))
+		return false;
+	turn_take(&turn, cli, false);
+	running = running_look(cli, &agent, HELLO_MS);
+	if (running != RUNS_NOT && service_is_ours(cli) && !service_agent(cli, "stop", why))
+		agent_wait_gone(agent.pid, GONE_MS);
+	else if (running != RUNS_NOT)
+		ask_stop(cli, &agent, GONE_MS);
+	agent_close(&agent);
+	turn_end(&turn);
+	return true;
+}
+
+/* 0 connected, 3 no agent, 4 the coordinator is not reached; asked again until `end`. why: what an
+ * administrator has to do, or "". */
+static int connected(const struct cli *cli, char why[static STATUS_WHY])
 {
 	json_t *answer = NULL;
 	struct agent agent;
 	int code = EXIT_NOT_RUNNING;
 
+	why[0] = '\0';
 	if (agent_connect(&agent, cli->paths.socket) == 0 &&
 	    agent_send(&agent, "{\"command\":\"status\"}") == 0) {
 		code = EXIT_NOT_REACHABLE;
@@ -156,6 +184,7 @@ static int connected(const struct cli *cli)
 		    json_is_true(
 			    json_object_get(json_object_get(answer, "coordinator"), "connected")))
 			code = EXIT_DONE;
+		status_admitted(answer, why);
 	}
 	json_decref(answer);
 	agent_close(&agent);
@@ -174,12 +203,13 @@ int run_up(struct cli *cli)
 {
 	uint64_t end = clock_ms() + cli->wait_s * 1000;
 	int code = is_root("up") ? (int)agent_up(cli) : EXIT_CANNOT_RUN;
+	char why[STATUS_WHY];
 
 	if (!cli->has_wait)
 		return EXIT_DONE;
 	if (code)
 		return code;
-	while ((code = connected(cli)) != EXIT_DONE && clock_ms() < end)
+	while ((code = connected(cli, why)) != EXIT_DONE && clock_ms() < end)
 		poll(NULL, 0, POLL_MS);
 	if (code == EXIT_NOT_RUNNING)
 		return complain(code,
@@ -187,6 +217,8 @@ int run_up(struct cli *cli)
 				"wg-meshd@%s, or %s) "
 				"says why",
 				cli->interface, cli->interface, cli->paths.log);
+	if (*why)
+		return complain(code, "%s", why);
 	if (code == EXIT_NOT_REACHABLE)
 		return complain(
 			code,

@@ -337,6 +337,20 @@ def _(co):
     refused(by_proof(co, agent, "/token", coordinator="https://evil.example"), 401, "wrong_coordinator")
 
 
+@case("a stream brings a fresh token before the one it was opened with ends, and none before it is time")
+def _(co):
+    key, now = co.key("--reusable"), int(time.time())
+    soon, late = Agent(co, "soon").register(key), Agent(co, "late").register(key)
+    claims = {"sub": soon.id, "nets": ["default"], "iat": now - 100, "exp": now + 3600, "jti": "soon"}
+    soon.token = forged(co.meta("token_secret"), {"alg": "HS256", "typ": "JWT"}, claims)
+    ending, fresh = soon.stream(), late.stream()
+    token = ending.find(lambda m: m.get("type") == "token", 33)
+    equal((token or {}).get("expires_in"), 86400, "expires_in")
+    soon.token = token["token"]
+    equal(soon.ask("GET", "/peers")[0], 200)
+    equal(fresh.find(lambda m: m.get("type") == "token", 2), None, "a token on the other stream")
+
+
 @case("a refused proof leaves an audit line, for a token and for a key too, and is in it at once")
 def _(co):
     agent, thief = Agent(co, "proven").register(co.key()), Agent(co, "thief")
@@ -413,9 +427,9 @@ def _(co):
         (b"nonsense\r\n\r\n", 400), (b"\x16\x03\x01\x00\x00\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\n\r\n", 400), (b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n", 404),
         (b"PUT /api/v1/agents/register HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", 405),
-        (b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 20000 + b"\r\n\r\n", 431),
-        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 101 + b"\r\n", 431),
+        (b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 413),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 20000 + b"\r\n\r\n", 413),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 101 + b"\r\n", 413),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n", 400),
         (b"GET / HTTP/1.1\nHost: a\n\n", 400),
         ((post + "Content-Length: 2000000\r\n\r\n").encode(), 413),

@@ -22,7 +22,9 @@ code_of() { # EXPECTED WHAT COMMAND...
 		sed 's/^/    /' $LAB_DIR/code.out
 	fi
 }
-says() { check "it says: $1" grep -q -e "$1" $LAB_DIR/code.out; }
+says() {
+	check "it says: $1" sh -c 'grep -q -e "$1" "$2" || { cat "$2"; false; }' sh "$1" $LAB_DIR/code.out
+}
 state_of_host() {
 	on "$1" sh -c 'ip address; ip route show table all; ip rule; ls -lR /etc/wireguard /etc/wg-mesh /var/lib/wg-mesh /run; cat /etc/wireguard/*.conf; pgrep -c -x wg-meshd' 2>/dev/null |
 		grep -v -e valid_lft -e 'fe80:'

@@ -60,6 +60,8 @@ static void defaults(void **state)
 	assert_int_equal(config->relay_count, 1);
 	assert_string_equal(config->firewall, "nftables");
 	assert_string_equal(config->dns, "none");
+	assert_false(config->psk_auto);
+	assert_true(config->psk_every_ms == 86400000);
 	assert_null(config->exit_node);
 	assert_int_equal(config->accept_mode, ACCEPT_NONE);
 	assert_null(config->hooks);
@@ -79,6 +81,8 @@ static void everything(void **state)
 		"routes: {advertise: [192.168.1.0/24, fd12::/48], accept: [10.1.0.0/16]}\n"
 		"exit_node: nas\n"
 		"dns: hosts\n"
+		"psk: auto\n"
+		"psk_rotate: 90m\n"
 		"hooks: {agent_up: [\"logger mesh %i up\", \"true\"], agent_down: [], post_up: \"echo 1\"}\n");
 	json_t *one;
 
@@ -100,6 +104,8 @@ static void everything(void **state)
 	assert_int_equal(config->accept[0].bits, 16);
 	assert_string_equal(config->exit_node, "nas");
 	assert_string_equal(config->dns, "hosts");
+	assert_true(config->psk_auto);
+	assert_true(config->psk_every_ms == 5400000);
 	assert_int_equal(json_array_size(json_object_get(config->hooks, "agent_up")), 2);
 	one = json_object_get(config->hooks, "post_up");
 	assert_int_equal(json_array_size(one), 1); /* a single command is a list of one */
@@ -172,6 +178,12 @@ static const struct {
 	{C "listen_port: -1\n", ":2:14:", "65535"},
 	{C "listen_port: \"1\"\n", ":2:14:", ""},
 	{C "listen_port: 1.5\n", ":2:14:", ""},
+	{C "psk: on\n", ":2:6:", "auto"},
+	{C "psk: true\n", ":2:6:", "auto"},
+	{C "psk_rotate: 59s\n", ":2:13:", "from 1m"},
+	{C "psk_rotate: 31d\n", ":2:13:", "to 30d"},
+	{C "psk_rotate: often\n", ":2:13:", ""},
+	{C "psk_rotation: 1h\n", ":2:1:", "psk_rotate"},
 	{C "dns: bind\n", ":2:6:", "dnsmasq"},
 	{C "dns: resolve\n", ":2:6:", "resolved"},
 	{C "exit_node: \"\"\n", ":2:12:", "null"},

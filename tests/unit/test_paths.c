@@ -16,6 +16,8 @@ static void test_defaults(void **state)
 	assert_string_equal(p.config, WG_MESH_SYSCONFDIR "/wg0.yaml");
 	assert_string_equal(p.hooks_dir, WG_MESH_SYSCONFDIR "/hooks.d");
 	assert_string_equal(p.state, WG_MESH_STATEDIR "/agent/wg0.json");
+	assert_string_equal(p.psk, WG_MESH_STATEDIR "/agent/wg0.psk");
+	assert_string_equal(p.rekey, WG_MESH_STATEDIR "/agent/wg0.rekey");
 	assert_string_equal(p.socket, WG_MESH_RUNDIR "/wg0.sock");
 	assert_string_equal(p.ledger, WG_MESH_RUNDIR "/wg0.owned");
 	assert_string_equal(p.hooks, WG_MESH_RUNDIR "/wg0.hooks");
