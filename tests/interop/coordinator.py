@@ -554,8 +554,8 @@ def _(co):
         for abuser in abusers:
             abuser.kill()
             abuser.join()
-    # The floors are what two abusers who want the same two processors may cost.
-    for was, now, floor in zip(before, beside, (0.020, 0.050)):
+    # The floors are what two abusers may cost who want the same two processors, on a busy machine.
+    for was, now, floor in zip(before, beside, (0.030, 0.200)):
         assert now <= max(3 * was, floor), "ms before %r, beside %r" % tuple(
             [round(1000 * t, 1) for t in times] for times in (before, beside))
 
