@@ -325,7 +325,7 @@ static void test_restarts(void **state)
 					(way / 3 % 2 ? restart_host : restart_agent)(i);
 			}
 			assert_true(in_common());
-			run(2400);
+			run(3600);
 			expect_settled(true);
 			expect_never_down(way / 3 % 2 ? 60000 : 6000);
 		}
