@@ -258,7 +258,7 @@ static size_t on_data(void *arg, const uint8_t *data, size_t len)
 
 	if (!conn->settled) {
 		conn->settled = true;
-		server_settled(conn->co->server, &conn->node);
+		server_settled(conn->co->server, conn->source, &conn->node);
 	}
 	if (conn->upper)
 		return conn->upper->data(conn->upper_arg, data, len);

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Cases of coordinator.sh. With words: only the cases whose name has one of them."""
-import base64, hmac, json, os, re, shutil, signal, socket, stat, subprocess, sys, threading, time
+import base64, hmac, json, os, re, resource, select, shutil, signal, socket, stat, subprocess, sys, threading, time
 import meshclient
 from meshclient import PROGRAM, Agent, Coordinator, Ws, b64, free_port, wait_until
 from nacl.bindings import crypto_scalarmult_base, randombytes
@@ -496,6 +496,73 @@ def _(co):
     assert gauge(co, "connections") < 20, "connections that never spoke are still open"
     for s in plain:
         s.close()
+
+
+def wordless(co, source, count, word=b""):
+    """Connections that say this and no more."""
+    sockets = []
+    for _ in range(count):
+        sockets.append(socket.create_connection(("127.0.0.1", co.port), 5, (source, 0)))
+        if word:
+            sockets[-1].sendall(word)
+    return sockets
+
+
+def ended(sockets):
+    poll = select.poll()
+    for s in sockets:
+        poll.register(s, select.POLLIN)
+    return len(poll.poll(0))
+
+
+def health_from(co, source):
+    plain = socket.create_connection(("127.0.0.1", co.port), 20, (source, 0))
+    with meshclient.TLS.wrap_socket(plain) as s:
+        s.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        return s.recv(100).split()[1]
+
+
+@case("thousands of connections that say nothing, or one byte, keep nobody else waiting")
+def _(unused):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    co = Coordinator(NO_RELAY + "limits: {requests_per_address: 100000, connections_per_address: 2000}\n").start()
+    try:
+        silent = wordless(co, "127.0.6.1", 2000)
+        stammering = wordless(co, "127.0.6.2", 500, b"\x16")
+        for i in range(50):
+            equal(health_from(co, "127.0.7.%d" % i), b"200")
+            if i == 0: # none of them had to go first
+                equal(ended(silent), 0)
+                assert ended(stammering) < 400, "the handshakes of one address had all places"
+        # The network that they are in is served too: the oldest that says nothing makes way.
+        equal(health_from(co, "127.0.6.1"), b"200")
+        assert ended(silent) >= 1
+        equal(health_from(co, "127.0.6.2"), b"200")
+        for s in silent + stammering:
+            s.close()
+        assert wait_until(lambda: gauge(co, "connections") < 10), "they are still there"
+    finally:
+        co.close()
+
+
+@case("a whole network behind one address comes back at once, and all are served")
+def _(unused):
+    co = Coordinator(NO_RELAY + "limits: {requests_per_address: 100000, connections_per_address: 2000}\n").start()
+    served, threads = [], []
+    def one():
+        served.append(health_from(co, "127.0.6.3"))
+    try:
+        silent = wordless(co, "127.0.6.3", 300)
+        for _ in range(600):
+            threads.append(threading.Thread(target=one))
+            threads[-1].start()
+        for thread in threads:
+            thread.join()
+        equal(served, [b"200"] * 600)
+        for s in silent:
+            s.close()
+    finally:
+        co.close()
 
 
 def gauge(co, name):
