@@ -88,7 +88,7 @@ more_refused() { [ "$(count_refused)" -gt "$1" ]; }
 # What must never change: routes not of wg0, the friend, wg0's own ranges.
 no_harm() {
 	on alice ip route show table all | grep 'dev wg0' | grep -vE '^(10\.99\.|172\.20\.0\.0/16|local 10\.99\.|broadcast 10\.99\.|local fd|fd|fe80|anycast|multicast|local fe80)' && return 1
-	on alice ip -o -4 address show dev wg0 | grep -v ' 10\.99\.0\.2/16 ' && return 1
+	on alice ip -o -4 address show dev wg0 | grep -vE ' 10\.99\.0\.(2|20)/16 ' && return 1
 	[ "$(on alice wg show wg0 allowed-ips | grep -F "$friend" | cut -f2)" = 172.31.0.2/32 ] || return 1
 	on alice ip route get 203.0.113.1 | grep -q 'dev eth0' || return 1
 	on alice ip route get 9.9.9.9 | grep -q 'dev eth0' || return 1
@@ -127,6 +127,30 @@ revision=$((revision + 1))
 printf '{"type":"delta","revision":%d,"changes":[{"op":"networks","networks":[{"id":"net1","name":"default","cidr":"0.0.0.0/0","cidr6":null,"addresses":["1.2.3.4/0"]}]}]}' $revision | send
 check "a network that grew is refused with an event" wait_for 4 more_refused "$seen"
 check "a network that grew does no harm" no_harm
+
+own() { # WHAT ADDRESSES - attack by our own addresses
+	seen=$(count_refused)
+	revision=$((revision + 1))
+	printf '{"type":"delta","revision":%d,"changes":[{"op":"networks","networks":[{"id":"net1","name":"default","cidr":"10.99.0.0/16","cidr6":null,"addresses":[%s]}]}]}' $revision "$2" | send
+	check "$1 is refused with an event" wait_for 4 more_refused "$seen"
+	check "$1 does no harm" no_harm
+	check "and we keep our own address ($1)" has_own 10.99.0.2/16
+}
+has_own() { on alice ip -o -4 address show dev wg0 | grep -qF " $1 "; }
+own "a peer's address beside our own" '"10.99.0.2/16","10.99.0.3/16"'
+own "a peer's address in place of our own" '"10.99.0.3/16"'
+own "the network's and the broadcast address" '"10.99.255.255/16","10.99.0.0/16"'
+own "the broadcast address" '"10.99.255.255/16"'
+own "the network's address" '"10.99.0.0/16"'
+own "no address at all" ''
+revision=$((revision + 1))
+printf '{"type":"delta","revision":%d,"changes":[{"op":"networks","networks":[{"id":"net1","name":"default","cidr":"10.99.0.0/16","cidr6":null,"addresses":["10.99.0.20/16"]}]}]}' $revision | send
+check "another address that is nobody's is taken" wait_for 4 has_own 10.99.0.20/16
+attack "our new address as a peer's" "$(peer e19 '"10.99.0.20"' '')"
+check "and a peer that was refused our old one is looked at again" wait_for 4 has_key e14
+revision=$((revision + 1))
+printf '{"type":"delta","revision":%d,"changes":[{"op":"remove","agent_id":"id-e14","network":"default"},{"op":"networks","networks":[{"id":"net1","name":"default","cidr":"10.99.0.0/16","cidr6":null,"addresses":["10.99.0.2/16"]}]}]}' $revision | send
+check "and an address goes back when it is free" wait_for 4 has_own 10.99.0.2/16
 
 seen=$(count_refused)
 revision=$((revision + 1))
