@@ -137,10 +137,12 @@ $B/%.o: %.c $B/flags
 	$(if $(V),,@echo "  CC      $<")
 	$Q$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-# Rebuild when the flags change.
+# Rebuild when the flags change; -Werror changes nothing that is built.
+FLAGS = $(CC) $(filter-out -Werror,$(ALL_CFLAGS)) $(ALL_LDFLAGS)
+.PHONY: FORCE
 $B/flags: FORCE
 	@mkdir -p $(@D)
-	@echo '$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)' > $@
+	@echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' > $@
 FORCE:
 
 # ---- tests ---------------------------------------------------------------------
@@ -224,7 +226,8 @@ asan: ## unit tests and programs under ASan and UBSan
 	$Q$(MAKE) --no-print-directory MODE=asan all unit
 
 C_FILES  = $(shell git ls-files '*.c' '*.h' 2>/dev/null || find core coordinator relay plugins tests -name '*.[ch]')
-SH_FILES = $(shell git ls-files '*.sh' 2>/dev/null || find etc tests -name '*.sh')
+SH_FILES = $(shell git ls-files '*.sh' 2>/dev/null || find etc tests -name '*.sh') .ci/run \
+	$(shell grep -l '^.!/bin/sh' $(EXAMPLES))
 
 lint: ## clang-tidy and shellcheck (each where it is installed)
 	$Qif command -v shellcheck >/dev/null; then shellcheck -s dash -S warning $(SH_FILES); \
@@ -238,7 +241,7 @@ lint: ## clang-tidy and shellcheck (each where it is installed)
 format: ## lay out every C file as .clang-format says
 	$Qclang-format -i $(C_FILES)
 
-shape: ## functions over 80 lines, files over 500
+shape: ## functions over 80 lines, files over 500, folders without a README
 	$Qsh tests/shape.sh
 
 size: all ## what the programs weigh, stripped, against the budget of the agent (1 MiB)
@@ -276,7 +279,7 @@ $B/etc/%: etc/%.in $B/flags
 	@mkdir -p $(@D)
 	$Q$(SUBSTITUTE) $< > $@
 
-EXAMPLES := $(wildcard plugins/examples/* hooks/examples/*)
+EXAMPLES = $(filter-out %.md,$(wildcard plugins/examples/* hooks/examples/*))
 
 define INSTALLED
 $(BINDIR) 755 $B/wg-mesh
@@ -291,8 +294,8 @@ $(ZSHCOMPDIR) 644 etc/completions/zsh/_wg-mesh
 $(FISHCOMPDIR) 644 etc/completions/fish/wg-mesh.fish
 $(MANDIR)/man1 644 $(wildcard etc/man/*.1)
 $(MANDIR)/man8 644 $(wildcard etc/man/*.8)
-$(DOCDIR)/examples 644 $(wildcard etc/samples/*.yaml) $(filter %.c %.md,$(EXAMPLES))
-$(DOCDIR)/examples 755 $(filter-out %.c %.md,$(EXAMPLES))
+$(DOCDIR)/examples 644 $(wildcard etc/samples/*.yaml) $(filter %.c,$(EXAMPLES))
+$(DOCDIR)/examples 755 $(filter-out %.c,$(EXAMPLES))
 endef
 export INSTALLED
 

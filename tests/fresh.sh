@@ -19,7 +19,7 @@ trap 'rm -rf --one-file-system "$root"' EXIT
 trap 'exit 130' INT TERM
 
 echo "making a fresh Debian in $root"
-mmdebstrap --quiet --variant=minbase --include=git,ca-certificates bookworm "$root"
+mmdebstrap --quiet --variant=minbase --include=git bookworm "$root"
 git clone -q --no-local "$top" "$root/root/wg-mesh"
 
 unshare --mount --pid --fork --kill-child sh -eu -c '

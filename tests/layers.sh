@@ -9,12 +9,31 @@
 #   5  plugins   plugin.h and core/lib 1 to 3 only, not each other
 #   1-4 core/lib by the names below, of a .c and .h alike; NAME_PART.c counts as NAME
 #   0  plugin.h  libc only
+#
+# Besides: only agent*.c, main.c and supervise know the agent, its parts do not; each library has the
+# files that may see it; and an include says its name, so that this can be told.
 set -eu
 
 base='util banned buf list map str secret log clock ratelimit file'
 values='key addr prefix seal'
 codecs='wire http ws stun natcheck derp proto json yaml schema'
 io='loop sock stream tls proc daemon'
+
+# LIBRARY-HEADER FILE...: who may include it; a library that is not here is known nowhere in the house.
+libraries='
+openssl/   core/lib/tls.c coordinator/pin.c
+curl/      core/fetch_transfer.h
+libmnl/    core/netlink.h
+wslay/     core/lib/ws.c
+yaml.h     core/lib/yaml.c
+ev.h       core/lib/loop.h
+sqlite3.h  coordinator/store_sqlite.c
+libpq-fe.h coordinator/store_postgres.c coordinator/bus.c
+jwt.h      coordinator/token.c
+qrencode.h coordinator/cli_device.c
+jansson.h  *
+sodium.h   *
+'
 
 check() {
 	cd "$1"
@@ -26,11 +45,36 @@ check() {
 	find $dirs -type f \( -name '*.[ch]' -o -name '*.cc' -o -name '*.cpp' -o -name '*.hpp' \) |
 		sort > "$list"
 	# shellcheck disable=SC2046,SC2016 # our paths have no blanks; the program is awk's
-	awk -v base="$base" -v values="$values" -v codecs="$codecs" -v io="$io" '
+	awk -v base="$base" -v values="$values" -v codecs="$codecs" -v io="$io" \
+		-v libraries="$(printf '%s' "$libraries" | tr '\n' ';')" '
 	function layer_names(level, names,    part, count, i) {
 		count = split(names, part, " ")
 		for (i = 1; i <= count; i++)
 			lib_level[part[i]] = level
+	}
+	function libraries_of(text,    row, part, count, n, i, j) {
+		count = split(text, row, ";")
+		for (i = 1; i <= count; i++) {
+			n = split(row[i], part, " ")
+			for (j = 2; j <= n; j++)
+				may_see[part[1], part[j]] = 1
+		}
+	}
+	# libc and the kernel: no folder, or one of theirs.
+	function of_system(name) {
+		return name ~ /^(sys|net|netinet|arpa|linux|bits|asm)\// ||
+		       name ~ /^(ctype|dirent|dlfcn|elf|errno|fcntl|getopt|ifaddrs|inttypes|limits|malloc|math)\.h$/ ||
+		       name ~ /^(netdb|poll|pthread|pwd|grp|sched|setjmp|signal|spawn|stdarg|stdatomic|stdbool)\.h$/ ||
+		       name ~ /^(stddef|stdint|stdio|stdlib|string|strings|termios|time|ucontext|unistd)\.h$/
+	}
+	function foreign(from, name,    key) {
+		if (of_system(name)) return ""
+		key = name ~ /\// ? substr(name, 1, index(name, "/")) : name
+		if ((key, "*") in may_see || (key, from) in may_see) return ""
+		return "is not for this file: tests/layers.sh says who may see which library"
+	}
+	function knows_agent(path) {
+		return path ~ /^core\/(agent[a-z_]*|main|supervise)\.[ch]$/
 	}
 	function bad(where, text) {
 		print where ": " text
@@ -72,6 +116,8 @@ check() {
 	}
 	function allowed(from, to,    a, b) {
 		a = level(from); b = level(to)
+		if (to ~ /^core\/agent(_parts)?\.h$/ && from ~ /^core\/[^\/]*$/ && !knows_agent(from))
+			return "is the agent: its parts speak through callbacks and know nothing of it"
 		if (b > a) return "points up"
 		if (a == 0) return "is more than libc"
 		if (a < 5) return ""
@@ -99,6 +145,7 @@ check() {
 		colour[node] = 2
 	}
 	BEGIN {
+		libraries_of(libraries)
 		layer_names(1, base); layer_names(2, values); layer_names(3, codecs); layer_names(4, io)
 	}
 	FILENAME == ARGV[1] { known[$0] = 1; next }
@@ -112,7 +159,11 @@ check() {
 		sub(/^[^"<]*["<]/, "", name)
 		sub(/[">].*/, "", name)
 		to = resolve(FILENAME, name, quoted)
-		if (to == "") next
+		if (to == "") {
+			why = foreign(FILENAME, name)
+			if (why != "") bad(FILENAME ":" FNR, name " " why)
+			next
+		}
 		why = allowed(FILENAME, to)
 		if (why != "") bad(FILENAME ":" FNR, name " " why)
 		if (to ~ /^core\/lib\// && FILENAME ~ /^core\/lib\//)
@@ -120,6 +171,7 @@ check() {
 		else if (FILENAME ~ /\.h(pp)?$/)
 			edge(FILENAME, to, FILENAME ":" FNR)
 	}
+	/^[ \t]*#[ \t]*include[ \t]*[^"< \t]/ { bad(FILENAME ":" FNR, "an include must say its name") }
 	END {
 		for (i = 1; i <= count; i++)
 			if (!colour[nodes[i]]) visit(nodes[i], nodes[i])
@@ -194,6 +246,10 @@ self_test() {
 	expect core/lib/buf.h:1 'closes a cycle: lib/util lib/buf lib/util' core/lib/util.h '#include "buf.h"'
 	expect core/lib/str.c:1 'closes a cycle: lib/buf lib/str lib/buf' core/lib/str.c '#include "buf.h"' \
 		'#include "str.h"'
+	expect core/wg.c:1 'is the agent' core/wg.c '#include "agent.h"'
+	expect core/fetch.c:1 'openssl/ssl.h is not for this file' core/fetch.c '#include <openssl/ssl.h>'
+	expect relay/x.c:1 'glib.h is not for this file' relay/x.c '#include <glib.h>'
+	expect core/wg.c:2 'must say its name' core/wg.c '#define HEADER "agent.h"' '#include HEADER'
 	expect core/wg.h:1 'closes a cycle: core/agent.h core/wg.h core/agent.h' core/wg.h '#include "agent.h"'
 }
 

@@ -1,7 +1,20 @@
 #!/bin/sh
-# shape.sh - the house's measures (ARCHITECTURE 5): no function over 80 lines, no file over 500.
-# Prints offenders; exit code 1 if there is any. SHAPE_WIDTH=100 looks at the width of lines too.
+# shape.sh - the house's measures: no function over 80 lines, no file over 500, no folder of code
+# without a README. Prints offenders; exit code 1 if there is any. SHAPE_WIDTH=100 looks at the width
+# of lines too.
 cd "$(dirname "$0")/.." || exit 1
+bad=0
+# Where a folder has only what its parent's page is about, the parent's will do.
+for dir in $(find core coordinator relay plugins hooks etc tests -type f ! -name '*.md' ! -path 'tests/fuzz/corpus/*' |
+	sed 's|/[^/]*$||' | sort -u); do
+	case $dir in
+	etc/* | core/include/* | tests/unit/store | */fixtures) dir=${dir%%/[!/]*} ;;
+	esac
+	[ -f "$dir/README.md" ] || {
+		echo "$dir: has no README.md"
+		bad=1
+	}
+done
 files=$(find core coordinator relay plugins -name '*.[ch]')
 # shellcheck disable=SC2086 # words are wanted; the project's files have no blanks in their names
 awk '
@@ -25,4 +38,9 @@ awk '
 		}
 		start = 0
 	}
-	END { exit bad }' WIDTH="${SHAPE_WIDTH:-0}" $files
+	END { exit bad }' WIDTH="${SHAPE_WIDTH:-0}" $files || bad=1
+[ $bad = 0 ] || {
+	echo "not ok shape"
+	exit 1
+}
+echo "ok shape: functions, files and folders are as the house wants them"
