@@ -242,12 +242,35 @@ static bool has_peers_key(struct agent *agent, const json_t *list)
 	return false;
 }
 
+static bool all_readable(const json_t *list)
+{
+	struct proto_relay relay;
+	json_t *item;
+	struct js js;
+	size_t i;
+
+	if (json_array_size(list) > PROTO_MAX_RELAYS)
+		return false;
+	json_array_foreach(list, i, item)
+	{
+		js_read(&js, item);
+		if (!proto_read_relay(&js, &relay))
+			return false;
+		proto_relay_fini(&relay);
+	}
+	return true;
+}
+
 static void relays(void *arg, json_t *list)
 {
 	struct agent *agent = arg;
 
-	if (json_array_size(list) > PROTO_MAX_RELAYS || json_equal(list, agent->state->relays))
+	if (json_equal(list, agent->state->relays))
 		return;
+	if (!all_readable(list)) {
+		agent_refused(agent, NULL, NULL, "the coordinator sent a relay that cannot be read");
+		return;
+	}
 	if (has_peers_key(agent, list)) {
 		agent_refused(agent, NULL, NULL, "a relay has the key of a peer");
 		return;

@@ -127,6 +127,22 @@ def _(co):
         assert code in audit, "no audit line: " + code
 
 
+@case("a key has one way to be written: other bytes for it are no second agent")
+def _(co):
+    key = co.key("--reusable")
+    alice = Agent(co, "alice").register(key)
+    twin = Agent(co, "twin")
+    twin.private = alice.private
+    for public in (alice.public[:31] + bytes([alice.public[31] | 0x80]), b"\1" + b"\0" * 31, b"\xed" + b"\xff" * 30 + b"\x7f"):
+        refused(co.request("POST", "/agents/challenge", {"public_key": b64(public)}), 422, "invalid")
+        given = alice.challenge()
+        twin.public = public
+        refused(twin.try_register(key, given=given), 422, "invalid")
+        stderr = co.admin("relay", "add", "https://relay.example:443", "--region", "r", "--key", b64(public), code=None)
+        assert "public key" in stderr, stderr
+    equal([a["name"] for a in agents(co)], ["alice"])
+
+
 @case("a challenge does not outlive the coordinator")
 def _(co):
     agent, key = Agent(co, "late"), co.key()

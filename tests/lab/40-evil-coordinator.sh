@@ -63,10 +63,12 @@ send() { # the next frame, from standard input
 	cat >$evil/frame-$frames.json.new
 	mv $evil/frame-$frames.json.new $evil/frame-$frames.json
 }
-key_of() { printf '%s' "$1" | openssl dgst -sha256 -binary | openssl base64; }
-peer() { # NAME ADDRESSES ROUTES ENDPOINT - a PEER in JSON
+key_of() { # NAME [LAST-BYTE]
+	printf '%s' "$1" | openssl dgst -sha256 -binary | { head -c 31; printf "\\${2:-000}"; } | openssl base64
+}
+peer() { # NAME ADDRESSES ROUTES ENDPOINT SHOWN-NAME KEY - a PEER in JSON
 	printf '{"agent_id":"id-%s","public_key":"%s","name":"%s","network":"default","addresses":[%s],"routes":[%s],"endpoint":%s,"endpoints":[],"local_endpoints":[],"nat_type":"none","online":true,"last_seen":null,"connection_hint":null}' \
-		"$1" "$(key_of "$1")" "${5:-$1}" "$2" "$3" "${4:-null}"
+		"$1" "${6:-$(key_of "$1")}" "${5:-$1}" "$2" "$3" "${4:-null}"
 }
 revision=1
 snapshot() {
@@ -122,6 +124,12 @@ attack "a name with a shell in it" "$(peer e17 '"10.99.1.17"' '' null '$(touch /
 # shellcheck disable=SC2016
 attack "a name that ends a command" "$(peer e18 '"10.99.1.18"' '' null 'x; touch /run/pwned; `touch /run/pwned`')"
 
+attack "a peer with the server's key" "$(peer e20 '"10.99.1.20"' '' null e20 "$(key_of evil)")"
+# X25519 ignores the highest bit: the same key in other bytes.
+attack "a peer with the server's key in other bytes" "$(peer e21 '"10.99.1.21"' '' null e21 "$(key_of evil 200)")"
+attack "a peer whose secret everyone has" "$(peer e22 '"10.99.1.22"' '' null e22 "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")"
+check "none of them is on the interface" test "$(on alice wg show wg0 peers | grep -cF -e "$(key_of evil)" -e "$(key_of evil 200)" -e AQAAAAAAAAAA)" -eq 0
+
 seen=$(count_refused)
 revision=$((revision + 1))
 printf '{"type":"delta","revision":%d,"changes":[{"op":"networks","networks":[{"id":"net1","name":"default","cidr":"0.0.0.0/0","cidr6":null,"addresses":["1.2.3.4/0"]}]}]}' $revision | send
@@ -156,6 +164,11 @@ seen=$(count_refused)
 revision=$((revision + 1))
 printf '{"type":"delta","revision":%d,"changes":[{"op":"relays","relays":[{"region":"r","url":"https://203.0.113.5:443","key":"%s","stun":[]}]}]}' $revision "$(key_of good)" | send
 check "a relay with a peer's key is refused with an event" wait_for 4 more_refused "$seen"
+
+seen=$(count_refused)
+revision=$((revision + 1))
+printf '{"type":"delta","revision":%d,"changes":[{"op":"relays","relays":[{"region":"r","url":"https://203.0.113.5:443","key":"%s","stun":[]}]}]}' $revision "$(key_of good 200)" | send
+check "and so is one with a peer's key in other bytes" wait_for 4 more_refused "$seen"
 
 # ---- what is not the protocol at all -------------------------------------------
 printf 'not json' | send
