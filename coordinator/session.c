@@ -16,6 +16,7 @@
 #define MAX_MESSAGE     (256 * 1024)
 #define MAX_BAD_FRAMES  10
 #define MESSAGES_SECOND 100
+#define SIGNALS_SECOND  20 /* to one receiver */
 #define TOKEN_EARLY_MS  (2 * 3600 * 1000ull)
 
 static void drop(struct session *session, uint16_t code, const char *reason)
@@ -83,6 +84,34 @@ void session_cut(struct session *session)
 }
 
 /* ---- frames from the agent ----------------------------------------------------------- */
+
+/* Who goes round among more receivers than there are paces sends none of them more: so many are
+ * enough for MESSAGES_SECOND. */
+#define PACES          (MESSAGES_SECOND / SIGNALS_SECOND)
+
+struct pace {
+	char to[PROTO_ID_MAX];
+	struct bucket bucket;
+};
+
+bool session_may_signal(struct session *session, const struct agent *to)
+{
+	uint64_t now = loop_now(session->co->loop);
+	struct pace *pace, *oldest;
+
+	if (!session->paces)
+		session->paces = xcalloc(PACES, sizeof(*session->paces));
+	oldest = session->paces;
+	for (pace = session->paces; pace < session->paces + PACES; pace++) {
+		if (!strcmp(pace->to, to->id))
+			return bucket_take(&pace->bucket, now);
+		if (pace->bucket.last_ms < oldest->bucket.last_ms)
+			oldest = pace;
+	}
+	str_copy(oldest->to, sizeof(oldest->to), to->id);
+	bucket_init(&oldest->bucket, SIGNALS_SECOND, 2 * SIGNALS_SECOND, now);
+	return bucket_take(&oldest->bucket, now);
+}
 
 static void send_error(struct session *session, const char *code, const char *detail, json_t *id)
 {
@@ -193,9 +222,9 @@ static void on_message(void *arg, const char *text, size_t len)
 		send_error(session, code, json ? js.error : error,
 			   json_is_object(json) ? json_object_get(json, "id") : NULL);
 	json_decref(json);
-	/* A signal to somebody who is not there is no fault. */
+	/* A signal to somebody who is not there, or hears enough, is no fault. */
 	if (session->agent && strcmp(code, "peer_offline") && strcmp(code, "unknown_peer") &&
-	    ++session->bad_frames >= MAX_BAD_FRAMES)
+	    strcmp(code, "peer_busy") && ++session->bad_frames >= MAX_BAD_FRAMES)
 		drop(session, 1008, "too many frames made no sense");
 }
 
@@ -228,6 +257,7 @@ static void on_closed(void *arg, const char *reason)
 	session_cut(session);
 	list_del(&session->node);
 	ws_free(session->ws);
+	free(session->paces);
 	free(session);
 }
 

@@ -747,6 +747,44 @@ def _(co):
         ws.close()
 
 
+@case("a flood of signals cuts nobody off who does not read them, and leaves others their turn")
+def _(co):
+    key = co.key("--reusable")
+    alice, bob, carol = [Agent(co, name).register(key) for name in ("alice", "bob", "carol")]
+    to = alice.stream()
+    to.receive()
+    deaf = Ws(co, "/api/v1/agents/%s/sync" % bob.id, bob.token, receive_buffer=16384)
+    deaf.send({"type": "hello", "version": 1, "epoch": None, "revision": 0})
+    deaf.receive()
+    listener = carol.stream()
+    listener.receive()
+    def signal_to(agent, number, box):
+        to.send({"type": "signal", "id": number, "to": agent.id, "network": "default", "box": b64(box)})
+    for number in range(300):
+        signal_to(bob, number, randombytes(4096))
+    seen = [to.receive() for _ in range(200)]
+    codes = {m["code"] for m in seen if m["type"] == "error"}
+    equal(codes - {"too_many_messages"}, {"peer_busy"})
+    time.sleep(3)
+    signal_to(carol, 7, b"x" * 40)
+    assert listener.find(lambda m: m.get("type") == "signal"), "another peer heard nothing"
+    # None of them too fast, all together more than a stream may have in its queue.
+    crowd = [Agent(co, "crowd%d" % i).register(key).stream() for i in range(8)]
+    for number in range(150):
+        for one in crowd:
+            one.send({"type": "signal", "id": number, "to": bob.id, "network": "default", "box": b64(randombytes(4096))})
+        time.sleep(0.055)
+    assert crowd[0].find(lambda m: m.get("code") == "peer_busy"), "all were passed on"
+    peers = {p["name"]: p["online"] for p in alice.ask("GET", "/peers")[1]["peers"]}
+    equal(peers["bob"], True, "is the one who does not read online")
+    heard = 0
+    while deaf.find(lambda m: m.get("type") == "signal", 1):
+        heard += 1
+    assert heard > 20, "%d signals were heard" % heard
+    signal_to(bob, 8, b"y" * 40)
+    assert deaf.find(lambda m: m.get("type") == "signal" and m["box"] == b64(b"y" * 40)), "it hears none any more"
+
+
 @case("who changes its endpoint all the time is stopped before its peers hear of each")
 def _(unused):
     co = Coordinator(NO_RELAY + "limits: {requests_per_agent: 5}\n").start()
