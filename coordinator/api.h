@@ -35,7 +35,8 @@ bool proof_origin(struct request *rq, struct refusal *why);
 
 /* False: answered with 429 already. */
 bool request_paced(struct request *rq, struct agent *agent);
-bool agent_may_ask(struct coordinator *co, struct agent *agent); /* one bucket for requests and frames */
+/* One bucket for requests and frames of so many bytes. */
+bool agent_may_ask(struct coordinator *co, struct agent *agent, size_t body);
 
 json_t *api_token_json(struct coordinator *co, const struct agent *agent);
 /* A heartbeat's peer_status, from the API or the stream. False: js->error. */

@@ -63,9 +63,9 @@ static struct source *source_of(struct server *server, const struct addr *addr)
 	return source;
 }
 
-bool source_may_ask(struct source *source, uint64_t now_ms, uint64_t *wait_ms)
+bool source_may_ask(struct source *source, size_t body, uint64_t now_ms, uint64_t *wait_ms)
 {
-	if (bucket_take(&source->requests, now_ms))
+	if (bucket_take_many(&source->requests, REQUESTS_OF_BODY(body), now_ms))
 		return true;
 	*wait_ms = bucket_wait_ms(&source->requests, now_ms);
 	return false;

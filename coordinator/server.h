@@ -19,7 +19,9 @@ size_t server_connections(const struct server *server);
 
 /* ---- for conn.c ---- */
 struct source; /* an address (IPv6: its /64) with its connections and its bucket */
-bool source_may_ask(struct source *source, uint64_t now_ms, uint64_t *wait_ms);
+/* A large body is as much work as several requests. */
+#define REQUESTS_OF_BODY(bytes) (1.0 + (double)((bytes) / (16 * 1024)))
+bool source_may_ask(struct source *source, size_t body, uint64_t now_ms, uint64_t *wait_ms);
 /* A request of this source holds `now` bytes of body, `before` until now; false: that is more than
  * one source, or all together, may hold. Give back what was taken, also after false. */
 bool source_may_hold(struct server *server, struct source *source, size_t before, size_t now);

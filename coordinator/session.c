@@ -13,7 +13,8 @@
 
 #define HELLO_MS        10000
 #define PING_MS         20000
-#define MAX_MESSAGE     (256 * 1024)
+#define MAX_MESSAGE     (160 * 1024) /* a heartbeat of 1,000 peers, with the longest names of relays */
+#define BYTES_SECOND    (128 * 1024)
 #define MAX_BAD_FRAMES  10
 #define MESSAGES_SECOND 100
 #define SIGNALS_SECOND  20 /* to one receiver */
@@ -175,7 +176,7 @@ static bool call(struct session *session, size_t i, struct js *js, const char **
 		js_fail(js, "type", "hello comes first");
 		return false;
 	}
-	if (frames[i].changes && !agent_may_ask(session->co, session->agent)) {
+	if (frames[i].changes && !agent_may_ask(session->co, session->agent, 0)) {
 		*code = "too_many_messages";
 		js_fail(js, "type", "comes too often: slow down");
 		return false;
@@ -197,6 +198,20 @@ static bool take_frame(struct session *session, struct js *js, const char **code
 	return false;
 }
 
+static bool paced(struct session *session, size_t len)
+{
+	uint64_t now = loop_now(session->co->loop);
+	bool few = bucket_take(&session->messages, now);
+
+	if (few && bucket_take_many(&session->bytes, (double)len, now))
+		return true;
+	session->co->counters[COUNT_RATE_LIMITED]++;
+	send_error(session, "too_many_messages", "slow down", NULL);
+	if (few && session->agent && ++session->bad_frames >= MAX_BAD_FRAMES)
+		drop(session, 1008, "too many bytes");
+	return false;
+}
+
 static void on_message(void *arg, const char *text, size_t len)
 {
 	struct session *session = arg;
@@ -207,11 +222,8 @@ static void on_message(void *arg, const char *text, size_t len)
 
 	if (!session->agent)
 		return;
-	if (!bucket_take(&session->messages, loop_now(session->co->loop))) {
-		session->co->counters[COUNT_RATE_LIMITED]++;
-		send_error(session, "too_many_messages", "slow down", NULL);
+	if (!paced(session, len))
 		return;
-	}
 	json = js_load(text, len, error);
 	js_read(&js, json);
 	if (json && js_ok(&js) && take_frame(session, &js, &code)) {
@@ -314,6 +326,7 @@ void session_open(struct request *rq, struct agent *agent, struct list *sessions
 	session->ws = ws_new(true, MAX_MESSAGE, on_message, session);
 	session->token_ends_ms = now; /* its age is not known here: a fresh one goes out early */
 	bucket_init(&session->messages, MESSAGES_SECOND, 4 * MESSAGES_SECOND, now);
+	bucket_init(&session->bytes, BYTES_SECOND, 4 * BYTES_SECOND, now);
 	timer_init(&session->tick, rq->co->loop, tick, session);
 	timer_start(&session->tick, HELLO_MS);
 	rq->co->counters[COUNT_STREAMS_OPENED]++;

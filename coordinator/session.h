@@ -20,7 +20,7 @@ struct session {
 	struct stream *stream;
 	struct ws *ws;
 	struct loop_timer tick;
-	struct bucket messages;
+	struct bucket messages, bytes;
 	struct pace *paces;    /* of signals to whom it signals most; NULL: none yet */
 	bool greeted;          /* hello has come */
 	bool behind;           /* has not read what it was sent: more when it has */

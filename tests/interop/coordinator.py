@@ -448,10 +448,11 @@ def _(co):
             raise AssertionError("%r: %r, not %d" % (data[:70], seen, status))
     bodies = [
         (b"{", 400, "bad_json"), (b"", 400, "bad_json"), (b"\xff\xfe", 400, "bad_json"),
-        (b'{"name":"a","name":"b"}', 400, "bad_json"), (b"[" * 100000, 400, "bad_json"),
+        (b'{"name":"a","name":"b"}', 400, "bad_json"), (b"[" * 30000, 400, "bad_json"),
         (b"[]", 422, "invalid"), (b"null", 400, "bad_json"), (b"7", 400, "bad_json"), (b"{}", 422, "invalid"),
         (b'{"public_key":7}', 422, "invalid"), (b'{"public_key":"AAAA"}', 422, "invalid"),
-        (b'{"a":"' + b"x" * 1000000 + b'"}', 422, "invalid"),
+        (b'{"a":"' + b"x" * 30000 + b'"}', 422, "invalid"), (b'{"a":"' + b"x" * 40000 + b'"}', 413, "body_too_large"),
+        (b'{"a":"' + b"x" * 1000000 + b'"}', 413, "body_too_large"),
     ]
     for body, status, code in bodies:
         answer = co.request("POST", "/agents/register", body)
@@ -622,17 +623,57 @@ def _(co):
         s = meshclient.TLS.wrap_socket(plain)
         held.append(s)
         try:
-            s.sendall(b"POST /api/v1/agents/challenge HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+            s.sendall(b"POST /api/v1/agents/x/heartbeat HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
                       + b"x" * 900000)
             s.settimeout(0.05)
             told += s.recv(4096).startswith(b"HTTP/1.1 429 ")
         except OSError:
             pass
     assert told >= 30, "%d of 40 were told to come back" % told
-    equal(co.request("POST", "/agents/challenge", b'{"public_key":"' + b"A" * 1000000 + b'"}')[0], 422, "another address")
+    equal(co.request("POST", "/agents/x/heartbeat", b'{"a":"' + b"A" * 1000000 + b'"}')[0], 401, "another address")
     for s in held:
         s.close()
-    assert wait_until(lambda: raw_from("127.0.5.1", co) == 422), "nothing is taken of it any more"
+    assert wait_until(lambda: raw_from("127.0.5.1", co) == 401), "nothing is taken of it any more"
+
+
+@case("large bodies: no request takes more than it ever needs, and each counts by its bytes")
+def _(unused):
+    co = Coordinator(NO_RELAY + "limits: {requests_per_address: 20}\n").start()
+    try:
+        agent = Agent(co, "wordy").register(co.key())
+        for method, path, size in (("POST", "/agents/challenge", 1100), ("PUT", "/agents/%s/endpoint" % agent.id, 9000),
+                                   ("POST", "/agents/%s/token" % agent.id, 33000), ("POST", "/agents/%s/key" % agent.id, 5000),
+                                   ("DELETE", "/agents/%s" % agent.id, 33000), ("POST", "/session", 5000)):
+            refused(co.request(method, path, b'{"a":"' + b"x" * size + b'"}', agent.bearer()), 413, "body_too_large")
+        # Unfinished ones too, and without their length.
+        equal(raw(co, b"POST /api/v1/agents/challenge HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + b"x" * 2000), 413)
+        equal(raw(co, b"POST /api/v1/agents/challenge HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\n" + b"x" * 2000), 413)
+        time.sleep(4)
+        body = b'{"peer_status":{},"a":"' + b"x" * 1000000 + b'"}'
+        equal(agent.ask("POST", "/heartbeat", body)[0], 200)
+        equal(agent.ask("POST", "/heartbeat", body)[0], 429)
+        time.sleep(4)
+        # And frames: the agent is told to slow down, then cut off.
+        stream, codes = agent.stream(), []
+        stream.receive()
+        for _ in range(30):
+            try:
+                stream.send({"type": "ack", "revision": 1, "x": "y" * 150000})
+            except OSError:
+                break
+        try:
+            while True:
+                codes.append(stream.receive().get("code"))
+        except (EOFError, OSError):
+            pass
+        assert "too_many_messages" in codes, codes
+        stream = agent.stream()
+        status = {"%032x" % i: {"connected": True, "latency_ms": 1234.5, "path": "relay:" + "r" * 63} for i in range(900)}
+        stream.send({"type": "heartbeat", "endpoint": None, "peer_status": status})
+        stream.send({"type": "signal", "id": 9, "to": "nobody", "network": "default", "box": b64(b"x" * 40)})
+        equal(stream.find(lambda m: m.get("type") == "error")["code"], "unknown_peer")
+    finally:
+        co.close()
 
 
 def raw_from(source, co):
@@ -640,7 +681,7 @@ def raw_from(source, co):
     try:
         plain = socket.create_connection(("127.0.0.1", co.port), 5, (source, 0))
         with meshclient.TLS.wrap_socket(plain) as s:
-            s.sendall(b"POST /api/v1/agents/challenge HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            s.sendall(b"POST /api/v1/agents/x/heartbeat HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
             return int(s.recv(4096).split()[1])
     except OSError:
         return None
