@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Cases of coordinator.sh. With words: only the cases whose name has one of them."""
-import base64, hmac, json, os, re, resource, select, shutil, signal, socket, stat, subprocess, sys, threading, time
+import base64, hmac, json, os, re, resource, select, shutil, signal, socket, stat, struct, subprocess, sys, threading, time
 import meshclient
 from meshclient import PROGRAM, Agent, Coordinator, Ws, b64, free_port, wait_until
 from nacl.bindings import crypto_scalarmult_base, randombytes
@@ -165,6 +165,14 @@ def _(co):
     Agent(co, "n" * 63).register(key)
     refused(Agent(co, "n3").try_register(co.key("--name", "n4")), 403, "name_not_allowed")
     Agent(co, "n4").register(co.key("--name", "n4"))
+    tagged = co.key("--name", "db-1", "--tag", "db")
+    other = Agent(co, "n6").register(key)
+    refused(other.try_register(tagged), 403, "name_not_allowed") # by whatever name
+    refused(other.try_register(tagged, name="db-1"), 403, "name_not_allowed")
+    db = Agent(co, "db-1").register(tagged)
+    equal([a["tags"] for a in agents(co) if a["name"] in ("n6", "db-1")], [[], ["db"]])
+    co.admin("agent", "rename", "db-1", "db-2")
+    equal(db.try_register(tagged)[0], 200, "again by its own key, after it was renamed")
     assert "n5" in co.admin("agent", "rename", "n4", "n5")
     assert "taken" in co.admin("agent", "rename", "n5", "n1", code=1)
 
@@ -1135,6 +1143,38 @@ def _(unused):
         left = relay_pid()
         if left:
             os.kill(left, signal.SIGTERM)
+        co.close()
+
+
+def stun_answers(host, port):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(0.3)
+        s.sendto(struct.pack("!HHI", 1, 0, 0x2112A442) + b"twelve bytes", (host, port))
+        try:
+            return s.recv(2000)[:2] == b"\1\1"
+        except OSError:
+            return False
+
+
+@case("another address for STUN is served, also where the relay was adopted, and agents are told where it is served")
+def _(unused):
+    port = free_port()
+    co = Coordinator("relay: {stun: '127.0.0.1:%d'}\n" % port)
+    try:
+        co.start()
+        assert wait_until(lambda: stun_answers("127.0.0.1", port)), co.log()
+        agent = Agent(co, "stunned").register(co.key())
+        for address, served in (("127.0.0.3:%d", "127.0.0.3"), (":%d", "127.0.0.4"), ("0.0.0.0:%d", "127.0.0.5")):
+            co.stop(signal.SIGKILL)
+            configuration = re.sub("stun: '[^']*'", "stun: '%s'" % (address % port), co.read("coordinator.yaml"))
+            with open(co.dir + "/coordinator.yaml", "w") as f:
+                f.write(configuration)
+            co.start()
+            assert wait_until(lambda: stun_answers(served, port)), "nobody answers at %s: %s" % (served, co.log())
+            told = agent.stream().receive()["relays"][0]["stun"]
+            equal(told, [(served if address[:2] == "12" else "127.0.0.1") + ":%d" % port])
+        equal(co.log().count("relay-replaced"), 2, "replaced where it does not serve what is asked")
+    finally:
         co.close()
 
 
