@@ -3,6 +3,7 @@
  * carries the same endpoint and heartbeat.
  */
 #include "api.h"
+#include "api_admin.h"
 #include "dispatch.h"
 #include "heal.h"
 #include "sync.h"
@@ -134,26 +135,39 @@ void api_key(struct request *rq)
 	reply_durable(rq, 200, json_pack("{so}", "public_key", js_from_key(&new_key)));
 }
 
+/* One, or without a query all (NULL): never all for a query that was meant otherwise. */
+static bool which_network(struct request *rq, struct agent *agent, struct network **network,
+			  struct refusal *why)
+{
+	json_t *arguments = json_object();
+	const char *name;
+	bool good = api_query(rq, arguments, why);
+
+	name = json_string_value(json_object_get(arguments, "network"));
+	if (good && (name || rq->http->query)) {
+		*network = name ? mesh_network(&rq->co->mesh, name) : NULL;
+		good = (*network && mesh_agent_in(agent, *network)) ||
+		       refuse(why, 404, "not_a_member", "this agent is in no network of that name");
+	}
+	json_decref(arguments);
+	return good;
+}
+
 void api_leave(struct request *rq)
 {
 	struct agent *agent;
 	struct network *network = NULL;
-	const char *query = rq->http->query;
-	char error[JS_ERROR];
+	struct refusal why;
 
-	if (rq->http->body.len) { /* where a proof takes the token's place */
-		rq->body = js_load(rq->http->body.data, rq->http->body.len, error);
-		js_read(&rq->js, rq->body);
-	}
+	/* A body where a proof takes the token's place. */
+	if (rq->http->body.len && !dispatch_body(rq))
+		return;
 	agent = by_token_or_proof(rq);
 	if (!agent)
 		return;
-	if (query && !strncmp(query, "network=", 8)) {
-		network = mesh_network(&rq->co->mesh, query + 8);
-		if (!network || !mesh_agent_in(agent, network)) {
-			reply_problem(rq, 404, "not_a_member", "this agent is in no network of that name");
-			return;
-		}
+	if (!which_network(rq, agent, &network, &why)) {
+		reply_refusal(rq, &why);
+		return;
 	}
 	log_info("left", "agent=%s", agent->id);
 	registry_remove(rq->co, agent, network, agent->id);

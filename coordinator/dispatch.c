@@ -149,12 +149,10 @@ bool request_paced(struct request *rq, struct agent *agent)
 	return false;
 }
 
-static bool read_body(struct request *rq)
+bool dispatch_body(struct request *rq)
 {
 	char error[JS_ERROR];
 
-	if (!rq->row->body || (rq->row->auth == AUTH_ADMIN && !rq->http->body.len))
-		return true; /* a command finds out itself what it misses */
 	rq->body = js_load(rq->http->body.data, rq->http->body.len, error);
 	if (!rq->body) {
 		api_refused(rq, 400, "bad_json", error);
@@ -166,6 +164,13 @@ static bool read_body(struct request *rq)
 		return false;
 	}
 	return true;
+}
+
+static bool read_body(struct request *rq)
+{
+	if (!rq->row->body || (rq->row->auth == AUTH_ADMIN && !rq->http->body.len))
+		return true; /* a command finds out itself what it misses */
+	return dispatch_body(rq);
 }
 
 void dispatch(struct request *rq)

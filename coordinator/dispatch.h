@@ -31,6 +31,7 @@ struct endpoint_row {
 extern const struct endpoint_row endpoints[]; /* ends with method NULL */
 
 void dispatch(struct request *rq);
+bool dispatch_body(struct request *rq); /* reads it as a JSON object; false: answered already */
 /* The largest body that this request, whose head is there, may have; SIZE_MAX: the configured limit. */
 size_t dispatch_max_body(const struct http_message *http);
 

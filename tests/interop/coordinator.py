@@ -391,6 +391,19 @@ def _(co):
     equal(by_proof(co, agent, "/token")[0], 200)
 
 
+@case("leaving with a body or a query that is not understood leaves nothing")
+def _(co):
+    agent = Agent(co, "stays").register(co.key())
+    for query, body, status, code in (("?netwrok=default", None, 422, "unknown_parameter"), ("?network", None, 422, "unknown_parameter"),
+                                      ("?network=default&x=1", None, 422, "unknown_parameter"), ("?", None, 404, "not_a_member"),
+                                      ("?network=default&network=default", None, 422, "invalid"),
+                                      ("?network=other", None, 404, "not_a_member"), ("?network=", None, 404, "not_a_member"),
+                                      ("", b"{bad", 400, "bad_json"), ("", b"[]", 422, "invalid")):
+        refused(agent.ask("DELETE", query, body), status, code)
+        equal(agent.ask("GET", "/peers")[0], 200)
+    equal(agent.ask("DELETE", "?network=defaul%74", {})[0], 204)
+
+
 @case("leaving, removal and expiry end a token at once")
 def _(co):
     key = co.key("--reusable")
