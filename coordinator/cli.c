@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_RUNNING };
@@ -202,16 +203,20 @@ static int connect_to(const char *run_dir)
 	return fd;
 }
 
-static bool send_request(FILE *stream, const struct command *command, json_t *options)
+/* A coordinator that is busy answers before it has read all: then what it says counts. */
+static void send_request(int fd, const struct command *command, json_t *options)
 {
 	json_t *request = json_pack("{sssO}", "command", command->name, "arguments", options);
 	char *text = js_dump(request);
-	bool sent = fprintf(stream, "%s\n", text) > 0 && !fflush(stream);
+	size_t len = strlen(text), sent = 0;
+	ssize_t wrote = 0;
 
-	secret_wipe(text, strlen(text)); /* a password may be in it */
+	text[len++] = '\n'; /* in place of the NUL */
+	for (; sent < len && (wrote >= 0 || errno == EINTR); sent += wrote > 0 ? (size_t)wrote : 0)
+		wrote = send(fd, text + sent, len - sent, MSG_NOSIGNAL);
+	secret_wipe(text, len); /* a password may be in it */
 	free(text);
 	json_decref(request);
-	return sent;
 }
 
 static int take_answer(const struct command *command, const char *line, bool as_json)
@@ -291,12 +296,13 @@ int cli_run(const struct command *command, const char *run_dir, json_t *options,
 	if (fd < 0)
 		return EXIT_NOT_RUNNING;
 	if (!fcntl(fd, F_SETFL, 0)) /* here there is time to wait */
-		stream = fdopen(fd, "r+");
+		stream = fdopen(fd, "r");
 	if (!stream) {
 		close(fd);
 		return EXIT_FAILED;
 	}
-	if (send_request(stream, command, options) && getline(&line, &size, stream) > 0)
+	send_request(fd, command, options);
+	if (getline(&line, &size, stream) > 0)
 		code = take_answer(command, line, as_json);
 	else
 		code = take_answer(command, "", as_json);

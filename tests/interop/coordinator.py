@@ -1430,6 +1430,33 @@ def _(co):
     refused(come_back(co, agent), 401, "unknown_agent")
 
 
+@case("the unix socket: too many at once, a large request and broken JSON get their sentence")
+def _(co):
+    def socket_of(text=b""):
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(10)
+        s.connect(co.dir + "/run/coordinator.sock")
+        s.sendall(text)
+        return s
+    def answer(text):
+        with socket_of(text) as s:
+            return json.loads(s.makefile().readline())
+    equal(answer(b"{bad\n")["code"], "bad_request")
+    assert "object" not in answer(b"{bad\n")["detail"] and "line 1" in answer(b"{bad\n")["detail"], answer(b"{bad\n")
+    assert "must be an object" in answer(b"[]\n")["detail"]
+    policy = "version: 1\ndefault: allow\n" + "# \"a comment\" of a long policy\n" * 30000
+    assert 900000 < len(policy) < 1 << 20
+    equal(answer(json.dumps({"command": "policy apply", "arguments": {"text": policy}}).encode() + b"\n")["ok"], True)
+    equal(answer(b'{"command":"' + b"x" * (5 << 20) + b'"}\n')["code"], "too_large")
+    idle = [socket_of() for _ in range(64)]
+    for words in (("network", "list"), ["key", "create"] + ["--tag", "a-long-tag"] * 5000):
+        said = co.admin(*words, code=1)
+        assert "too many commands" in said and said.count("\n") == 1, said
+    for s in idle:
+        s.close()
+    assert wait_until(lambda: "too many" not in co.admin("network", "list", code=None))
+
+
 @case("audit --follow goes on")
 def _(co):
     following = subprocess.Popen([PROGRAM, "--config", co.dir + "/coordinator.yaml", "audit", "--follow"],
