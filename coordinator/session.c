@@ -149,7 +149,7 @@ static bool on_endpoint(struct session *session, struct js *js, const char **cod
 	struct proto_endpoints at;
 
 	*code = "bad_endpoint";
-	if (!proto_read_endpoints(js, &at))
+	if (!proto_read_endpoints(js, &at) || !api_endpoints_ok(js, &at))
 		return false;
 	registry_endpoints(session->co, session->agent, &at);
 	return true;

@@ -143,6 +143,39 @@ def _(co):
     equal([a["name"] for a in agents(co)], ["alice"])
 
 
+@case("a proof that is wrong uses no challenge up: strangers do not fill the table of used ones")
+def _(co):
+    key, agent = co.key(), Agent(co, "patient")
+    given = agent.challenge()
+    for _ in range(5):
+        refused(agent.try_register(key, given=given, headers={"Authorization": "Proof " + b64(b"\0" * 32)}), 401, "proof_wrong")
+    equal(agent.try_register(key, given=given)[0], 201)
+    refused(agent.try_register(key, given=given), 401, "challenge_used")
+
+
+@case("of a flood of refusals the log says how many it left out")
+def _(co):
+    agent = Agent(co, "flood")
+    body = json.dumps({"public_key": b64(agent.public), "name": "x", "join_key": "y"}).encode()
+    connection, sent = co.connect(), 0
+    def refusals():
+        nonlocal sent
+        for _ in range(200):
+            connection.request("POST", "/api/v1/agents/register", body)
+            answer = connection.getresponse()
+            answer.read()
+            equal(answer.status, 401)
+            sent += 1
+        return "refusals-left-out" in co.log() or sent > 20000
+    while not refusals():
+        pass
+    def told():
+        lines = co.log()
+        return lines.count(" registration-refused") + sum(map(int, re.findall(r"refusals-left-out count=(\d+)", lines)))
+    assert wait_until(lambda: told() == sent, 60), "%d of %d are told of" % (told(), sent)
+    connection.close()
+
+
 @case("a challenge does not outlive the coordinator")
 def _(co):
     agent, key = Agent(co, "late"), co.key()
@@ -488,9 +521,14 @@ def _(co):
         refused(agent.try_register(key, **{field: value}), 422, "invalid")
     equal(agents(co) and [a for a in agents(co) if a["name"] == "shape"], [])
     agent.register(key)
-    for body in ({"endpoint": "x"}, {"endpoints": ["1.2.3.4:5"] * 17}, {"local_endpoints": {}}, {"upnp_mapped": 1}):
+    for body in ({"endpoint": "x"}, {"endpoints": ["1.2.3.4:5"] * 17}, {"local_endpoints": {}}, {"upnp_mapped": 1},
+                 {"endpoint": "127.0.0.1:5"}, {"endpoints": ["1.2.3.4:5", "255.255.255.255:5"]}, {"endpoint": "[::1]:5"},
+                 {"local_endpoints": ["0.0.0.0:5"]}, {"endpoint": "224.0.0.1:5"}, {"endpoint": "[::ffff:127.0.0.1]:5"}):
         refused(agent.ask("PUT", "/endpoint", body), 422, "invalid")
-    for body in ({"peer_status": []}, {"peer_status": {"x": 1}}, {"endpoint": 1}):
+    for body in ({"peer_status": []}, {"peer_status": {"x": 1}}, {"endpoint": 1}, {"endpoint": "127.0.0.1:9"},
+                 {"peer_status": {"x": {"latency_ms": "a"}}}, {"peer_status": {"x": {"latency_ms": -1}}},
+                 {"peer_status": {"x": {"path": "zzz"}}}, {"peer_status": {"x": {"path": "relay:"}}},
+                 {"peer_status": {"a\n": {}}}, {"peer_status": {"": {}}}, {"peer_status": {"a" * 300: {}}}):
         refused(agent.ask("POST", "/heartbeat", body), 422, "invalid")
     assert co.ready()
 
