@@ -18,7 +18,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define MAX_REQUEST (4u << 20) /* a policy of a megabyte as JSON */
+#define MAX_REQUEST (4u << 20) /* a policy of 1 MiB, as JSON */
 #define MAX_CLIENTS 64
 #define IDLE_MS     10000
 #define QUEUE_ROOM  (1u << 20)
@@ -38,7 +38,7 @@ struct client {
 	struct stream *stream;
 	struct store_wait wait;
 	struct admin_call call;
-	struct buf request; /* as much of it as has come */
+	struct buf in; /* a request so far */
 	json_t *answer;
 	uid_t uid;
 	bool asked, follows, writes;
@@ -163,21 +163,21 @@ static void on_request(struct client *client, const char *text, size_t len)
 static size_t on_data(void *arg, const uint8_t *data, size_t len)
 {
 	struct client *client = arg;
-	static const struct refusal large = {.status = 413, .code = "too_large",
-					     .detail = "a request of over 4 MiB is not taken"};
 	const uint8_t *end = memchr(data, '\n', len);
-	struct buf *request = &client->request;
+	bool fits;
 
 	if (client->asked)
 		return len;
-	client->asked = end || buf_add(request, data, len);
-	if (!client->asked)
+	fits = !buf_add(&client->in, data, end ? (size_t)(end - data) : len);
+	if (fits && !end)
 		return len;
-	if (end && !buf_add(request, data, (size_t)(end - data)))
-		on_request(client, buf_text(request), request->len);
+	client->asked = true;
+	if (fits)
+		on_request(client, buf_text(&client->in), client->in.len);
 	else
-		refused(client, &large);
-	buf_wipe(request);
+		refused(client, &(struct refusal){.status = 413, .code = "body_too_large",
+						  .detail = "this is more than a coordinator takes at once"});
+	buf_wipe(&client->in); /* a password may be in it */
 	return len;
 }
 
@@ -188,7 +188,7 @@ static void on_closed(void *arg, const char *reason)
 	(void)reason;
 	admin_call_cancel(&client->call);
 	store_wait_cancel(&client->wait);
-	buf_wipe(&client->request);
+	buf_wipe(&client->in);
 	json_decref(client->answer);
 	json_decref(client->missed);
 	list_del(&client->node);
@@ -235,7 +235,7 @@ static void on_accept(void *arg, int fd, unsigned events)
 	client = xcalloc(1, sizeof(*client));
 	client->admin = admin;
 	client->uid = uid;
-	buf_init(&client->request, MAX_REQUEST);
+	buf_init(&client->in, MAX_REQUEST);
 	list_add_tail(&admin->clients, &client->node);
 	admin->count++;
 	client->stream = stream_new(admin->co->loop, socket, NULL, &ops, client, IDLE_MS);

@@ -158,7 +158,7 @@ bool api_query(struct request *rq, json_t *arguments, struct refusal *why)
 	if (!rq->http->query || !*rq->http->query)
 		return true;
 	if (!str_copy(query, sizeof(query), rq->http->query))
-		return refuse(why, 414, "invalid", "the query is too long");
+		return refuse(why, 413, "query_too_large", "the query is too long");
 	while ((pair = strsep(&next, "&")))
 		if (!take_parameter(arguments, rq->row->query, pair, why))
 			return false;

@@ -150,15 +150,15 @@ static void on_checked(void *arg, bool right)
 static bool may_try(struct request *rq, const char *name)
 {
 	uint64_t now = loop_now(rq->co->loop), wait = logins_wait(rq->co->logins, name, rq->address, now);
+	unsigned seconds;
 
 	if (!wait) {
 		logins_tried(rq->co->logins, name, rq->address, now);
 		return true;
 	}
-	snprintf(rq->headers, sizeof(rq->headers), "Retry-After: %llu\r\n",
-		 (unsigned long long)(wait / 1000 + 1));
-	reply_problem(rq, 429, "too_many_attempts", "too many wrong passwords: try again in %llu s",
-		      (unsigned long long)(wait / 1000 + 1));
+	seconds = (unsigned)(wait / 1000) + 1;
+	snprintf(rq->headers, sizeof(rq->headers), "Retry-After: %u\r\n", seconds);
+	reply_problem(rq, 429, "too_many_attempts", "too many wrong passwords: try again in %u s", seconds);
 	return false;
 }
 

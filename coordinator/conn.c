@@ -230,9 +230,11 @@ static void begin(struct conn *conn)
 static void bad_request(struct conn *conn)
 {
 	int status = conn->http->status ? conn->http->status : 400;
-	const char *code = status == 413 ? "body_too_large" : status == 431 ? "headers_too_large"
-							      : "bad_request";
+	bool head = status == 431 || status == 414;
+	const char *code = status == 413 ? "body_too_large" : head ? "headers_too_large" : "bad_request";
 
+	if (head) /* every limit is answered with 413, 422 or 429 */
+		status = 413;
 	conn->closing = true;
 	problem(conn, status, code, conn->http->reason ? conn->http->reason : "this is not HTTP", NULL);
 }

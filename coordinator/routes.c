@@ -8,6 +8,7 @@
 #include "sync.h"
 
 #define ADMIN AUTH_ADMIN, api_command
+#define POLICY "version:integer applied_at:time? applied_by:string waiting:bool confirm_seconds:integer?"
 
 const struct endpoint_row endpoints[] = {
 	{"POST", "/agents/challenge", AUTH_NONE, api_challenge,
@@ -100,6 +101,37 @@ const struct endpoint_row endpoints[] = {
 	 .status = 201, .command = "relay add"},
 	{"DELETE", "/relays/{id}", ADMIN, "Remove a relay",
 	 .status = 204, .command = "relay remove", .id_key = "id"},
+	{"GET", "/peers", ADMIN, "Devices with the stock WireGuard app, which have no agent",
+	 .answer = "devices:device_rows", .status = 200, .command = "peer list",
+	 .query = "network:name?"},
+	{"POST", "/peers", ADMIN, "Add a device behind a gateway agent; its private key stays with it",
+	 .body = "name:name agent:string network:name? public_key:key endpoint:string?",
+	 .answer = "device:new_device notes:strings", .status = 201, .command = "peer add"},
+	{"DELETE", "/peers/{id}", ADMIN, "Cut a device off, by id or name",
+	 .status = 204, .command = "peer remove", .id_key = "name", .query = "network:name?"},
+	{"GET", "/policy", ADMIN, "The policy in force",
+	 .answer = POLICY " text:string", .status = 200, .command = "policy show"},
+	{"PUT", "/policy", ADMIN,
+	 "Put a policy in force; with confirm it is taken back unless it is confirmed in time",
+	 .body = "text:string file:string? confirm:seconds?", .answer = POLICY " warnings:strings",
+	 .status = 200, .command = "policy apply"},
+	{"POST", "/policy/check", ADMIN, "Is a policy right, and how do its tests go?",
+	 .body = "text:string file:string?",
+	 .answer = "file:string rules:integer failed:integer tests:policy_tests warnings:strings",
+	 .status = 200, .command = "policy check"},
+	{"POST", "/policy/diff", ADMIN, "What a policy would change, between which agents",
+	 .body = "text:string file:string?", .answer = "changes:policy_changes", .status = 200,
+	 .command = "policy diff"},
+	{"POST", "/policy/explain", ADMIN, "May one reach the other at a port, and by which rule?",
+	 .body = "from:string to:string port:string network:name?",
+	 .answer = "from:party to:party port:string verdict:word rule:string? line:integer? "
+		"peers:bool?", .status = 200, .command = "policy explain"},
+	{"POST", "/policy/confirm", ADMIN, "Keep the policy that waits to be confirmed",
+	 .body = "version:integer?", .answer = "version:integer", .status = 200,
+	 .command = "policy confirm"},
+	{"POST", "/policy/rollback", ADMIN, "Take back the policy that waits to be confirmed",
+	 .body = "version:integer?", .answer = "version:integer", .status = 200,
+	 .command = "policy rollback"},
 	{"GET", "/users", ADMIN, "Users that one may manage, and oneself",
 	 .answer = "users:user_rows", .status = 200, .command = "user list"},
 	{"POST", "/users", ADMIN, "Add a user; without network the role is for everything",

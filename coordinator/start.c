@@ -372,7 +372,8 @@ int coordinator_check(const struct config *config, char *error, size_t size)
 			return 2;
 		tls_server_free(tls);
 	}
-	if (config->policy && policy_file_check(config->policy, error, size))
+	if ((!config->policy_optional || !access(config->policy, F_OK)) &&
+	    policy_file_check(config->policy, error, size))
 		return 2;
 	if (config->next_key && pin_of_key(config->next_key, pin, error, size) < 0)
 		return 2;

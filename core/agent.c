@@ -8,6 +8,7 @@
  */
 #include "agent_parts.h"
 
+#include "agent_load.h"
 #include "sandbox.h"
 #include "undo.h"
 #include "lib/clock.h"
@@ -48,6 +49,7 @@ int agent_take_down(struct agent *agent)
 {
 	struct event event = {.type = EVENT_AGENT_DOWN, .latency_ms = -1};
 	struct agent_peer *peer;
+	bool damaged;
 	int error;
 
 	for (size_t pos = 0; (peer = map_next(agent->by_key, &pos, NULL));) {
@@ -55,7 +57,7 @@ int agent_take_down(struct agent *agent)
 			agent_emit_peer(agent, EVENT_PEER_DOWN, peer, "the agent goes down");
 		peer->up = false;
 	}
-	error = undo_interface(agent->interface, agent->paths->ledger);
+	error = undo_all(agent->interface, agent->paths, &damaged);
 	agent_emit(agent, &event);
 	agent_end(agent, 0);
 	return error;
@@ -238,26 +240,12 @@ static int refuse_second(const char *interface, const struct paths *paths)
 
 static int load(struct agent *agent)
 {
-	char error[MAX(YAML_ERROR, JS_ERROR)];
-	int code;
+	char why[LOAD_WHY];
+	int code = load_agent(agent->interface, agent->paths, &agent->config, &agent->state, why);
 
-	agent->config = config_load(agent->paths->config, error);
-	if (!agent->config) {
-		log_error("config", "reason=\"%s\"", error);
-		return 2;
-	}
-	code = state_load(&agent->state, agent->paths->state, error);
-	if (code == -ENOENT) {
-		log_error("state", "reason=\"%s has not joined a network: run wg-mesh join\"",
-			  agent->interface);
-		return AGENT_EXIT_GONE;
-	}
-	if (code) {
-		log_error("state", "file=%s reason=\"%s\"", agent->paths->state,
-			  code == -EBADMSG ? error : strerror(-code));
-		return 1;
-	}
-	return 0;
+	if (code)
+		log_error(code == 2 ? "config" : "state", "reason=\"%s\"", why);
+	return code;
 }
 
 /* What a ledger of an interface that is gone held: should `wg-quick save` have written it into the
@@ -287,7 +275,10 @@ static int open_tunnel(struct agent *agent)
 	if (error) {
 		log_error("interface", "reason=\"%s: %s\"", agent->interface,
 			  error == -ENODEV ? "there is no such WireGuard interface"
-					   : strerror(-error));
+			  : error == -EXDEV
+				  ? "wg-mesh of another network namespace holds this name; give "
+				    "this one another --run-dir"
+				  : strerror(-error));
 		return error == -ENODEV ? AGENT_EXIT_GONE : 1;
 	}
 	snprintf(fallback, sizeof(fallback), "/etc/wireguard/%s.conf", agent->interface);
@@ -341,6 +332,7 @@ static void apply_saved_map(struct agent *agent)
 {
 	agent->peers = peers_new(agent->loop, &agent->private_key, &agent_peers_ops, agent);
 	agent->netmap = netmap_new(&agent_netmap_ops, agent);
+	agent_psk_open(agent);
 	agent_poll(agent);
 	agent_map_addresses(agent);
 	if (agent->state->map)
@@ -384,6 +376,7 @@ static void watch_signals(struct agent *agent)
 	timer_init(&agent->save, agent->loop, save, agent);
 	timer_init(&agent->beat, agent->loop, agent_beat, agent);
 	timer_init(&agent->look, agent->loop, look, agent);
+	timer_init(&agent->tell, agent->loop, agent_tell_refusals, agent);
 	task_init(&agent->recheck, recheck, agent);
 }
 
@@ -404,6 +397,7 @@ static void init(struct agent *agent, const struct agent_options *options)
 	bucket_init(&agent->refusals, REFUSALS_PER_SECOND, REFUSALS_BURST, clock_ms());
 	random_bytes(&agent->boot, sizeof(agent->boot));
 	watch_signals(agent);
+	hook_attach(agent->hooks, agent->loop);
 }
 
 /* 0, or the exit code. */
@@ -438,6 +432,9 @@ static void finish(struct agent *agent)
 {
 	if (agent->tunnel && agent->netmap && timer_active(&agent->save))
 		save(agent);
+	agent_psk_close(agent);
+	if (timer_active(&agent->tell))
+		agent_tell_refusals(agent);
 	if (agent->discovery)
 		discovery_free(agent->discovery);
 	if (agent->plugins)
@@ -463,13 +460,14 @@ static void finish(struct agent *agent)
 	if (agent->config)
 		config_free(agent->config);
 	record_free(agent->record);
-	for (unsigned i = 0; i < 4; i++)
+	for (unsigned i = 0; i < 5; i++)
 		timer_stop((struct loop_timer *[]){&agent->poll, &agent->save, &agent->beat,
-						   &agent->look}[i]);
+						   &agent->look, &agent->tell}[i]);
 	task_cancel(&agent->recheck);
 	signal_stop(&agent->on_term);
 	signal_stop(&agent->on_int);
 	signal_stop(&agent->on_hup);
+	hook_detach(agent->hooks);
 	loop_free(agent->loop);
 	key_wipe(&agent->private_key);
 }

@@ -9,85 +9,32 @@
 #include "lib/clock.h"
 #include "lib/daemon.h"
 #include "lib/log.h"
-#include "lib/str.h"
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_MATCHES 20
-
-/* ---- finding a peer: exact name, address, agent id or key, else a unique prefix of one ---- */
-
-struct search {
-	const char *text;
-	struct agent_peer *exact, *prefix;
-	json_t *names; /* of what it could be */
-};
-
-static void try_word(struct search *s, struct agent_peer *peer, const char *word, const char *name)
-{
-	if (strcmp(word, s->text) == 0)
-		s->exact = peer;
-	if (!str_has_prefix(word, s->text) || s->prefix == peer)
-		return;
-	s->prefix = peer;
-	if (json_array_size(s->names) < MAX_MATCHES)
-		json_array_append_new(s->names, json_string(name));
-}
-
-static void try_member(struct search *s, struct agent_peer *peer, const struct proto_peer *member)
-{
-	char key[KEY_BASE64], address[ADDR_TEXT];
-
-	key_format(key, &member->public_key);
-	try_word(s, peer, member->name, member->name);
-	try_word(s, peer, member->agent_id, member->name);
-	try_word(s, peer, key, member->name);
-	for (unsigned i = 0; i < member->address_count; i++) {
-		addr_format(address, &member->addresses[i]);
-		try_word(s, peer, address, member->name);
-	}
-}
-
-/* NULL: the client was told why. */
 static struct agent_peer *find_peer(struct agent *agent, struct control_client *client,
 				    json_t *request)
 {
-	struct search s = {.text = json_string_value(json_object_get(request, "peer"))};
-	struct netmap_member *member;
-	struct agent_peer *peer;
-
-	if (!s.text || !*s.text) {
-		control_error(client, 2, "the request names no peer");
-		return NULL;
-	}
-	s.names = json_array();
-	for (size_t pos = 0; !s.exact && (peer = map_next(agent->by_key, &pos, NULL));) {
-		for (member = netmap_by_key(agent->netmap, &peer->key); member;
-		     member = member->next)
-			try_member(&s, peer, &member->peer);
-	}
-	if (s.exact || json_array_size(s.names) == 1) {
-		json_decref(s.names);
-		return s.exact ? s.exact : s.prefix;
-	}
-	if (json_array_size(s.names)) {
-		control_reply(client, json_pack("{s:b, s:i, s:s, s:o}", "ok", 0, "exit", 2, "error",
-						"that could be several peers", "matches", s.names));
-		return NULL;
-	}
-	json_decref(s.names);
-	control_error(client, 2, "no peer of %s is called %.80s; see `wg-mesh status`",
-		      agent->interface, s.text);
-	return NULL;
+	return agent_find_named(agent, client,
+				json_string_value(json_object_get(request, "peer")));
 }
 
 /* ---- status ---- */
+
+static struct prefix *allowed_of(const struct wg_peer *wg)
+{
+	struct prefix *allowed = xcalloc(wg->allowed_ip_count + 1, sizeof(*allowed));
+
+	for (size_t i = 0; i < wg->allowed_ip_count; i++)
+		allowed[i] = wg->allowed_ips[i].prefix;
+	return allowed;
+}
 
 static void add_member(struct agent *agent, json_t *document, struct agent_peer *peer)
 {
 	struct netmap_member *first = netmap_by_key(agent->netmap, &peer->key), *m;
 	const struct wg_peer *wg = peer->managed ? NULL : map_get(agent->foreign, peer->key.bytes);
-	struct prefix theirs[PEER_CANDIDATES];
+	struct prefix *theirs = wg ? allowed_of(wg) : NULL;
 	struct status_peer one = {
 		.name = first->peer.name,
 		.agent_id = first->peer.agent_id,
@@ -98,6 +45,7 @@ static void add_member(struct agent *agent, json_t *document, struct agent_peer 
 		.allowed_count = peer->allowed.count,
 		.online = first->peer.online,
 		.managed = peer->managed,
+		.no_tunnel = !peer->path && !wg,
 		.latency_ms = -1,
 		.nat_type = first->peer.at.nat_type == NAT_UNKNOWN
 				    ? NULL
@@ -106,10 +54,9 @@ static void add_member(struct agent *agent, json_t *document, struct agent_peer 
 
 	for (m = first; m && one.network_count < PROTO_MAX_NETWORKS; m = m->next)
 		one.networks[one.network_count++] = m->peer.network;
-	for (size_t i = 0; wg && i < MIN(wg->allowed_ip_count, ARRAY_SIZE(theirs)); i++) {
-		theirs[i] = wg->allowed_ips[i].prefix;
+	if (wg) {
 		one.allowed = theirs;
-		one.allowed_count = i + 1;
+		one.allowed_count = wg->allowed_ip_count;
 	}
 	if (peer->path && peer->path->device) /* nobody else knows */
 		one.online = peer->path->path == PATH_DIRECT;
@@ -122,11 +69,12 @@ static void add_member(struct agent *agent, json_t *document, struct agent_peer 
 		one.tx_bytes = peer->path->tx_bytes;
 	}
 	status_add_peer(document, &one);
+	free(theirs);
 }
 
 static void add_own(json_t *document, const struct wg_peer *wg)
 {
-	struct prefix *allowed = xcalloc(wg->allowed_ip_count + 1, sizeof(*allowed));
+	struct prefix *allowed = allowed_of(wg);
 	uint64_t now = clock_wall_ms();
 	struct status_peer one = {
 		.public_key = wg->public_key,
@@ -139,8 +87,6 @@ static void add_own(json_t *document, const struct wg_peer *wg)
 		.tx_bytes = wg->tx_bytes,
 	};
 
-	for (size_t i = 0; i < wg->allowed_ip_count; i++)
-		allowed[i] = wg->allowed_ips[i].prefix;
 	if (wg->last_handshake_wall_ms && now - wg->last_handshake_wall_ms < PATH_HANDSHAKE_MS)
 		one.path = PATH_DIRECT;
 	status_add_peer(document, &one);
@@ -159,6 +105,7 @@ static void do_status(struct agent *agent, struct control_client *client, json_t
 		.coordinator_url = agent->state->coordinator_url,
 		.coordinator_connected = coord_connected(agent->coord),
 		.coordinator_since_wall_ms = coord_since_wall_ms(agent->coord),
+		.coordinator_refusal = coord_refusal(agent->coord),
 		.at = &agent->at,
 		.mapping = discovery_mapping(agent->discovery),
 		.filtering = discovery_filtering(agent->discovery),
@@ -246,9 +193,10 @@ static void do_ping(struct agent *agent, struct control_client *client, json_t *
 static void do_hello(struct agent *agent, struct control_client *client, json_t *request)
 {
 	(void)request;
-	control_reply(client, json_pack("{s:b, s:s, s:i, s:s, s:I}", "ok", 1, "version",
+	control_reply(client, json_pack("{s:b, s:s, s:i, s:s, s:I, s:b}", "ok", 1, "version",
 					WG_MESH_VERSION, "pid", (int)getpid(), "interface",
-					agent->interface, "netns", (json_int_t)netns_id()));
+					agent->interface, "netns", (json_int_t)netns_id(), "hooks",
+					hook_alive(agent->hooks)));
 }
 
 static json_t *candidates_json(const struct peer *path)
@@ -314,7 +262,8 @@ static void do_down(struct agent *agent, struct control_client *client, json_t *
 		control_error(client, 1, "not all could be removed from %s: %s", agent->interface,
 			      strerror(-error));
 	else
-		control_reply(client, json_pack("{s:b}", "ok", 1));
+		control_reply(client, json_pack("{s:b, s:b}", "ok", 1, "hooks",
+						hook_told(agent->hooks)));
 }
 
 static void do_stop(struct agent *agent, struct control_client *client, json_t *request)

@@ -4,29 +4,29 @@
  */
 #include "agent_parts.h"
 
-#include "lib/buf.h"
 #include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/log.h"
 
-static void add_field(struct buf *line, const char *name, const char *value, const char *quote)
+#define TELL_MS 1000
+
+/* What does not apply is written as "-". */
+static const char *or_dash(const char *value)
 {
-	if (value && *value)
-		buf_addf(line, "%s%s=%s%s%s", line->len ? " " : "", name, quote, value, quote);
+	return value && *value ? value : "-";
 }
 
 static void log_event(const struct event *e)
 {
-	struct buf line;
+	enum log_level level =
+		e->type == EVENT_REFUSED || e->type == EVENT_DEGRADED ? LOG_WARN : LOG_INFO;
+	const char *name = event_name(e->type), *peer = or_dash(e->peer_name);
 
-	buf_init(&line, 2048);
-	add_field(&line, "peer", e->peer_name, "");
-	add_field(&line, "path", e->path, "");
-	add_field(&line, "endpoint", e->endpoint, "");
-	add_field(&line, "reason", e->reason, "\"");
-	log_line(e->type == EVENT_REFUSED || e->type == EVENT_DEGRADED ? LOG_WARN : LOG_INFO,
-		 event_name(e->type), "%s", buf_text(&line));
-	buf_free(&line);
+	if (e->path && *e->path)
+		log_line(level, name, "peer=%s path=%s endpoint=%s reason=\"%s\"", peer, e->path,
+			 or_dash(e->endpoint), or_dash(e->reason));
+	else
+		log_line(level, name, "peer=%s reason=\"%s\"", peer, or_dash(e->reason));
 }
 
 void agent_emit(struct agent *agent, struct event *event)
@@ -83,13 +83,30 @@ void agent_refused(struct agent *agent, const struct agent_peer *peer, const cha
 	struct event event = {
 		.type = EVENT_REFUSED, .peer_name = name, .reason = reason, .latency_ms = -1};
 
-	if (!bucket_take(&agent->refusals, clock_ms()))
+	if (!bucket_take(&agent->refusals, clock_ms())) {
+		agent->untold++;
+		snprintf(agent->last_untold, sizeof(agent->last_untold), "%s", reason);
+		if (!timer_active(&agent->tell))
+			timer_start(&agent->tell, TELL_MS);
 		return;
+	}
 	if (peer) {
 		key_format(key, &peer->key);
 		event.peer = key;
 		record_add(agent->record, &peer->key, "refused", NULL, "%s", reason);
 	}
+	agent_emit(agent, &event);
+}
+
+void agent_tell_refusals(void *arg)
+{
+	struct agent *agent = arg;
+	char reason[GUARD_REASON + 64];
+	struct event event = {.type = EVENT_REFUSED, .reason = reason, .latency_ms = -1};
+
+	snprintf(reason, sizeof(reason), "%u more were refused, the last one because %s", agent->untold,
+		 agent->last_untold);
+	agent->untold = 0;
 	agent_emit(agent, &event);
 }
 

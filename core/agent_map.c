@@ -102,6 +102,33 @@ static void changed(void *arg, const struct key *key, unsigned what)
 	task_defer(agent->loop, &agent->recheck);
 }
 
+/* Only the key is another: the tunnel goes on where it was, with the same rights, as soon as hands are
+ * shaken. What cannot be carried over so is removed and added, as `changed` says next. */
+static void rekeyed(void *arg, const struct key *old_key, const struct key *new_key)
+{
+	struct agent *agent = arg;
+	struct agent_peer *peer = agent_find(agent, old_key);
+	struct peer *path;
+
+	if (!peer || !peer->managed || !peer->path || agent_find(agent, new_key) ||
+	    key_refused(agent, new_key) || key_equal(new_key, &agent->public_key) ||
+	    wg_device_find(tunnel_device(agent->tunnel), new_key) ||
+	    tunnel_rekey_peer(agent->tunnel, old_key, new_key))
+		return;
+	log_info("peer-rekeyed", "peer=%s", peer->name);
+	record_add(agent->record, new_key, "rekeyed", NULL, "it goes on under this key");
+	path = peers_add(agent->peers, new_key, peer);
+	path->device = peer->path->device;
+	peers_remove(agent->peers, peer->path);
+	peer->path = path;
+	psk_entry_remove(agent->psks, old_key);
+	agent->psk_dirty = true;
+	map_del(agent->by_key, old_key->bytes);
+	peer->key = *new_key;
+	map_put(agent->by_key, new_key->bytes, peer);
+	agent_poll_in(agent, 0);
+}
+
 static struct proto_network *recorded(struct agent *agent, const char *name)
 {
 	for (size_t i = 0; i < agent->state->network_count; i++) {
@@ -289,6 +316,7 @@ static void refused(void *arg, const char *name, const char *why)
 }
 
 const struct netmap_ops agent_netmap_ops = {
+	.rekeyed = rekeyed,
 	.changed = changed,
 	.networks = networks,
 	.relays = relays,

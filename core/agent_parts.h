@@ -1,8 +1,8 @@
 /*
  * agent_parts.h - the agent from inside, for agent*.c only: agent.c begins and ends it, agent_map.c
  * makes of the map what WireGuard is told, agent_tunnel.c follows what WireGuard does,
- * agent_signal.c talks with the other agents, agent_control.c with the user, agent_event.c tells
- * what happened.
+ * agent_signal.c talks with the other agents, agent_psk.c agrees on preshared keys with them,
+ * agent_control.c talks with the user, agent_event.c tells what happened.
  */
 #ifndef CORE_AGENT_PARTS_H
 #define CORE_AGENT_PARTS_H
@@ -17,6 +17,7 @@
 #include "netmap.h"
 #include "peers.h"
 #include "plugin_host.h"
+#include "psk_store.h"
 #include "rawport.h"
 #include "record.h"
 #include "tunnel.h"
@@ -62,6 +63,9 @@ struct agent {
 	struct loop_task recheck;
 	uint64_t looked_ms, saved_ms;
 	struct bucket refusals;
+	struct loop_timer tell; /* of the refusals for which there was no token */
+	unsigned untold;
+	char last_untold[GUARD_REASON];
 
 	struct config *config;
 	struct state *state;
@@ -82,6 +86,12 @@ struct agent {
 	struct map *by_key, *claims; /* to agent_peer */
 	struct peers *peers;
 	struct proto_endpoints at; /* ours */
+
+	struct map *psks; /* public key to psk_entry */
+	struct bucket psk_begins;
+	struct loop_timer psk_flush;
+	uint64_t psk_saved_ms;
+	bool psk_dirty;
 
 	struct fetch *fetch;
 	struct coord *coord;
@@ -133,8 +143,17 @@ void agent_packet(void *arg, const struct rawport_packet *packet);
 /* agent_signal.c */
 extern const struct coord_ops agent_coord_ops;
 void agent_send_signal(struct agent *agent, struct peer *path, bool answer);
+void agent_send_message(struct agent *agent, const struct key *to, const struct signal_message *message);
 void agent_discovery_changed(void *arg);
 void agent_beat(void *arg);
+
+/* agent_psk.c */
+void agent_psk_open(struct agent *agent);
+void agent_psk_close(struct agent *agent);
+void agent_psk_look(struct agent *agent, struct agent_peer *peer,
+		    const struct wg_peer *wg); /* at each dump */
+void agent_psk_heard(struct agent *agent, struct agent_peer *peer,
+		     const struct psk_message *message);
 
 /* agent_plugin.c */
 void agent_plugin_services(struct agent *agent, struct plugin_services *services);
@@ -145,7 +164,13 @@ void agent_emit_peer(struct agent *agent, enum event_type type, struct agent_pee
 		     const char *reason);
 void agent_refused(struct agent *agent, const struct agent_peer *peer, const char *name,
 		   const char *reason);
+void agent_tell_refusals(void *arg); /* one event for all that had none */
 bool agent_follow(struct agent *agent, struct control_client *client);
+
+/* agent_find.c */
+/* NULL: the client was told why. */
+struct agent_peer *agent_find_named(struct agent *agent, struct control_client *client,
+				    const char *text);
 
 /* agent_control.c */
 void agent_control(void *arg, struct control_client *client, json_t *request);

@@ -12,10 +12,10 @@
 
 /* ---- candidates ---- */
 
-void agent_send_signal(struct agent *agent, struct peer *path, bool answer)
+void agent_send_message(struct agent *agent, const struct key *to,
+			const struct signal_message *message)
 {
-	struct netmap_member *member = netmap_by_key(agent->netmap, &path->public_key);
-	struct signal_message message = {.answer = answer, .at = agent->at};
+	struct netmap_member *member = netmap_by_key(agent->netmap, to);
 	struct signal_address address;
 	uint8_t *box;
 	size_t len;
@@ -24,12 +24,19 @@ void agent_send_signal(struct agent *agent, struct peer *path, bool answer)
 		return;
 	address = (struct signal_address){member->peer.network, agent->state->agent_id,
 					  member->peer.agent_id};
-	box = signal_seal(&len, &address, agent->boot, ++agent->signal_counter, &message,
-			  &path->public_key, &agent->private_key);
+	box = signal_seal(&len, &address, agent->boot, ++agent->signal_counter, message, to,
+			  &agent->private_key);
 	if (!box)
 		return;
 	coord_send_signal(agent->coord, address.to, address.network, box, len);
 	free(box);
+}
+
+void agent_send_signal(struct agent *agent, struct peer *path, bool answer)
+{
+	struct signal_message message = {.answer = answer, .at = agent->at};
+
+	agent_send_message(agent, &path->public_key, &message);
 }
 
 static void heard_signal(void *arg, const char *from, const char *network, const uint8_t *box,
@@ -50,7 +57,11 @@ static void heard_signal(void *arg, const char *from, const char *network, const
 		log_debug("signal-refused", "peer=%s reason=\"%s\"", member->peer.name, why);
 		return;
 	}
-	peers_signalled(peer->path, &message);
+	if (message.type == SIGNAL_PSK)
+		agent_psk_heard(agent, peer, &message.psk);
+	else
+		peers_signalled(peer->path, &message);
+	key_wipe(&message.psk.key);
 }
 
 static bool same_at(const struct proto_endpoints *a, const struct proto_endpoints *b)

@@ -77,6 +77,7 @@ static void observe(struct agent *agent, struct agent_peer *peer, const struct w
 		tunnel_keepalive(agent->tunnel, &peer->key, false);
 	if (peer->path)
 		peers_observe(peer->path, &report);
+	agent_psk_look(agent, peer, wg);
 }
 
 static void follow_device(struct agent *agent, const struct wg_device *device)

@@ -24,7 +24,7 @@ struct api_call {
 	struct api api;
 	char *pins[MAX_PINS + 1];
 	struct fetch_call *fetch;
-	char *method, *url, *secret_header, *text; /* of the request itself */
+	char *method, *url, *secret_header, *new_header, *text; /* of the request itself */
 	json_t *body;                              /* of a proved one, still without challenge */
 	bool resent, proved_anew;
 	struct key server_key;
@@ -55,6 +55,7 @@ static void call_free(struct api_call *call)
 	free(call->method);
 	free(call->url);
 	free_secret(&call->secret_header);
+	free_secret(&call->new_header);
 	free_secret(&call->text);
 	json_decref(call->body);
 	free(call);
@@ -163,7 +164,7 @@ static bool read_answer(struct api_call *call, const struct fetch_answer *got, s
 
 static void send_now(struct api_call *call, const char *url, const char *text, fetch_fn *fn)
 {
-	const char *headers[4] = {"Accept: application/json"};
+	const char *headers[5] = {"Accept: application/json"};
 	size_t count = 1;
 	struct fetch_request request = {.method = call->method, .url = url, .headers = headers};
 
@@ -174,6 +175,8 @@ static void send_now(struct api_call *call, const char *url, const char *text, f
 	}
 	if (call->secret_header && text == call->text)
 		headers[count++] = call->secret_header;
+	if (call->new_header && text == call->text)
+		headers[count++] = call->new_header;
 	call->fetch = fetch_start(call->api.fetch, &call->api.trust, &request, fn, call);
 }
 
@@ -236,11 +239,37 @@ static bool server_key_good(struct api_call *call)
 	return false;
 }
 
-/* Answers the challenge for the body as it will be sent. 0 or -errno. */
+/* New "NAME: Proof ..." that one of our keys is there, for the body as it will be sent. 0 or -errno. */
+static int make_proof(struct api_call *call, const char *name, const struct key *private_key,
+		      const uint8_t challenge[static CHALLENGE_LEN], char **header)
+{
+	uint8_t proof[PROOF_LEN];
+	char *text;
+	int ret = proof_make(proof, &call->server_key, private_key, challenge, call->text,
+			     strlen(call->text));
+
+	if (ret)
+		return ret;
+	text = base64_encode(proof, sizeof(proof));
+	*header = xasprintf("%s: Proof %s", name, text);
+	free_secret(&text);
+	secret_wipe(proof, sizeof(proof));
+	return 0;
+}
+
+static json_t *public_of(const struct key *private_key)
+{
+	struct key public_key;
+
+	key_public(&public_key, private_key);
+	return js_from_key(&public_key);
+}
+
+/* The challenge was asked for with the key we have; in the body stands the one to come. */
 static int prove(struct api_call *call, const char *challenge_text)
 {
-	uint8_t challenge[CHALLENGE_LEN], proof[PROOF_LEN];
-	char *text;
+	const struct key *new_key = call->api.new_private_key;
+	uint8_t challenge[CHALLENGE_LEN];
 	int ret;
 
 	if (base64_decode(challenge, sizeof(challenge), challenge_text) != CHALLENGE_LEN)
@@ -248,16 +277,15 @@ static int prove(struct api_call *call, const char *challenge_text)
 	json_object_set_new(call->body, "challenge", json_string(challenge_text));
 	free_secret(&call->text);
 	free_secret(&call->secret_header);
+	free_secret(&call->new_header);
+	json_object_set_new(call->body, "public_key",
+			    public_of(new_key ? new_key : call->api.private_key));
 	call->text = js_dump(call->body);
-	ret = proof_make(proof, &call->server_key, call->api.private_key, challenge, call->text,
-			 strlen(call->text));
-	if (ret)
-		return ret;
-	text = base64_encode(proof, sizeof(proof));
-	call->secret_header = xasprintf("Authorization: Proof %s", text);
-	free_secret(&text);
-	secret_wipe(proof, sizeof(proof));
-	return 0;
+	ret = make_proof(call, "Authorization", call->api.private_key, challenge,
+			 &call->secret_header);
+	if (!ret && new_key)
+		ret = make_proof(call, "WG-Mesh-New-Proof", new_key, challenge, &call->new_header);
+	return ret;
 }
 
 static void challenged(void *arg, const struct fetch_answer *got)
@@ -295,7 +323,7 @@ static void challenged(void *arg, const struct fetch_answer *got)
 static void start_challenge(struct api_call *call)
 {
 	char *url = xasprintf("%s/api/v1/agents/challenge", call->api.origin), *text;
-	json_t *key = json_pack("{s:O}", "public_key", json_object_get(call->body, "public_key"));
+	json_t *key = json_pack("{s:o}", "public_key", public_of(call->api.private_key));
 
 	text = js_dump(key);
 	send_now(call, url, text, challenged);
@@ -336,12 +364,9 @@ struct api_call *api_send(const struct api *api, const char *method, const char 
 struct api_call *api_prove(const struct api *api, const char *path, json_t *body, api_fn *fn, void *arg)
 {
 	struct api_call *call = call_new(api, "POST", path, fn, arg);
-	struct key ours;
 
-	key_public(&ours, api->private_key);
 	call->body = body;
 	json_object_set_new(body, "coordinator", json_string(api->origin));
-	json_object_set_new(body, "public_key", js_from_key(&ours));
 	start_challenge(call);
 	return call;
 }

@@ -16,6 +16,7 @@ struct api { /* copied, what it points to is borrowed for the life of the call; 
 	const char *origin; /* "https://HOST:PORT" */
 	struct fetch_trust trust;
 	const struct key *private_key; /* for proofs */
+	const struct key *new_private_key; /* NULL, or to go on under: proved too (api_prove) */
 	const struct key *server_key;  /* that it must show; NULL or zero: any */
 	const struct key *peers;       /* keys that no server may have */
 	size_t peer_count;

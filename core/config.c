@@ -9,6 +9,7 @@
 #include "lib/file.h"
 #include "lib/schema.h"
 #include "lib/str.h"
+#include "plugin.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,9 +19,14 @@
 #include <unistd.h>
 
 #define CONFIG_FILE_MAX (1024 * 1024)
-#define MAX_PLUGIN_NAME 40
+#define PSK_EVERY_MS     UINT64_C(86400000)
+#define PSK_EVERY_MIN_MS UINT64_C(60000)
+#define PSK_EVERY_MAX_MS (30 * PSK_EVERY_MS)
 
+static const char *const firewall_words[] = {"nftables", "none", NULL};
 static const char *const dns_words[] = {"none", "hosts", "dnsmasq", "resolved", NULL};
+
+static const char *const psk_words[] = {"off", "auto", NULL};
 
 static const struct schema_field coordinator_fields[] = {
 	{.name = "url", .type = SCHEMA_STRING, .flags = SCHEMA_REQUIRED, .help = "https://HOST:PORT"},
@@ -51,10 +57,12 @@ static const struct schema_field fields[] = {
 	{.name = "discovery", .type = SCHEMA_ANY},
 	{.name = "natmap", .type = SCHEMA_ANY},
 	{.name = "relay", .type = SCHEMA_ANY},
-	{.name = "firewall", .type = SCHEMA_STRING, .help = "nftables or none"},
+	{.name = "firewall", .type = SCHEMA_WORD, .words = firewall_words},
 	{.name = "routes", .type = SCHEMA_OBJECT, .fields = route_fields},
 	{.name = "exit_node", .type = SCHEMA_STRING, .flags = SCHEMA_NULLABLE},
 	{.name = "dns", .type = SCHEMA_WORD, .words = dns_words},
+	{.name = "psk", .type = SCHEMA_WORD, .words = psk_words},
+	{.name = "psk_rotate", .type = SCHEMA_DURATION, .help = "how long a preshared key serves"},
 	{.name = "hooks", .type = SCHEMA_OBJECT, .flags = SCHEMA_NULLABLE, .fields = hook_fields},
 	{0},
 };
@@ -64,12 +72,24 @@ struct reading { /* what every step below needs */
 	char *error;
 };
 
-static bool plugin_name_valid(const char *name)
+/* "HOST" or "HOST:PORT"; a HOST with colons is in brackets. */
+static bool port_valid(const char *host, size_t len)
 {
-	size_t len = strlen(name);
+	const char *bracket = *host == '[' ? memchr(host, ']', len) : NULL;
+	const char *colon = memchr(bracket ? bracket : host, ':', len - (size_t)(bracket ? bracket - host : 0));
+	char text[8];
+	uint16_t port;
 
-	return len > 0 && len <= MAX_PLUGIN_NAME && name[0] != '-' &&
-	       strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
+	if (bracket && bracket + 1 < host + len && bracket[1] != ':')
+		return false;
+	if (!colon)
+		return true;
+	len -= (size_t)(colon + 1 - host);
+	if (len >= sizeof(text))
+		return false;
+	memcpy(text, colon + 1, len);
+	text[len] = '\0';
+	return parse_u16(text, &port) && port;
 }
 
 /* "https://HOST[:PORT]", a '/' at the end is dropped. */
@@ -82,7 +102,8 @@ static char *origin_of(const char *url)
 	if (!str_has_prefix(url, "https://") || strlen(url) > 280)
 		return NULL;
 	len = strcspn(host, "/?#@ \t\\\"'<>");
-	if (len == 0 || host[0] == ':' || (host[len] && strcmp(host + len, "/") != 0))
+	if (len == 0 || host[0] == ':' || (host[len] && strcmp(host + len, "/") != 0) ||
+	    !port_valid(host, len))
 		return NULL;
 	for (size_t i = 0; i < len; i++)
 		if ((unsigned char)host[i] <= 0x20 || (unsigned char)host[i] >= 0x7f)
@@ -101,7 +122,7 @@ static bool read_coordinator(struct reading *r, const json_t *root)
 	r->config->coordinator_url = origin_of(json_string_value(url));
 	if (!r->config->coordinator_url)
 		return schema_fail(r->config->yaml, url, r->error,
-				   "url must be https://HOST:PORT and nothing more");
+				   "url must be https://HOST:PORT, PORT 1 to 65535, and nothing more");
 	if (!json_is_string(pin))
 		return true;
 	if (strlen(json_string_value(pin)) != 43 ||
@@ -129,12 +150,23 @@ static bool read_plugin(struct reading *r, json_t *entry, struct config_plugin *
 				   "must be a plugin's name, or its name with options: {static: {...}}");
 	if (!plugin_name_valid(name))
 		return schema_fail(r->config->yaml, entry, r->error,
-				   "a plugin's name has small letters, digits and '-' only");
+				   "a plugin's name is 1 to %d of a-z, 0-9 and inner '-'", PLUGIN_NAME_LIMIT);
 	if (options && !json_is_object(options) && !json_is_null(options))
 		return schema_fail(r->config->yaml, options, r->error,
 				   "options of plugin %s must be key: value pairs", name);
 	out->name = xstrdup(name);
 	out->options = json_is_object(options) ? options : NULL;
+	return true;
+}
+
+/* Twice with other options is for the plugin to judge: some can be opened several times. */
+static bool is_first(struct reading *r, json_t *entry, const struct config_plugin *all, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(all[i].name, all[count].name) &&
+		    (all[i].options == all[count].options || json_equal(all[i].options, all[count].options)))
+			return schema_fail(r->config->yaml, entry, r->error,
+					   "plugin %s is named twice: take one out", all[i].name);
 	return true;
 }
 
@@ -156,11 +188,16 @@ static bool read_plugins(struct reading *r, const json_t *root, const char *kind
 			(*out)[*count].name = xstrdup(defaults[*count]);
 		else if (!read_plugin(r, entry, &(*out)[*count]))
 			return false;
+		if (!is_first(r, entry, *out, *count)) {
+			(*count)++;
+			return false;
+		}
 	}
 	return true;
 }
 
-static bool read_prefixes(struct reading *r, json_t *value, struct prefix **out, size_t *count)
+static bool read_prefixes(struct reading *r, json_t *value, const char *must, struct prefix **out,
+			  size_t *count)
 {
 	size_t wanted = json_is_array(value) ? json_array_size(value) : value ? 1 : 0;
 
@@ -173,7 +210,7 @@ static bool read_prefixes(struct reading *r, json_t *value, struct prefix **out,
 
 		if (!text || !prefix_parse(&prefix, text))
 			return schema_fail(r->config->yaml, entry, r->error,
-					   "must be a network such as 192.168.1.0/24");
+					   "%s such as 192.168.1.0/24", must);
 		masked = prefix_mask(&prefix);
 		if (!addr_equal(&masked.addr, &prefix.addr)) {
 			prefix_format(right, &masked);
@@ -187,22 +224,22 @@ static bool read_prefixes(struct reading *r, json_t *value, struct prefix **out,
 
 static bool read_routes(struct reading *r, const json_t *root)
 {
+	static const char accept_wanted[] = "accept must be true, false or a list of networks";
 	const json_t *routes = json_object_get(root, "routes");
 	json_t *accept = json_object_get(routes, "accept");
 	struct config *config = r->config;
 
-	if (!read_prefixes(r, json_object_get(routes, "advertise"), &config->advertise,
-			   &config->advertise_count))
+	if (!read_prefixes(r, json_object_get(routes, "advertise"), "advertise must be networks",
+			   &config->advertise, &config->advertise_count))
 		return false;
 	if (!accept || json_is_boolean(accept)) {
 		config->accept_mode = json_is_true(accept) ? ACCEPT_PRIVATE : ACCEPT_NONE;
 		return true;
 	}
 	if (!json_is_array(accept) && !json_is_string(accept))
-		return schema_fail(config->yaml, accept, r->error,
-				   "accept must be true, false or a list of networks");
+		return schema_fail(config->yaml, accept, r->error, "%s", accept_wanted);
 	config->accept_mode = ACCEPT_LIST;
-	return read_prefixes(r, accept, &config->accept, &config->accept_count);
+	return read_prefixes(r, accept, accept_wanted, &config->accept, &config->accept_count);
 }
 
 static bool read_words(struct reading *r, const json_t *root)
@@ -215,8 +252,6 @@ static bool read_words(struct reading *r, const json_t *root)
 	if (json_is_string(name) && !name_valid(json_string_value(name)))
 		return schema_fail(config->yaml, name, r->error,
 				   "name must be 1 to 63 of a-z, 0-9 and inner '-'");
-	if (firewall && !plugin_name_valid(json_string_value(firewall)))
-		return schema_fail(config->yaml, firewall, r->error, "firewall must be nftables or none");
 	if (json_is_string(exit_node) && !*json_string_value(exit_node))
 		return schema_fail(config->yaml, exit_node, r->error, "exit_node must be a peer's name or null");
 	config->name = xstrdup(json_string_value(name));
@@ -224,6 +259,21 @@ static bool read_words(struct reading *r, const json_t *root)
 	config->dns = xstrdup(dns ? json_string_value(dns) : "none");
 	config->exit_node = xstrdup(json_string_value(exit_node));
 	config->listen_port = (uint16_t)json_integer_value(json_object_get(root, "listen_port"));
+	return true;
+}
+
+static bool read_psk(struct reading *r, const json_t *root)
+{
+	const json_t *word = json_object_get(root, "psk"), *every = json_object_get(root, "psk_rotate");
+	struct config *config = r->config;
+
+	config->psk_auto = word && !strcmp(json_string_value(word), "auto");
+	config->psk_every_ms = PSK_EVERY_MS;
+	if (every)
+		parse_duration(json_string_value(every), &config->psk_every_ms);
+	if (config->psk_every_ms < PSK_EVERY_MIN_MS || config->psk_every_ms > PSK_EVERY_MAX_MS)
+		return schema_fail(config->yaml, every, r->error,
+				   "psk_rotate must be from 1m (WireGuard shakes hands each two minutes) to 30d");
 	return true;
 }
 
@@ -252,7 +302,7 @@ static bool read_all(struct reading *r)
 	const json_t *root = yaml_root(config->yaml);
 
 	if (!schema_check(config->yaml, fields, r->error) || !read_coordinator(r, root) ||
-	    !read_words(r, root) || !read_routes(r, root))
+	    !read_words(r, root) || !read_routes(r, root) || !read_psk(r, root))
 		return false;
 	read_hooks(r, root);
 	return read_plugins(r, root, "discovery", discovery, &config->discovery, &config->discovery_count) &&

@@ -25,6 +25,8 @@ struct config {
 	struct prefix *advertise, *accept;
 	size_t advertise_count, accept_count;
 	enum config_accept accept_mode;
+	bool psk_auto;
+	uint64_t psk_every_ms; /* how long a preshared key serves */
 	const json_t *hooks; /* borrowed: object of lists of strings, keys as in SPEC 6; may be NULL */
 };
 

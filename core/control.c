@@ -252,6 +252,9 @@ static bool may_speak(int fd)
 	return sock_peer_uid(fd, &uid) == 0 && (uid == 0 || uid == geteuid());
 }
 
+static const char too_many[] = "{\"ok\":false,\"exit\":1,\"error\":\"the agent has too many "
+			       "connections (64): end some of those that ask it\"}\n";
+
 static void accept_ready(void *arg, int listen_fd, unsigned events)
 {
 	struct control *control = arg;
@@ -262,6 +265,8 @@ static void accept_ready(void *arg, int listen_fd, unsigned events)
 	if (fd < 0)
 		return;
 	if (control->client_count >= MAX_CLIENTS || !may_speak(fd)) {
+		if (control->client_count >= MAX_CLIENTS)
+			send(fd, too_many, sizeof(too_many) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 		close(fd);
 		return;
 	}

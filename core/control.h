@@ -2,17 +2,18 @@
  * control.h - RUNDIR/IFACE.sock (0600): one JSON line a request, one JSON line an answer, several
  * of them on a connection. Only root and our own user may speak.
  *
- *   {"command":"hello"}           -> {"ok":true,"version","pid","interface","netns":N}
+ *   {"command":"hello"}           -> {"ok":true,"version","pid","interface","netns":N,"hooks":b}
+ *                                    hooks: its runner lives (where it never had one: true)
  *   {"command":"status"}          -> the document of `wg-mesh status --json`
  *   {"command":"ping","peer":P}   -> {"ok":true,"name","address","path":"direct","endpoint","region":null,
  *                                    "latency_ms":12.3}   one probe, answered within 5 s
  *   {"command":"explain","peer":P}-> {"schema":1,"peer":..,"path":..,"records":[..]}
- *   {"command":"plugins"}         -> {"schema":1,"plugins":[{"name","kind","form":"so"|"script","loaded":b,
+ *   {"command":"plugins"}         -> {"schema":1,"plugins":[{"name","kind","form":"so"|"script"|null,"loaded":b,
  *                                    "instances":[{"state","error"}],"options":[..],"version","summary"}]}
  *   {"command":"events"}          -> {"ok":true} and then one event document a line
  *   {"command":"reload"}          -> {"ok":true} after the configuration was read and taken
- *   {"command":"down","leave":b}  -> {"ok":true} once all that the ledger holds is removed; the agent
- *                                    then runs agent-down and ends
+ *   {"command":"down"}            -> {"ok":true,"hooks":b} once all that the ledger holds is removed; the
+ *                                    agent then runs agent-down (hooks false: whoever asks has to) and ends
  *   {"command":"stop"}            -> {"ok":true}; ends, leaving tunnels and ledger in place (SIGTERM)
  *
  * An error is {"ok":false,"exit":1|2|3|4,"error":"one sentence"}; a peer name that fits several is

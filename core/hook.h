@@ -18,11 +18,17 @@
 struct hook_client; /* the agent's end */
 
 /* Forks the runner. Call before capabilities are dropped and before threads. The runner ends by
- * itself when the agent is gone and its queue is empty. 0 or -errno. */
+ * itself when the agent is gone and its queue is empty; one that dies is forked anew. 0 or -errno. */
 int hook_start(struct hook_client **out, const char *interface, const struct paths *paths);
+/* What the runner cannot take at once is kept and said when it can, from this loop; without one it
+ * is kept until the next event. hook_detach says the rest, bounded, before the agent ends. */
+void hook_attach(struct hook_client *hooks, struct loop *loop);
+void hook_detach(struct hook_client *hooks);
 void hook_stop(struct hook_client *hooks); /* the queue is still worked off, by the runner alone */
 void hook_send(struct hook_client *hooks, const struct event *event); /* never blocks */
 void hook_reload(struct hook_client *hooks);
+bool hook_alive(const struct hook_client *hooks); /* false: the runner has died; NULL: true */
+bool hook_told(const struct hook_client *hooks);  /* alive, and has taken all that was said */
 
 /* Records in paths->hooks that such an -up has run without its -down, for this boot and for the
  * interface as it is now. */

@@ -48,6 +48,7 @@ struct runner {
 	struct loop_io io;
 	struct loop_timer lock_retry;
 	struct hook_record *record; /* NULL while an earlier runner has it */
+	json_t *early;              /* what the agent has said so long */
 	json_t *hooks;              /* of the configuration, or NULL */
 	struct list jobs;           /* oldest first; running ones too */
 	unsigned job_count, running;
@@ -338,8 +339,10 @@ static void take_event(struct runner *runner, const json_t *said)
 
 	if (!name || !event_parse(&type, name) || strcmp(name, event_name(type)) || type == EVENT_REFUSED)
 		return;
-	if (runner->job_count >= JOBS_MAX || (runner->job_count >= QUEUE_MAX && !drop_oldest(runner) &&
-					      hook_up_of(type) == EVENT_COUNT)) {
+	/* A -down is never dropped: there is one at most for each -up that was taken. */
+	if (hook_up_of(type) == EVENT_COUNT &&
+	    (runner->job_count >= JOBS_MAX || (runner->job_count >= QUEUE_MAX && !drop_oldest(runner) &&
+					       hook_down_of(type) == EVENT_COUNT))) {
 		if (bucket_take(&runner->noise, loop_now(runner->loop)))
 			log_warn("hook-dropped", "event=%s reason=\"hooks are slower than events\"", name);
 		return;
@@ -368,16 +371,25 @@ static void read_config(struct runner *runner)
 	config_free(config);
 }
 
-static void take_message(struct runner *runner, const char *text, size_t len)
+static void take_said(struct runner *runner, const json_t *said)
 {
-	char error[JS_ERROR];
-	json_t *said = js_load(text, len, error);
 	const char *type = json_string_value(json_object_get(said, "type"));
 
 	if (type && !strcmp(type, "reload"))
 		read_config(runner);
-	else if (json_is_object(said))
+	else
 		take_event(runner, said);
+}
+
+static void take_message(struct runner *runner, const char *text, size_t len)
+{
+	char error[JS_ERROR];
+	json_t *said = js_load(text, len, error);
+
+	if (json_is_object(said) && runner->begun)
+		take_said(runner, said);
+	else if (json_is_object(said) && json_array_size(runner->early) < 2 * JOBS_MAX)
+		json_array_append(runner->early, said);
 	json_decref(said);
 }
 
@@ -406,6 +418,8 @@ static void on_socket(void *arg, int fd, unsigned events)
 static void take_record(void *arg)
 {
 	struct runner *runner = arg;
+	json_t *said;
+	size_t i;
 	int error = hook_record_open(&runner->record, runner->paths->hooks, runner->interface);
 
 	if (error == -EWOULDBLOCK &&
@@ -425,14 +439,16 @@ static void take_record(void *arg)
 	else
 		finish_begun(runner);
 	runner->begun = true;
-	if (runner->fd >= 0)
-		io_start(&runner->io, LOOP_READ);
+	json_array_foreach(runner->early, i, said)
+		take_said(runner, said);
+	json_array_clear(runner->early);
 	pump(runner);
 }
 
 void hook_runner(int fd, const char *interface, const struct paths *paths)
 {
-	struct runner runner = {.interface = interface, .paths = paths, .fd = fd, .settle = fd < 0};
+	struct runner runner = {.interface = interface, .paths = paths, .fd = fd, .settle = fd < 0,
+				.early = json_array()};
 	struct job *job, *tmp;
 
 	runner.loop = loop_new();
@@ -440,8 +456,10 @@ void hook_runner(int fd, const char *interface, const struct paths *paths)
 	runner.settle_until = loop_now(runner.loop) + SETTLE_WAIT;
 	bucket_init(&runner.noise, 0.2, 5, loop_now(runner.loop));
 	timer_init(&runner.lock_retry, runner.loop, take_record, &runner);
-	if (fd >= 0)
+	if (fd >= 0) { /* read from the beginning: a full socket would lose what is said */
 		io_init(&runner.io, runner.loop, fd, on_socket, &runner);
+		io_start(&runner.io, LOOP_READ);
+	}
 	timer_start(&runner.lock_retry, 0);
 	loop_run(runner.loop);
 	timer_stop(&runner.lock_retry);
@@ -453,5 +471,6 @@ void hook_runner(int fd, const char *interface, const struct paths *paths)
 		job_free(job);
 	hook_record_close(runner.record);
 	json_decref(runner.hooks);
+	json_decref(runner.early);
 	loop_free(runner.loop);
 }

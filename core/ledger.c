@@ -391,8 +391,10 @@ static int load(struct ledger *ledger, bool *torn)
 static int adopt(struct ledger *ledger, uint32_t ifindex)
 {
 	bool torn;
-	int error = load(ledger, &torn);
+	int error = ledger_claim(ledger->path);
 
+	if (!error)
+		error = load(ledger, &torn);
 	if (error && error != -ENOENT && error != -EBADMSG)
 		return error;
 	if (!error && ledger->netns == ledger_own_netns() && ledger->ifindex == ifindex) {

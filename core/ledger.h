@@ -15,6 +15,10 @@
  *
  * A last line without its newline is taken as written: removing what is not there is harmless.
  * (Numbers that would not be harmless when cut short have a fixed width.)
+ *
+ * A ledger of another network namespace is not ours to empty: while that namespace is there nothing
+ * is begun, and where it is not seen (gone, or known to others only) its ledger is moved aside to
+ * IFACE.owned.other, from where it comes back in its own namespace.
  */
 #ifndef CORE_LEDGER_H
 #define CORE_LEDGER_H
@@ -34,12 +38,16 @@ struct ledger_entry {
 			       * a table that is ours; its routes have entries of their own */
 };
 
-/* Opens or makes it (the directory has to be there). What an earlier agent left is there to be adopted; a ledger of another
- * interface index or network namespace (the interface was made anew) starts empty. 0 or -errno. */
+/* Opens or makes it (the directory has to be there). What an earlier agent left is there to be
+ * adopted; a ledger of another interface index (the interface was made anew) starts empty. 0 or
+ * -errno; -EXDEV: one of another network namespace that is there has the name. */
 int ledger_open(struct ledger **out, const char *path, uint32_t ifindex);
-/* For reading only, as it is. -ENOENT: there is none. */
+/* For reading only, as it is. -ENOENT: there is none; -EBADMSG: it is damaged. */
 int ledger_read(struct ledger **out, const char *path);
 void ledger_close(struct ledger *ledger);
+/* After this the file of that name is ours or not there: one of a namespace that is not seen is moved
+ * aside, one of ours that was comes back. 0; -EXDEV as above; or another -errno. */
+int ledger_claim(const char *path);
 
 /* The network namespace we are in, as a ledger names it; 0: unknown. */
 uint64_t ledger_own_netns(void);

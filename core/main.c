@@ -3,7 +3,9 @@
  * there are all rights and one thread, and runs the agent, in the foreground or as a daemon.
  */
 #include "agent.h"
+#include "agent_load.h"
 #include "config.h"
+#include "plugin_check.h"
 #include "register.h"
 #include "supervise.h"
 #include "lib/daemon.h"
@@ -15,6 +17,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -106,25 +109,29 @@ static bool parse(struct arguments *args, int argc, char **argv)
 	if (args->help || args->version || args->registers)
 		return true;
 	if (!args->interface || !interface_name_valid(args->interface)) {
-		fprintf(stderr, "wg-meshd: %s; see wg-meshd --help\n",
-			args->interface ? "that is no interface's name" : "name the interface");
+		fprintf(stderr, "wg-meshd: %s%s; see wg-meshd --help\n",
+			args->interface ? args->interface : "name the interface",
+			args->interface ? ": that is no interface's name" : "");
 		return false;
 	}
 	return true;
 }
 
-static int check(const struct paths *paths)
+static int check(const char *interface, const struct paths *paths)
 {
 	char error[YAML_ERROR];
 	struct config *config = config_load(paths->config, error);
+	bool good;
 
 	if (!config) {
 		fprintf(stderr, "%s\n", error);
 		return 2;
 	}
+	good = plugin_check(config, interface, paths->plugin_dir);
 	config_free(config);
-	printf("%s: good\n", paths->config);
-	return 0;
+	if (good)
+		printf("%s: good\n", paths->config);
+	return good ? 0 : 2;
 }
 
 /* One that is ending closes the connection. */
@@ -143,10 +150,21 @@ static bool answers(const struct paths *paths)
 	return alive;
 }
 
-/* One agent for an interface. One that is just ending is waited for; one that answers is there to
- * stay. 0, or an exit code. */
-static int become_the_one(const struct arguments *args, const struct paths *paths)
+/* When `down` was last asked for (core/cli/turn.h). */
+static struct timespec down_time(const struct paths *paths)
 {
+	struct stat st;
+
+	return stat(paths->turn, &st) == 0 ? st.st_mtim : (struct timespec){0};
+}
+
+/* One agent for an interface. One that is just ending is waited for; one that answers is there to
+ * stay. A `down` that came since we were started was meant for us too. 0, or an exit code; *down: that
+ * is why. */
+static int become_the_one(const struct arguments *args, const struct paths *paths,
+			  const struct timespec *started, bool *down)
+{
+	struct timespec now;
 	int error;
 
 	for (unsigned waited = 0; waited < HOLD_MS; waited += HOLD_NAP_MS) {
@@ -155,9 +173,15 @@ static int become_the_one(const struct arguments *args, const struct paths *path
 			break;
 		poll(NULL, 0, HOLD_NAP_MS);
 	}
-	if (!error)
+	now = down_time(paths);
+	*down = now.tv_sec != started->tv_sec || now.tv_nsec != started->tv_nsec;
+	if (!error && *down)
+		unlink(paths->pid);
+	if (*down)
+		log_info("ended", "reason=\"wg-mesh down %s was called meanwhile\"", args->interface);
+	if (!error || *down)
 		return 0;
-	log_error("held", "reason=\"%s: %s\"", args->interface,
+	log_error("held", "reason=\"%s: %s\"", error == -EAGAIN ? args->interface : paths->pid,
 		  error == -EAGAIN ? "its agent is running already" : strerror(-error));
 	return 1;
 }
@@ -176,6 +200,9 @@ static int run(const struct arguments *args, const struct paths *paths)
 {
 	struct agent_options agent = {.interface = args->interface, .paths = paths};
 	int error = file_make_dirs(paths->run_dir, 0755), code;
+	struct timespec started = down_time(paths);
+	char why[LOAD_WHY];
+	bool down;
 	pid_t pid;
 
 	if (error) {
@@ -183,16 +210,26 @@ static int run(const struct arguments *args, const struct paths *paths)
 			strerror(-error));
 		return 1;
 	}
+	code = load_check(args->interface, paths, why);
+	if (code) {
+		fprintf(stderr, "wg-meshd: %s\n", why);
+		return code;
+	}
 	if (args->daemon) {
 		pid = daemon_fork(paths->log);
 		if (pid > 0)
 			wait_for_daemon(paths, pid);
+		if (pid < 0)
+			fprintf(stderr, "wg-meshd: no daemon with the log %s: %s\n", paths->log,
+				strerror((int)-pid));
 		if (pid)
 			return pid < 0 ? 1 : 0;
 	}
 	log_open("wg-meshd", args->interface, args->verbose ? LOG_DEBUG : LOG_INFO);
-	code = become_the_one(args, paths);
-	if (code)
+	if (args->daemon)
+		log_keep_short(paths->log, paths->log_old);
+	code = become_the_one(args, paths, &started, &down);
+	if (code || down)
 		return code;
 	error = hook_start(&agent.hooks, args->interface, paths);
 	if (error)
@@ -217,7 +254,7 @@ int main(int argc, char **argv)
 	if (args.version)
 		printf("wg-meshd %s\n", WG_MESH_VERSION);
 	if (args.help || args.version)
-		return 0;
+		return output_end("wg-meshd", 0);
 	if (args.registers)
 		return register_main();
 	error = paths_init(&paths, args.interface, args.config, args.state, args.run_dir,
@@ -226,5 +263,5 @@ int main(int argc, char **argv)
 		fprintf(stderr, "wg-meshd: a path is empty or too long\n");
 		return 2;
 	}
-	return args.check ? check(&paths) : run(&args, &paths);
+	return args.check ? output_end("wg-meshd", check(args.interface, &paths)) : run(&args, &paths);
 }

@@ -16,6 +16,10 @@ struct touched {
 	unsigned what;
 };
 
+struct rekeyed {
+	struct key from, to;
+};
+
 struct netmap {
 	struct netmap_ops ops;
 	void *arg;
@@ -23,6 +27,8 @@ struct netmap {
 	struct map *touched_keys;   /* during a frame: key to place in touched, 1-based */
 	struct touched *touched;
 	size_t touched_count, touched_cap;
+	struct rekeyed *rekeyed; /* during a frame */
+	size_t rekeyed_count;
 	char epoch[PROTO_ID_MAX];
 	int64_t revision;
 	unsigned generation;
@@ -50,6 +56,7 @@ void netmap_free(struct netmap *netmap)
 	map_free(netmap->by_id);
 	map_free(netmap->by_key);
 	free(netmap->touched);
+	free(netmap->rekeyed);
 	free(netmap);
 }
 
@@ -184,6 +191,19 @@ static void remove_member(struct netmap *netmap, struct netmap_member *member)
 	free(member);
 }
 
+static void note_rekeyed(struct netmap *netmap, const struct key *from, const struct key *to)
+{
+	size_t count = netmap->rekeyed_count;
+
+	if (count && key_equal(&netmap->rekeyed[count - 1].from, from))
+		return; /* the same agent in another network */
+	if (!(count & (count - 1))) /* none or a power of two: full */
+		netmap->rekeyed =
+			xrealloc(netmap->rekeyed, MAX(count * 2, 1) * sizeof(*netmap->rekeyed));
+	netmap->rekeyed[count] = (struct rekeyed){*from, *to};
+	netmap->rekeyed_count++;
+}
+
 static struct netmap_member *put_member(struct netmap *netmap, const struct proto_peer *peer)
 {
 	struct netmap_member *member = netmap_by_id(netmap, peer->network, peer->agent_id);
@@ -194,8 +214,10 @@ static struct netmap_member *put_member(struct netmap *netmap, const struct prot
 		member->peer = *peer;
 		return member;
 	}
-	if (member)
+	if (member) {
+		note_rekeyed(netmap, &member->peer.public_key, &peer->public_key);
 		remove_member(netmap, member);
+	}
 	member = xcalloc(1, sizeof(*member));
 	member->peer = *peer;
 	id_text(id, peer->network, peer->agent_id);
@@ -210,7 +232,7 @@ static struct netmap_member *put_member(struct netmap *netmap, const struct prot
 
 static void begin(struct netmap *netmap)
 {
-	netmap->touched_count = 0;
+	netmap->touched_count = netmap->rekeyed_count = 0;
 	netmap->touched_keys = map_new(KEY_LEN);
 }
 
@@ -218,6 +240,12 @@ static void end(struct netmap *netmap)
 {
 	map_free(netmap->touched_keys);
 	netmap->touched_keys = NULL;
+	for (size_t i = 0; i < netmap->rekeyed_count; i++) {
+		const struct rekeyed *r = &netmap->rekeyed[i];
+
+		if (!netmap_by_key(netmap, &r->from) && netmap_by_key(netmap, &r->to))
+			netmap->ops.rekeyed(netmap->arg, &r->from, &r->to);
+	}
 	for (size_t i = 0; i < netmap->touched_count; i++) {
 		const struct touched *t = &netmap->touched[i];
 

@@ -32,6 +32,9 @@ enum netmap_change {
 unsigned netmap_diff(const struct proto_peer *before, const struct proto_peer *after);
 
 struct netmap_ops {
+	/* Before all else of a frame: an agent goes on under a new key in every network it is in. What
+	 * else there is to tell of the two keys follows: the old one removed, the new one added. */
+	void (*rekeyed)(void *arg, const struct key *old_key, const struct key *new_key);
 	/* Once for each key that a frame has changed, removals first. */
 	void (*changed)(void *arg, const struct key *key, unsigned what);
 	void (*networks)(void *arg, json_t *networks); /* borrowed arrays */

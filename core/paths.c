@@ -62,11 +62,15 @@ int paths_init(struct paths *paths, const char *interface, const char *config, c
 	       put_dir(p.plugin_dir, plugin_dir, WG_MESH_PLUGINDIR) &&
 	       put(p.hooks_dir, "%s/hooks.d", p.config_dir) &&
 	       put(p.state, "%s/%s.json", p.state_dir, interface) &&
+	       put(p.psk, "%s/%s.psk", p.state_dir, interface) &&
+	       put(p.rekey, "%s/%s.rekey", p.state_dir, interface) &&
 	       put(p.socket, "%s/%s.sock", p.run_dir, interface) &&
 	       put(p.ledger, "%s/%s.owned", p.run_dir, interface) &&
 	       put(p.hooks, "%s/%s.hooks", p.run_dir, interface) &&
+	       put(p.turn, "%s/%s.turn", p.run_dir, interface) &&
 	       put(p.pid, "%s/%s.pid", p.run_dir, interface) &&
 	       put(p.log, "%s/%s.log", p.run_dir, interface) &&
+	       put(p.log_old, "%s/%s.log.1", p.run_dir, interface) &&
 	       put(p.hung, "%s/%s.hung", p.run_dir, interface);
 	if (!fits)
 		return -ENAMETOOLONG;

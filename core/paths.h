@@ -12,12 +12,17 @@
 struct paths { /* text, always set */
 	char config[PATHS_MAX];  /* /etc/wg-mesh/IFACE.yaml */
 	char state[PATHS_MAX];   /* /var/lib/wg-mesh/agent/IFACE.json */
+	char psk[PATHS_MAX];     /* /var/lib/wg-mesh/agent/IFACE.psk: preshared keys */
+	char rekey[PATHS_MAX];   /* /var/lib/wg-mesh/agent/IFACE.rekey: a key that is being changed to */
 	char socket[PATHS_MAX];  /* /run/wg-mesh/IFACE.sock */
 	char ledger[PATHS_MAX];  /* /run/wg-mesh/IFACE.owned */
 	char hooks[PATHS_MAX];   /* /run/wg-mesh/IFACE.hooks: which -down is owed */
+	char turn[PATHS_MAX];    /* /run/wg-mesh/IFACE.turn: one `up` or `down` at a time; its time is
+				  * when a `down` was last asked for */
 	char pid[PATHS_MAX];     /* /run/wg-mesh/IFACE.pid: of a daemon without systemd */
 	char log[PATHS_MAX];     /* /run/wg-mesh/IFACE.log: of that daemon */
-	char hung[PATHS_MAX];    /* /run/wg-mesh/IFACE.hung: plugins that hung the agent */
+	char log_old[PATHS_MAX]; /* /run/wg-mesh/IFACE.log.1: its first part, when it was long */
+	char hung[PATHS_MAX];    /* /run/wg-mesh/IFACE.hung: plugins that hung or crashed the agent */
 	char run_dir[PATHS_MAX], config_dir[PATHS_MAX], state_dir[PATHS_MAX], plugin_dir[PATHS_MAX];
 	char hooks_dir[PATHS_MAX]; /* /etc/wg-mesh/hooks.d */
 };

@@ -18,13 +18,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *const kinds[] = {
-	[WGM_DISCOVERY] = "discovery",
-	[WGM_NATMAP] = "natmap",
-	[WGM_RELAY] = "relay",
-	[WGM_FIREWALL] = "firewall",
-};
-
 static const size_t ops_sizes[] = { /* of minor version 0 */
 	[WGM_DISCOVERY] = sizeof(struct wgm_discovery_ops),
 	[WGM_NATMAP] = sizeof(struct wgm_natmap_ops),
@@ -40,26 +33,6 @@ struct object { /* loaded; never unloaded */
 	void *handle;
 };
 static struct object *objects; /* as dlopen's own list: of the process */
-
-const char *plugin_kind_name(uint32_t kind)
-{
-	return kind && kind < ARRAY_SIZE(kinds) ? kinds[kind] : NULL;
-}
-
-uint32_t plugin_kind_parse(const char *name, size_t len)
-{
-	for (uint32_t kind = 1; kind < ARRAY_SIZE(kinds); kind++)
-		if (strlen(kinds[kind]) == len && !memcmp(kinds[kind], name, len))
-			return kind;
-	return 0;
-}
-
-bool plugin_name_valid(const char *name)
-{
-	size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
-
-	return len && !name[len] && len + sizeof("discovery-") <= PLUGIN_NAME_MAX;
-}
 
 PRINTF_LIKE(3, 4)
 static int refuse(char error[static PLUGIN_ERROR], int number, const char *format, ...)
@@ -111,7 +84,7 @@ int plugin_open_file(const char *dir, uint32_t kind, const char *name, enum plug
 
 	path[0] = '\0';
 	if (!plugin_kind_name(kind) || !plugin_name_valid(name))
-		return refuse(error, EINVAL, "\"%s\" cannot be a plugin's name: use a-z, 0-9 and -", name);
+		return refuse(error, EINVAL, "\"%s\" cannot be a plugin's name: use a-z, 0-9 and inner -", name);
 	*form = PLUGIN_OBJECT;
 	snprintf(path, 512, "%s/%s-%s.so", dir, plugin_kind_name(kind), name);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -120,11 +93,14 @@ int plugin_open_file(const char *dir, uint32_t kind, const char *name, enum plug
 		snprintf(path, 512, "%s/%s-%s", dir, plugin_kind_name(kind), name);
 		fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	}
-	if (fd < 0 && errno == ENOENT)
-		return refuse(error, ENOENT,
-			      "there is no %s.so (nor a script without .so): install that plugin, or take it "
-			      "out of the configuration",
-			      path);
+	if (fd < 0 && errno == ENOENT) {
+		refuse(error, ENOENT,
+		       "there is no %s.so (nor a script without .so): install that plugin, or take it out of "
+		       "the configuration",
+		       path);
+		path[0] = '\0';
+		return -ENOENT;
+	}
 	if (fd < 0)
 		return refuse(error, errno, "%s cannot be opened: %s", path, strerror(errno));
 	if (file_check_trusted(fd, &why))

@@ -11,17 +11,18 @@
 
 #define PLUGIN_ERROR      1200
 #define PLUGIN_NAME_MAX   40 /* of KIND-NAME, with NUL */
+#define PLUGIN_NAME_LIMIT 29 /* of NAME: the longest KIND- has ten characters */
 #define PLUGIN_OPTION_MAX 32
 
 const char *plugin_kind_name(uint32_t kind); /* "discovery"; NULL: no such kind */
 uint32_t plugin_kind_parse(const char *name, size_t len); /* 0: none */
-bool plugin_name_valid(const char *name); /* [a-z0-9-]+, shorter than PLUGIN_NAME_MAX */
+bool plugin_name_valid(const char *name); /* 1 to PLUGIN_NAME_LIMIT of [a-z0-9-], no '-' first */
 
 enum plugin_form { PLUGIN_OBJECT, PLUGIN_SCRIPT };
 
 /* Opens DIR/KIND-NAME.so, or the script DIR/KIND-NAME, and judges the file (and an object's note)
  * without running anything. The descriptor (the caller closes it), or -ENOENT, -EPERM, -ENOEXEC...
- * and a sentence in error. path gets the file's name. */
+ * and a sentence in error. path gets the file's name, "" where there is none. */
 int plugin_open_file(const char *dir, uint32_t kind, const char *name, enum plugin_form *form,
 		     char path[static 512], char error[static PLUGIN_ERROR]);
 /* Loads the judged object; it stays mapped until the process ends, and a file that is loaded already

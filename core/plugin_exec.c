@@ -260,7 +260,6 @@ struct answer {
 	struct wgm_candidate candidates[PLUGIN_FOUND_MAX];
 	size_t count;
 	struct wgm_nat nat;
-	bool has_nat;
 };
 
 static const struct {
@@ -309,7 +308,6 @@ static bool read_nat(struct plugin_script *script, struct answer *answer, char *
 	uint32_t *out[] = {&answer->nat.mapping, &answer->nat.filtering};
 	unsigned known = 0;
 
-	answer->has_nat = true;
 	if (count == 2 && !strcmp(words[1], "blocked")) {
 		answer->nat.udp_blocked = true;
 		return true;
@@ -353,8 +351,17 @@ static void publish(struct plugin_script *script, struct buf *output)
 	}
 	script->instance->error[0] = '\0';
 	api->found(api, answer.candidates, answer.count);
-	if (answer.has_nat)
-		api->nat(api, &answer.nat);
+	api->nat(api, &answer.nat); /* also when it says nothing of it any more */
+}
+
+/* By itself it will not become good: silent, and what it told is withdrawn, until the next reload. */
+static void refused(struct plugin_script *script)
+{
+	publish(script, NULL);
+	wrong(script, "it calls its configuration bad (exit 78): see its words in the log, then reload");
+	script->instance->state = PLUGIN_REFUSED;
+	timer_stop(&script->timer);
+	log_warn("plugin", "plugin=%s reason=\"%s\"", script->instance->label, script->instance->error);
 }
 
 static int script_refresh(void *self);
@@ -377,9 +384,7 @@ static void on_refreshed(void *arg, const struct proc_result *result)
 	} else if (result->exit_code == EXIT_LATER) {
 		timer_start(&script->timer, LATER_MS);
 	} else if (result->exit_code == EXIT_CONFIG) {
-		wrong(script, "it calls its configuration bad (exit 78): see its words in the log, then reload");
-		timer_stop(&script->timer);
-		log_warn("plugin", "plugin=%s reason=\"%s\"", script->instance->label, script->instance->error);
+		refused(script);
 		return;
 	} else {
 		wrong(script, "refresh: it failed with exit code %d", result->exit_code);

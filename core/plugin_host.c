@@ -38,12 +38,35 @@ void plugin_instance_failed(struct plugin_instance *instance, enum plugin_state 
 		 "plugin=%s reason=\"%s\"", instance->label, instance->error);
 }
 
+/* Another entry of the configuration has it, and it is a plugin that can be opened once. */
+static bool is_second(const struct plugin_instance *instance)
+{
+	const struct plugin_instance *elder;
+
+	if (instance->plugin.caps & WGM_CAP_MULTI)
+		return false;
+	list_each(elder, &instance->host->instances, node) {
+		if (elder == instance)
+			return false;
+		if (elder->kind == instance->kind && elder->wanted && !strcmp(elder->name, instance->name))
+			return true;
+	}
+	return false;
+}
+
 void plugin_instance_described(struct plugin_instance *instance)
 {
 	const struct plugin_listener *listener = &instance->host->listeners[instance->kind];
 	struct plugin_call call;
 	int error;
 
+	if (is_second(instance)) {
+		snprintf(instance->error, sizeof(instance->error),
+			 "%s is named twice and can be opened once: take one out of the configuration",
+			 instance->label);
+		plugin_instance_failed(instance, PLUGIN_REFUSED);
+		return;
+	}
 	if (!plugin_values_read(&instance->values, instance->plugin.options, instance->label,
 				instance->host->config ? instance->host->config->yaml : NULL,
 				instance->options, instance->error)) {
@@ -51,6 +74,10 @@ void plugin_instance_described(struct plugin_instance *instance)
 		return;
 	}
 	instance->error[0] = '\0';
+	if (instance->host->services.only_check) {
+		instance->state = PLUGIN_CHECKED;
+		return;
+	}
 	plugin_call_begin(&call, instance->label);
 	error = instance->plugin.open(&instance->api, &instance->self);
 	plugin_call_end(&call);
@@ -70,10 +97,27 @@ void plugin_instance_described(struct plugin_instance *instance)
 		listener->opened(listener->arg, instance);
 }
 
+static void object_start(struct plugin_instance *instance, int fd)
+{
+	struct plugin_call call;
+	int error;
+
+	plugin_call_begin(&call, instance->label); /* its constructors are code of its own already */
+	error = plugin_load_object(fd, instance->path, instance->kind, instance->name,
+				   &instance->plugin, instance->error);
+	plugin_call_end(&call);
+	if (error)
+		plugin_instance_failed(instance, PLUGIN_FAILED);
+	else
+		plugin_instance_described(instance);
+}
+
 static void instance_start(void *arg)
 {
 	struct plugin_instance *instance = arg;
-	int fd, error;
+	const struct plugin_services *services = &instance->host->services;
+	char words[PLUGIN_FAULT];
+	int fd;
 
 	fd = plugin_open_file(instance->host->dir, instance->kind, instance->name, &instance->form,
 			      instance->path, instance->error);
@@ -81,23 +125,17 @@ static void instance_start(void *arg)
 		plugin_instance_failed(instance, PLUGIN_FAILED);
 		return;
 	}
-	if (plugin_watchdog_hung(instance->host->services.hung_path, instance->label, instance->path)) {
+	if (plugin_watchdog_guilty(services->hung_path, instance->label, instance->path, words)) {
 		snprintf(instance->error, sizeof(instance->error),
-			 "%s hung the agent for 5 s and is left out: install a mended one, or remove %s, then "
-			 "run wg-mesh reload %s",
-			 instance->path, instance->host->services.hung_path,
-			 instance->host->services.interface);
-		plugin_instance_failed(instance, PLUGIN_HUNG);
+			 "%s %s and is left out: install a mended one, or remove %s, then run wg-mesh "
+			 "reload %s",
+			 instance->path, words, services->hung_path, services->interface);
+		plugin_instance_failed(instance, strncmp(words, "hung", 4) ? PLUGIN_CRASHED : PLUGIN_HUNG);
 	} else if (instance->form == PLUGIN_SCRIPT) {
 		instance->state = PLUGIN_STARTING;
 		plugin_script_start(instance);
 	} else {
-		error = plugin_load_object(fd, instance->path, instance->kind, instance->name,
-					   &instance->plugin, instance->error);
-		if (error)
-			plugin_instance_failed(instance, PLUGIN_FAILED);
-		else
-			plugin_instance_described(instance);
+		object_start(instance, fd);
 	}
 	close(fd);
 }
@@ -151,12 +189,13 @@ static struct plugin_instance *instance_new(struct plugin_host *host, uint32_t k
 
 /* ---- the configuration ---------------------------------------------------------------------- */
 
-static struct plugin_instance *find(struct plugin_host *host, uint32_t kind, const char *name, bool wanted)
+/* The first that no entry of the configuration has claimed yet. */
+static struct plugin_instance *find(struct plugin_host *host, uint32_t kind, const char *name)
 {
 	struct plugin_instance *instance;
 
 	list_each(instance, &host->instances, node)
-		if (instance->kind == kind && instance->wanted == wanted && !strcmp(instance->name, name))
+		if (instance->kind == kind && !instance->wanted && !strcmp(instance->name, name))
 			return instance;
 	return NULL;
 }
@@ -187,21 +226,10 @@ static void instance_reload(struct plugin_instance *instance)
 
 static void want(struct plugin_host *host, uint32_t kind, const struct config_plugin *entry)
 {
-	struct plugin_instance *instance, *twin;
+	struct plugin_instance *instance;
 	bool same;
 
-	if (!plugin_name_valid(entry->name)) {
-		log_warn("plugin-failed", "plugin=%s reason=\"a plugin's name is made of a-z, 0-9 and -\"",
-			 entry->name);
-		return;
-	}
-	twin = find(host, kind, entry->name, true);
-	instance = find(host, kind, entry->name, false);
-	if (twin && !(twin->plugin.caps & WGM_CAP_MULTI)) {
-		log_warn("plugin-failed", "plugin=%s reason=\"it is named twice and can be opened once\"",
-			 twin->label);
-		return;
-	}
+	instance = find(host, kind, entry->name);
 	if (!instance) {
 		instance = instance_new(host, kind, entry->name);
 		instance->options = entry->options;

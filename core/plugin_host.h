@@ -20,8 +20,9 @@ struct plugin_services { /* borrowed for the host's life; each gets arg */
 	const char *(*stun_server)(void *arg, unsigned index);
 	size_t (*local_addresses)(void *arg, struct addr *addrs, size_t max);
 	bool (*gateway)(void *arg, struct addr *gateway, struct addr *ours);
-	/* RUNDIR/IFACE.hung: who hung the agent (one KIND-NAME a line); NULL: plugins may hang. */
+	/* RUNDIR/IFACE.hung: who hung or crashed the agent (plugin_watchdog.h); NULL: they may. */
 	const char *hung_path;
+	bool only_check; /* load plugins and judge their options, open none */
 };
 
 struct plugin_host *plugin_host_new(const struct plugin_services *services, const char *plugin_dir);

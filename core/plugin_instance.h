@@ -22,7 +22,9 @@ enum plugin_state {
 	PLUGIN_RUNNING,
 	PLUGIN_FAILED, /* tried again */
 	PLUGIN_REFUSED, /* not tried again before the next reload */
-	PLUGIN_HUNG,
+	PLUGIN_HUNG,    /* the agent was ended by it: not tried before its file is a newer one */
+	PLUGIN_CRASHED, /* likewise */
+	PLUGIN_CHECKED, /* good, and not to be opened */
 };
 
 struct plugin_instance {

@@ -290,6 +290,8 @@ static void lend_found(struct wgm_host *api, const struct wgm_candidate *candida
 		if (candidates[i].type >= WGM_HOST && candidates[i].type <= WGM_STATIC &&
 		    endpoint_from_sockaddr(&endpoint, &candidates[i].addr.sa) && endpoint.port)
 			instance->found[instance->found_count++] = candidates[i];
+	if (instance->found_count && instance->state == PLUGIN_RUNNING)
+		instance->error[0] = '\0'; /* whatever it complained of is over */
 	tell(instance);
 }
 

@@ -11,7 +11,8 @@
 
 static const char *const states[] = {
 	[PLUGIN_STARTING] = "starting", [PLUGIN_RUNNING] = "running", [PLUGIN_FAILED] = "failed",
-	[PLUGIN_REFUSED] = "refused",	[PLUGIN_HUNG] = "hung",
+	[PLUGIN_REFUSED] = "refused",	[PLUGIN_HUNG] = "hung",	       [PLUGIN_CRASHED] = "crashed",
+	[PLUGIN_CHECKED] = "checked",
 };
 
 static json_t *text_or_null(const char *text)
@@ -21,10 +22,12 @@ static json_t *text_or_null(const char *text)
 
 static json_t *entry_new(uint32_t kind, const char *name, const char *path, enum plugin_form form)
 {
-	return json_pack("{s:s, s:s, s:o, s:s, s:b, s:n, s:n, s:n, s:[], s:[]}", "name", name, "kind",
+	const char *word = form == PLUGIN_SCRIPT ? "script" : "so";
+
+	return json_pack("{s:s, s:s, s:o, s:o, s:b, s:n, s:n, s:n, s:[], s:[]}", "name", name, "kind",
 			 plugin_kind_name(kind), "file", text_or_null(path), "form",
-			 form == PLUGIN_SCRIPT ? "script" : "so", "loaded", 0, "version", "summary",
-			 "error", "options", "instances");
+			 text_or_null(*path ? word : NULL), "loaded", 0, "version", "summary", "error",
+			 "options", "instances");
 }
 
 static json_t *find_entry(json_t *all, uint32_t kind, const char *name)

@@ -1,6 +1,6 @@
 /*
- * plugin_watchdog.h - a plugin's callback that does not come back within 5 s ends the process, after
- * the plugin's name has been written down for the next start.
+ * plugin_watchdog.h - a call into a plugin that does not come back within 5 s, crashes or exits ends
+ * the process, after the plugin's name has been written down for the next start.
  */
 #ifndef CORE_PLUGIN_WATCHDOG_H
 #define CORE_PLUGIN_WATCHDOG_H
@@ -13,12 +13,16 @@ struct plugin_call {
 	uint64_t outer_began, began;
 };
 
-/* Where the name goes (one line, appended). Once a process, on the loop's thread. */
+/* Where it is written down: a line "KIND-NAME SECONDS WORDS" is appended. Once a process, on the loop's
+ * thread. */
 void plugin_watchdog_open(const char *path);
 /* Around each call into a plugin, on the loop's thread; may nest. label lives as long as the call. */
 void plugin_call_begin(struct plugin_call *call, const char *label);
 void plugin_call_end(const struct plugin_call *call);
-/* Is this plugin written down, later than its file was put there? */
-bool plugin_watchdog_hung(const char *path, const char *label, const char *plugin_path);
+#define PLUGIN_FAULT 64
+/* Is this plugin written down, later than its file was put there? Then words gets what it did to the
+ * agent: "hung the agent for 5 s". */
+bool plugin_watchdog_guilty(const char *path, const char *label, const char *plugin_path,
+			    char words[static PLUGIN_FAULT]);
 
 #endif

@@ -5,8 +5,7 @@
  *
  * What the coordinator answers is checked here in full, so that `join` writes down only values.
  */
-#include "register.h"
-#include "api.h"
+#include "register_parts.h"
 #include "lib/proto.h"
 #include "lib/secret.h"
 #include "lib/str.h"
@@ -25,23 +24,6 @@
 #define MAX_TOKEN    8192
 #define MAX_LIFETIME (10 * 365 * 86400)
 
-enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_INPUT = 2, EXIT_UNREACHABLE = 4 };
-
-struct registration {
-	struct loop *loop;
-	struct fetch *fetch;
-	struct api api;
-	const char *pins[2];
-	struct key private_key, server_key;
-	struct key *peers;
-	json_t *in, *out;
-	json_t *listed; /* a registration's answer, while the peers are asked for */
-	const char *agent_id; /* to deregister */
-	bool proved;          /* a token by proof was asked for */
-	bool preview;
-	int exit_code;
-};
-
 /* What a person can do about it, where the coordinator's own sentence does not say. */
 static const struct {
 	const char *code, *remedy;
@@ -55,10 +37,10 @@ static const struct {
 	{"network_overlap", "ask its administrator for another network"},
 	{"network_full", "ask its administrator to make room"},
 	{"too_many_routes", "advertise fewer with --advertise-routes"},
-	{"agent_expired", "ask its administrator, or join with another key"},
+	{"agent_expired", "ask its administrator for a new link, and join again with it"},
 };
 
-static void set_out(struct registration *r, int exit_code, json_t *out)
+void register_out(struct registration *r, int exit_code, json_t *out)
 {
 	r->exit_code = exit_code;
 	json_decref(r->out);
@@ -67,8 +49,8 @@ static void set_out(struct registration *r, int exit_code, json_t *out)
 		loop_stop(r->loop);
 }
 
-static void PRINTF_LIKE(5, 6) refuse(struct registration *r, int exit_code, int status, const char *code,
-				     const char *format, ...)
+void register_refuse(struct registration *r, int exit_code, int status, const char *code,
+		     const char *format, ...)
 {
 	char detail[2 * API_DETAIL];
 	va_list args;
@@ -78,7 +60,7 @@ static void PRINTF_LIKE(5, 6) refuse(struct registration *r, int exit_code, int 
 	vsnprintf(detail, sizeof(detail), format, args);
 	va_end(args);
 	text = json_string(detail); /* NULL: cut within a character */
-	set_out(r, exit_code, json_pack("{s:i, s:s, s:o}", "status", status, "code", code, "detail",
+	register_out(r, exit_code, json_pack("{s:i, s:s, s:o}", "status", status, "code", code, "detail",
 					text ? text : json_string("the coordinator refused")));
 }
 
@@ -89,27 +71,27 @@ static void refused(struct registration *r, const struct api_answer *answer)
 	for (size_t i = 0; i < ARRAY_SIZE(remedies); i++)
 		if (!strcmp(answer->code, remedies[i].code))
 			remedy = remedies[i].remedy;
-	refuse(r, EXIT_REFUSED, answer->status, *answer->code ? answer->code : "refused",
+	register_refuse(r, EXIT_REFUSED, answer->status, *answer->code ? answer->code : "refused",
 	       "the coordinator refused: %s%s%s", answer->detail, *remedy ? "; " : "", remedy);
 }
 
 /* No answer of a coordinator's, or a refusal of it. */
-static void failed(struct registration *r, const struct api_answer *answer)
+void register_failed(struct registration *r, const struct api_answer *answer)
 {
 	const char *code = answer->code, *url = r->api.origin;
 
 	if (answer->status)
 		refused(r, answer);
 	else if (!strcmp(code, "pin_mismatch"))
-		refuse(r, EXIT_REFUSED, 0, code,
+		register_refuse(r, EXIT_REFUSED, 0, code,
 		       "the server at %s showed another key than the link names: somebody is in between, "
 		       "or the link is old; ask for a new link", url);
 	else if (!strcmp(code, "untrusted"))
-		refuse(r, EXIT_REFUSED, 0, code, "the server at %s cannot be trusted: %s", url, answer->detail);
+		register_refuse(r, EXIT_REFUSED, 0, code, "the server at %s cannot be trusted: %s", url, answer->detail);
 	else if (!strcmp(code, "unreachable"))
-		refuse(r, EXIT_UNREACHABLE, 0, code, "the coordinator cannot be reached: %s", answer->detail);
+		register_refuse(r, EXIT_UNREACHABLE, 0, code, "the coordinator cannot be reached: %s", answer->detail);
 	else
-		refuse(r, EXIT_REFUSED, 0, code, "%s", answer->detail);
+		register_refuse(r, EXIT_REFUSED, 0, code, "%s", answer->detail);
 }
 
 /* ---- the coordinator's answer -------------------------------------------------------- */
@@ -167,7 +149,7 @@ static json_t *check_pins(struct js *js)
 	return pins ? json_incref(pins) : json_array();
 }
 
-static bool token_valid(const char *token)
+bool register_token_valid(const char *token)
 {
 	for (const char *c = token; *c; c++)
 		if (*c <= 0x20 || *c >= 0x7f)
@@ -187,16 +169,17 @@ static json_t *read_registered(struct registration *r, const struct api_answer *
 		js_fail(js, "server_key", "is another than that of the challenge");
 	if (!api_id_valid(id))
 		js_fail(js, "agent_id", "is not an id");
-	if (!token_valid(token))
+	if (!register_token_valid(token))
 		js_fail(js, "token", "is not a token");
 	if (!expires_in)
 		js_fail(js, "expires_in", "is missing");
 	if (!name_valid(name))
 		js_fail(js, "name", "is not a host name");
-	return json_pack("{s:i, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:s}", "status", answer->status,
+	return json_pack("{s:i, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:s, s:b}", "status", answer->status,
 			 "agent_id", id, "token", token, "expires_in", (json_int_t)expires_in, "server_key",
 			 js_from_key(&answer->server_key), "networks", check_networks(js, false), "relays",
-			 check_relays(js), "pins", check_pins(js), "name", name);
+			 check_relays(js), "pins", check_pins(js), "name", name, "approved",
+			 js_bool(js, "approved", true));
 }
 
 /* Who is there already; without an answer, or with nonsense, nobody. */
@@ -216,7 +199,7 @@ static void peers_listed(void *arg, const struct api_answer *answer)
 							       public_key));
 	}
 	json_object_set_new(r->listed, "peers", peers);
-	set_out(r, EXIT_DONE, r->listed);
+	register_out(r, EXIT_DONE, r->listed);
 }
 
 static void list_peers(struct registration *r, json_t *out)
@@ -236,7 +219,7 @@ static void registered(void *arg, const struct api_answer *answer)
 	struct js js;
 
 	if (!answer->body) {
-		failed(r, answer);
+		register_failed(r, answer);
 		return;
 	}
 	js_read(&js, answer->body);
@@ -246,13 +229,13 @@ static void registered(void *arg, const struct api_answer *answer)
 		out = read_registered(r, answer, &js);
 	if (js_ok(&js)) {
 		if (r->preview)
-			set_out(r, EXIT_DONE, out);
+			register_out(r, EXIT_DONE, out);
 		else
 			list_peers(r, out);
 		return;
 	}
 	json_decref(out);
-	refuse(r, EXIT_REFUSED, 0, "bad_answer", "the answer of %s makes no sense: %s", r->api.origin, js.error);
+	register_refuse(r, EXIT_REFUSED, 0, "bad_answer", "the answer of %s makes no sense: %s", r->api.origin, js.error);
 }
 
 /* ---- what was asked ------------------------------------------------------------------- */
@@ -317,12 +300,12 @@ static void token_proved(void *arg, const struct api_answer *answer)
 	struct registration *r = arg;
 	const char *token = json_string_value(json_object_get(answer->body, "token"));
 
-	if (token && token_valid(token))
+	if (token && register_token_valid(token))
 		start_removal(r, token);
 	else if (!strcmp(answer->code, "unknown_agent"))
-		set_out(r, EXIT_DONE, json_pack("{s:i}", "status", 204));
+		register_out(r, EXIT_DONE, json_pack("{s:i}", "status", 204));
 	else
-		failed(r, answer);
+		register_failed(r, answer);
 }
 
 static void removed(void *arg, const struct api_answer *answer)
@@ -335,9 +318,9 @@ static void removed(void *arg, const struct api_answer *answer)
 		snprintf(path, sizeof(path), "/agents/%s/token", r->agent_id);
 		api_prove(&r->api, path, json_object(), token_proved, r);
 	} else if ((answer->status >= 200 && answer->status < 300) || !strcmp(answer->code, "unknown_agent")) {
-		set_out(r, EXIT_DONE, json_pack("{s:i}", "status", 204));
+		register_out(r, EXIT_DONE, json_pack("{s:i}", "status", 204));
 	} else {
-		failed(r, answer);
+		register_failed(r, answer);
 	}
 }
 
@@ -361,7 +344,7 @@ static void start_deregistering(struct registration *r, struct js *js)
 		js_need_key(js, "server_key", &r->server_key);
 	if (!js_ok(js))
 		return;
-	if (token && token_valid(token))
+	if (token && register_token_valid(token))
 		start_removal(r, token);
 	else
 		removed(r, &none);
@@ -401,15 +384,6 @@ static void read_common(struct registration *r, struct js *js)
 	r->api.trust.pins = r->pins[0] ? r->pins : NULL;
 }
 
-/* The text of a secret inside a tree that is about to go. */
-static void wipe_member(json_t *object, const char *key)
-{
-	json_t *value = json_object_get(object, key);
-
-	if (json_is_string(value)) /* jansson's own bytes, which it is done with once they are read */
-		secret_wipe((char *)(uintptr_t)json_string_value(value), json_string_length(value));
-}
-
 static void run(struct registration *r)
 {
 	struct js js;
@@ -417,16 +391,18 @@ static void run(struct registration *r)
 	js_read(&js, r->in);
 	if (js_ok(&js)) {
 		read_common(r, &js);
-		wipe_member(r->in, "private_key");
+		js_wipe(r->in, "private_key");
 	}
 	if (js_ok(&js)) {
 		if (js_bool(&js, "deregister", false))
 			start_deregistering(r, &js);
+		else if (js_bool(&js, "rekey", false))
+			register_rekey(r, &js);
 		else
 			start_registering(r, &js);
 	}
 	if (!js_ok(&js))
-		refuse(r, EXIT_INPUT, 0, "bad_input", "the document on standard input is wrong: %s", js.error);
+		register_refuse(r, EXIT_INPUT, 0, "bad_input", "the document on standard input is wrong: %s", js.error);
 	else if (!r->out)
 		loop_run(r->loop);
 }
@@ -472,16 +448,17 @@ int register_main(void)
 		r.in = js_load(in.data, in.len, error);
 	buf_wipe(&in);
 	if (fetch_new(&r.fetch, r.loop))
-		refuse(&r, EXIT_REFUSED, 0, "no_http", "libcurl cannot be used on this host");
+		register_refuse(&r, EXIT_REFUSED, 0, "no_http", "libcurl cannot be used on this host");
 	else if (!r.in)
-		refuse(&r, EXIT_INPUT, 0, "bad_input", "the document on standard input is wrong: %s", error);
+		register_refuse(&r, EXIT_INPUT, 0, "bad_input", "the document on standard input is wrong: %s", error);
 	else
 		run(&r);
 	if (!r.out)
-		refuse(&r, EXIT_UNREACHABLE, 0, "unreachable", "the coordinator did not answer");
+		register_refuse(&r, EXIT_UNREACHABLE, 0, "unreachable", "the coordinator did not answer");
 	write_output(&r);
 	key_wipe(&r.private_key);
-	wipe_member(r.in, "join_key");
+	key_wipe(&r.new_private_key);
+	js_wipe(r.in, "join_key");
 	free(r.peers);
 	if (r.fetch)
 		fetch_free(r.fetch);

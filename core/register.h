@@ -6,9 +6,13 @@
  *         "name":"...","advertised_routes":[..],"exit_node":b,"tags":[..],"peers":[KEY..],"preview":b}
  *        peers: public keys already on the interface; a server that shows one of them is refused
  *   out  {"status":201,"agent_id":..,"token":..,"expires_in":..,"server_key":..,"networks":[NETWORK],
- *         "relays":[..],"pins":[..],"name":..}  (200: again)
+ *         "relays":[..],"pins":[..],"name":..,"approved":b}  (200: again; not approved: it waits,
+ *        and has no peers until an administrator says yes)
  *        with preview, which registers nothing: {"status":200,"networks":[NETWORK without addresses]}
  *        or {"status":409|..|0,"code":"..","detail":"one sentence"}
+ *   in   {"rekey":true,"url","pin","agent_id","private_key","new_private_key","server_key"|null,
+ *         "again":b}     again: it was asked before with this new key, and may have come to pass
+ *   out  {"status":200,"token":..,"expires_in":..}: the coordinator has the new key
  *   in   {"deregister":true,"url","pin","agent_id","token"|null,"private_key","server_key"|null}
  *   out  {"status":204}, also where the coordinator did not know it any more
  *

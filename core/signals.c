@@ -58,16 +58,70 @@ bool signal_window_take(struct signal_window *window, uint64_t boot, uint64_t co
 	return true;
 }
 
+/* ---- bodies ---- */
+
+static json_t *write_candidates(const struct signal_message *message)
+{
+	return proto_write_endpoints(&message->at);
+}
+
+static bool read_candidates(struct js *js, struct signal_message *out)
+{
+	return proto_read_endpoints(js, &out->at);
+}
+
+static json_t *write_psk(const struct signal_message *message)
+{
+	const struct psk_message *psk = &message->psk;
+	json_t *json = json_pack("{s:s, s:I}", "step", psk_step_name(psk->step), "epoch",
+				 (json_int_t)psk->epoch);
+
+	if (psk->step == PSK_OFFER) {
+		json_object_set_new(json, "base", json_integer((json_int_t)psk->base));
+		json_object_set_new(json, "key", key_is_zero(&psk->key) ? json_null()
+									: js_from_key(&psk->key));
+	}
+	return json;
+}
+
+static bool read_psk(struct js *js, struct signal_message *out)
+{
+	const char *step = js_need_string(js, "step", 8);
+	int64_t epoch = js_int(js, "epoch", 1, PSK_EPOCH_MAX, 0);
+
+	if (!js_ok(js) || !epoch || !psk_step_parse(&out->psk.step, step))
+		return false;
+	out->psk.answer = out->answer;
+	out->psk.epoch = (uint64_t)epoch;
+	out->psk.base = (uint64_t)js_int(js, "base", 0, PSK_EPOCH_MAX, 0);
+	if (out->psk.step == PSK_OFFER && js_string(js, "key", NULL) &&
+	    js_need_key(js, "key", &out->psk.key) && key_is_zero(&out->psk.key))
+		js_fail(js, "key", "is no key");
+	return js_ok(js);
+}
+
+static const struct {
+	const char *name, *unreadable;
+	json_t *(*write)(const struct signal_message *message);
+	bool (*read)(struct js *js, struct signal_message *out);
+} types[SIGNAL_TYPES] = {
+	[SIGNAL_CANDIDATES] = {"candidates", "its candidates cannot be read", write_candidates,
+			       read_candidates},
+	[SIGNAL_PSK] = {"psk", "what it says of preshared keys cannot be read", write_psk, read_psk},
+};
+
+/* ---- sealing and opening ---- */
+
 uint8_t *signal_seal(size_t *len, const struct signal_address *address, uint64_t boot,
 		     uint64_t counter, const struct signal_message *message,
 		     const struct key *to_public, const struct key *our_private)
 {
-	json_t *json = proto_write_endpoints(&message->at);
+	json_t *json = types[message->type].write(message);
 	uint8_t *box = NULL;
 	char boot_text[17], *text;
 
 	snprintf(boot_text, sizeof(boot_text), "%016" PRIx64, boot);
-	json_object_set_new(json, "type", json_string("candidates"));
+	json_object_set_new(json, "type", json_string(types[message->type].name));
 	json_object_set_new(json, "network", json_string(address->network));
 	json_object_set_new(json, "from", json_string(address->from));
 	json_object_set_new(json, "to", json_string(address->to));
@@ -75,6 +129,7 @@ uint8_t *signal_seal(size_t *len, const struct signal_address *address, uint64_t
 	json_object_set_new(json, "counter", json_integer((json_int_t)counter));
 	json_object_set_new(json, "answer", json_boolean(message->answer));
 	text = js_dump(json);
+	js_wipe(json, "key");
 	json_decref(json);
 	*len = strlen(text) + SEAL_OVERHEAD;
 	if (*len <= PROTO_MAX_SIGNAL) {
@@ -84,6 +139,7 @@ uint8_t *signal_seal(size_t *len, const struct signal_address *address, uint64_t
 			box = NULL;
 		}
 	}
+	secret_wipe(text, strlen(text));
 	free(text);
 	return box;
 }
@@ -123,14 +179,16 @@ static const char *check(struct signal_message *out, struct signal_window *windo
 	out->answer = js_bool(&js, "answer", false);
 	if (!js_ok(&js) || counter < 0 || !parse_boot(boot_text, &boot))
 		return "its header is not whole";
-	if (strcmp(type, "candidates") != 0)
+	while (out->type < SIGNAL_TYPES && strcmp(type, types[out->type].name) != 0)
+		out->type++;
+	if (out->type == SIGNAL_TYPES)
 		return "it is of a type this version does not know";
 	if (strcmp(network, expected->network) != 0)
 		return "it is for another network";
 	if (strcmp(from, expected->from) != 0 || strcmp(to, expected->to) != 0)
 		return "it is not from that agent to this one";
-	if (!proto_read_endpoints(&js, &out->at))
-		return "its candidates cannot be read";
+	if (!types[out->type].read(&js, out))
+		return types[out->type].unreadable;
 	if (!signal_window_take(window, boot, (uint64_t)counter))
 		return "it has been seen before";
 	return NULL;
@@ -151,9 +209,11 @@ bool signal_open(struct signal_message *out, struct signal_window *window,
 		return false;
 	*why = "it is not JSON";
 	json = js_load(text, len - SEAL_OVERHEAD, error);
+	secret_wipe(text, sizeof(text));
 	if (!json)
 		return false;
 	*why = check(out, window, expected, json);
+	js_wipe(json, "key");
 	json_decref(json);
 	return *why == NULL;
 }

@@ -6,10 +6,14 @@
  *
  *   {"type":"candidates","network":"default","from":ID,"to":ID,"boot":"16 hex digits","counter":7,
  *    "answer":false,"endpoints":[..],"local_endpoints":[..],"nat_type":".."}
+ *   {"type":"psk", ..,"answer":false,"step":"offer","epoch":N,"base":N,"key":BASE64|null}   (psk.h)
+ *
+ * Who does not know a type refuses it, and nothing else happens.
  */
 #ifndef CORE_SIGNALS_H
 #define CORE_SIGNALS_H
 
+#include "psk.h"
 #include "lib/proto.h"
 
 #define SIGNAL_DEAD_BOOTS 8
@@ -25,9 +29,13 @@ struct signal_address { /* borrowed text */
 	const char *network, *from, *to;
 };
 
+enum signal_type { SIGNAL_CANDIDATES, SIGNAL_PSK, SIGNAL_TYPES };
+
 struct signal_message {
-	bool answer; /* it answers ours: do not answer it */
-	struct proto_endpoints at;
+	enum signal_type type;
+	bool answer;               /* it answers ours: do not answer it */
+	struct proto_endpoints at; /* candidates */
+	struct psk_message psk;    /* psk; to be wiped */
 };
 
 /* False: seen before, too old, or of a boot that has ended. */

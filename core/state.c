@@ -47,6 +47,7 @@ void state_free(struct state *state)
 	json_decref(state->choices);
 	free(state->config_sha256);
 	free(state->config_path);
+	free(state->yaml_sha256);
 	free(state);
 }
 
@@ -155,6 +156,7 @@ static void read_choices(struct state *state, struct js *js)
 	state->enabled_unit = js_bool(js, "enabled_unit", false);
 	state->config_sha256 = xstrdup(js_string(js, "config_sha256", NULL));
 	state->config_path = xstrdup(js_string(js, "config_path", NULL));
+	state->yaml_sha256 = xstrdup(js_string(js, "yaml_sha256", NULL));
 }
 
 static int state_read(struct state *state, json_t *root, char error[static JS_ERROR])
@@ -228,7 +230,7 @@ static json_t *write_networks(const struct state *state)
 static json_t *write_state(const struct state *state)
 {
 	return json_pack(
-		"{s:i, s:o, s:s, s:s, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:o}",
+		"{s:i, s:o, s:s, s:s, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:o, s:o}",
 		"schema", 1, "coordinator_url", js_from_string(state->coordinator_url),
 		"agent_id", state->agent_id, "name", state->name,
 		"token", js_from_string(state->token), "old_token", js_from_string(state->old_token),
@@ -240,7 +242,8 @@ static json_t *write_state(const struct state *state)
 		"made_config", state->made_config, "edited_config", state->edited_config,
 		"enabled_unit", state->enabled_unit,
 		"config_sha256", js_from_string(state->config_sha256),
-		"config_path", js_from_string(state->config_path));
+		"config_path", js_from_string(state->config_path),
+		"yaml_sha256", js_from_string(state->yaml_sha256));
 }
 
 int state_save(const struct state *state, const char *path)

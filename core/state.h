@@ -25,6 +25,7 @@ struct state {
 	json_t *choices; /* object: pinned paths, exit node, made by command */
 	bool made_config; /* join wrote the wg-quick file, and its hash then */
 	char *config_sha256, *config_path;
+	char *yaml_sha256; /* of IFACE.yaml as join wrote it; NULL: it was there before */
 	bool edited_config; /* join --edit-conf added our two lines */
 	bool enabled_unit;  /* join enabled wg-quick@IFACE */
 };

@@ -21,7 +21,8 @@ static json_t *networks_json(const struct status *status, json_t *all_addresses)
 			json_array_append_new(all_addresses, js_from_prefix(&n->addresses[j]));
 		}
 		json_array_append_new(
-			networks, json_pack("{s:s, s:o}", "name", n->name, "addresses", addresses));
+			networks, json_pack("{s:s, s:o, s:b}", "name", n->name, "addresses",
+					    addresses, "approved", !n->pending));
 	}
 	return networks;
 }
@@ -55,15 +56,21 @@ json_t *status_json(const struct status *status)
 	json_object_set_new(document, "public_key", js_from_key(&status->public_key));
 	json_object_set_new(document, "addresses", addresses);
 	json_object_set_new(document, "coordinator",
-			    json_pack("{s:o, s:b, s:o}", "url",
+			    json_pack("{s:o, s:b, s:o, s:o}", "url",
 				      js_from_string(status->coordinator_url), "connected",
 				      status->coordinator_connected, "since",
-				      js_from_time(status->coordinator_since_wall_ms)));
+				      js_from_time(status->coordinator_since_wall_ms), "refused",
+				      js_from_string(status->coordinator_refusal)));
 	json_object_set_new(document, "relay",
 			    json_pack("{s:n, s:b, s:n}", "home", "connected", 0, "latency_ms"));
 	json_object_set_new(document, "nat", nat_json(status));
 	json_object_set_new(document, "peers", json_array());
 	return document;
+}
+
+static json_t *bytes_or_null(const struct status_peer *peer, uint64_t bytes)
+{
+	return peer->no_tunnel ? json_null() : json_integer((json_int_t)bytes);
 }
 
 void status_add_peer(json_t *document, const struct status_peer *peer)
@@ -90,8 +97,8 @@ void status_add_peer(json_t *document, const struct status_peer *peer)
 	json_object_set_new(one, "pinned", json_null());
 	json_object_set_new(one, "latency_ms", js_from_ms(peer->latency_ms));
 	json_object_set_new(one, "last_handshake", js_from_time(peer->last_handshake_wall_ms));
-	json_object_set_new(one, "rx_bytes", json_integer((json_int_t)peer->rx_bytes));
-	json_object_set_new(one, "tx_bytes", json_integer((json_int_t)peer->tx_bytes));
+	json_object_set_new(one, "rx_bytes", bytes_or_null(peer, peer->rx_bytes));
+	json_object_set_new(one, "tx_bytes", bytes_or_null(peer, peer->tx_bytes));
 	json_object_set_new(one, "nat_type", js_from_string(peer->nat_type));
 	json_object_set_new(one, "networks", networks);
 	json_object_set_new(one, "managed", json_boolean(peer->managed));

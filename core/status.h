@@ -16,6 +16,7 @@ struct status { /* all borrowed; NULL text: null */
 	const char *coordinator_url;
 	bool coordinator_connected;
 	uint64_t coordinator_since_wall_ms;
+	const char *coordinator_refusal; /* the code, where it lets us in no more */
 	const struct proto_endpoints *at;
 	const char *mapping, *filtering;
 };
@@ -27,7 +28,7 @@ struct status_peer {
 	unsigned address_count;
 	const struct prefix *allowed;
 	size_t allowed_count;
-	bool online, managed;
+	bool online, managed, no_tunnel; /* no_tunnel: nothing can have been counted */
 	enum path_kind path;
 	struct endpoint endpoint;
 	double latency_ms;

@@ -63,13 +63,20 @@ static bool ended_well(int status)
 	return code == 0 || code == 2 || code == AGENT_EXIT_GONE;
 }
 
-/* True: a signal to end came meanwhile. */
+/* True: a signal to end came meanwhile. The SIGCHLD of the agent that has just died may be pending
+ * still, and is none. */
 static bool wait_out(uint64_t ms, const sigset_t *signals)
 {
-	struct timespec limit = {.tv_sec = (time_t)(ms / 1000),
-				 .tv_nsec = (long)(ms % 1000) * 1000000};
-	int signo = sigtimedwait(signals, NULL, &limit);
+	uint64_t end = clock_ms() + ms, now;
+	int signo = SIGCHLD;
 
+	while (signo == SIGCHLD && (now = clock_ms()) < end) {
+		uint64_t left = end - now;
+		struct timespec limit = {.tv_sec = (time_t)(left / 1000),
+					 .tv_nsec = (long)(left % 1000) * 1000000};
+
+		signo = sigtimedwait(signals, NULL, &limit);
+	}
 	return signo == SIGTERM || signo == SIGINT;
 }
 

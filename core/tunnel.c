@@ -9,6 +9,7 @@
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/map.h"
 #include "lib/str.h"
 #include <ctype.h>
 #include <errno.h>
@@ -29,6 +30,7 @@ struct tunnel {
 	uint32_t ifindex;
 	struct wg_device *glance; /* a dump of our own: who reads `device` may be in the middle of it */
 	uint64_t glance_ms;
+	struct map *preshared; /* peer's key to its preshared key, as tunnel_set_psk said */
 };
 
 static void free_device(struct wg_device *device)
@@ -38,6 +40,13 @@ static void free_device(struct wg_device *device)
 	free(device);
 }
 
+static void forget(struct key *preshared)
+{
+	if (preshared)
+		key_wipe(preshared);
+	free(preshared);
+}
+
 int tunnel_open(struct tunnel **out, const char *interface, const char *ledger_path)
 {
 	struct tunnel *tunnel = xcalloc(1, sizeof(*tunnel));
@@ -45,6 +54,7 @@ int tunnel_open(struct tunnel **out, const char *interface, const char *ledger_p
 	int error;
 
 	str_copy(tunnel->interface, sizeof(tunnel->interface), interface);
+	tunnel->preshared = map_new(KEY_LEN);
 	error = link_open(&tunnel->link);
 	if (!error)
 		error = link_find(tunnel->link, interface, &tunnel->ifindex, &up);
@@ -64,8 +74,13 @@ int tunnel_open(struct tunnel **out, const char *interface, const char *ledger_p
 
 void tunnel_close(struct tunnel *tunnel)
 {
+	struct key *preshared;
+
 	if (!tunnel)
 		return;
+	for (size_t pos = 0; (preshared = map_next(tunnel->preshared, &pos, NULL));)
+		forget(preshared);
+	map_free(tunnel->preshared);
 	free_device(tunnel->device);
 	free_device(tunnel->glance);
 	key_wipe(&tunnel->private_key);
@@ -153,6 +168,30 @@ const struct key *tunnel_next_peer(const struct tunnel *tunnel, size_t *pos)
 	return entry ? &entry->key : NULL;
 }
 
+/* The flag to set it, where it is ours to set. */
+static unsigned psk_of(const struct tunnel *tunnel, struct wg_peer *peer)
+{
+	peer->preshared = map_get(tunnel->preshared, peer->public_key.bytes);
+	return peer->preshared ? WG_PEER_SET_PSK : 0;
+}
+
+int tunnel_set_psk(struct tunnel *tunnel, const struct key *key, const struct key *preshared)
+{
+	struct wg_peer peer = {.public_key = *key};
+	struct key *copy;
+
+	if (!preshared) {
+		forget(map_del(tunnel->preshared, key->bytes));
+		return 0;
+	}
+	copy = xmalloc(sizeof(*copy));
+	*copy = *preshared;
+	forget(map_put(tunnel->preshared, key->bytes, copy));
+	if (!tunnel_owns_peer(tunnel, key))
+		return 0;
+	return wg_set_peer(tunnel->wg, &peer, WG_PEER_UPDATE_ONLY | psk_of(tunnel, &peer));
+}
+
 int tunnel_put_peer(struct tunnel *tunnel, const struct key *key, const struct prefix *allowed,
 		    size_t count)
 {
@@ -165,7 +204,8 @@ int tunnel_put_peer(struct tunnel *tunnel, const struct key *key, const struct p
 	peer.allowed_ips = xcalloc(count + 1, sizeof(*peer.allowed_ips));
 	for (size_t i = 0; i < count; i++)
 		peer.allowed_ips[i].prefix = allowed[i];
-	error = wg_set_peer(tunnel->wg, &peer, WG_PEER_REPLACE_ALLOWED_IPS);
+	error = wg_set_peer(tunnel->wg, &peer,
+			    WG_PEER_REPLACE_ALLOWED_IPS | psk_of(tunnel, &peer));
 	free(peer.allowed_ips);
 	return error;
 }
@@ -237,21 +277,56 @@ static bool heard(const struct wg_peer *peer)
 int tunnel_meet(struct tunnel *tunnel, const struct key *key, const struct endpoint *to)
 {
 	const struct wg_peer *known = wg_device_find(tunnel->device, key), *now;
+	unsigned flags =
+		WG_PEER_REPLACE_ALLOWED_IPS | WG_PEER_SET_ENDPOINT | WG_PEER_SET_KEEPALIVE;
 	struct wg_peer anew;
 	struct wg_change changes[2];
 
 	if ((known && heard(known)) || !tunnel_owns_peer(tunnel, key))
 		return tunnel_set_endpoint(tunnel, key, to);
 	now = glance_at(tunnel, key);
-	if (!now || heard(now) || now->has_preshared_key)
+	if (!now || heard(now))
 		return tunnel_set_endpoint(tunnel, key, to);
 	anew = *now;
+	flags |= psk_of(tunnel, &anew);
+	if (now->has_preshared_key && !anew.preshared) /* it is the user's, and lost if made anew */
+		return tunnel_set_endpoint(tunnel, key, to);
 	anew.endpoint = *to;
 	anew.keepalive_s = TUNNEL_KEEPALIVE_S;
 	changes[0] = (struct wg_change){&anew, WG_PEER_REMOVE};
-	changes[1] = (struct wg_change){&anew, WG_PEER_REPLACE_ALLOWED_IPS | WG_PEER_SET_ENDPOINT |
-						       WG_PEER_SET_KEEPALIVE};
+	changes[1] = (struct wg_change){&anew, flags};
 	return wg_set_peers(tunnel->wg, changes, 2);
+}
+
+/* Both in one message, so that there is no moment in which nobody has its addresses. The keepalive
+ * makes WireGuard shake hands at once. */
+int tunnel_rekey_peer(struct tunnel *tunnel, const struct key *from, const struct key *to)
+{
+	struct ledger_entry old_entry = peer_entry(from), new_entry = peer_entry(to);
+	const struct wg_peer *now = tunnel_owns_peer(tunnel, from) ? glance_at(tunnel, from) : NULL;
+	unsigned flags = WG_PEER_REPLACE_ALLOWED_IPS | WG_PEER_SET_KEEPALIVE;
+	struct wg_change changes[2];
+	struct wg_peer anew;
+	int error;
+
+	if (!now)
+		return -ENOENT;
+	error = ledger_add(tunnel->ledger, &new_entry);
+	if (error)
+		return error;
+	anew = *now;
+	anew.public_key = *to;
+	if (anew.endpoint.addr.family)
+		flags |= WG_PEER_SET_ENDPOINT;
+	changes[0] = (struct wg_change){now, WG_PEER_REMOVE};
+	changes[1] = (struct wg_change){&anew, flags};
+	error = wg_set_peers(tunnel->wg, changes, 2);
+	free_device(tunnel->glance);
+	tunnel->glance = NULL;
+	if (error)
+		return error;
+	tunnel_set_psk(tunnel, from, NULL);
+	return ledger_del(tunnel->ledger, &old_entry);
 }
 
 /* ---- addresses and routes ---- */

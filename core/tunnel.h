@@ -34,6 +34,12 @@ const struct key *tunnel_next_peer(const struct tunnel *tunnel, size_t *pos);
 int tunnel_put_peer(struct tunnel *tunnel, const struct key *key, const struct prefix *allowed,
 		    size_t count);
 int tunnel_remove_peer(struct tunnel *tunnel, const struct key *key);
+/* Its preshared key from now on, also when the peer is made anew: all zero for none; NULL: what it
+ * has is no business of ours (so it begins). 0 or -errno; a peer that is not there is no error. */
+int tunnel_set_psk(struct tunnel *tunnel, const struct key *key, const struct key *preshared);
+/* Its peer goes on under another key: what it may send, its endpoint and its keepalive are those of the
+ * old one, which is removed; its preshared key is not. -ENOENT: the device has no such peer of ours. */
+int tunnel_rekey_peer(struct tunnel *tunnel, const struct key *from, const struct key *to);
 int tunnel_adopt_peer(struct tunnel *tunnel, const struct key *key); /* it is ours from now on */
 int tunnel_set_endpoint(struct tunnel *tunnel, const struct key *key, const struct endpoint *to);
 /* The same for the way that was just found: where nothing was ever heard of the peer, it is made anew

@@ -136,17 +136,16 @@ static int undo_ledger(struct ledger *ledger, const char *interface)
 int undo_interface(const char *interface, const char *ledger_path)
 {
 	struct ledger *ledger;
-	int error = ledger_read(&ledger, ledger_path);
+	int error = ledger_claim(ledger_path);
 	uint32_t ifindex;
 
+	if (!error)
+		error = ledger_read(&ledger, ledger_path);
 	if (error)
 		return error == -ENOENT ? 0 : error;
 	ifindex = ledger_ifindex(ledger);
-	if (ledger_netns(ledger) != ledger_own_netns())
-		error = -EXDEV;
 	ledger_close(ledger);
-	if (!error)
-		error = ledger_open(&ledger, ledger_path, ifindex);
+	error = ledger_open(&ledger, ledger_path, ifindex);
 	if (error)
 		return error;
 	error = undo_ledger(ledger, interface);

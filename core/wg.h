@@ -26,7 +26,8 @@ struct wg_peer {
 	uint16_t keepalive_s;
 	uint64_t last_handshake_wall_ms; /* 0: never */
 	uint64_t rx_bytes, tx_bytes;
-	bool has_preshared_key; /* never its value */
+	bool has_preshared_key;      /* never its value */
+	const struct key *preshared; /* borrowed, for WG_PEER_SET_PSK; never read */
 };
 
 struct wg_device {
@@ -45,6 +46,7 @@ enum wg_peer_flags {
 	WG_PEER_SET_ENDPOINT = 4,
 	WG_PEER_SET_KEEPALIVE = 8,
 	WG_PEER_REMOVE = 16,
+	WG_PEER_SET_PSK = 32, /* preshared; all zero: none. Sessions go on, the next handshake has it */
 };
 
 /* 0, or -errno: -ENODEV no such WireGuard interface, -EPERM, -EPROTO (UAPI spoke nonsense). */

@@ -216,7 +216,7 @@ static bool room_for(const struct setter *setter, size_t more)
 	return setter->message->nlmsg_len + more <= NETLINK_BUFFER;
 }
 enum {
-	PEER_ROOM = 4 + (4 + KEY_LEN) + 8 + (4 + sizeof(struct sockaddr_in6)) + 8 + 4,
+	PEER_ROOM = 4 + 2 * (4 + KEY_LEN) + 8 + (4 + sizeof(struct sockaddr_in6)) + 8 + 4,
 	ALLOWED_IP_ROOM = 4 + 8 + (4 + 16) + 8,
 };
 
@@ -263,6 +263,8 @@ static void put_peer(struct setter *setter, const struct wg_change *change, size
 		if (flags & WG_PEER_SET_KEEPALIVE && first)
 			mnl_attr_put_u16(message, WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL,
 					 peer->keepalive_s);
+		if (flags & WG_PEER_SET_PSK && first)
+			mnl_attr_put(message, WGPEER_A_PRESHARED_KEY, KEY_LEN, peer->preshared);
 		allowed = mnl_attr_nest_start(message, WGPEER_A_ALLOWEDIPS);
 		for (; *done < peer->allowed_ip_count && room_for(setter, ALLOWED_IP_ROOM); ++*done)
 			put_allowed_ip(message, &peer->allowed_ips[*done].prefix);
@@ -299,6 +301,7 @@ static int set_peers(struct wg *wg, const struct wg_change *changes, size_t coun
 		error = put_change(&setter, &changes[i]);
 	if (!error)
 		error = finish(&setter);
+	secret_wipe(setter.buffer, NETLINK_BUFFER); /* preshared keys */
 	free(setter.buffer);
 	return error;
 }

@@ -342,6 +342,8 @@ static int put_change(struct buf *out, const struct wg_peer *peer, unsigned flag
 	}
 	if (!error && flags & WG_PEER_SET_KEEPALIVE)
 		error = buf_addf(out, "persistent_keepalive_interval=%u\n", peer->keepalive_s);
+	if (!error && flags & WG_PEER_SET_PSK)
+		error = put_key(out, "preshared_key", peer->preshared);
 	return error ? error : put_allowed_ips(out, peer);
 }
 
@@ -370,7 +372,7 @@ static int set_peers(struct wg *wg, const struct wg_change *changes, size_t coun
 		error = put_change(&request, changes[i].peer, changes[i].flags);
 	if (!error)
 		error = order(wg, &request);
-	buf_free(&request);
+	buf_wipe(&request);
 	return error;
 }
 

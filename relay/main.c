@@ -68,7 +68,7 @@ int main(int argc, char **argv)
 		return 1;
 	if (settings_load(&settings, argc, argv, &status)) {
 		settings_free(&settings);
-		return status;
+		return output_end("wg-mesh-relay", status);
 	}
 	log_open("wg-mesh-relay", NULL, settings.verbose ? LOG_DEBUG : LOG_INFO);
 	if (settings.listen || settings.metrics)

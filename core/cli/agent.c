@@ -50,6 +50,8 @@ int agent_send(struct agent *agent, const char *line)
 
 	/* A request is a few hundred bytes: a fresh socket's buffer takes all or the agent hangs.
 	 */
+	if (n < 0 && errno == EPIPE)
+		return 0; /* it has closed: whether it said why is for agent_next to see */
 	if (n < 0)
 		return errno == EAGAIN ? -ETIMEDOUT : -errno;
 	return (size_t)n == parts[0].iov_len + 1 ? 0 : -ETIMEDOUT;

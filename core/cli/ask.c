@@ -51,26 +51,18 @@ int run_status(struct cli *cli)
 		print_buf(&text);
 	}
 	if (cli->healthy && !status_healthy(status, why))
-		code = cli->json ? EXIT_FAILED
-				 : complain(EXIT_FAILED, "%s: %s", cli->interface, why);
+		code = complain(EXIT_FAILED, "%s: %s", cli->interface, why);
 	json_decref(status);
 	return code;
 }
 
-static void plugin_row(struct table *table, const json_t *plugin)
+/* instance NULL: it lies in the directory and is not configured. */
+static void plugin_row(struct table *table, const json_t *plugin, const json_t *instance)
 {
-	const json_t *instances = json_object_get(plugin, "instances"), *instance;
-	const char *state = "not used", *error = "";
-	size_t i;
+	const char *state = instance ? words_text(instance, "state") : "not used";
+	const char *error = words_text(instance ? instance : plugin, "error");
 
-	json_array_foreach(instances, i, instance)
-	{
-		state = words_text(instance, "state");
-		error = words_text(instance, "error");
-	}
-	if (*words_text(plugin, "error"))
-		error = words_text(plugin, "error");
-	if (!json_is_true(json_object_get(plugin, "loaded")) && *error)
+	if (!instance && *error)
 		state = "failed";
 	table_add(table, words_text(plugin, "name"));
 	table_add(table, words_text(plugin, "kind"));
@@ -84,14 +76,20 @@ static void plugins_text(struct buf *out, const json_t *plugins)
 {
 	static const char *const heads[] = {"PLUGIN",  "KIND",  "FORM",
 					    "VERSION", "STATE", "WHAT IT SAYS"};
+	const json_t *instances;
 	struct table table;
 	json_t *plugin;
-	size_t i;
+	size_t i, j;
 
 	table_init(&table, ARRAY_SIZE(heads));
 	for (i = 0; i < ARRAY_SIZE(heads); i++)
 		table_add(&table, heads[i]);
-	json_array_foreach(plugins, i, plugin) plugin_row(&table, plugin);
+	json_array_foreach(plugins, i, plugin)
+	{
+		instances = json_object_get(plugin, "instances");
+		for (j = 0; j == 0 || j < json_array_size(instances); j++)
+			plugin_row(&table, plugin, json_array_get(instances, j));
+	}
 	table_print(&table, out);
 	table_fini(&table);
 }

@@ -109,6 +109,7 @@ int run_plugins(struct cli *cli);
 int run_reload(struct cli *cli);
 int run_events(struct cli *cli);
 int run_doctor(struct cli *cli);
+int run_rekey(struct cli *cli);
 int run_leave(struct cli *cli);
 int run_complete(struct cli *cli); /* not in the table: what the shells' completions ask */
 

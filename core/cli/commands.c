@@ -106,8 +106,8 @@ static const struct option up_options[] = {
 	 .type = OPTION_NUMBER,
 	 .offset = AT(wait_s),
 	 .value = "SECONDS",
-	 .help = "wait until connected: exit 0, else 3 (not running) or 4 (coordinator not "
-		 "reachable)",
+	 .help = "wait until connected: exit 0, else 2 (wrong configuration), 3 (not "
+		 "running) or 4 (coordinator not reachable)",
 	 .max = 86400,
 	 .has_offset = AT(has_wait)},
 	{0},
@@ -119,6 +119,14 @@ static const struct option status_options[] = {
 	 .type = OPTION_FLAG,
 	 .offset = AT(healthy),
 	 .help = "exit 0 only if connected and every online peer has a path"},
+	{0},
+};
+
+static const struct option rekey_options[] = {
+	{.name = "edit-conf",
+	 .type = OPTION_FLAG,
+	 .offset = AT(edit_conf),
+	 .help = "put the new key into a wg-quick file of your own, too"},
 	{0},
 };
 
@@ -161,7 +169,8 @@ const struct command commands[] = {
 	 INTERFACE_OPTIONAL, 0, 0, status_options, NULL},
 	{"ping", run_ping, "[IFACE] PEER [-c N] [--until-direct]",
 	 "is a peer there, and by which path",
-	 "PEER is a name, mesh address, agent id or public key, or the beginning of one.",
+	 "PEER is a name, mesh address, agent id or public key, or the beginning of one;\n"
+	 "NAME@NETWORK where two networks have that name.",
 	 INTERFACE_OPTIONAL, 1, 1, ping_options, "peer"},
 	{"explain", run_explain, "[IFACE] PEER [--json]", "why a peer has the path it has", NULL,
 	 INTERFACE_OPTIONAL, 1, 1, json_options, "peer"},
@@ -175,10 +184,17 @@ const struct command commands[] = {
 	{"doctor", run_doctor, "[IFACE] [--json]",
 	 "what on this host stands in the way, with remedies", "Exit code 1 if there is any.",
 	 INTERFACE_IF_ANY, 0, 0, json_options, NULL},
+	{"rekey", run_rekey, "[IFACE] [options]", "go on under a new WireGuard key, without leaving the mesh",
+	 "The key is made here; the coordinator and the peers are told of its public half. Killed on the\n"
+	 "way or without an answer, it is run again and goes on. The wg-quick file gets the new key where\n"
+	 "join has made it, or with --edit-conf.",
+	 INTERFACE_OPTIONAL, 0, 0, rekey_options, NULL},
 	{"leave", run_leave, "IFACE", "leave the mesh: deregister and remove everything made here",
 	 "Cleans this host also with the coordinator away (then exit 4). A wg-quick file made by "
 	 "join\n"
-	 "and unchanged since goes (a .bak stays), from another just the two hook lines.",
+	 "and unchanged since goes (a .bak stays), from another just the two hook lines. IFACE.yaml "
+	 "goes\n"
+	 "likewise; one that was there before join stays.",
 	 INTERFACE_REQUIRED, 0, 0, NULL, NULL},
 	{0},
 };

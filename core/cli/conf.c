@@ -4,6 +4,8 @@
  * is never written from a model of it: lines of ours are put in or left out.
  */
 #include "conf.h"
+#include "lib/seal.h"
+#include "lib/secret.h"
 #include "lib/str.h"
 
 #include <ctype.h>
@@ -210,6 +212,40 @@ bool conf_remove_hooks(struct buf *out, const char *text, size_t len)
 			buf_add(out, line.start, line.len);
 	}
 	return found;
+}
+
+bool conf_set_private_key(struct buf *out, const char *text, size_t len, const struct key *key)
+{
+	struct conf_walk walk = {.text = text, .len = len};
+	struct conf_line line, last = {0};
+	char base64[KEY_BASE64];
+	size_t before;
+
+	while (conf_next(&walk, &line)) {
+		if (is_setting(&line, "PrivateKey"))
+			last = line;
+	}
+	buf_reserve(out, len + KEY_BASE64); /* so that growing leaves no copy behind */
+	if (!last.start) {
+		buf_add(out, text, len);
+		return false;
+	}
+	key_format(base64, key);
+	before = (size_t)(last.value - text);
+	buf_add(out, text, before);
+	buf_add(out, base64, strlen(base64));
+	before += last.value_len;
+	buf_add(out, text + before, len - before);
+	secret_wipe(base64, sizeof(base64));
+	return true;
+}
+
+void conf_hash(char out[static CONF_HASH], const void *text, size_t len)
+{
+	uint8_t hash[32];
+
+	sha256(hash, text, len);
+	hex_encode(out, CONF_HASH, hash, sizeof(hash));
 }
 
 size_t conf_peers(const char *text, size_t len, struct conf_peer **out)

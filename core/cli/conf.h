@@ -49,6 +49,13 @@ bool conf_add_hooks(struct buf *out, const char *text, size_t len, const struct 
 /* Copies text without our lines; true if there was one. */
 bool conf_remove_hooks(struct buf *out, const char *text, size_t len);
 
+/* Copies text with this key in the last PrivateKey line of [Interface]; false: there is none (then out
+ * is as text). */
+bool conf_set_private_key(struct buf *out, const char *text, size_t len, const struct key *key);
+#define CONF_HASH 65
+/* SHA-256 in hex: whether a file is as join has made it. */
+void conf_hash(char out[static CONF_HASH], const void *text, size_t len);
+
 struct conf_peer {
 	struct key public_key;
 	unsigned first_line, last_line; /* of its section, blank lines at the end left out */

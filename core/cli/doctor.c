@@ -20,7 +20,7 @@ void doctor_say(struct doctor *doctor, enum doctor_result result, const char *re
 {
 	const char *interface = doctor->cli->interface,
 		   *at = remedy ? strstr(remedy, "IFACE") : NULL;
-	char message[600], named[300];
+	char message[PATHS_MAX + 400], named[PATHS_MAX + 100];
 	va_list args;
 
 	va_start(args, format);
@@ -68,8 +68,10 @@ static void look(struct doctor *doctor)
 	buf_init(&doctor->conf, CONF_MAX);
 	doctor->conf_there = file_read(doctor->conf_path, CONF_MAX, &doctor->conf) == 0;
 	if (agent_connect(&agent, cli->paths.socket) == 0 &&
-	    agent_send(&agent, "{\"command\":\"status\"}") == 0)
-		agent_next(&agent, STATUS_MS, &doctor->status);
+	    agent_send(&agent, "{\"command\":\"status\"}") == 0 &&
+	    agent_next(&agent, STATUS_MS, &doctor->status) == 0 &&
+	    agent_send(&agent, "{\"command\":\"plugins\"}") == 0)
+		agent_next(&agent, STATUS_MS, &doctor->plugins);
 	agent_close(&agent);
 }
 
@@ -121,6 +123,7 @@ int run_doctor(struct cli *cli)
 	json_decref(document);
 	json_decref(doctor.findings);
 	json_decref(doctor.status);
+	json_decref(doctor.plugins);
 	state_free(doctor.state);
 	buf_wipe(&doctor.conf);
 	return doctor.problems ? EXIT_FAILED : EXIT_DONE;

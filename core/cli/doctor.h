@@ -22,6 +22,7 @@ struct doctor {
 	bool conf_there;
 	struct state *state; /* NULL: none */
 	json_t *status;      /* the agent's; NULL: it does not run */
+	json_t *plugins;     /* likewise */
 };
 
 struct doctor_check {

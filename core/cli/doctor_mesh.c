@@ -32,11 +32,14 @@ static void check_joined(struct doctor *doctor)
 	struct config *config = config_load(paths->config, error);
 	struct stat st;
 
-	if (!config)
+	if (!config && access(paths->config, R_OK) < 0 && errno == EACCES)
+		doctor_say(doctor, DOCTOR_PROBLEM, "use sudo", "%s can be read by root only",
+			   paths->config);
+	else if (!config)
 		doctor_say(doctor, DOCTOR_PROBLEM,
-			   access(paths->config, F_OK) == 0
-				   ? "correct that line, then wg-mesh reload IFACE"
-				   : "wg-mesh join LINK --interface IFACE",
+			   access(paths->config, F_OK) < 0 ? "wg-mesh join LINK --interface IFACE"
+			   : doctor->status ? "correct that line, then wg-mesh reload IFACE"
+					    : "correct that line, then wg-mesh up IFACE",
 			   "%s", error);
 	else if (stat(paths->config, &st) == 0 && st.st_mode & 077)
 		doctor_say(doctor, DOCTOR_PROBLEM, "chmod 600 that file",
@@ -138,7 +141,11 @@ static void check_interface(struct doctor *doctor)
 		wg_close(wg);
 	}
 	if (error) {
-		doctor_say(doctor, DOCTOR_PROBLEM, NULL,
+		doctor_say(doctor, DOCTOR_PROBLEM,
+			   error == -EPERM || error == -EACCES
+				   ? "use sudo"
+				   : "another name for the mesh (join --interface), or whoever made "
+				     "IFACE ends it",
 			   "%s cannot be read as a WireGuard interface: %s", interface,
 			   strerror(-error));
 		return;
@@ -157,6 +164,10 @@ static void check_interface(struct doctor *doctor)
 
 static void check_agent(struct doctor *doctor)
 {
+	char remedy[PATHS_MAX + 64];
+
+	snprintf(remedy, sizeof(remedy), "wg-mesh up IFACE; %s says why it ended",
+		 doctor->cli->paths.log);
 	if (doctor->status)
 		doctor_say(doctor, DOCTOR_OK, NULL, "the agent runs and answers");
 	else if (access(doctor->cli->paths.socket, F_OK) < 0 && errno == EACCES)
@@ -166,8 +177,44 @@ static void check_agent(struct doctor *doctor)
 			doctor, DOCTOR_PROBLEM,
 			service_is_ours(doctor->cli)
 				? "wg-mesh up IFACE; journalctl -u 'wg-meshd@*' says why it ended"
-				: "wg-mesh up IFACE; its log in /run/wg-mesh says why it ended",
+				: remedy,
 			"no agent answers for %s", doctor->cli->interface);
+}
+
+static void say_of_plugin(struct doctor *doctor, const json_t *plugin, const json_t *instance)
+{
+	const char *error = words_text(instance, "error"), *state = words_text(instance, "state");
+
+	doctor_say(doctor, DOCTOR_PROBLEM,
+		   "see to it, or take the plugin out of the configuration; then wg-mesh reload IFACE",
+		   "plugin %s-%s %s%s%s", words_text(plugin, "kind"), words_text(plugin, "name"),
+		   strcmp(state, "running") ? state : "runs with an error", *error ? ": " : "", error);
+}
+
+/* Those that are configured; what else lies in the directory is nobody's problem. */
+static void check_plugins(struct doctor *doctor)
+{
+	const json_t *plugins = json_object_get(doctor->plugins, "plugins");
+	json_t *plugin, *instance;
+	unsigned good = 0, bad = 0;
+	size_t i, j;
+
+	json_array_foreach(plugins, i, plugin)
+	{
+		json_array_foreach(json_object_get(plugin, "instances"), j, instance)
+		{
+			const char *state = words_text(instance, "state");
+			bool well = !strcmp(state, "starting") ||
+				    (!strcmp(state, "running") && !*words_text(instance, "error"));
+
+			good += well;
+			bad += !well;
+			if (!well)
+				say_of_plugin(doctor, plugin, instance);
+		}
+	}
+	if (plugins && !bad)
+		doctor_say(doctor, DOCTOR_OK, NULL, "all %u plugins run", good);
 }
 
 /* In a child, since the resolver cannot be told to hurry. */
@@ -210,11 +257,20 @@ static void check_resolver(struct doctor *doctor)
 			   "the coordinator's name %s does not resolve", host);
 }
 
+static void check_key(struct doctor *doctor)
+{
+	if (access(doctor->cli->paths.rekey, F_OK) == 0)
+		doctor_say(doctor, DOCTOR_PROBLEM, "wg-mesh rekey IFACE goes on where it stopped",
+			   "a change of %s's key was begun and has not ended, or its wg-quick file has "
+			   "the old one still",
+			   doctor->cli->interface);
+}
+
 static void check_coordinator(struct doctor *doctor)
 {
 	const json_t *coordinator = json_object_get(doctor->status, "coordinator");
 
-	if (!doctor->status)
+	if (!doctor->status || *words_text(coordinator, "refused")) /* see approval */
 		return;
 	if (json_is_true(json_object_get(coordinator, "connected")))
 		doctor_say(doctor, DOCTOR_OK, NULL, "connected to %s",
@@ -224,6 +280,22 @@ static void check_coordinator(struct doctor *doctor)
 			   "look whether it runs and its port is open to this host; tunnels go on "
 			   "meanwhile",
 			   "the coordinator %s is not reached", words_text(coordinator, "url"));
+}
+
+static void check_admitted(struct doctor *doctor)
+{
+	char why[STATUS_WHY], *remedy;
+
+	if (!doctor->status)
+		return;
+	if (status_admitted(doctor->status, why)) {
+		doctor_say(doctor, DOCTOR_OK, NULL, "approved in every network");
+		return;
+	}
+	remedy = strstr(why, ": ");
+	if (remedy)
+		*remedy = '\0';
+	doctor_say(doctor, DOCTOR_PROBLEM, remedy ? remedy + 2 : NULL, "%s", why);
 }
 
 static void check_nat(struct doctor *doctor)
@@ -298,7 +370,10 @@ static void check_overlap(struct doctor *doctor)
 			doctor_say(doctor, DOCTOR_OK, NULL,
 				   "no address, route or peer of this host overlaps the mesh");
 		else
-			doctor_say(doctor, DOCTOR_PROBLEM, NULL, "%s", why);
+			doctor_say(doctor, DOCTOR_PROBLEM,
+				   "take it from this host, or make the network anew with another "
+				   "range (wg-mesh-coordinator network create) and join that",
+				   "%s", why);
 	}
 	overlap_fini(&facts);
 	if (ledger)
@@ -348,8 +423,11 @@ const struct doctor_check doctor_mesh_checks[] = {
 	{"peers", check_double_peers},
 	{"interface", check_interface},
 	{"agent", check_agent},
+	{"plugins", check_plugins},
 	{"resolver", check_resolver},
+	{"key", check_key},
 	{"coordinator", check_coordinator},
+	{"approval", check_admitted},
 	{"nat", check_nat},
 	{"paths", check_paths},
 	{"overlap", check_overlap},

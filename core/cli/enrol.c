@@ -97,6 +97,8 @@ static int ask(json_t *request, json_t **answer, char why[static ENROL_WHY])
 	const char *detail;
 	int code;
 
+	js_wipe(request, "private_key");
+	js_wipe(request, "new_private_key");
 	json_decref(request);
 	run_program(&run, &result);
 	secret_wipe(text, strlen(text));
@@ -142,18 +144,35 @@ int enrol_register(const struct enrolment *e, bool preview, json_t **answer)
 	return code ? complain(code, "%s", why) : EXIT_DONE;
 }
 
+/* What every request has that is made for a state. */
+static json_t *request_of(const struct state *state, const struct key *private_key)
+{
+	return json_pack(
+		"{s:s,s:o,s:s,s:o,s:o}", "url", state->coordinator_url, "pin",
+		js_from_string(state->pin_count ? state->pins[0] : NULL), "agent_id",
+		state->agent_id, "private_key", js_from_key(private_key), "server_key",
+		key_is_zero(&state->server_key) ? json_null() : js_from_key(&state->server_key));
+}
+
+int enrol_rekey(const struct state *state, const struct key *private_key, const struct key *new_key,
+		bool again, json_t **answer, char why[static ENROL_WHY])
+{
+	json_t *request = request_of(state, private_key);
+
+	json_object_set_new(request, "rekey", json_true());
+	json_object_set_new(request, "again", json_boolean(again));
+	json_object_set_new(request, "new_private_key", js_from_key(new_key));
+	return ask(request, answer, why);
+}
+
 int enrol_deregister(const struct state *state, const struct key *private_key,
 		     char why[static ENROL_WHY])
 {
-	json_t *answer, *request;
+	json_t *answer, *request = request_of(state, private_key);
 	int code;
 
-	request = json_pack(
-		"{s:b,s:s,s:o,s:s,s:o,s:o,s:o}", "deregister", true, "url", state->coordinator_url,
-		"pin", js_from_string(state->pin_count ? state->pins[0] : NULL), "agent_id",
-		state->agent_id, "token", js_from_string(state->token), "private_key",
-		js_from_key(private_key), "server_key",
-		key_is_zero(&state->server_key) ? json_null() : js_from_key(&state->server_key));
+	json_object_set_new(request, "deregister", json_true());
+	json_object_set_new(request, "token", js_from_string(state->token));
 	code = ask(request, &answer, why);
 	json_decref(answer);
 	return code;

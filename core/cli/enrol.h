@@ -29,6 +29,9 @@ struct enrolment { /* borrowed */
 int enrol_register(const struct enrolment *enrolment, bool preview, json_t **answer);
 /* 0, or an exit code and a sentence in why. */
 #define ENROL_WHY 400
+/* The agent goes on under a new key; again: it was asked for this one before. *answer (new): register.h */
+int enrol_rekey(const struct state *state, const struct key *private_key, const struct key *new_key,
+		bool again, json_t **answer, char why[static ENROL_WHY]);
 int enrol_deregister(const struct state *state, const struct key *private_key,
 		     char why[static ENROL_WHY]);
 

@@ -9,7 +9,10 @@
 #include "agent.h"
 #include "lib/secret.h"
 #include "run.h"
+#include "running.h"
 #include "service.h"
+#include "status_text.h"
+#include "table.h"
 #include "updown.h"
 
 #include <errno.h>
@@ -107,9 +110,13 @@ static int wg_quick_up(const struct join *join)
 	if (run_program(&run, &result))
 		code = complain(EXIT_FAILED, "wg-quick up %s: %s", argv[2],
 				strerror(-result.error));
-	else if (result.exit_code)
-		code = complain(EXIT_FAILED, "wg-quick up %s failed (exit code %d): %s", argv[2],
-				result.exit_code, run_last_line(&result));
+	else if (result.exit_code) {
+		code = complain(EXIT_FAILED,
+				"wg-quick up %s failed (exit code %d): correct what it says here, "
+				"then join again (or join with --no-up):",
+				argv[2], result.exit_code);
+		run_print_errors(&result);
+	}
 	else if (join->cli->verbose)
 		fwrite(result.errors.data, 1, result.errors.len, stderr);
 	run_fini(&result);
@@ -177,6 +184,18 @@ static void print_addresses(const json_t *networks)
 	}
 }
 
+/* Where the network asks for it, an administrator comes next. */
+static void print_approval(const struct join *join)
+{
+	const json_t *network;
+	char why[STATUS_WHY];
+	size_t i;
+
+	json_array_foreach(json_object_get(join->answer, "networks"), i, network)
+		if (!network_admitted(network, words_text(join->answer, "name"), why))
+			printf("%s\n", why);
+}
+
 static void print_missing_hooks(struct join *join)
 {
 	const char *text = buf_text(&join->conf);
@@ -214,6 +233,7 @@ static void tell(struct join *join)
 		       "comes up, and\n"
 		       "`wg-mesh down %s` before it goes\n",
 		       interface, interface, interface);
+	print_approval(join);
 	if (join->cli->no_up)
 		printf("Next: wg-quick up %s\n", join->cli->conf ? join->conf_path : interface);
 	else
@@ -240,8 +260,12 @@ int run_join(struct cli *cli)
 		code = enrol_read_link(cli, &join.link);
 	if (!code)
 		code = join_look(&join);
+	if (!code && running_elsewhere(cli))
+		code = EXIT_FAILED;
 	if (!code)
 		code = register_host(&join);
+	if (!code && join.again && running_elsewhere(cli))
+		code = EXIT_FAILED; /* another's agent came while we were asking */
 	if (!code && join.again)
 		stop_running_agent(&join);
 	if (!code) {

@@ -15,13 +15,14 @@ struct join {
 	struct buf conf; /* the wg-quick file as it was */
 	bool conf_there, interface_up;
 	struct key private_key;
-	uint16_t listen_port;
+	uint16_t listen_port, yaml_port; /* yaml_port: IFACE.yaml's, for a file that is made; or 0 */
 	json_t *answer; /* of the registration */
 	struct state *state;
 	bool again; /* this interface was a member before */
 
 	/* what was done */
 	bool registered, made_conf, edited_conf, wrote_config, wrote_state, enabled;
+	unsigned new_state_dirs, new_config_dirs; /* how deep they were missing */
 };
 
 /* join_host.c: looks at this host and changes nothing. Each: 0, or an exit code after a sentence.

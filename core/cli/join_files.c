@@ -10,18 +10,9 @@
 #include "service.h"
 
 #include <errno.h>
-#include <sodium.h>
 #include <unistd.h>
 
 #define TOKEN_LIFE_USED 0.75 /* of a token's life, then another is asked for */
-
-static void hash_of(char out[static 65], const void *data, size_t len)
-{
-	uint8_t hash[crypto_hash_sha256_BYTES];
-
-	crypto_hash_sha256(hash, data, len);
-	hex_encode(out, 65, hash, sizeof(hash));
-}
 
 static void hooks_of(const struct cli *cli, struct conf_hooks *hooks)
 {
@@ -31,7 +22,7 @@ static void hooks_of(const struct cli *cli, struct conf_hooks *hooks)
 static int make_conf(struct join *join)
 {
 	struct conf_hooks hooks;
-	char key[KEY_BASE64], hash[65];
+	char key[KEY_BASE64], hash[CONF_HASH];
 	struct buf text;
 	int error;
 
@@ -45,7 +36,7 @@ static int make_conf(struct join *join)
 		 "[Interface]\nPrivateKey = %s\nListenPort = %u\n%s\n%s\n",
 		 key, join->listen_port, hooks.up, hooks.down);
 	error = conf_create(join->conf_path, text.data, text.len);
-	hash_of(hash, text.data, text.len);
+	conf_hash(hash, text.data, text.len);
 	buf_wipe(&text);
 	secret_wipe(key, sizeof(key));
 	if (error)
@@ -93,6 +84,7 @@ static int write_config(struct join *join)
 {
 	const struct cli *cli = join->cli;
 	struct buf text;
+	char hash[CONF_HASH];
 	int error;
 
 	if (access(cli->paths.config, F_OK) == 0)
@@ -118,11 +110,14 @@ static int write_config(struct join *join)
 	error = file_make_dirs(cli->paths.config_dir, 0755);
 	if (!error)
 		error = file_write_atomic(cli->paths.config, text.data, text.len, 0600);
+	conf_hash(hash, text.data, text.len);
 	buf_free(&text);
 	if (error)
 		return complain(EXIT_FAILED, "%s cannot be written: %s", cli->paths.config,
 				strerror(-error));
 	join->wrote_config = true;
+	free(join->state->yaml_sha256);
+	join->state->yaml_sha256 = xstrdup(hash);
 	return EXIT_DONE;
 }
 
@@ -193,10 +188,26 @@ int join_note(struct join *join)
 	return EXIT_DONE;
 }
 
+/* How many directories of a path are not there yet. */
+static unsigned missing(const char *path)
+{
+	char *part = xstrdup(path), *slash;
+	unsigned count = 0;
+
+	while (*part && access(part, F_OK) < 0 && (slash = strrchr(part, '/'))) {
+		*slash = '\0';
+		count++;
+	}
+	free(part);
+	return count;
+}
+
 int join_write(struct join *join)
 {
 	int code = EXIT_DONE;
 
+	join->new_state_dirs = missing(join->cli->paths.state_dir);
+	join->new_config_dirs = missing(join->cli->paths.config_dir);
 	if (!join->state)
 		join->state = state_new();
 	if (!join->conf_there && !join->interface_up)
@@ -210,6 +221,16 @@ int join_write(struct join *join)
 	if (!code)
 		code = join_note(join);
 	return code;
+}
+
+/* The lowest so many, where they are empty. */
+static void remove_dirs(const char *path, unsigned count)
+{
+	char *part = xstrdup(path), *slash;
+
+	while (count-- && rmdir(part) == 0 && (slash = strrchr(part, '/')))
+		*slash = '\0';
+	free(part);
 }
 
 void join_take_back(struct join *join)
@@ -228,6 +249,8 @@ void join_take_back(struct join *join)
 		unlink(paths->config);
 	if (join->wrote_state)
 		unlink(paths->state);
+	remove_dirs(paths->state_dir, join->new_state_dirs);
+	remove_dirs(paths->config_dir, join->new_config_dirs);
 	if (!join->registered || join->again || !join->state)
 		return;
 	if (enrol_deregister(join->state, &join->private_key, why) != EXIT_DONE)

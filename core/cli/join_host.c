@@ -130,6 +130,28 @@ static int look_at_conf(struct join *join)
 	return code;
 }
 
+/* A port that is there is used as it is: an option that says otherwise must not seem to be followed. */
+static int check_port(const struct join *join)
+{
+	uint64_t wanted = join->cli->listen_port;
+
+	if (!wanted || wanted == join->listen_port)
+		return EXIT_DONE;
+	return complain(EXIT_USAGE,
+			"--listen-port %u: %s is there already and has its own port: change "
+			"ListenPort %s%s, or join without this option",
+			(unsigned)wanted, join->cli->interface, join->conf_there ? "in " : "by wg set",
+			join->conf_there ? join->conf_path : "");
+}
+
+/* Where join makes the wg-quick file. */
+static uint16_t choose_port(const struct join *join)
+{
+	if (join->cli->listen_port)
+		return (uint16_t)join->cli->listen_port;
+	return join->yaml_port ? join->yaml_port : random_port();
+}
+
 static int look_at_interface(struct join *join)
 {
 	int error, code;
@@ -146,13 +168,13 @@ static int look_at_interface(struct join *join)
 		if (code)
 			return code;
 	}
-	if (join->conf_there)
-		return look_at_conf(join);
-	if (!join->interface_up) {
-		key_generate_private(&join->private_key);
-		join->listen_port =
-			join->cli->listen_port ? (uint16_t)join->cli->listen_port : random_port();
-	}
+	code = join->conf_there ? look_at_conf(join) : EXIT_DONE;
+	if (code)
+		return code;
+	if (join->conf_there || join->interface_up)
+		return check_port(join);
+	key_generate_private(&join->private_key);
+	join->listen_port = choose_port(join);
 	return EXIT_DONE;
 }
 
@@ -172,10 +194,12 @@ static int look_at_config(struct join *join)
 	if (!config->coordinator_url || strcmp(config->coordinator_url, join->link.origin) != 0)
 		code = complain(
 			EXIT_FAILED,
-			"%s is for the coordinator %s: `wg-mesh leave %s` first, or join with "
+			"%s is for the coordinator %s: change it or move it away%s%s, or join with "
 			"another --interface",
 			path, config->coordinator_url ? config->coordinator_url : "(none)",
-			join->cli->interface);
+			join->again ? " after wg-mesh leave " : "",
+			join->again ? join->cli->interface : "");
+	join->yaml_port = config->listen_port;
 	config_free(config);
 	return code;
 }
@@ -198,8 +222,13 @@ static int look_at_state(struct join *join)
 			"%s is in a mesh of %s: `wg-mesh leave %s` first, or join with another "
 			"--interface",
 			join->cli->interface, join->state->coordinator_url, join->cli->interface);
-	if (!join->cli->name)
-		str_copy(join->name, sizeof(join->name), join->state->name);
+	if (join->cli->name && strcmp(join->cli->name, join->state->name) != 0)
+		return complain(EXIT_USAGE,
+				"--name %s: %s has joined as %s already: `wg-mesh leave %s` first, or "
+				"join without this option",
+				join->cli->name, join->cli->interface, join->state->name,
+				join->cli->interface);
+	str_copy(join->name, sizeof(join->name), join->state->name);
 	return look_at_config(join);
 }
 

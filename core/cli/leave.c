@@ -11,14 +11,15 @@
 #include "lib/secret.h"
 #include "lib/str.h"
 #include "run.h"
+#include "running.h"
 #include "service.h"
 #include "updown.h"
 #include "wg.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <poll.h>
-#include <sodium.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,6 +27,7 @@
 #define WG_QUICK_MS 30000
 #define HOOKS_MS    11000 /* a hook has ten seconds */
 #define NAP_MS      20
+#define BACKUPS_MAX 99
 
 struct leave {
 	struct cli *cli;
@@ -63,10 +65,17 @@ static void look_at_key(struct leave *leave)
 	wg_close(wg);
 }
 
+/* sha256: as join has written it down; NULL: it was not join's. */
+static bool unchanged(const struct buf *text, const char *sha256)
+{
+	char hex[CONF_HASH];
+
+	conf_hash(hex, text->data, text->len);
+	return sha256 && strcmp(hex, sha256) == 0;
+}
+
 static void look_at_conf(struct leave *leave)
 {
-	uint8_t hash[crypto_hash_sha256_BYTES];
-	char hex[65];
 	int error;
 
 	if (leave->state->config_path)
@@ -80,11 +89,18 @@ static void look_at_conf(struct leave *leave)
 	if (error && error != -ENOENT)
 		worse(leave, complain(EXIT_FAILED, "%s cannot be read: %s", leave->conf_path,
 				      strerror(-error)));
-	if (error || !leave->state->made_config || !leave->state->config_sha256)
-		return;
-	crypto_hash_sha256(hash, leave->conf.data, leave->conf.len);
-	hex_encode(hex, sizeof(hex), hash, sizeof(hash));
-	leave->ours = strcmp(hex, leave->state->config_sha256) == 0;
+	leave->ours = !error && leave->state->made_config &&
+		      unchanged(&leave->conf, leave->state->config_sha256);
+}
+
+/* Nothing of ours: a configuration alone is the user's, for a join to come. */
+static bool nothing_to_leave(struct leave *leave)
+{
+	const struct paths *paths = &leave->cli->paths;
+	const char *text = buf_text(&leave->conf);
+
+	return access(paths->ledger, F_OK) < 0 && access(paths->socket, F_OK) < 0 &&
+	       !conf_has_up(text, leave->conf.len) && !conf_has_down(text, leave->conf.len);
 }
 
 /* 0, or 2 where there is nothing to leave. A state that is damaged is no reason to stay. */
@@ -94,9 +110,6 @@ static int look(struct leave *leave)
 	char error[JS_ERROR];
 	int found = state_load(&leave->state, paths->state, error);
 
-	if (found == -ENOENT && access(paths->config, F_OK) < 0)
-		return complain(EXIT_USAGE, "%s is in no mesh: there is nothing to leave",
-				leave->cli->interface);
 	if (found) {
 		leave->state = state_new();
 		if (found != -ENOENT)
@@ -108,6 +121,9 @@ static int look(struct leave *leave)
 				       paths->state, found == -EBADMSG ? error : strerror(-found)));
 	}
 	look_at_conf(leave);
+	if (found == -ENOENT && nothing_to_leave(leave))
+		return complain(EXIT_USAGE, "%s is in no mesh: there is nothing to leave",
+				leave->cli->interface);
 	look_at_key(leave);
 	return EXIT_DONE;
 }
@@ -143,10 +159,16 @@ static void wg_quick_down(struct leave *leave)
 
 	if (!str_has_prefix(leave->conf_path, "/etc/wireguard/"))
 		argv[2] = leave->conf_path;
-	if (run_program(&run, &result) || result.exit_code)
-		worse(leave,
-		      complain(EXIT_FAILED, "wg-quick down %s: %s", argv[2],
-			       result.error ? strerror(-result.error) : run_last_line(&result)));
+	if (run_program(&run, &result))
+		worse(leave, complain(EXIT_FAILED, "wg-quick down %s: %s", argv[2],
+				      strerror(-result.error)));
+	else if (result.exit_code) {
+		worse(leave, complain(EXIT_FAILED,
+				      "wg-quick down %s failed (exit code %d): take the interface "
+				      "down by hand (ip link del); it said:",
+				      argv[2], result.exit_code));
+		run_print_errors(&result);
+	}
 	run_fini(&result);
 }
 
@@ -180,9 +202,36 @@ static void remove_lines(struct leave *leave)
 	buf_wipe(&out);
 }
 
+/* What was set aside before stays: .bak, else .bak.1 and so on. 0 or -errno. */
+static int set_aside(const char *path, char backup[static PATHS_MAX + 16])
+{
+	snprintf(backup, PATHS_MAX + 16, "%s.bak", path);
+	for (int i = 1; renameat2(AT_FDCWD, path, AT_FDCWD, backup, RENAME_NOREPLACE) < 0; i++) {
+		if (errno == EINVAL && access(backup, F_OK) < 0) /* a file system without that flag */
+			return rename(path, backup) < 0 ? -errno : 0;
+		if ((errno != EEXIST && errno != EINVAL) || i > BACKUPS_MAX)
+			return -errno;
+		snprintf(backup, PATHS_MAX + 16, "%s.bak.%d", path, i);
+	}
+	return 0;
+}
+
+static void move_away(struct leave *leave, const char *path, const char *what)
+{
+	char backup[PATHS_MAX + 16];
+	int error;
+
+	chmod(path, 0600);
+	error = set_aside(path, backup);
+	if (error)
+		worse(leave, complain(EXIT_FAILED, "%s cannot be moved away: %s", path,
+				      strerror(-error)));
+	else
+		printf("  %s is now %s (%s)\n", path, backup, what);
+}
+
 static void clean_conf(struct leave *leave)
 {
-	char backup[PATHS_MAX + 8];
 	bool changed;
 
 	if (leave->state->enabled_unit && service_has_wg_quick() &&
@@ -195,13 +244,7 @@ static void clean_conf(struct leave *leave)
 		remove_lines(leave);
 		return;
 	}
-	snprintf(backup, sizeof(backup), "%s.bak", leave->conf_path);
-	chmod(leave->conf_path, 0600);
-	if (rename(leave->conf_path, backup) < 0)
-		worse(leave, complain(EXIT_FAILED, "%s cannot be moved away: %s", leave->conf_path,
-				      strerror(errno)));
-	else
-		printf("  %s is now %s (it has the key)\n", leave->conf_path, backup);
+	move_away(leave, leave->conf_path, "it has the key");
 }
 
 static void remove_file(struct leave *leave, const char *path)
@@ -209,6 +252,29 @@ static void remove_file(struct leave *leave, const char *path)
 	if (unlink(path) < 0 && errno != ENOENT)
 		worse(leave,
 		      complain(EXIT_FAILED, "%s cannot be removed: %s", path, strerror(errno)));
+}
+
+/* IFACE.yaml: join's own goes, changed since it is set aside, the user's stays. */
+static void clean_yaml(struct leave *leave)
+{
+	const char *path = leave->cli->paths.config;
+	struct buf text;
+	int error;
+
+	buf_init(&text, CONF_MAX);
+	error = file_read(path, CONF_MAX, &text);
+	if (error == -ENOENT)
+		;
+	else if (error)
+		worse(leave, complain(EXIT_FAILED, "%s cannot be read, and stays: %s", path,
+				      strerror(-error)));
+	else if (!leave->state->yaml_sha256)
+		printf("  %s stays: it was there before\n", path);
+	else if (unchanged(&text, leave->state->yaml_sha256))
+		remove_file(leave, path);
+	else
+		move_away(leave, path, "it was changed since join made it");
+	buf_free(&text);
 }
 
 /* The runner of hooks may still be at the last ones; its record goes when it has done them. */
@@ -233,6 +299,8 @@ int run_leave(struct cli *cli)
 	if (geteuid() != 0)
 		return complain(EXIT_CANNOT_RUN,
 				"leave changes this host's network: run it as root (sudo)");
+	if (running_elsewhere(cli))
+		return EXIT_FAILED;
 	code = look(&leave);
 	if (!code) {
 		deregister(&leave);
@@ -243,12 +311,16 @@ int run_leave(struct cli *cli)
 		       leave.state->coordinator_url ? " at " : "",
 		       leave.state->coordinator_url ? leave.state->coordinator_url : "");
 		clean_conf(&leave);
-		remove_file(&leave, cli->paths.config);
+		clean_yaml(&leave);
 		remove_file(&leave, cli->paths.state);
+		remove_file(&leave, cli->paths.psk);
+		remove_file(&leave, cli->paths.rekey);
 		remove_file(&leave, cli->paths.socket);
 		remove_hook_record(&leave);
 		remove_file(&leave, cli->paths.log);
+		remove_file(&leave, cli->paths.log_old);
 		remove_file(&leave, cli->paths.hung);
+		remove_file(&leave, cli->paths.turn);
 		code = leave.code;
 	}
 	key_wipe(&leave.private_key);

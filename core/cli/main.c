@@ -109,14 +109,13 @@ static int run_command(struct cli *cli, const struct command *command)
 	return code ? code : command->run(cli);
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
 	const struct command *command = NULL;
 	char error[OPTION_ERROR];
 	struct cli cli = {.argv = argv};
 	int at = 1;
 
-	signal(SIGPIPE, SIG_IGN);
 	if (argc > 1 && strcmp(argv[1], "complete-words") == 0)
 		return run_complete(&cli);
 	for (; at < argc && argv[at][0] == '-'; at++)
@@ -135,4 +134,10 @@ int main(int argc, char **argv)
 	if (!command)
 		return cli.help || at < argc ? print_help() : (print_help(), EXIT_USAGE);
 	return cli.help ? print_command_help(command) : run_command(&cli, command);
+}
+
+int main(int argc, char **argv)
+{
+	signal(SIGPIPE, SIG_IGN);
+	return output_end("wg-mesh", run(argc, argv));
 }

@@ -146,6 +146,15 @@ const char *run_last_line(struct run_result *result)
 	return line ? line + 1 : text;
 }
 
+void run_print_errors(struct run_result *result)
+{
+	char *at = buf_text(&result->errors), *line;
+
+	while ((line = strsep(&at, "\n")))
+		if (*line)
+			fprintf(stderr, "    %s\n", line);
+}
+
 const char *run_agent_path(void)
 {
 	static const char *const beside[] = {"wg-meshd", "../sbin/wg-meshd"};

@@ -30,6 +30,10 @@ void run_fini(struct run_result *result); /* wipes: an answer may hold a token *
 /* The last line of its standard error that says something, or "" (borrowed). */
 const char *run_last_line(struct run_result *result);
 
+/* All of them on our standard error, indented: where no line alone is the cause (wg-quick goes on
+ * to clean up after it has failed). */
+void run_print_errors(struct run_result *result);
+
 /* Waits for a child of ours; false: it still runs at the limit. */
 bool run_wait(pid_t pid, int timeout_ms, int *status);
 

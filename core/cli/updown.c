@@ -8,97 +8,31 @@
  */
 #include "updown.h"
 #include "agent.h"
+#include "agent_load.h"
 #include "hook.h"
-#include "ledger.h"
 #include "lib/clock.h"
 #include "lib/daemon.h"
 #include "run.h"
+#include "running.h"
 #include "service.h"
+#include "status_text.h"
+#include "turn.h"
 #include "undo.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <net/if.h>
 #include <poll.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #define HELLO_MS 100 /* a live agent answers in one; a hung one may not cost more */
 #define STOP_MS  60
 #define DOWN_MS  100 /* SPEC 1, rule 4 */
 #define START_MS 120
+#define NAP_MS   2
 #define ASK_MS   1000
 #define GONE_MS  5000 /* leave removes files that an ending agent may still write */
 #define POLL_MS  100
-#define TURN_MS     150
-#define TURN_NAP_MS 2
 
-/* One `up` or `down` at a time, for all interfaces of a run directory; but no hook waits for another
- * for long. The descriptor, or -1: it is done without. */
-static int take_turn(const struct cli *cli)
-{
-	int fd = open(cli->paths.run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	for (int waited = 0; fd >= 0 && waited < TURN_MS && flock(fd, LOCK_EX | LOCK_NB) < 0;
-	     waited += TURN_NAP_MS)
-		poll(NULL, 0, TURN_NAP_MS);
-	return fd;
-}
-
-static void end_turn(int turn)
-{
-	if (turn >= 0)
-		close(turn);
-}
-
-enum running {
-	RUNS_NOT,
-	RUNS,           /* for this interface as it is now */
-	RUNS_OUTDATED,  /* for an interface of this name that is gone */
-	RUNS_ELSEWHERE, /* in another network namespace */
-	RUNS_HUNG,
-};
-
-/* Whether the ledger was begun for the interface there is now; with none there is nothing to
- * differ. */
-static bool ledger_is_current(const struct cli *cli)
-{
-	unsigned ifindex = if_nametoindex(cli->interface);
-	struct ledger *ledger;
-	bool current = true;
-
-	if (ledger_read(&ledger, cli->paths.ledger) == 0) {
-		current = ledger_ifindex(ledger) == ifindex && ledger_netns(ledger) == netns_id();
-		ledger_close(ledger);
-	}
-	return current;
-}
-
-static enum running look(const struct cli *cli, struct agent *agent)
-{
-	json_t *answer = NULL;
-	uint64_t netns;
-	int error;
-
-	if (agent_connect(agent, cli->paths.socket) < 0)
-		return RUNS_NOT;
-	error = agent_send(agent, "{\"command\":\"hello\"}");
-	if (!error)
-		error = agent_next(agent, HELLO_MS, &answer);
-	netns = agent_netns(agent->pid);
-	if (!error && json_is_integer(json_object_get(answer, "netns")))
-		netns = (uint64_t)json_integer_value(json_object_get(answer, "netns"));
-	json_decref(answer);
-	if (netns && netns != netns_id())
-		return RUNS_ELSEWHERE;
-	if (error == -EPIPE || error == -ECONNRESET)
-		return RUNS_NOT; /* it was just ending */
-	if (!ledger_is_current(cli))
-		return RUNS_OUTDATED;
-	return error ? RUNS_HUNG : RUNS;
-}
-
-static bool start_daemon(const struct cli *cli)
+static enum exit_code start_daemon(const struct cli *cli, const struct turn *turn)
 {
 	const char *argv[16] = {run_agent_path(), cli->interface, "--daemon"};
 	const struct {
@@ -107,10 +41,11 @@ static bool start_daemon(const struct cli *cli)
 		    {"--state", cli->state},
 		    {"--run-dir", cli->run_dir},
 		    {"--plugin-dir", cli->plugin_dir}};
-	const struct run run = {.argv = argv, .timeout_ms = START_MS, .leave_running = true};
+	const struct run run = {.argv = argv, .timeout_ms = (unsigned)turn_left(turn, START_MS),
+				.leave_running = true};
 	struct run_result result;
 	size_t count = 3;
-	bool started;
+	bool started, config;
 
 	for (size_t i = 0; i < ARRAY_SIZE(pass); i++) {
 		if (!pass[i].value)
@@ -123,6 +58,7 @@ static bool start_daemon(const struct cli *cli)
 	run_program(&run, &result);
 	/* A slow start is no failure: it goes on without us. */
 	started = result.error == -ETIMEDOUT || (!result.error && result.exit_code == 0);
+	config = !result.error && result.exit_code == EXIT_USAGE;
 	if (result.error && !started)
 		complain(EXIT_FAILED, "the agent of %s was not started: %s: %s", cli->interface,
 			 argv[0], strerror(-result.error));
@@ -131,87 +67,116 @@ static bool start_daemon(const struct cli *cli)
 			 cli->interface, *run_last_line(&result) ? run_last_line(&result) : argv[0],
 			 result.exit_code);
 	run_fini(&result);
-	return started;
+	return started ? EXIT_DONE : config ? EXIT_USAGE : EXIT_NOT_RUNNING;
 }
 
-static bool start(const struct cli *cli, bool again)
+static enum exit_code start(const struct cli *cli, const struct turn *turn, bool again)
 {
-	char why[SERVICE_WHY];
+	char why[LOAD_WHY];
+	int code;
 
 	if (!service_is_ours(cli))
-		return start_daemon(cli);
-	if (service_agent(cli, again ? "restart" : "start", why) == 0)
-		return true;
+		return start_daemon(cli, turn);
+	code = load_check(cli->interface, &cli->paths, why); /* a unit could not tell us */
+	if (!code && service_agent(cli, again ? "restart" : "start", why) == 0)
+		return EXIT_DONE;
 	complain(EXIT_FAILED, "the agent of %s was not started: %s", cli->interface, why);
-	return false;
+	return code == EXIT_USAGE ? EXIT_USAGE : EXIT_NOT_RUNNING;
 }
 
-/* An agent of an interface that is gone: what it holds is gone too, a new one starts in its place.
- */
-static bool replace(const struct cli *cli, struct agent *agent)
+/* patience_ms: of each of its two steps; then it is ended by force. */
+static void ask_stop(const struct cli *cli, struct agent *agent, int patience_ms)
 {
 	json_t *answer = NULL;
 	struct pollfd gone = {.fd = agent->fd, .events = POLLRDHUP};
 
-	if (service_is_ours(cli))
-		return start(cli, true);
 	if (agent_send(agent, "{\"command\":\"stop\"}") < 0 ||
-	    agent_next(agent, STOP_MS, &answer) < 0 || poll(&gone, 1, STOP_MS) <= 0)
+	    agent_next(agent, patience_ms, &answer) < 0 || poll(&gone, 1, patience_ms) <= 0)
 		agent_end(cli, agent->pid);
 	json_decref(answer);
-	return start(cli, false);
 }
 
-bool agent_up(const struct cli *cli)
+/* An agent of an interface that is gone, and all it holds with it; or one whose hooks have gone. A
+ * new one starts in its place. */
+static enum exit_code replace(const struct cli *cli, const struct turn *turn, struct agent *agent)
 {
-	int turn = take_turn(cli);
-	struct agent agent;
-	bool up = false;
+	if (service_is_ours(cli))
+		return start(cli, turn, true);
+	ask_stop(cli, agent, turn_left(turn, STOP_MS));
+	return start(cli, turn, false);
+}
 
-	switch (look(cli, &agent)) {
-	case RUNS_NOT:
-		if (access(cli->paths.config, F_OK) == 0)
-			up = start(cli, false);
-		else
-			complain(EXIT_FAILED,
-				 "%s has not joined a mesh (no %s): `wg-mesh join LINK --interface "
-				 "%s`",
-				 cli->interface, cli->paths.config, cli->interface);
-		break;
+static enum exit_code bring_up(const struct cli *cli, const struct turn *turn, struct agent *agent)
+{
+	switch (running_look(cli, agent, turn_left(turn, HELLO_MS))) {
 	case RUNS:
-		up = true;
-		break;
+		return EXIT_DONE;
 	case RUNS_OUTDATED:
-		up = replace(cli, &agent);
-		break;
+		return replace(cli, turn, agent);
 	case RUNS_ELSEWHERE:
-		complain(EXIT_FAILED,
-			 "%s belongs to an agent in another network namespace (process %d): use "
-			 "another interface name, or --run-dir",
-			 cli->interface, (int)agent.pid);
-		break;
+		running_elsewhere(cli);
+		return EXIT_NOT_RUNNING;
 	case RUNS_HUNG:
-		up = cli->has_wait; /* it may only be slow: who waits will see */
-		if (up)
-			break;
+		if (cli->has_wait)
+			return EXIT_DONE; /* it may only be slow: who waits will see */
 		complain(EXIT_FAILED,
 			 "the agent of %s (process %d) runs but does not answer: `wg-mesh down %s` "
 			 "ends it, then `wg-mesh up %s`",
-			 cli->interface, (int)agent.pid, cli->interface, cli->interface);
+			 cli->interface, (int)agent->pid, cli->interface, cli->interface);
+		return EXIT_NOT_RUNNING;
+	case RUNS_NOT:
 		break;
 	}
-	agent_close(&agent);
-	end_turn(turn);
-	return up;
+	if (access(cli->paths.config, F_OK) == 0 || errno != ENOENT)
+		return start(cli, turn, false);
+	complain(EXIT_FAILED,
+		 "%s has not joined a mesh (no %s): `wg-mesh join LINK --interface %s`",
+		 cli->interface, cli->paths.config, cli->interface);
+	return EXIT_NOT_RUNNING;
 }
 
-/* 0 connected, 3 no agent, 4 the coordinator is not reached; asked again until `end`. */
-static int connected(const struct cli *cli)
+enum exit_code agent_up(const struct cli *cli)
+{
+	enum exit_code code;
+	struct agent agent;
+	struct turn turn;
+
+	turn_take(&turn, cli, false);
+	code = bring_up(cli, &turn, &agent);
+	agent_close(&agent);
+	turn_end(&turn);
+	return code;
+}
+
+bool agent_stop(const struct cli *cli)
+{
+	char why[SERVICE_WHY];
+	struct agent agent;
+	struct turn turn;
+	enum running running;
+
+	if (running_elsewhere(cli))
+		return false;
+	turn_take(&turn, cli, false);
+	running = running_look(cli, &agent, HELLO_MS);
+	if (running != RUNS_NOT && service_is_ours(cli) && !service_agent(cli, "stop", why))
+		agent_wait_gone(agent.pid, GONE_MS);
+	else if (running != RUNS_NOT)
+		ask_stop(cli, &agent, GONE_MS);
+	agent_close(&agent);
+	turn_end(&turn);
+	return true;
+}
+
+/* 0 connected, 3 no agent, 4 the coordinator is not reached; asked again until `end`. why: what an
+ * administrator has to do, or "". */
+static int connected(const struct cli *cli, char why[static STATUS_WHY])
 {
 	json_t *answer = NULL;
 	struct agent agent;
 	int code = EXIT_NOT_RUNNING;
 
+	why[0] = '\0';
 	if (agent_connect(&agent, cli->paths.socket) == 0 &&
 	    agent_send(&agent, "{\"command\":\"status\"}") == 0) {
 		code = EXIT_NOT_REACHABLE;
@@ -219,23 +184,32 @@ static int connected(const struct cli *cli)
 		    json_is_true(
 			    json_object_get(json_object_get(answer, "coordinator"), "connected")))
 			code = EXIT_DONE;
+		status_admitted(answer, why);
 	}
 	json_decref(answer);
 	agent_close(&agent);
 	return code;
 }
 
+static bool is_root(const char *command)
+{
+	if (geteuid() == 0)
+		return true;
+	complain(EXIT_CANNOT_RUN, "%s changes this host's network: run it as root (sudo)", command);
+	return false;
+}
+
 int run_up(struct cli *cli)
 {
-	bool started = agent_up(cli);
 	uint64_t end = clock_ms() + cli->wait_s * 1000;
-	int code;
+	int code = is_root("up") ? (int)agent_up(cli) : EXIT_CANNOT_RUN;
+	char why[STATUS_WHY];
 
 	if (!cli->has_wait)
 		return EXIT_DONE;
-	if (!started)
-		return EXIT_NOT_RUNNING;
-	while ((code = connected(cli)) != EXIT_DONE && clock_ms() < end)
+	if (code)
+		return code;
+	while ((code = connected(cli, why)) != EXIT_DONE && clock_ms() < end)
 		poll(NULL, 0, POLL_MS);
 	if (code == EXIT_NOT_RUNNING)
 		return complain(code,
@@ -243,6 +217,8 @@ int run_up(struct cli *cli)
 				"wg-meshd@%s, or %s) "
 				"says why",
 				cli->interface, cli->interface, cli->paths.log);
+	if (*why)
+		return complain(code, "%s", why);
 	if (code == EXIT_NOT_REACHABLE)
 		return complain(
 			code,
@@ -252,83 +228,93 @@ int run_up(struct cli *cli)
 	return EXIT_DONE;
 }
 
-/* Asks the agent to clean up and end. False: it has to be done here. */
-static bool ask_down(const struct cli *cli, struct agent *agent, bool leave, bool *foreign)
+/* Asks the agent to clean up and end. False: it has to be done here. *owes: its hooks have to be
+ * run here. */
+static bool ask_down(struct agent *agent, const struct turn *turn, bool *owes)
 {
 	json_t *answer = NULL;
-	uint64_t netns;
-	bool done;
+	bool done = agent_send(agent, "{\"command\":\"down\"}") == 0 &&
+		    agent_next(agent, turn_left(turn, DOWN_MS), &answer) == 0 &&
+		    json_is_true(json_object_get(answer, "ok"));
 
-	if (agent_connect(agent, cli->paths.socket) < 0)
-		return false;
-	netns = agent_netns(agent->pid);
-	*foreign = netns && netns != netns_id();
-	if (*foreign)
-		return false;
-	done = agent_send(agent, leave ? "{\"command\":\"down\",\"leave\":true}"
-				       : "{\"command\":\"down\"}") == 0 &&
-	       agent_next(agent, DOWN_MS, &answer) == 0 &&
-	       json_is_true(json_object_get(answer, "ok"));
+	*owes = json_is_false(json_object_get(answer, "hooks"));
 	json_decref(answer);
 	return done;
 }
 
-static bool ledger_elsewhere(const struct cli *cli)
+/* Nobody else becomes the agent until the interface is clean and we have ended: one that has waited
+ * for this moment ends by itself, since a down was asked for (turn.h). */
+static void hold_off(const struct cli *cli, const struct turn *turn)
 {
-	struct ledger *ledger;
-	bool elsewhere;
-
-	if (ledger_read(&ledger, cli->paths.ledger) < 0)
-		return false;
-	elsewhere = ledger_netns(ledger) && ledger_netns(ledger) != netns_id();
-	ledger_close(ledger);
-	return elsewhere;
+	while (daemon_hold(cli->paths.pid) == -EAGAIN && !turn_over(turn)) {
+		agent_end(cli, 0);
+		poll(NULL, 0, NAP_MS);
+	}
 }
 
-static bool take_down(const struct cli *cli, bool leave)
+static int undo(const struct cli *cli)
 {
-	char why[SERVICE_WHY];
-	bool foreign = false, done;
-	struct agent agent;
-	int error;
+	const char *interface = cli->interface, *ledger = cli->paths.ledger;
+	bool damaged;
+	int error = undo_all(interface, &cli->paths, &damaged);
 
-	done = ask_down(cli, &agent, leave, &foreign);
-	agent_close(&agent);
-	if (done && leave)
-		agent_wait_gone(agent.pid, GONE_MS);
-	if (done)
-		return true;
-	if (foreign || ledger_elsewhere(cli)) {
+	if (error == -EBADMSG)
 		complain(EXIT_FAILED,
-			 "%s is held by wg-mesh in another network namespace: nothing was touched",
-			 cli->interface);
-		return false;
-	}
-	if (service_is_ours(cli))
-		service_agent(cli, "stop", why);
-	agent_end(cli, agent.pid);
-	error = undo_interface(cli->interface, cli->paths.ledger);
-	if (error)
+			 "%s is damaged and there is no saved map: what wg-mesh made on %s is not "
+			 "known; look at `ip address show %s` and `wg show %s`, then delete that file",
+			 ledger, interface, interface, interface);
+	else if (error)
 		complain(EXIT_FAILED,
 			 "not all that wg-mesh made on %s could be removed: %s: `wg-mesh down %s` "
-			 "tries "
-			 "again",
-			 cli->interface, strerror(-error), cli->interface);
+			 "tries again",
+			 interface, strerror(-error), interface);
+	else if (damaged)
+		complain(EXIT_DONE,
+			 "%s was damaged: what the saved map names was removed from %s", ledger,
+			 interface);
+	return error;
+}
+
+static bool clean_up(const struct cli *cli, const struct turn *turn, const struct agent *agent)
+{
+	char why[SERVICE_WHY];
+	int error;
+
+	if (service_is_ours(cli))
+		service_agent(cli, "stop", why);
+	agent_end(cli, agent->pid);
+	hold_off(cli, turn);
+	error = undo(cli);
+	unlink(cli->paths.pid);
 	hook_settle(cli->interface, &cli->paths);
 	return !error;
 }
 
 bool agent_down(const struct cli *cli, bool leave)
 {
-	int turn = take_turn(cli);
-	bool done = take_down(cli, leave);
+	bool done = false, owes = false;
+	struct agent agent = {.fd = -1};
+	struct turn turn;
 
-	end_turn(turn);
+	if (running_elsewhere(cli))
+		return false;
+	turn_take(&turn, cli, true);
+	if (agent_connect(&agent, cli->paths.socket) == 0)
+		done = ask_down(&agent, &turn, &owes);
+	agent_close(&agent);
+	if (done && owes)
+		hook_settle(cli->interface, &cli->paths);
+	if (!done)
+		done = clean_up(cli, &turn, &agent);
+	turn_end(&turn);
+	if (done && leave)
+		agent_wait_gone(agent.pid, GONE_MS);
 	return done;
 }
 
 int run_down(struct cli *cli)
 {
-	agent_down(cli, false);
+	if (is_root("down"))
+		agent_down(cli, false);
 	return EXIT_DONE;
 }

@@ -4,6 +4,7 @@
  */
 #include "daemon.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -182,6 +183,38 @@ static uint64_t namespace_id(const char *path)
 uint64_t netns_id(void)
 {
 	return namespace_id("/proc/thread-self/ns/net");
+}
+
+static bool named_netns_exists(uint64_t id)
+{
+	DIR *dir = opendir("/run/netns");
+	struct dirent *entry;
+	struct stat st;
+	bool found = false;
+
+	while (dir && id && !found && (entry = readdir(dir)))
+		found = fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 && st.st_ino == id;
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+bool netns_exists(uint64_t id)
+{
+	DIR *dir = opendir("/proc");
+	struct dirent *entry;
+	bool found = false;
+	char path[300];
+
+	while (dir && id && !found && (entry = readdir(dir))) {
+		if (entry->d_name[0] < '1' || entry->d_name[0] > '9')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/ns/net", entry->d_name);
+		found = namespace_id(path) == id;
+	}
+	if (dir)
+		closedir(dir);
+	return found || named_netns_exists(id);
 }
 
 static bool shared_with_init(const char *kind)

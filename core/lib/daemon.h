@@ -29,5 +29,8 @@ pid_t daemon_holder(const char *pid_path); /* who holds it; 0: nobody */
 /* True where systemd is the init of this mount and network namespace and manages this host. */
 bool daemon_under_systemd(void);
 uint64_t netns_id(void); /* inode of our network namespace */
+/* Whether a network namespace is there as far as can be seen from here: a process is in it, or it
+ * has a name (ip netns). One that only another process namespace knows is not seen. */
+bool netns_exists(uint64_t id);
 
 #endif

@@ -5,6 +5,7 @@
  * Errors become "key: must be ..." and never quote the value: it may be a secret, or a stranger's.
  */
 #include "json.h"
+#include "secret.h"
 #include "str.h"
 
 #include <stdio.h>
@@ -61,6 +62,14 @@ char *js_dump(const json_t *json)
 	if (!text) /* only without memory, or for a tree that holds itself */
 		abort();
 	return text;
+}
+
+void js_wipe(json_t *object, const char *key)
+{
+	json_t *value = json_object_get(object, key);
+
+	if (json_is_string(value)) /* jansson's own bytes, which it is done with once they are read */
+		secret_wipe((char *)(uintptr_t)json_string_value(value), json_string_length(value));
 }
 
 void js_read(struct js *js, json_t *object)

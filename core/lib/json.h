@@ -36,6 +36,9 @@ json_t *js_object(struct js *js, const char *key);
 bool js_need_key(struct js *js, const char *key, struct key *out);
 bool js_endpoint(struct js *js, const char *key, struct endpoint *out); /* false: absent or wrong */
 
+/* The text of a secret in a tree that is about to go; nobody may read it afterwards. */
+void js_wipe(json_t *object, const char *key);
+
 /* Values for building trees (json_pack's "o"): null where there is nothing. */
 json_t *js_from_key(const struct key *key);
 json_t *js_from_endpoint(const struct endpoint *endpoint);

@@ -123,6 +123,8 @@ json_t *proto_write_network(const struct proto_network *network)
 	json_object_set_new(object, "cidr6", js_from_prefix(&network->cidr6));
 	json_object_set_new(object, "addresses",
 			    prefix_array(network->addresses, network->address_count));
+	if (network->pending)
+		json_object_set_new(object, "approved", json_false());
 	return object;
 }
 
@@ -327,6 +329,7 @@ bool proto_read_network(struct js *js, struct proto_network *out)
 	read_cidr(js, "cidr6", AF_INET6, &out->cidr6);
 	read_prefixes(js, "addresses", out->addresses, ARRAY_SIZE(out->addresses),
 		      &out->address_count);
+	out->pending = !js_bool(js, "approved", true);
 	return js_ok(js);
 }
 

@@ -112,6 +112,7 @@ struct proto_network {
 	struct prefix cidr, cidr6; /* family 0: none */
 	struct prefix addresses[2]; /* ours in it, with the network's length */
 	unsigned address_count;
+	bool pending; /* we wait to be approved in it, and have no peers there ("approved": false) */
 };
 
 struct proto_relay {

@@ -1,5 +1,6 @@
 #include "util.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,4 +54,20 @@ char *xasprintf(const char *format, ...)
 		text = NULL;
 	va_end(args);
 	return need(text);
+}
+
+int output_end(const char *program, int code)
+{
+	bool failed = ferror(stdout);
+	int error;
+
+	errno = 0;
+	failed |= fflush(stdout) != 0;
+	error = errno;
+	if (!failed)
+		return code;
+	if (error != EPIPE)
+		fprintf(stderr, "%s: not all of the output could be written%s%s\n", program,
+			error ? ": " : "", error ? strerror(error) : "");
+	return code ? code : 1;
 }

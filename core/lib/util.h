@@ -25,4 +25,8 @@ void *xmemdup(const void *data, size_t len);
 char *xstrdup(const char *text); /* NULL gives NULL */
 char *xasprintf(const char *format, ...) PRINTF_LIKE(1, 2);
 
+/* At the end of a program: `code`, or 1 after a sentence where what was printed on standard output
+ * could not be written (a full disk). Who closed a pipe early does not need the sentence. */
+int output_end(const char *program, int code);
+
 #endif

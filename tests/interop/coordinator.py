@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Cases of coordinator.sh. With words: only the cases whose name has one of them."""
-import base64, hmac, json, os, re, resource, select, shutil, signal, socket, stat, struct, subprocess, sys, threading, time
+import base64, hmac, json, multiprocessing, os, re, resource, select, shutil, signal, socket, stat, struct, subprocess, sys, threading, time
 import meshclient
 from meshclient import PROGRAM, Agent, Coordinator, Ws, b64, free_port, wait_until
 from nacl.bindings import crypto_scalarmult_base, randombytes
@@ -394,6 +394,20 @@ def _(co):
     refused(by_proof(co, agent, "/token", coordinator="https://evil.example"), 401, "wrong_coordinator")
 
 
+@case("a stream brings a fresh token before the one it was opened with ends, and none before it is time")
+def _(co):
+    key, now = co.key("--reusable"), int(time.time())
+    soon, late = Agent(co, "soon").register(key), Agent(co, "late").register(key)
+    claims = {"sub": soon.id, "nets": ["default"], "iat": now - 100, "exp": now + 3600, "jti": "soon"}
+    soon.token = forged(co.meta("token_secret"), {"alg": "HS256", "typ": "JWT"}, claims)
+    ending, fresh = soon.stream(), late.stream()
+    token = ending.find(lambda m: m.get("type") == "token", 33)
+    equal((token or {}).get("expires_in"), 86400, "expires_in")
+    soon.token = token["token"]
+    equal(soon.ask("GET", "/peers")[0], 200)
+    equal(fresh.find(lambda m: m.get("type") == "token", 2), None, "a token on the other stream")
+
+
 @case("a refused proof leaves an audit line, for a token and for a key too, and is in it at once")
 def _(co):
     agent, thief = Agent(co, "proven").register(co.key()), Agent(co, "thief")
@@ -483,9 +497,9 @@ def _(co):
         (b"nonsense\r\n\r\n", 400), (b"\x16\x03\x01\x00\x00\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\n\r\n", 400), (b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n", 404),
         (b"PUT /api/v1/agents/register HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", 405),
-        (b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 20000 + b"\r\n\r\n", 431),
-        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 101 + b"\r\n", 431),
+        (b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 413),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 20000 + b"\r\n\r\n", 413),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 101 + b"\r\n", 413),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n", 400),
         (b"GET / HTTP/1.1\nHost: a\n\n", 400),
         ((post + "Content-Length: 2000000\r\n\r\n").encode(), 413),
@@ -639,6 +653,54 @@ def _(unused):
             s.close()
     finally:
         co.close()
+
+
+def times_of_healthz(co):
+    """Seconds: the middle and the ninth tenth of 50 answers over a second or so."""
+    connection, times = co.connect(), []
+    for _ in range(50):
+        begin = time.perf_counter()
+        connection.request("GET", "/healthz")
+        equal(connection.getresponse().status, 200)
+        times.append(time.perf_counter() - begin)
+        connection.close()
+        time.sleep(0.02)
+    return sorted(times)[25], sorted(times)[45]
+
+
+def abuse(co, done):
+    """Bad input of every kind, one after the other, for ever."""
+    post = b"POST /api/v1/agents/register HTTP/1.1\r\nHost: a\r\nContent-Length: "
+    while True:
+        for data in (b"nonsense\r\n\r\n", b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+                     post + b"100000\r\n\r\n" + b"[" * 100000, post + b"2000000\r\n\r\n",
+                     post + b"1000008\r\n\r\n" + b'{"a":"' + b"x" * 1000000 + b'"}',
+                     post + b"312\r\n\r\n" + b'{"name":"' + b"n" * 301 + b'"}'):
+            raw(co, data)
+            with done.get_lock():
+                done.value += 1
+
+
+@case("bad input slows nobody down")
+def _(co):
+    before = times_of_healthz(co)
+    done = multiprocessing.Value("i", 0)
+    abusers = [multiprocessing.Process(target=abuse, args=(co, done), daemon=True) for _ in range(2)]
+    for abuser in abusers:
+        abuser.start()
+    try:
+        assert wait_until(lambda: done.value >= 12), "nobody abuses"
+        from_then = done.value
+        beside = times_of_healthz(co)
+        assert done.value - from_then > 6, "the abuse has stopped"
+    finally:
+        for abuser in abusers:
+            abuser.kill()
+            abuser.join()
+    # The floors are what two abusers who want the same two processors may cost.
+    for was, now, floor in zip(before, beside, (0.020, 0.050)):
+        assert now <= max(3 * was, floor), "ms before %r, beside %r" % tuple(
+            [round(1000 * t, 1) for t in times] for times in (before, beside))
 
 
 def gauge(co, name):
@@ -1485,7 +1547,7 @@ def _(co):
     policy = "version: 1\ndefault: allow\n" + "# \"a comment\" of a long policy\n" * 30000
     assert 900000 < len(policy) < 1 << 20
     equal(answer(json.dumps({"command": "policy apply", "arguments": {"text": policy}}).encode() + b"\n")["ok"], True)
-    equal(answer(b'{"command":"' + b"x" * (5 << 20) + b'"}\n')["code"], "too_large")
+    equal(answer(b'{"command":"' + b"x" * (5 << 20) + b'"}\n')["code"], "body_too_large")
     idle = [socket_of() for _ in range(64)]
     for words in (("network", "list"), ["key", "create"] + ["--tag", "a-long-tag"] * 5000):
         said = co.admin(*words, code=1)

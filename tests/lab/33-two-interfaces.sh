@@ -32,12 +32,62 @@ check "wg1 down: wg0's ledger is there" on alice test -e /run/wg-mesh/wg0.owned
 check "wg1 is left" on alice wg-mesh leave wg1
 check "wg1 left: wg0 goes on" tunnel_ping alice bob
 
-# Another namespace of the same file system: the name is taken, and says so.
-nsenter --target "$(pid_of alice)" --root --mount --uts -- unshare --net sh -c '
-	ip link set lo up
-	ip link add wg0 type dummy 2>/dev/null
-	wg-mesh up wg0' >$LAB_DIR/other.out 2>&1
-check "up in another namespace ends with 0" test $? -eq 0
-check "and says that the name is taken" grep -qi 'namespace' $LAB_DIR/other.out
+# Another namespace of the same file system: the name is taken, every command says so and touches
+# nothing, also where it could reach the coordinator.
+elsewhere() { # COMMAND... - output in other.out
+	nsenter --target "$(pid_of alice)" --root --mount --uts -- unshare --net sh -c '
+		ip link set lo up
+		ip link add wg0 type dummy 2>/dev/null
+		"$@"' sh "$@" >$LAB_DIR/other.out 2>&1
+}
+files_of_alice() { on alice sh -c 'ls -lR /etc/wireguard /etc/wg-mesh /var/lib/wg-mesh; ls /run/wg-mesh | grep -v turn; cat /etc/wireguard/wg0.conf /run/wg-mesh/wg0.owned'; }
+says() { check "$1 says that the name is taken" grep -qi 'another network namespace' $LAB_DIR/other.out; }
+pid_before=$(on alice cat /run/wg-mesh/wg0.pid)
+before=$(files_of_alice)
+check "up in another namespace ends with 0" elsewhere wg-mesh up wg0
+says up
+check "down too" elsewhere wg-mesh down wg0
+says down
+check_not "leave fails" elsewhere wg-mesh leave wg0
+says leave
+check_not "leave does not say that it has left" grep -q 'has left' $LAB_DIR/other.out
+check_not "join fails" elsewhere wg-mesh join "$LAB_LINK"
+says join
+same_files() { test "$before" = "$(files_of_alice)" || { echo "$before"; files_of_alice; false; }; }
+check "no file has changed" same_files
+check "the agent is the same" test "$pid_before" = "$(on alice cat /run/wg-mesh/wg0.pid)"
+answers() { on alice wg-mesh status wg0; }
+check "it answers" answers
 check "wg0 goes on" tunnel_ping alice bob
+check "the coordinator has kept alice" sh -c "nsenter -t $(pid_of coord) -a wg-mesh-coordinator agent list | grep -q alice"
+
+# The same with alice's agent dead: what it made is still hers.
+signal_all() { # every process of ours in alice's namespace
+	for pid in $(pgrep -x wg-meshd); do
+		[ "$(readlink /proc/"$pid"/ns/net)" = "$(readlink /proc/"$(pid_of alice)"/ns/net)" ] && kill -KILL "$pid"
+	done
+}
+signal_all
+sleep 0.3
+ledger=$(on alice cat /run/wg-mesh/wg0.owned)
+check "with the agent dead: up elsewhere ends with 0" elsewhere wg-mesh up wg0
+says up
+check_not "leave elsewhere fails" elsewhere wg-mesh leave wg0
+says leave
+check_not "join elsewhere fails" elsewhere wg-mesh join "$LAB_LINK"
+check "an agent started by hand does not begin there" sh -c "! nsenter --target $(pid_of alice) --root --mount --uts -- unshare --net sh -c 'ip link add wg0 type wireguard 2>/dev/null; exec timeout 5 wg-meshd wg0' >$LAB_DIR/other.out 2>&1"
+check "the ledger is as it was" test "$ledger" = "$(on alice cat /run/wg-mesh/wg0.owned)"
+on alice wg-mesh down wg0
+check "and down at home removes all" test -z "$(on alice wg show wg0 peers)$(on alice ip -o address show dev wg0 scope global)"
+
+# Moved aside where its namespace is not seen, and back at home.
+on alice wg-mesh up wg0
+check "up again" wait_for 5 answers
+signal_all
+sleep 0.3
+check "a namespace that does not see ours begins anew" sh -c "nsenter --target $(pid_of alice) --root --mount --uts -- unshare --net --pid --fork --mount-proc sh -c 'ip link add wg0 type dummy; wg-mesh down wg0'"
+check "the ledger is kept" on alice test -e /run/wg-mesh/wg0.owned.other
+on alice wg-mesh down wg0
+check "down at home finds it" test -z "$(on alice wg show wg0 peers)$(on alice ip -o address show dev wg0 scope global)"
+check_not "and nothing is left of it" on alice sh -c 'ls /run/wg-mesh/wg0.owned*'
 lab_end

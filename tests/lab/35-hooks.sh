@@ -83,6 +83,48 @@ check "a new interface gets its -ups" wait_for 15 up_twice
 on alice wg-quick down wg0 >/dev/null 2>&1
 down_twice() { [ "$(count "agent-down wg0")" = 2 ] && [ "$(count "peer-down bob")" = 2 ]; }
 check "and its -downs" wait_for 10 down_twice
+
+# The runner alone is killed: another goes on, and what happened meanwhile is not lost.
+runners() { # guard and worker on alice
+	for pid in $(pgrep -x wg-mesh-hooks); do
+		[ "$(readlink /proc/"$pid"/ns/net)" = "$(readlink /proc/"$(pid_of alice)"/ns/net)" ] && echo "$pid"
+	done
+}
+worker() {
+	for pid in $(runners); do
+		[ "$(cat "/proc/$(ps -o ppid= -p "$pid" | tr -d ' ')/comm")" = wg-mesh-hooks ] && echo "$pid"
+	done
+}
+ups_and_downs() { # N of each so far
+	[ "$(count "agent-up wg0 alice")" = "$1" ] && [ "$(count "peer-up bob $bob_address")" = "$1" ] &&
+		[ "$(count "agent-down wg0")" = "$2" ] && [ "$(count "peer-down bob")" = "$2" ]
+}
+wait_for 15 test -z "$(runners)"
+on alice wg-quick up wg0 >/dev/null 2>&1
+check "up a third time" wait_for 15 ups_and_downs 3 2
+kill -KILL "$(worker)"
+check "another runner comes" wait_for 5 sh -c "test -n \"\$(pgrep -x wg-mesh-hooks)\""
+on alice wg-quick down wg0 >/dev/null 2>&1
+check "its runner killed, the -downs run all the same" wait_for 15 ups_and_downs 3 3
+wait_for 15 test -z "$(runners)"
+
+# Who kills that which would start it again gets what is owed at down, and a new one at up.
+on alice wg-quick up wg0 >/dev/null 2>&1
+check "up a fourth time" wait_for 15 ups_and_downs 4 3
+# shellcheck disable=SC2046
+kill -KILL $(runners)
+sleep 0.3
+on alice wg-mesh up wg0
+has_worker() { [ -n "$(worker)" ]; }
+check "up starts a runner anew" wait_for 5 has_worker
+wait_for 10 is_direct alice bob
+sleep 1
+check "which is no -up and no -down" ups_and_downs 4 3
+# shellcheck disable=SC2046
+kill -KILL $(runners)
+sleep 0.3
+on alice wg-quick down wg0 >/dev/null 2>&1
+check "all runners killed: down runs what is owed" wait_for 15 ups_and_downs 4 4
 check "the runners end by themselves" on alice sh -c 'for i in $(seq 50); do
 	for pid in $(pgrep -x wg-mesh-hooks); do
 		[ "$(readlink /proc/$pid/ns/net)" = "$(readlink /proc/self/ns/net)" ] && sleep 0.2 && continue 2

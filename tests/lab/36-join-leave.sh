@@ -22,9 +22,11 @@ code_of() { # EXPECTED WHAT COMMAND...
 		sed 's/^/    /' $LAB_DIR/code.out
 	fi
 }
-says() { check "it says: $1" grep -q -e "$1" $LAB_DIR/code.out; }
+says() {
+	check "it says: $1" sh -c 'grep -q -e "$1" "$2" || { cat "$2"; false; }' sh "$1" $LAB_DIR/code.out
+}
 state_of_host() {
-	on "$1" sh -c 'ip address; ip route show table all; ls -R /etc/wireguard /etc/wg-mesh /var/lib/wg-mesh; cat /etc/wireguard/*.conf' 2>/dev/null |
+	on "$1" sh -c 'ip address; ip route show table all; ip rule; ls -lR /etc/wireguard /etc/wg-mesh /var/lib/wg-mesh /run; cat /etc/wireguard/*.conf; pgrep -c -x wg-meshd' 2>/dev/null |
 		grep -v -e valid_lft -e 'fe80:'
 }
 agents_known() { on coord wg-mesh-coordinator agent list --json | jq '.agents | length'; }
@@ -33,6 +35,22 @@ agents_known() { on coord wg-mesh-coordinator agent list --json | jq '.agents | 
 before=$(state_of_host alice)
 code_of 1 "a link with an unknown key" on alice wg-mesh join "$(echo "$LAB_LINK" | sed 's/#.*\./#nokeyofthiskind./')"
 says 'key is not known'
+# Keys that serve no more: used by another host (which leaves again), expired, revoked.
+used=$(key_create) expired=$(key_create --expires 1s) revoked=$(key_create --reusable)
+host mallory
+on_street mallory eth0 203.0.113.39/24
+code_of 0 "a key serves once" on mallory wg-mesh join "$used"
+on mallory wg-mesh leave wg0 >/dev/null 2>&1
+revoked_id=$(on coord wg-mesh-coordinator key list --json | jq -r '[.keys[] | select(.reusable)] | sort_by(.created_at) | last | .id')
+on coord wg-mesh-coordinator key revoke "$revoked_id" >/dev/null 2>&1 || not_ok "a key is revoked"
+sleep 1.2
+for why in used expired revoked; do
+	eval "link=\$$why"
+	before=$(state_of_host alice)
+	code_of 1 "a link whose key is $why" on alice wg-mesh join "$link"
+	says "$why"
+	check "the host is as it was ($why)" test "$before" = "$(state_of_host alice)"
+done
 code_of 1 "a link with another pin" on alice wg-mesh join "$(echo "$LAB_LINK" | sed 's/\.[^.]*$/.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA/')"
 says 'another key'
 code_of 4 "a coordinator that is not there" on alice wg-mesh join "https://203.0.113.77:8443/join#${LAB_LINK#*#}"
@@ -104,6 +122,74 @@ check "no file of ours is left" test -z "$(on alice find /etc/wg-mesh /var/lib/w
 code_of 2 "leaving twice" on alice wg-mesh leave wg0
 left() { [ "$(agents_known)" = 1 ]; }
 check "the coordinator knows" wait_for 5 left
+
+# ---- options that cannot be followed are refused, not passed over -------------------
+host erin
+on_street erin eth0 203.0.113.34/24
+before=$(state_of_host erin)
+on erin sh -c 'umask 077; mkdir -p /etc/wireguard; printf "[Interface]\nPrivateKey = %s\nListenPort = 41444\nPreUp = false\n" "$(wg genkey)" >/etc/wireguard/wg5.conf'
+code_of 2 "--listen-port for a file that has one" on erin wg-mesh join "$LAB_LINK" --interface wg5 --listen-port 999
+says '41444\|/etc/wireguard/wg5.conf'
+code_of 1 "a wg-quick that fails" on erin wg-mesh join "$LAB_LINK" --interface wg5
+says '\[#\] false'
+says 'join again'
+on erin rm /etc/wireguard/wg5.conf
+check "a join that failed leaves no directory of ours" test "$before" = "$(state_of_host erin)"
+check "and nobody was registered by it" test "$(agents_known)" = 1
+
+# ---- IFACE.yaml: whose it is decides what leave does with it ------------------------
+on erin sh -c "mkdir -p /etc/wg-mesh; umask 077; printf '# by hand\ncoordinator: {url: \"https://203.0.113.1:8443\"}\nlisten_port: 41555\n' >/etc/wg-mesh/wg0.yaml; cp -p /etc/wg-mesh/wg0.yaml /run/yaml; echo old >/etc/wireguard/wg0.conf.bak"
+code_of 0 "erin joins with a configuration of her own" on erin wg-mesh join "$LAB_LINK" --name erin
+check "its listen_port is the new interface's" test "$(on erin wg show wg0 listen-port)" = 41555
+code_of 2 "another --name" on erin wg-mesh join "$(key_create --network office)" --name else
+says 'has joined as erin'
+own=$(on erin sh -c 'wg genkey | wg pubkey')
+on erin wg set wg0 peer "$own" allowed-ips 172.31.9.1/32,172.31.9.2/32
+lists_own() { status erin '.peers[].public_key' | grep -qF "$own"; }
+wait_for 10 lists_own
+code_of 1 "ping of a peer of her own" on erin wg-mesh ping wg0 "$own" -c 1
+says 'your own peer'
+code_of 1 "explain of it, by a prefix" on erin wg-mesh explain wg0 "$(echo "$own" | cut -c1-12)"
+says 'your own peer'
+code_of 0 "erin leaves" on erin wg-mesh leave wg0
+says 'wg0.yaml stays'
+check "her configuration is as it was" on erin cmp /run/yaml /etc/wg-mesh/wg0.yaml
+check "an older .bak is as it was" test "$(on erin cat /etc/wireguard/wg0.conf.bak)" = old
+check "the file with the key is the next" test "$(on erin stat -c %a /etc/wireguard/wg0.conf.bak.1)" = 600
+code_of 2 "leaving twice, with a configuration of her own" on erin wg-mesh leave wg0
+on erin rm /etc/wg-mesh/wg0.yaml
+code_of 0 "erin joins again" on erin wg-mesh join "$LAB_LINK" --name erin
+on erin sh -c 'echo "# mine" >>/etc/wg-mesh/wg0.yaml'
+
+# ---- two peers of one name in two networks ------------------------------------------
+office=$(key_create --network office --reusable)
+code_of 0 "erin joins office too" on erin wg-mesh join "$office"
+for n in 35 36; do
+	host "nas$n"
+	on_street "nas$n" eth0 203.0.113.$n/24
+done
+code_of 0 "a nas in the first" on nas35 wg-mesh join "$LAB_LINK" --name nas
+code_of 0 "a nas in the second" on nas36 wg-mesh join "$office" --name nas
+two_nas() { [ "$(status erin '[.peers[] | select(.name == "nas")] | length')" = 2 ]; }
+check "erin sees both" wait_for 5 two_nas
+code_of 2 "nas could be either" on erin wg-mesh ping wg0 nas -c 1
+says 'nas@default'
+says 'nas@office'
+code_of 0 "nas@office is one" on erin wg-mesh ping wg0 nas@office -c 3
+code_of 1 "status into a full disk" on erin sh -c 'wg-mesh status wg0 --json >/dev/full'
+says 'not all of the output could be written'
+
+# ---- a ledger that is damaged --------------------------------------------------------
+saved() { [ "$(on erin jq '[.map.peers[] | select(.managed)] | length' /var/lib/wg-mesh/agent/wg0.json)" = 3 ]; }
+check "the map of three is saved" wait_for 15 saved
+on erin sh -c 'kill -KILL $(cat /run/wg-mesh/wg0.pid); sleep 0.3; echo rubbish >/run/wg-mesh/wg0.owned'
+code_of 0 "down with a damaged ledger" on erin wg-mesh down wg0
+says '/run/wg-mesh/wg0.owned was damaged'
+check "no address is left" test -z "$(on erin ip -o address show dev wg0 scope global)"
+check "no peer of the mesh is left" test -z "$(on erin wg show wg0 peers)"
+code_of 0 "erin leaves" on erin wg-mesh leave wg0
+check "what she changed is kept" on erin grep -q '# mine' /etc/wg-mesh/wg0.yaml.bak
+for n in 35 36; do on "nas$n" wg-mesh leave wg0 >/dev/null 2>&1; done
 
 # ---- with a file that join made, and the coordinator away --------------------------
 host dave

@@ -44,4 +44,39 @@ for i in 1 2 3; do
 	check "up right behind down, $i: an agent answers" wait_for 5 answers
 	check "up right behind down, $i: it is one" wait_for 8 settled
 done
+
+# One more that an `up` left behind, waiting for a hung agent's end: `down` is meant for it too.
+pgrep -x wg-meshd >$LAB_DIR/pids
+# shellcheck disable=SC2046
+kill -STOP $(cat $LAB_DIR/pids)
+on_bg alice /run/waiter.log wg-meshd wg0 --daemon
+sleep 0.5
+on alice wg-mesh down wg0
+sleep 1.5
+# shellcheck disable=SC2046
+kill -CONT $(cat $LAB_DIR/pids) 2>/dev/null
+check "down with a hung agent and one that waits leaves none" wait_for 5 none_left
+check "and nothing on the interface" test -z "$(on alice ip -o address show dev wg0 scope global)"
+on alice wg-mesh up wg0
+check "up after that: an agent answers" wait_for 5 answers
+check "it is one" wait_for 8 settled
+
+# A run that holds up another interface's is none of this one's business.
+on alice sh -c 'touch /run/wg-mesh/wg9.turn && exec flock /run/wg-mesh/wg9.turn sleep 3' &
+on alice sh -c 'exec flock /run/wg-mesh sleep 3' &
+sleep 0.2
+begin=$(now_ms)
+on alice wg-mesh up wg0
+elapsed=$(($(now_ms) - begin))
+echo "# up with another interface's turn held took $elapsed ms"
+check "another interface's turn costs nothing" test $elapsed -lt 150
+# shellcheck disable=SC2046
+kill -STOP $(pgrep -x wg-meshd)
+on alice sh -c 'exec flock /run/wg-mesh/wg0.turn sleep 3' &
+sleep 0.2
+begin=$(now_ms)
+on alice wg-mesh up wg0 2>/dev/null
+elapsed=$(($(now_ms) - begin))
+echo "# up with its own turn held and a hung agent took $elapsed ms"
+check "nor do its own turn and a hung agent cost more than three times 200 ms" test $elapsed -lt 600
 lab_end

@@ -10,7 +10,9 @@ host coord
 on_street coord eth0 203.0.113.1/24
 router routera 203.0.113.10 192.168.1.1 port_restricted
 at_home alice routera 192.168.1.2
-printf 'nameserver 9.9.9.9\n' >/etc/resolv.conf
+on alice ip address add fdaa:1::2/64 dev eth0 nodad
+on alice ip route add default via fdaa:1::1 dev eth0
+printf 'nameserver 9.9.9.9\nnameserver fdaa:2::53\n' >/etc/resolv.conf
 
 evil=/var/evil # hosts share /var with the test, not /run
 mkdir -p $evil
@@ -95,39 +97,53 @@ no_harm() {
 	on alice ip route get 203.0.113.1 | grep -q 'dev eth0' || return 1
 	on alice ip route get 9.9.9.9 | grep -q 'dev eth0' || return 1
 	on alice ip route get 192.168.1.1 | grep -q 'dev eth0' || return 1
+	on alice ip route get fdaa:1::1 | grep -q 'dev eth0' || return 1
+	on alice ip route get fdaa:2::53 | grep -q 'dev eth0' || return 1
+	on alice ip route get 10.99.0.3 | grep -q 'dev wg0' || return 1
+	[ "$(on alice wg show wg0 allowed-ips | grep -F 10.99.0.3/32 | cut -f1)" = "$(key_of good)" ] || return 1
 	on alice test ! -e /run/pwned || return 1
 }
-attack() { # WHAT PEER-JSON
-	seen=$(count_refused)
+refused() { # NAME WORD - an event that names the peer and says why; NAME null where it has no good one
+	events | jq -r 'select(.event == "refused") | "\(.peer_name) \(.reason)"' 2>/dev/null | grep -F -- "$2" | grep -q "^$1 "
+}
+attack() { # WHAT PEER-JSON [WORD-OF-THE-REASON [NAME]]
 	put "$2"
-	check "$1 is refused with an event" wait_for 4 more_refused "$seen"
+	check "$1 is refused with an event" wait_for 4 refused "${4:-$(echo "$2" | jq -r .name)}" "${3:-}"
 	check "$1 does no harm" no_harm
 }
-attack "a default route" "$(peer e1 '"10.99.1.1"' '"0.0.0.0/0"')"
-attack "half of a default route" "$(peer e2 '"10.99.1.2"' '"0.0.0.0/1"')"
-attack "an IPv6 default route" "$(peer e3 '"10.99.1.3"' '"::/0"')"
-attack "a route over the LAN" "$(peer e4 '"10.99.1.4"' '"192.168.0.0/16"')"
-attack "a route inside the LAN" "$(peer e5 '"10.99.1.5"' '"192.168.1.0/25"')"
-attack "a route to the resolver" "$(peer e6 '"10.99.1.6"' '"9.9.9.0/24"')"
-attack "a route to the coordinator" "$(peer e7 '"10.99.1.7"' '"203.0.113.1/32"')"
-attack "a loopback route" "$(peer e8 '"10.99.1.8"' '"127.0.0.0/8"')"
-attack "a link-local route" "$(peer e9 '"10.99.1.9"' '"169.254.0.0/16"')"
-attack "a multicast route" "$(peer e10 '"10.99.1.10"' '"224.0.0.0/8"')"
-attack "the friend's address as a route" "$(peer e11 '"10.99.1.11"' '"172.31.0.2/32"')"
-attack "the friend's address as a peer's" "$(peer e12 '"172.31.0.2"' '')"
-attack "a peer address outside the network" "$(peer e13 '"8.8.8.8"' '')"
-attack "our own address as a peer's" "$(peer e14 '"10.99.0.2"' '')"
-attack "an address another peer has" "$(peer e15 '"10.99.0.3"' '')"
-attack "a loopback endpoint" "$(peer e16 '"10.99.1.16"' '' '"127.0.0.1:22"')"
+attack "a default route" "$(peer e1 '"10.99.1.1"' '"0.0.0.0/0"')" "shorter than /8"
+attack "half of a default route" "$(peer e2 '"10.99.1.2"' '"0.0.0.0/1"')" "shorter than /8"
+attack "an IPv6 default route" "$(peer e3 '"10.99.1.3"' '"::/0"')" "shorter than /16"
+attack "a route over the LAN" "$(peer e4 '"10.99.1.4"' '"192.168.0.0/16"')" "which this host has outside wg-mesh"
+attack "a route inside the LAN" "$(peer e5 '"10.99.1.5"' '"192.168.1.0/25"')" "which this host has outside wg-mesh"
+attack "a route to the resolver" "$(peer e6 '"10.99.1.6"' '"9.9.9.0/24"')" "9.9.9.9"
+attack "a route to the coordinator" "$(peer e7 '"10.99.1.7"' '"203.0.113.1/32"')" "203.0.113.1"
+attack "a loopback route" "$(peer e8 '"10.99.1.8"' '"127.0.0.0/8"')" "loopback"
+attack "a link-local route" "$(peer e9 '"10.99.1.9"' '"169.254.0.0/16"')" "link-local"
+attack "a multicast route" "$(peer e10 '"10.99.1.10"' '"224.0.0.0/8"')" "multicast"
+attack "the friend's address as a route" "$(peer e11 '"10.99.1.11"' '"172.31.0.2/32"')" "set by hand"
+attack "the friend's address as a peer's" "$(peer e12 '"172.31.0.2"' '')" "outside the range"
+attack "a peer address outside the network" "$(peer e13 '"8.8.8.8"' '')" "outside the range"
+attack "our own address as a peer's" "$(peer e14 '"10.99.0.2"' '')" "own address"
+attack "an address another peer has" "$(peer e15 '"10.99.0.3"' '')" "belongs to good"
+attack "a loopback endpoint" "$(peer e16 '"10.99.1.16"' '' '"127.0.0.1:22"')" "loopback"
+attack "another peer's address as a route" "$(peer e20 '"10.99.1.20"' '"10.99.0.3/32"')" "the mesh's own range"
+attack "half of the mesh as a route" "$(peer e21 '"10.99.1.21"' '"10.99.0.0/17"')" "the mesh's own range"
+attack "a route over the IPv6 LAN" "$(peer e22 '"10.99.1.22"' '"fdaa:1::/48"')" "which this host has outside wg-mesh"
+attack "a route inside the IPv6 LAN" "$(peer e23 '"10.99.1.23"' '"fdaa:1::8000:0:0:0/65"')" "which this host has outside wg-mesh"
+attack "a route to the IPv6 resolver" "$(peer e24 '"10.99.1.24"' '"fdaa:2::/64"')" "fdaa:2::53"
+attack "an IPv6 peer address where the network has none" "$(peer e25 '"fdbb::1"' '')" "outside the range"
+attack "an IPv6 loopback route" "$(peer e26 '"10.99.1.26"' '"::1/128"')" "loopback"
+attack "an IPv6 link-local route" "$(peer e27 '"10.99.1.27"' '"fe80::/16"')" "link-local"
 # shellcheck disable=SC2016
-attack "a name with a shell in it" "$(peer e17 '"10.99.1.17"' '' null '$(touch /run/pwned)')"
+attack "a name with a shell in it" "$(peer e17 '"10.99.1.17"' '' null '$(touch /run/pwned)')" "cannot be read" null
 # shellcheck disable=SC2016
-attack "a name that ends a command" "$(peer e18 '"10.99.1.18"' '' null 'x; touch /run/pwned; `touch /run/pwned`')"
+attack "a name that ends a command" "$(peer e18 '"10.99.1.18"' '' null 'x; touch /run/pwned; `touch /run/pwned`')" "cannot be read" null
 
-attack "a peer with the server's key" "$(peer e20 '"10.99.1.20"' '' null e20 "$(key_of evil)")"
+attack "a peer with the server's key" "$(peer k1 '"10.99.1.41"' '' null k1 "$(key_of evil)")" "key of a server"
 # X25519 ignores the highest bit: the same key in other bytes.
-attack "a peer with the server's key in other bytes" "$(peer e21 '"10.99.1.21"' '' null e21 "$(key_of evil 200)")"
-attack "a peer whose secret everyone has" "$(peer e22 '"10.99.1.22"' '' null e22 "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")"
+attack "a peer with the server's key in other bytes" "$(peer k2 '"10.99.1.42"' '' null k2 "$(key_of evil 200)")" "public_key"
+attack "a peer whose secret everyone has" "$(peer k3 '"10.99.1.43"' '' null k3 "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")" "public_key"
 check "none of them is on the interface" test "$(on alice wg show wg0 peers | grep -cF -e "$(key_of evil)" -e "$(key_of evil 200)" -e AQAAAAAAAAAA)" -eq 0
 
 seen=$(count_refused)
@@ -154,7 +170,7 @@ own "no address at all" ''
 revision=$((revision + 1))
 printf '{"type":"delta","revision":%d,"changes":[{"op":"networks","networks":[{"id":"net1","name":"default","cidr":"10.99.0.0/16","cidr6":null,"addresses":["10.99.0.20/16"]}]}]}' $revision | send
 check "another address that is nobody's is taken" wait_for 4 has_own 10.99.0.20/16
-attack "our new address as a peer's" "$(peer e19 '"10.99.0.20"' '')"
+attack "our new address as a peer's" "$(peer e19 '"10.99.0.20"' '')" "own address"
 check "and a peer that was refused our old one is looked at again" wait_for 4 has_key e14
 revision=$((revision + 1))
 printf '{"type":"delta","revision":%d,"changes":[{"op":"remove","agent_id":"id-e14","network":"default"},{"op":"networks","networks":[{"id":"net1","name":"default","cidr":"10.99.0.0/16","cidr6":null,"addresses":["10.99.0.2/16"]}]}]}' $revision | send
@@ -169,6 +185,27 @@ seen=$(count_refused)
 revision=$((revision + 1))
 printf '{"type":"delta","revision":%d,"changes":[{"op":"relays","relays":[{"region":"r","url":"https://203.0.113.5:443","key":"%s","stun":[]}]}]}' $revision "$(key_of good 200)" | send
 check "and so is one with a peer's key in other bytes" wait_for 4 more_refused "$seen"
+
+# A flood: each of them counts, though not each has an event of its own.
+seen=$(count_refused)
+revision=$((revision + 1))
+flood() {
+	printf '{"type":"delta","revision":%d,"changes":[' $revision
+	for n in $(seq 300); do
+		[ "$n" = 1 ] || printf ,
+		printf '{"op":"put","peer":%s}' "$(peer "f$n" '"8.8.8.8"' '')"
+	done
+	printf ']}'
+}
+flood | send
+told_refused() { # how many since event number $1
+	events | jq -r 'select(.event == "refused") | .reason' 2>/dev/null | tail -n "+$(($1 + 1))" |
+		awk '/^[0-9]+ more were refused, the last one because / { sum += $1; next } { sum++ } END { print sum + 0 }'
+}
+all_told() { [ "$(told_refused "$seen")" -ge 300 ]; }
+check "a flood of 300 is refused, and all are told of" wait_for 6 all_told
+check "in fewer events" test $(($(count_refused) - seen)) -lt 200
+check "a flood does no harm" no_harm
 
 # ---- what is not the protocol at all -------------------------------------------
 printf 'not json' | send

@@ -147,6 +147,42 @@ static void test_peer(struct wg *wg)
 	done(wg_set_peer(wg, &peer, WG_PEER_REMOVE), "remove-again");
 }
 
+static bool has_preshared_key(struct wg *wg, const struct key *key)
+{
+	struct wg_device device;
+	struct wg_peer *peer;
+	bool has = false;
+
+	if (wg_get(wg, &device) == 0) {
+		peer = wg_device_find(&device, key);
+		has = peer && peer->has_preshared_key && !peer->preshared;
+		wg_device_fini(&device);
+	}
+	return has;
+}
+
+static void test_preshared_key(struct wg *wg)
+{
+	const unsigned flags = WG_PEER_UPDATE_ONLY | WG_PEER_SET_PSK;
+	const struct key preshared = numbered_key(77), none = {{0}};
+	struct wg_peer peer = {.public_key = numbered_key(1), .preshared = &preshared};
+	struct wg_change anew[] = {{&peer, WG_PEER_REMOVE}, {&peer, WG_PEER_SET_PSK}};
+
+	done(wg_set_peer(wg, &peer, flags), "psk-update-only");
+	check(!has_peer(wg, &peer.public_key), "psk-never-creates", "it made the peer");
+	done(wg_set_peer(wg, &peer, 0), "psk-peer");
+	done(wg_set_peer(wg, &peer, flags), "psk-set");
+	check(has_preshared_key(wg, &peer.public_key), "psk-is-set", "it has none");
+	done(wg_set_peer(wg, &peer, WG_PEER_UPDATE_ONLY), "psk-left-alone");
+	check(has_preshared_key(wg, &peer.public_key), "psk-stays", "it is gone");
+	done(wg_set_peers(wg, anew, 2), "psk-anew");
+	check(has_preshared_key(wg, &peer.public_key), "psk-of-one-made-anew", "it has none");
+	peer.preshared = &none;
+	done(wg_set_peer(wg, &peer, flags), "psk-clear");
+	check(!has_preshared_key(wg, &peer.public_key), "psk-is-cleared", "it is still there");
+	done(wg_set_peer(wg, &peer, WG_PEER_REMOVE), "psk-remove");
+}
+
 static void test_settings(struct wg *wg, const char *interface)
 {
 	struct wg_device before, after;
@@ -250,6 +286,7 @@ static int cmd_device(char **argv)
 	check(wg_open(&(struct wg *){NULL}, "lo") == -ENODEV, "not-wireguard", "lo could be opened");
 	test_settings(wg, argv[0]);
 	test_peer(wg);
+	test_preshared_key(wg);
 	wg_close(wg);
 	test_link(argv[0]);
 	return failures > 0;

@@ -159,6 +159,14 @@ static const char *reason(const struct agent *agent, const char *name)
 	return text ? text : "";
 }
 
+static const char *instance_state(const struct agent *agent, const char *name)
+{
+	const char *text = json_string_value(json_object_get(
+		json_array_get(listed(agent, name, "instances"), 0), "state"));
+
+	return text ? text : "";
+}
+
 static bool has_endpoint(const struct endpoint *list, unsigned count, const char *text)
 {
 	char got[ENDPOINT_TEXT];

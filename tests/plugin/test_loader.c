@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -165,8 +166,8 @@ static void test_damaged_objects(void **state)
 
 static void test_names_are_no_paths(void **state)
 {
-	static const char *const names[] = {"../cxx", "cxx.so", "a/b", "CXX", "", "..",
-					    "a-name-that-is-much-longer-than-any-file-is"};
+	static const char *const names[] = {"../cxx", "cxx.so", "a/b", "CXX", "", "..", "-cxx",
+					    "a-name-that-is-longer-than-any"};
 	struct agent agent;
 
 	(void)state;
@@ -176,10 +177,43 @@ static void test_names_are_no_paths(void **state)
 		agent_open(&agent, dir, NULL);
 		agent_configure(&agent, yaml);
 		agent_run(&agent, 10);
-		assert_null(listed(&agent, names[i], "error"));
+		assert_string_equal(instance_state(&agent, names[i]), "failed");
+		assert_non_null(strstr(reason(&agent, names[i]), "cannot be a plugin's name"));
+		assert_true(json_is_null(listed(&agent, names[i], "file")));
 		free(yaml);
 		agent_close(&agent);
 	}
+}
+
+/* What the configuration names is listed, also when it is not there or is named once too often. */
+static void test_listed(void **state)
+{
+	json_t *instances;
+	struct proto_endpoints at;
+	struct agent agent;
+
+	(void)state;
+	agent_open(&agent, dir, NULL);
+	agent_configure(&agent, "[missing, {cxx: {addresses: 192.0.2.78}}, {cxx: {addresses: 192.0.2.79}}]");
+	agent_run(&agent, 20);
+	assert_true(json_is_null(listed(&agent, "missing", "file")));
+	assert_true(json_is_null(listed(&agent, "missing", "form")));
+	assert_string_equal(instance_state(&agent, "missing"), "failed");
+	instances = listed(&agent, "cxx", "instances");
+	assert_int_equal(json_array_size(instances), 2);
+	assert_string_equal(
+		json_string_value(json_object_get(json_array_get(instances, 1), "state")), "refused");
+	assert_string_equal(instance_state(&agent, "cxx"), "running");
+	assert_non_null(strstr(reason(&agent, "cxx"), "is named twice and can be opened once"));
+	/* Only the second is left: it takes the first one's place. */
+	agent_configure(&agent, "[{cxx: {addresses: 192.0.2.79}}]");
+	agent_run(&agent, 20);
+	assert_int_equal(json_array_size(listed(&agent, "cxx", "instances")), 1);
+	assert_string_equal(instance_state(&agent, "cxx"), "running");
+	discovery_result(agent.discovery, &at);
+	assert_int_equal(at.count, 1);
+	assert_true(has_endpoint(at.endpoints, 1, "192.0.2.79:51820"));
+	agent_close(&agent);
 }
 
 static void test_retry(void **state)
@@ -237,43 +271,90 @@ static void test_options(void **state)
 	}
 }
 
-/* The agent is ended with 1 by the plugin that hangs it, and comes back without it. */
-static void test_hang(void **state)
+static const struct fault {
+	const char *name, *how; /* how NULL: before it can be told */
+	int signo;              /* 0: it exits with 1 */
+	const char *state, *words;
+} faults[] = {
+	{"fault", "hang", 0, "hung", "hung the agent for 5 s"},
+	{"early", NULL, 0, "hung", "hung the agent for 5 s"},
+	{"fault", "crash", SIGSEGV, "crashed", "crashed the agent (SIGSEGV)"},
+	{"fault", "recurse", SIGSEGV, "crashed", "crashed the agent (SIGSEGV)"},
+	{"fault", "abort", SIGABRT, "crashed", "crashed the agent (SIGABRT)"},
+	{"fault", "exit", 0, "crashed", "made the agent exit"},
+};
+
+/* The wait status of an agent that opens this plugin. */
+static int run_with(const char *yaml, const char *record)
 {
-	const struct timespec before[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
-	char *hung = xasprintf("%s/test.hung", dir), *file;
-	struct proto_endpoints at;
 	struct agent agent;
 	int status = 0;
-	pid_t child;
+	pid_t child = fork();
 
-	(void)state;
-	child = fork();
 	if (!child) {
-		agent_open(&agent, dir, hung);
-		agent_configure(&agent, "[{cxx: {addresses: 192.0.2.78}}, hang]");
+		agent_open(&agent, dir, record);
+		agent_configure(&agent, yaml);
 		agent_run(&agent, 100);
 		_exit(9);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 1);
-	agent_open(&agent, dir, hung);
-	agent_configure(&agent, "[{cxx: {addresses: 192.0.2.78}}, hang]");
-	agent_run(&agent, 20);
-	print_message("%s\n", reason(&agent, "hang"));
-	assert_non_null(strstr(reason(&agent, "hang"), "hung the agent for 5 s and is left out"));
-	discovery_result(agent.discovery, &at);
-	assert_int_equal(at.count, 1);
-	agent_close(&agent);
-	/* A plugin that was installed since then gets its chance. */
-	file = xasprintf("%s/discovery-hang.so", dir);
-	assert_true(plugin_watchdog_hung(hung, "discovery-hang", file));
-	utimensat(AT_FDCWD, hung, before, 0);
-	assert_false(plugin_watchdog_hung(hung, "discovery-hang", file));
-	unlink(hung);
+	return status;
+}
+
+/* The agent is ended by the plugin, and comes back without it. */
+static void test_faults(void **state)
+{
+	char *record = xasprintf("%s/test.hung", dir);
+	struct proto_endpoints at;
+	struct agent agent;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
+		const struct fault *f = &faults[i];
+		char *yaml = f->how ? xasprintf("[{cxx: {addresses: 192.0.2.78}}, {%s: {how: %s}}]",
+						f->name, f->how) :
+				      xasprintf("[{cxx: {addresses: 192.0.2.78}}, %s]", f->name);
+		int status = run_with(yaml, record);
+
+		assert_int_equal(f->signo, WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+		assert_int_equal(f->signo ? 0 : 1, WIFEXITED(status) ? WEXITSTATUS(status) : 0);
+		agent_open(&agent, dir, record);
+		agent_configure(&agent, yaml);
+		agent_run(&agent, 20);
+		print_message("%s\n", reason(&agent, f->name));
+		assert_non_null(strstr(reason(&agent, f->name), f->words));
+		assert_non_null(strstr(reason(&agent, f->name), "is left out: install a mended one"));
+		assert_string_equal(instance_state(&agent, f->name), f->state);
+		discovery_result(agent.discovery, &at);
+		assert_int_equal(at.count, 1);
+		agent_close(&agent);
+		unlink(record);
+		free(yaml);
+	}
+	free(record);
+}
+
+/* A plugin that was installed since then gets its chance, whoever was written down later. */
+static void test_mended(void **state)
+{
+	char *record = xasprintf("%s/test.hung", dir), *file = xasprintf("%s/discovery-fault.so", dir);
+	char words[PLUGIN_FAULT], *lines;
+
+	(void)state;
+	lines = xasprintf("discovery-fault 1000 hung\ndiscovery-faul 9999999999 x\n"
+			  "discovery-other 9999999999 hung\n");
+	assert_int_equal(file_write_atomic(record, lines, strlen(lines), 0600), 0);
+	free(lines);
+	assert_false(plugin_watchdog_guilty(record, "discovery-fault", file, words));
+	assert_true(plugin_watchdog_guilty(record, "discovery-other", file, words));
+	lines = xasprintf("discovery-fault 1000 hung\ndiscovery-fault 9999999999 crashed again");
+	assert_int_equal(file_write_atomic(record, lines, strlen(lines), 0600), 0);
+	free(lines);
+	assert_true(plugin_watchdog_guilty(record, "discovery-fault", file, words));
+	assert_string_equal(words, "crashed again");
+	unlink(record);
+	free(record);
 	free(file);
-	free(hung);
 }
 
 static void test_example_script(void **state)
@@ -293,9 +374,17 @@ static void test_example_script(void **state)
 	agent_close(&agent);
 }
 
+static const char *first_error(const struct agent *agent, const char *name)
+{
+	const char *text = json_string_value(
+		json_object_get(json_array_get(listed(agent, name, "instances"), 0), "error"));
+
+	return text ? text : "";
+}
+
 static void test_authors_guide(void **state)
 {
-	char *yaml = xasprintf("[{file: {path: %s/endpoint}}, {guide: {path: %s/endpoint}}]", dir, dir);
+	char *path, *yaml = xasprintf("[{file: {path: %s/endpoint}}, {guide: {path: %s/endpoint}}]", dir, dir);
 	struct proto_endpoints at;
 	struct agent agent;
 
@@ -313,6 +402,21 @@ static void test_authors_guide(void **state)
 	discovery_result(agent.discovery, &at);
 	assert_int_equal(at.count, 0);
 	free(yaml);
+	/* What it complains of is shown until it finds something. */
+	path = xasprintf("%s/endpoint.later", dir);
+	yaml = xasprintf("[{file: {path: %s, every: 1s}}]", path);
+	agent_configure(&agent, yaml);
+	agent_run(&agent, 20);
+	assert_non_null(strstr(first_error(&agent, "file"), "endpoint.later cannot be read"));
+	assert_int_equal(file_write_atomic(path, "203.0.113.21:21", 15, 0600), 0);
+	for (int i = 0; i < 100 && *first_error(&agent, "file"); i++)
+		agent_run(&agent, 100);
+	assert_string_equal(first_error(&agent, "file"), "");
+	discovery_result(agent.discovery, &at);
+	assert_true(has_endpoint(at.endpoints, at.count, "203.0.113.21:21"));
+	unlink(path);
+	free(path);
+	free(yaml);
 	agent_close(&agent);
 }
 
@@ -322,8 +426,10 @@ int main(void)
 		cmocka_unit_test(test_bundled),	    cmocka_unit_test(test_outside),
 		cmocka_unit_test(test_refusals),    cmocka_unit_test(test_damaged_objects),
 		cmocka_unit_test(test_names_are_no_paths),
+		cmocka_unit_test(test_listed),
 		cmocka_unit_test(test_retry),	    cmocka_unit_test(test_options),
-		cmocka_unit_test(test_hang),	    cmocka_unit_test(test_example_script),
+		cmocka_unit_test(test_faults),    cmocka_unit_test(test_mended),
+		 cmocka_unit_test(test_example_script),
 		cmocka_unit_test(test_authors_guide),
 	};
 

@@ -81,6 +81,59 @@ static bool proved(struct fake_conn *conn, json_t *body)
 	return true;
 }
 
+static bool lost(struct fake_conn *conn)
+{
+	if (!conn->fake->lose_answers)
+		return false;
+	conn->fake->lose_answers--;
+	stream_abort(conn->stream);
+	return true;
+}
+
+static bool is_agents(struct fake_conn *conn, json_t *body)
+{
+	struct key key;
+
+	return key_is_zero(&conn->fake->agent_key) ||
+	       (key_parse(&key, json_string_value(json_object_get(body, "public_key"))) &&
+		key_equal(&key, &conn->fake->agent_key));
+}
+
+static bool proves(struct fake_conn *conn, const char *name, const struct key *key, json_t *body)
+{
+	const char *header = http_header(&conn->http, name);
+	const char *text = json_string_value(json_object_get(body, "challenge"));
+	uint8_t bytes[32], proof[32];
+
+	return header && !strncmp(header, "Proof ", 6) && text &&
+	       base64_decode(bytes, sizeof(bytes), text) == 32 &&
+	       base64_decode(proof, sizeof(proof), header + 6) == 32 &&
+	       proof_check(proof, key, &conn->fake->private_key, bytes, conn->http.body.data,
+			   conn->http.body.len);
+}
+
+static void rekey(struct fake_conn *conn, json_t *body)
+{
+	struct fake *fake = conn->fake;
+	const char *text = json_string_value(json_object_get(body, "public_key"));
+	struct key key;
+
+	str_copy(fake->body, sizeof(fake->body), buf_text(&conn->http.body));
+	if (!text || !key_parse(&key, text) || !proves(conn, "Authorization", &fake->agent_key, body) ||
+	    !proves(conn, "WG-Mesh-New-Proof", &key, body)) {
+		problem(conn, 401, "proof_wrong");
+		return;
+	}
+	if (fake->rekey_code) {
+		problem(conn, 409, fake->rekey_code);
+		return;
+	}
+	fake->agent_key = key;
+	fake->rekeyed++;
+	if (!lost(conn))
+		answer(conn, 200, "{}");
+}
+
 static void new_token(struct fake *fake)
 {
 	snprintf(fake->token, sizeof(fake->token), "token-%u", ++fake->token_number);
@@ -103,15 +156,6 @@ static bool bearer_good(struct fake_conn *conn)
 	return header && !strncmp(header, "Bearer ", 7) && !strcmp(header + 7, conn->fake->token);
 }
 
-static bool lost(struct fake_conn *conn)
-{
-	if (!conn->fake->lose_answers)
-		return false;
-	conn->fake->lose_answers--;
-	stream_abort(conn->stream);
-	return true;
-}
-
 static void token(struct fake_conn *conn, json_t *body)
 {
 	struct fake *fake = conn->fake;
@@ -126,8 +170,8 @@ static void token(struct fake_conn *conn, json_t *body)
 	} else if (proved(conn, body)) {
 		if (lost(conn))
 			return;
-		if (fake->refuse_proof)
-			problem(conn, 401, fake->refuse_proof);
+		if (fake->refuse_proof || !is_agents(conn, body))
+			problem(conn, 401, fake->refuse_proof ? fake->refuse_proof : "unknown_agent");
 		else
 			give_token(conn);
 	}
@@ -209,6 +253,8 @@ static void request(struct fake_conn *conn)
 		registration(conn, body);
 	} else if (!strcmp(path, "/api/v1/agents/a-1/token")) {
 		token(conn, body);
+	} else if (!strcmp(path, "/api/v1/agents/a-1/key")) {
+		rekey(conn, body);
 	} else if (!strcmp(path, "/api/v1/agents/a-1/sync")) {
 		upgrade(conn);
 	} else if (!strcmp(conn->http.method, "DELETE") && !strcmp(path, "/api/v1/agents/a-1")) {

@@ -19,6 +19,7 @@ struct fake {
 	struct list conns;
 	char directory[64], origin[64], pin[44];
 	struct key private_key, public_key, shown_key; /* shown_key: in answers */
+	struct key agent_key; /* zero: any; else tokens are for the agent with this key */
 	struct fake_conn *stream;                      /* the open sync stream, or NULL */
 	json_t *heard;                                 /* frames of the agent's, all streams */
 	char token[64];
@@ -35,9 +36,10 @@ struct fake {
 	int register_status;
 	const char *register_code;
 	int expires_in;
+	const char *rekey_code; /* of a 409 */
 
 	/* what happened */
-	unsigned connections, challenges, proofs, bad_proofs, bearers, upgrades, registered, removed;
+	unsigned connections, challenges, proofs, bad_proofs, bearers, upgrades, registered, removed, rekeyed;
 	char body[4096]; /* the last one of a registration */
 	uint8_t used[32];
 };

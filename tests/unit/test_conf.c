@@ -194,12 +194,49 @@ static void test_files(void **state)
 	assert_int_equal(rmdir(directory), 0);
 }
 
+/* The one line that wg-quick goes by, and nothing else, to the byte. */
+static void test_private_key(void **state)
+{
+	static const struct {
+		const char *before, *after; /* after NULL: there is no such line */
+	} rows[] = {
+		{"[Interface]\nPrivateKey = old\n", "[Interface]\nPrivateKey = KEY\n"},
+		{"[Interface]\r\n privatekey=old # mine\r\nListenPort = 1\r\n",
+		 "[Interface]\r\n privatekey=KEY # mine\r\nListenPort = 1\r\n"},
+		{"[Interface]\nPrivateKey = one\nPrivateKey =\ttwo", "[Interface]\nPrivateKey = one\nPrivateKey =\tKEY"},
+		{"[Peer]\nPrivateKey = x\n[Interface]\nPrivateKey=\n", "[Peer]\nPrivateKey = x\n[Interface]\nPrivateKey=KEY\n"},
+		{"[Interface]\n# PrivateKey = old\n", NULL},
+		{"[Peer]\nPrivateKey = x\n", NULL},
+		{"", NULL},
+	};
+	const char *zero = "CQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+	struct key key = {{9}};
+	char expect[200];
+	struct buf out;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const char *at = rows[i].after ? strstr(rows[i].after, "KEY") : NULL;
+
+		buf_init(&out, 0);
+		assert_int_equal(conf_set_private_key(&out, rows[i].before, strlen(rows[i].before), &key),
+				 at != NULL);
+		snprintf(expect, sizeof(expect), "%s", rows[i].before);
+		if (at)
+			snprintf(expect, sizeof(expect), "%.*s%s%s", (int)(at - rows[i].after),
+				 rows[i].after, zero, at + 3);
+		assert_string_equal(buf_text(&out), expect);
+		buf_free(&out);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_add),    cmocka_unit_test(test_add_twice_is_once),
 		cmocka_unit_test(test_remove), cmocka_unit_test(test_value),
 		cmocka_unit_test(test_peers),  cmocka_unit_test(test_files),
+		cmocka_unit_test(test_private_key),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,6 +60,8 @@ static void defaults(void **state)
 	assert_int_equal(config->relay_count, 1);
 	assert_string_equal(config->firewall, "nftables");
 	assert_string_equal(config->dns, "none");
+	assert_false(config->psk_auto);
+	assert_true(config->psk_every_ms == 86400000);
 	assert_null(config->exit_node);
 	assert_int_equal(config->accept_mode, ACCEPT_NONE);
 	assert_null(config->hooks);
@@ -79,6 +81,8 @@ static void everything(void **state)
 		"routes: {advertise: [192.168.1.0/24, fd12::/48], accept: [10.1.0.0/16]}\n"
 		"exit_node: nas\n"
 		"dns: hosts\n"
+		"psk: auto\n"
+		"psk_rotate: 90m\n"
 		"hooks: {agent_up: [\"logger mesh %i up\", \"true\"], agent_down: [], post_up: \"echo 1\"}\n");
 	json_t *one;
 
@@ -100,6 +104,8 @@ static void everything(void **state)
 	assert_int_equal(config->accept[0].bits, 16);
 	assert_string_equal(config->exit_node, "nas");
 	assert_string_equal(config->dns, "hosts");
+	assert_true(config->psk_auto);
+	assert_true(config->psk_every_ms == 5400000);
 	assert_int_equal(json_array_size(json_object_get(config->hooks, "agent_up")), 2);
 	one = json_object_get(config->hooks, "post_up");
 	assert_int_equal(json_array_size(one), 1); /* a single command is a list of one */
@@ -172,20 +178,38 @@ static const struct {
 	{C "listen_port: -1\n", ":2:14:", "65535"},
 	{C "listen_port: \"1\"\n", ":2:14:", ""},
 	{C "listen_port: 1.5\n", ":2:14:", ""},
+	{C "psk: on\n", ":2:6:", "auto"},
+	{C "psk: true\n", ":2:6:", "auto"},
+	{C "psk_rotate: 59s\n", ":2:13:", "from 1m"},
+	{C "psk_rotate: 31d\n", ":2:13:", "to 30d"},
+	{C "psk_rotate: often\n", ":2:13:", ""},
+	{C "psk_rotation: 1h\n", ":2:1:", "psk_rotate"},
 	{C "dns: bind\n", ":2:6:", "dnsmasq"},
 	{C "dns: resolve\n", ":2:6:", "resolved"},
 	{C "exit_node: \"\"\n", ":2:12:", "null"},
 	{C "firewall: ../x\n", ":2:11:", "nftables"},
+	{C "firewall: nftable\n", ":2:11:", "did you mean \"nftables\""},
+	{"coordinator: {url: \"https://a.example:99999\"}\n", ":1:20:", "PORT 1 to 65535"},
+	{"coordinator: {url: \"https://a.example:0\"}\n", ":1:20:", "PORT 1 to 65535"},
+	{"coordinator: {url: \"https://a.example:\"}\n", ":1:20:", "PORT 1 to 65535"},
+	{"coordinator: {url: \"https://a.example:8443x\"}\n", ":1:20:", "PORT 1 to 65535"},
+	{"coordinator: {url: \"https://[2001:db8::1]:70000\"}\n", ":1:20:", "PORT 1 to 65535"},
+	{"coordinator: {url: \"https://[2001:db8::1]x\"}\n", ":1:20:", "PORT 1 to 65535"},
+	{"coordinator: {url: \"https://2001:db8::1\"}\n", ":1:20:", "PORT 1 to 65535"},
 	{C "firewall: [none]\n", ":2:11:", ""},
 	{C "discovery: [7]\n", ":2:13:", "plugin"},
 	{C "discovery: [../../x]\n", ":2:13:", "plugin"},
 	{C "discovery: [{a: {}, b: {}}]\n", ":2:13:", "plugin"},
 	{C "discovery: [{static: 7}]\n", ":2:22:", "static"},
 	{C "relay: [\"\"]\n", ":2:9:", "plugin"},
+	{C "discovery: [a-name-of-thirty-characters-xxx]\n", ":2:13:", "1 to 29"},
+	{C "discovery: [-a]\n", ":2:13:", "inner '-'"},
+	{C "discovery: [local, stun, local]\n", ":2:26:", "local is named twice"},
+	{C "discovery: [{a: {b: 1}}, {a: {b: 2}}, {a: {b: 1}}]\n", ":2:39:", "a is named twice"},
 	{C "routes: {advertise: [192.168.1.5/24]}\n", ":2:22:", "192.168.1.0/24"},
 	{C "routes: {advertise: [192.168.1.0/33]}\n", ":2:22:", ""},
-	{C "routes: {advertise: [x]}\n", ":2:22:", ""},
-	{C "routes: {accept: maybe}\n", ":2:18:", "192.168.1.0/24"},
+	{C "routes: {advertise: [x]}\n", ":2:22:", "advertise: must be a prefix like"},
+	{C "routes: {accept: maybe}\n", ":2:18:", "accept must be true, false or a list of networks"},
 	{C "routes: {accept: 7}\n", ":2:18:", "true, false or a list"},
 	{C "routes: {accept: [10.0.0.0/8, 7]}\n", ":2:31:", "192.168.1.0/24"},
 	{C "name: a\nname: b\n", ":3:1:", "name"},

@@ -329,6 +329,33 @@ static void flushed_before_the_end(void **state)
 	close(fd);
 }
 
+/* One too many is told so: a connection that just closes would look like no agent. */
+static void one_too_many_is_told(void **state)
+{
+	struct buf in = {0};
+	int fds[64], fd;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		fds[i] = dial();
+	for (int i = 0; i < 20; i++)
+		turn();
+	fd = dial();
+	send(fd, "{\"command\":\"echo\"}\n", 19, MSG_NOSIGNAL);
+	assert_true(hear(fd, &in));
+	assert_non_null(strstr(buf_text(&in), "\"ok\":false"));
+	assert_non_null(strstr(buf_text(&in), "too many"));
+	assert_int_equal(f.requests, 0);
+	buf_free(&in);
+	close(fd);
+	close(fds[0]);
+	turn();
+	ask("{\"command\":\"echo\"}\n", "{\"command\":\"echo\"}\n");
+	for (size_t i = 1; i < ARRAY_SIZE(fds); i++)
+		close(fds[i]);
+	turn();
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
 int main(void)
@@ -344,6 +371,7 @@ int main(void)
 		TEST(slow_follower_is_let_go),
 		TEST(large_answer_arrives_whole),
 		TEST(many_clients),
+		TEST(one_too_many_is_told),
 		TEST(flushed_before_the_end),
 	};
 

@@ -591,6 +591,79 @@ static void rubbish_from_the_agent_is_passed_over(void **unused)
 	expect("nat\n");
 }
 
+static void send_many(enum event_type type, unsigned count)
+{
+	char key[KEY_BASE64];
+	struct key peer = {{1}};
+
+	for (unsigned i = 0; i < count; i++) {
+		memcpy(peer.bytes, &i, sizeof(i));
+		key_format(key, &peer);
+		send_event(type, key, "nas");
+	}
+}
+
+/* The runner before still works; meanwhile comes more than a socket holds. */
+static void burst_for_a_runner_that_waits_is_not_lost(void **unused)
+{
+	struct loop *loop = loop_new();
+	struct hook_record *record;
+
+	(void)unused;
+	configure("  nat_changed: 'echo nat >> DIR/out'\n");
+	assert_int_equal(hook_record_open(&record, f.paths.hooks, "wg0"), 0);
+	assert_int_equal(hook_start(&f.hooks, "wg0", &f.paths), 0);
+	hook_attach(f.hooks, loop);
+	send_many(EVENT_PEER_UP, 3000);
+	for (int i = 0; i < 100 && !hook_told(f.hooks); i++) {
+		hook_detach(f.hooks);
+		hook_attach(f.hooks, loop);
+	}
+	hook_detach(f.hooks);
+	hook_record_close(record);
+	for (int i = 0; i < 4000 && hook_record_count(f.paths.hooks, EVENT_PEER_UP, true, true) < 3000; i++)
+		nap();
+	assert_int_equal(hook_record_count(f.paths.hooks, EVENT_PEER_UP, true, true), 3000);
+	stop_and_wait();
+
+	start();
+	hook_attach(f.hooks, loop);
+	send_many(EVENT_PEER_DOWN, 3000);
+	for (int i = 0; i < 100 && !hook_told(f.hooks); i++) {
+		hook_detach(f.hooks);
+		hook_attach(f.hooks, loop);
+	}
+	hook_detach(f.hooks);
+	stop_and_wait();
+	assert_int_equal(hook_record_count(f.paths.hooks, EVENT_PEER_UP, true, true), 0);
+	loop_free(loop);
+}
+
+/* Killed alone, it is forked anew, and what was said meanwhile is done. */
+static void runner_that_dies_has_a_successor(void **unused)
+{
+	char *text;
+	int pid = 0;
+
+	(void)unused;
+	configure("  agent_up: 'echo $PPID >> DIR/out'\n  agent_down: 'echo down >> DIR/out'\n");
+	start();
+	send_event(EVENT_AGENT_UP, NULL, NULL);
+	wait_for("\n");
+	assert_int_equal(sscanf(output(), "%d", &pid), 1);
+	assert_true(pid > 1 && hook_alive(f.hooks));
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	for (int i = 0; i < 4000 && kill(pid, 0) == 0; i++)
+		nap();
+	assert_true(hook_alive(f.hooks));
+	send_event(EVENT_AGENT_DOWN, NULL, NULL);
+	wait_for("down\n");
+	stop_and_wait();
+	text = xasprintf("%d\ndown\n", pid);
+	expect(text);
+	free(text);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
 int main(void)
@@ -616,6 +689,8 @@ int main(void)
 		TEST(down_that_was_cut_short_runs_again),
 		TEST(record_does_not_grow_for_ever),
 		TEST(rubbish_from_the_agent_is_passed_over),
+		TEST(burst_for_a_runner_that_waits_is_not_lost),
+		TEST(runner_that_dies_has_a_successor),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,12 +5,14 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <sched.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <cmocka.h>
 
 #define IFINDEX 7
 
-static char dir[64], path[80];
+static char dir[64], path[80], aside[100];
 
 static int setup(void **state)
 {
@@ -19,6 +21,7 @@ static int setup(void **state)
 	if (!mkdtemp(dir))
 		return -1;
 	snprintf(path, sizeof(path), "%s/wg0.owned", dir);
+	snprintf(aside, sizeof(aside), "%s.other", path);
 	return 0;
 }
 
@@ -26,6 +29,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	unlink(path);
+	unlink(aside);
 	return rmdir(dir);
 }
 
@@ -211,6 +215,83 @@ static void test_another_interface_begins_anew(void **state)
 	free(foreign);
 }
 
+/* A namespace that nobody sees: what it made is kept for when it is seen again. */
+static void test_another_namespace_is_moved_aside(void **state)
+{
+	char *foreign = xasprintf(MAGIC " netns=1 ifindex=%d\n+ peer " KEY1 "\n", IFINDEX), *back;
+	struct ledger *ledger;
+
+	(void)state;
+	write_file(foreign);
+	assert_int_equal(ledger_claim(path), 0);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(ledger_read(&ledger, aside), 0);
+	assert_int_equal(ledger_netns(ledger), 1);
+	assert_int_equal(count(ledger), 1);
+	ledger_close(ledger);
+	assert_int_equal(ledger_claim(path), 0); /* nothing there, and nothing of ours aside */
+	assert_int_equal(access(path, F_OK), -1);
+
+	/* Seen from there ours is the other one: they change places. */
+	back = xasprintf(MAGIC " netns=%" PRIu64 " ifindex=%d\n+ table 5\n", ledger_own_netns(), IFINDEX);
+	write_file(back);
+	assert_int_equal(rename(path, aside), 0);
+	write_file(foreign);
+	ledger = open_it(IFINDEX);
+	assert_int_equal(count(ledger), 1);
+	assert_int_equal(ledger_netns(ledger), ledger_own_netns());
+	ledger_close(ledger);
+	assert_int_equal(ledger_read(&ledger, aside), 0);
+	assert_int_equal(ledger_netns(ledger), 1);
+	ledger_close(ledger);
+	free(back);
+	free(foreign);
+}
+
+static void test_a_live_namespace_keeps_its_ledger(void **state)
+{
+	char proc[64], *foreign;
+	struct ledger *ledger;
+	struct stat st;
+	int ready[2];
+	char byte;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	if (pid == 0) {
+		bool apart = unshare(CLONE_NEWNET) == 0 || unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0;
+
+		if (write(ready[1], apart ? "y" : "n", 1) == 1)
+			pause();
+		_exit(0);
+	}
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	snprintf(proc, sizeof(proc), "/proc/%d/ns/net", (int)pid);
+	if (byte == 'y' && stat(proc, &st) == 0) {
+		foreign = xasprintf(MAGIC " netns=%" PRIu64 " ifindex=%d\n+ peer " KEY1 "\n",
+				    (uint64_t)st.st_ino, IFINDEX);
+		write_file(foreign);
+		assert_int_equal(ledger_claim(path), -EXDEV);
+		assert_int_equal(ledger_open(&ledger, path, IFINDEX), -EXDEV);
+		assert_int_equal(ledger_read(&ledger, path), 0);
+		assert_int_equal(count(ledger), 1);
+		ledger_close(ledger);
+		free(foreign);
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	close(ready[0]);
+	close(ready[1]);
+	if (byte != 'y') {
+		puts("skipped: no network namespace can be made here");
+		skip();
+	}
+	assert_int_equal(ledger_claim(path), 0);
+	assert_int_equal(access(aside, F_OK), 0);
+}
+
 static void test_reading_what_is_not_there(void **state)
 {
 	struct ledger *ledger;
@@ -301,6 +382,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_host_bits, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_torn_and_strange_lines, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_another_interface_begins_anew, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_another_namespace_is_moved_aside, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_live_namespace_keeps_its_ledger, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reading_what_is_not_there, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_history_is_forgotten, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_deleting_on_a_walk, setup, teardown),

@@ -7,11 +7,13 @@
 
 #include "lib/buf.h"
 #include "lib/log.h"
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int saved_stderr, file;
@@ -72,6 +74,22 @@ static void a_value_cannot_forge_a_line(void **state)
 	assert_string_equal(out, "p: info e name=a?b???[31m???c\xc3\xa4\n");
 }
 
+static void a_value_cannot_forge_a_field(void **state)
+{
+	char out[8192];
+
+	(void)state;
+	catch_begin();
+	log_open("p", NULL, LOG_INFO);
+	log_info("e", "n=%u text=\"%s\" x=%zu", 1u, "unknown key \"a\\b\", did you mean \"c\"? y=2", (size_t)3);
+	log_info("e", "name=%s code=%s d=%d", "x ok=1 \"", "plain", -4);
+	log_info("e", "text=\"%.*s\" left=%llu %lu", 3, "abc\" z=1", 7ull, 8ul);
+	catch_end(out, sizeof(out));
+	assert_string_equal(out, "p: info e n=1 text=\"unknown key \\\"a\\\\b\\\", did you mean \\\"c\\\"? y=2\" x=3\n"
+				 "p: info e name=\"x ok=1 \\\"\" code=plain d=-4\n"
+				 "p: info e text=\"abc\" left=7 8\n");
+}
+
 static void long_lines_are_cut(void **state)
 {
 	char value[5000], out[8192];
@@ -115,13 +133,61 @@ static void journal(void **state)
 				 "<7>p: debug d n=4\np: info e n=5\n");
 }
 
+static size_t size_of(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 ? (size_t)st.st_size : 0;
+}
+
+/* Several processes write at once into one file, as the agent and its supervisor do. */
+static void a_long_file_begins_anew(void **state)
+{
+	char path[64], old[80], value[1001];
+	pid_t child;
+
+	(void)state;
+	memset(value, 'x', sizeof(value) - 1);
+	value[sizeof(value) - 1] = 0;
+	snprintf(path, sizeof(path), "/tmp/test_log.%d", getpid());
+	snprintf(old, sizeof(old), "%s.1", path);
+	saved_stderr = dup(2);
+	file = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+	assert_true(file >= 0);
+	dup2(file, 2);
+	log_open("p", NULL, LOG_INFO);
+	log_keep_short(path, old);
+	for (int i = 0; i < 900; i++)
+		log_info("e", "n=%d value=%s", i, value);
+	assert_int_equal(size_of(old), 0);
+	for (int process = 0; process < 3; process++) {
+		child = fork();
+		for (int i = 0; !child && i < 1500; i++)
+			log_info("e", "n=%d value=%s", i, value);
+		if (!child)
+			_exit(0);
+	}
+	while (wait(NULL) > 0)
+		;
+	log_keep_short(NULL, NULL);
+	dup2(saved_stderr, 2);
+	close(saved_stderr);
+	close(file);
+	assert_in_range(size_of(path), 1, 2 * LOG_FILE_MAX);
+	assert_in_range(size_of(old), LOG_FILE_MAX, 2 * LOG_FILE_MAX);
+	unlink(path);
+	unlink(old);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lines),
 		cmocka_unit_test(a_value_cannot_forge_a_line),
+		cmocka_unit_test(a_value_cannot_forge_a_field),
 		cmocka_unit_test(long_lines_are_cut),
 		cmocka_unit_test(journal),
+		cmocka_unit_test(a_long_file_begins_anew),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,6 +22,16 @@ static void changed(void *arg, const struct key *key, unsigned what)
 	seen[seen_count++] = (struct seen){*key, what};
 }
 
+static struct seen rekeys[8]; /* from, and the first byte of to */
+static unsigned rekey_count;
+
+static void rekeyed(void *arg, const struct key *from, const struct key *to)
+{
+	(void)arg;
+	assert_int_equal(seen_count, 0); /* before all else */
+	rekeys[rekey_count++] = (struct seen){*from, to->bytes[0]};
+}
+
 static void networks(void *arg, json_t *list)
 {
 	(void)arg;
@@ -44,7 +54,7 @@ static void refused(void *arg, const char *name, const char *why)
 	refused_calls++;
 }
 
-static const struct netmap_ops ops = {changed, networks, relays, refused};
+static const struct netmap_ops ops = {rekeyed, changed, networks, relays, refused};
 
 static json_t *peer(const char *id, const char *network, unsigned key, const char *address)
 {
@@ -95,7 +105,7 @@ static unsigned what_of(unsigned key)
 static int setup(void **state)
 {
 	(void)state;
-	network_calls = relay_calls = refused_calls = 0;
+	network_calls = relay_calls = refused_calls = rekey_count = 0;
 	netmap = netmap_new(&ops, NULL);
 	snapshot(json_pack("[o, o]", peer("a", "default", 1, "10.0.0.1"),
 			   peer("b", "default", 2, "10.0.0.2")));
@@ -240,11 +250,49 @@ static void test_saved(void **state)
 
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
+static void expect_rekeyed(unsigned from, unsigned to)
+{
+	assert_int_equal(rekey_count, 1);
+	assert_int_equal(rekeys[0].key.bytes[0], from);
+	assert_int_equal(rekeys[0].what, to);
+	assert_int_equal(what_of(from), NETMAP_REMOVED);
+	assert_true(what_of(to) & NETMAP_ADDED);
+	rekey_count = 0;
+}
+
+/* An agent under a new key: by a delta, by a snapshot, in two networks; and what is none of it. */
+static void test_rekeyed(void **state)
+{
+	(void)state;
+	delta(json_pack("[o]", put(peer("a", "default", 7, "10.0.0.1"))));
+	expect_rekeyed(1, 7);
+	snapshot(json_pack("[o, o]", peer("a", "default", 8, "10.0.0.1"),
+			   peer("b", "default", 2, "10.0.0.2")));
+	expect_rekeyed(7, 8);
+	delta(json_pack("[o]", put(peer("a", "other", 8, "10.1.0.1"))));
+	delta(json_pack("[o, o]", put(peer("a", "default", 9, "10.0.0.1")),
+			put(peer("a", "other", 9, "10.1.0.1"))));
+	expect_rekeyed(8, 9);
+	/* In one of its networks only: the old key stays, so nothing is carried over. */
+	delta(json_pack("[o]", put(peer("a", "other", 10, "10.1.0.1"))));
+	assert_int_equal(rekey_count, 0);
+	/* Removed and put anew under another id: another agent. */
+	delta(json_pack("[{s:s, s:s, s:s}, o]", "op", "remove", "agent_id", "b", "network", "default",
+			put(peer("c", "default", 2, "10.0.0.2"))));
+	assert_int_equal(rekey_count, 0);
+	/* Twice in one frame: the first is not there any more at its end. */
+	delta(json_pack("[o, o]", put(peer("c", "default", 20, "10.0.0.2")),
+			put(peer("c", "default", 21, "10.0.0.2"))));
+	assert_int_equal(rekey_count, 1);
+	assert_int_equal(rekeys[0].key.bytes[0], 20);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {CASE(test_snapshot),     CASE(test_delta),
 					   CASE(test_two_networks), CASE(test_new_key),
-					   CASE(test_nonsense),     CASE(test_saved)};
+					   CASE(test_nonsense),     CASE(test_saved),
+					   CASE(test_rekeyed)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

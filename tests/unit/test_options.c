@@ -22,6 +22,7 @@ STUB(run_plugins)
 STUB(run_reload)
 STUB(run_events)
 STUB(run_doctor)
+STUB(run_rekey)
 STUB(run_leave)
 
 static bool parse(struct cli *cli, const char *command, const char *line, char error[OPTION_ERROR])

@@ -16,11 +16,14 @@ static void test_defaults(void **state)
 	assert_string_equal(p.config, WG_MESH_SYSCONFDIR "/wg0.yaml");
 	assert_string_equal(p.hooks_dir, WG_MESH_SYSCONFDIR "/hooks.d");
 	assert_string_equal(p.state, WG_MESH_STATEDIR "/agent/wg0.json");
+	assert_string_equal(p.psk, WG_MESH_STATEDIR "/agent/wg0.psk");
+	assert_string_equal(p.rekey, WG_MESH_STATEDIR "/agent/wg0.rekey");
 	assert_string_equal(p.socket, WG_MESH_RUNDIR "/wg0.sock");
 	assert_string_equal(p.ledger, WG_MESH_RUNDIR "/wg0.owned");
 	assert_string_equal(p.hooks, WG_MESH_RUNDIR "/wg0.hooks");
 	assert_string_equal(p.pid, WG_MESH_RUNDIR "/wg0.pid");
 	assert_string_equal(p.log, WG_MESH_RUNDIR "/wg0.log");
+	assert_string_equal(p.log_old, WG_MESH_RUNDIR "/wg0.log.1");
 	assert_string_equal(p.hung, WG_MESH_RUNDIR "/wg0.hung");
 	assert_string_equal(p.plugin_dir, WG_MESH_PLUGINDIR);
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "../plugin/agent.h"
+#include "lib/file.h"
 
 static char dir[64];
 
@@ -27,9 +28,7 @@ static void write_script(const char *name, const char *body)
 static void wait_for(struct agent *agent, const char *name, const char *wanted)
 {
 	for (int i = 0; i < 1000; i++) {
-		json_t *instance = json_array_get(listed(agent, name, "instances"), 0);
-
-		if (!strcmp(json_string_value(json_object_get(instance, "state")), wanted))
+		if (!strcmp(instance_state(agent, name), wanted))
 			return;
 		agent_run(agent, 10);
 	}
@@ -178,19 +177,24 @@ static void test_bad_answers(void **state)
 	}
 }
 
-/* 0 replaces what was found, 3 withdraws it, 75 leaves it. */
+/* 0 replaces what was found and said of the NAT, 3 withdraws both, 75 leaves them. */
 static void test_exit_codes(void **state)
 {
 	char *code = xasprintf("%s/code", dir), *body;
 	static const struct {
 		const char *code;
 		unsigned endpoints;
-	} steps[] = {{"0", 1}, {"75", 1}, {"3", 0}, {"75", 0}, {"0", 1}};
+		enum nat_type nat;
+	} steps[] = {
+		{"0", 1, NAT_FULL_CONE}, {"75", 1, NAT_FULL_CONE}, {"3", 0, NAT_UNKNOWN},
+		{"75", 0, NAT_UNKNOWN},	 {"0", 1, NAT_FULL_CONE},
+	};
 	struct proto_endpoints at;
 	struct agent agent;
 
 	(void)state;
-	body = xasprintf(DESCRIBE ";; refresh) echo candidate static 203.0.113.1:1; echo >>%s.runs; "
+	body = xasprintf(DESCRIBE ";; refresh) echo candidate static 203.0.113.1:1; "
+				  "echo nat endpoint-independent endpoint-independent; echo >>%s.runs; "
 				  "exit $(cat %s);; esac\n", code, code);
 	write_script("codes", body);
 	agent_open(&agent, dir, NULL);
@@ -213,10 +217,61 @@ static void test_exit_codes(void **state)
 		agent_run(&agent, 100); /* its exit */
 		discovery_result(agent.discovery, &at);
 		assert_int_equal(at.count, steps[i].endpoints);
+		assert_int_equal(at.nat_type, steps[i].nat);
 		free(runs);
 	}
 	agent_close(&agent);
 	free(code);
+	free(body);
+}
+
+static off_t size_of(const char *path)
+{
+	struct stat st = {0};
+
+	return stat(path, &st) == 0 ? st.st_size : 0;
+}
+
+/* 78: what it told goes, and it is not run again before a reload, whoever asks and however often. */
+static void test_bad_configuration(void **state)
+{
+	char *code = xasprintf("%s/code", dir), *runs = xasprintf("%s/runs", dir), *body;
+	struct proto_endpoints at;
+	struct agent agent;
+
+	(void)state;
+	body = xasprintf(DESCRIBE "'every 1s';; refresh) echo >>%s; echo candidate static 203.0.113.1:1; "
+				  "echo nat blocked; sleep 0.2; exit $(cat %s);; esac\n",
+			 runs, code);
+	write_script("config", body);
+	assert_int_equal(file_write_atomic(code, "0", 1, 0600), 0);
+	agent_open(&agent, dir, NULL);
+	agent_configure(&agent, "[config]");
+	wait_for_endpoints(&agent, 1);
+	assert_int_equal(file_write_atomic(code, "78", 2, 0600), 0);
+	discovery_refresh(agent.discovery);
+	discovery_refresh(agent.discovery); /* asked while it runs */
+	wait_for(&agent, "config", "refused");
+	wait_for_endpoints(&agent, 0);
+	discovery_result(agent.discovery, &at);
+	assert_int_equal(at.nat_type, NAT_UNKNOWN);
+	assert_int_equal(size_of(runs), 2);
+	for (int i = 0; i < 15; i++) {
+		discovery_refresh(agent.discovery);
+		agent_run(&agent, 100);
+	}
+	assert_int_equal(size_of(runs), 2);
+	assert_string_equal(instance_state(&agent, "config"), "refused");
+	assert_non_null(strstr(instance_error(&agent, "config"), "calls its configuration bad"));
+	assert_int_equal(file_write_atomic(code, "0", 1, 0600), 0);
+	agent_configure(&agent, "[config]");
+	wait_for_endpoints(&agent, 1);
+	assert_string_equal(instance_error(&agent, "config"), "");
+	agent_close(&agent);
+	unlink(code);
+	unlink(runs);
+	free(code);
+	free(runs);
 	free(body);
 }
 
@@ -277,7 +332,7 @@ static int make_dir(void **state)
 static int remove_dir(void **state)
 {
 	static const char *const names[] = {"discovery-good", "discovery-quote", "discovery-bad", "discovery-answer",
-					    "discovery-codes", "discovery-once", "discovery-trust", "code",
+					    "discovery-codes", "discovery-config", "discovery-once", "discovery-trust", "code",
 					    "code.runs", "runs"};
 	char *path;
 
@@ -298,6 +353,7 @@ int main(void)
 		cmocka_unit_test(test_bad_descriptions),
 		cmocka_unit_test(test_bad_answers),
 		cmocka_unit_test(test_exit_codes),
+		cmocka_unit_test(test_bad_configuration),
 		cmocka_unit_test(test_one_at_a_time),
 		cmocka_unit_test(test_trust_is_asked_each_time),
 	};

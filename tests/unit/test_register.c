@@ -324,6 +324,87 @@ static void leaves_where_it_is_unknown(void **unused)
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
+/* ---- a new key ---- */
+
+static struct key new_key, new_public;
+
+static void ask_rekey(bool again)
+{
+	char key[KEY_BASE64];
+
+	if (key_is_zero(&new_key)) {
+		key_generate_private(&new_key);
+		key_public(&new_public, &new_key);
+	}
+	if (key_is_zero(&f.fake->agent_key))
+		key_public(&f.fake->agent_key, &f.private_key);
+	key_format(key, &new_key);
+	json_object_set_new(f.in, "rekey", json_true());
+	json_object_set_new(f.in, "again", json_boolean(again));
+	json_object_set_new(f.in, "agent_id", json_string("a-1"));
+	json_object_set_new(f.in, "new_private_key", json_string(key));
+	run();
+	assert_null(strstr(f.fake->body, key));
+	assert_null(strstr(f.errors, key));
+}
+
+static void changes_the_key(void **unused)
+{
+	(void)unused;
+	ask_rekey(false);
+	expect(0, 200, "", "");
+	assert_int_equal(f.fake->rekeyed, 1);
+	assert_true(key_equal(&f.fake->agent_key, &new_public));
+}
+
+/* The answer is lost, and what is sent once more is refused, as the old key is not the agent's any
+ * more: the new one is asked for a token. */
+static void changes_the_key_when_an_answer_is_lost(void **unused)
+{
+	(void)unused;
+	f.fake->lose_answers = 1;
+	ask_rekey(false);
+	expect(0, 200, "", "");
+	assert_int_equal(f.fake->rekeyed, 1);
+	assert_string_equal(text("token"), "token-1");
+}
+
+/* Killed on the way, and run again: whether it came to pass the last time or not. */
+static void changes_the_key_again(void **unused)
+{
+	(void)unused;
+	ask_rekey(true);
+	expect(0, 200, "", "");
+	assert_int_equal(f.fake->rekeyed, 1);
+	ask_rekey(true);
+	expect(0, 200, "", "");
+	assert_int_equal(f.fake->rekeyed, 1);
+	assert_true(*text("token"));
+}
+
+static void does_not_change_the_key(void **unused)
+{
+	struct key before;
+
+	(void)unused;
+	f.fake->rekey_code = "key_taken";
+	ask_rekey(false);
+	expect(1, 409, "key_taken", "");
+	key_generate_private(&f.fake->agent_key); /* somebody else's */
+	before = f.fake->agent_key;
+	f.fake->rekey_code = NULL;
+	ask_rekey(false);
+	expect(1, 401, "proof_wrong", "");
+	ask_rekey(true);
+	expect(1, 401, "proof_wrong", "");
+	assert_true(key_equal(&f.fake->agent_key, &before));
+	f.fake->deaf = true;
+	fake_free(f.fake);
+	f.fake = fake_new(f.loop); /* nobody is at the old address */
+	ask_rekey(false);
+	expect(4, 0, "unreachable", "");
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -339,6 +420,10 @@ int main(int argc, char **argv)
 		TEST(leaves_with_its_token),
 		TEST(leaves_by_proof),
 		TEST(leaves_where_it_is_unknown),
+		TEST(changes_the_key),
+		TEST(changes_the_key_when_an_answer_is_lost),
+		TEST(changes_the_key_again),
+		TEST(does_not_change_the_key),
 	};
 
 	if (argc > 1 && !strcmp(argv[1], "--register"))

@@ -2,6 +2,7 @@
  * Sealed signals: the seal, the header, the window.
  */
 #include "signals.h"
+#include "lib/seal.h"
 
 #include <string.h>
 #include <setjmp.h>
@@ -63,6 +64,67 @@ static void test_round_trip(void **state)
 	assert_int_equal(out.at.nat_type, NAT_SYMMETRIC);
 	assert_false(opens(&window, &to_bob, box, len)); /* replayed */
 	free(box);
+}
+
+/* Every step goes and comes; a key only with an offer, and none of it is candidates. */
+static void test_psk(void **state)
+{
+	struct signal_window window = {0};
+	struct signal_message in = {.type = SIGNAL_PSK}, out;
+	const char *why;
+	uint8_t *box;
+	size_t len;
+
+	(void)state;
+	for (unsigned i = 0; i <= PSK_STEPS; i++) { /* the last: an offer of no key */
+		in.psk.step = i % PSK_STEPS;
+		in.psk.epoch = (uint64_t)PSK_EPOCH_MAX - i;
+		in.psk.base = in.psk.step == PSK_OFFER ? 7 : 0;
+		in.psk.answer = in.answer = i & 1;
+		memset(&in.psk.key, i ? 0 : 0x5a, KEY_LEN);
+		box = signal_seal(&len, &to_bob, 1, i, &in, &bob_public, &alice);
+		assert_non_null(box);
+		assert_true(signal_open(&out, &window, &to_bob, box, len, &alice_public, &bob, &why));
+		assert_int_equal(out.type, SIGNAL_PSK);
+		assert_int_equal(out.psk.step, in.psk.step);
+		assert_true(out.psk.epoch == in.psk.epoch && out.psk.base == in.psk.base);
+		assert_int_equal(out.psk.answer, in.psk.answer);
+		assert_true(key_equal(&out.psk.key, &in.psk.key));
+		assert_int_equal(out.at.count, 0);
+		free(box);
+	}
+}
+
+/* Rightly sealed nonsense. */
+static void test_wrong_bodies(void **state)
+{
+#define HEAD "\"network\":\"default\",\"from\":\"id-alice\",\"to\":\"id-bob\"," \
+	     "\"boot\":\"0000000000000001\",\"counter\":1,\"type\":"
+	static const char *const texts[] = {
+		"{" HEAD "\"other\"}",
+		"{" HEAD "\"psk\"}",
+		"{" HEAD "\"psk\",\"step\":\"give\",\"epoch\":1}",
+		"{" HEAD "\"psk\",\"step\":\"ack\"}",
+		"{" HEAD "\"psk\",\"step\":\"ack\",\"epoch\":0}",
+		"{" HEAD "\"psk\",\"step\":\"ack\",\"epoch\":-1}",
+		"{" HEAD "\"psk\",\"step\":\"ack\",\"epoch\":9007199254740993}",
+		"{" HEAD "\"psk\",\"step\":\"offer\",\"epoch\":1,\"key\":\"short\"}",
+		"{" HEAD "\"psk\",\"step\":\"offer\",\"epoch\":1,\"key\":7}",
+		"{" HEAD "\"psk\",\"step\":\"offer\",\"epoch\":1,\"key\":"
+		"\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"}",
+		"{" HEAD "\"psk\",\"step\":\"offer\",\"epoch\":1,\"base\":-1}",
+	};
+	uint8_t box[1024];
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(texts); i++) {
+		struct signal_window window = {0};
+		size_t len = strlen(texts[i]) + SEAL_OVERHEAD;
+
+		assert_int_equal(seal_box(box, texts[i], strlen(texts[i]), &bob_public, &alice), 0);
+		if (opens(&window, &to_bob, box, len) || window.started)
+			fail_msg("%s was taken", texts[i]);
+	}
 }
 
 static void test_wrong_header(void **state)
@@ -129,6 +191,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_round_trip, setup),
+		cmocka_unit_test_setup(test_psk, setup),
+		cmocka_unit_test_setup(test_wrong_bodies, setup),
 		cmocka_unit_test_setup(test_wrong_header, setup),
 		cmocka_unit_test_setup(test_wrong_seal, setup),
 		cmocka_unit_test(test_window),

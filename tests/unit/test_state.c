@@ -56,6 +56,7 @@ static struct state *full_state(void)
 	state->choices = json_pack("{s:{s:s}}", "paths", "nas", "relay");
 	state->made_config = true;
 	state->config_sha256 = xstrdup("00ff");
+	state->yaml_sha256 = xstrdup("11ee");
 	state->config_path = xstrdup("/etc/wireguard/wg0.conf");
 	return state;
 }
@@ -88,6 +89,7 @@ static void round_trip(void **unused)
 	assert_true(after->made_config);
 	assert_false(after->edited_config);
 	assert_string_equal(after->config_sha256, "00ff");
+	assert_string_equal(after->yaml_sha256, "11ee");
 	state_free(before);
 	state_free(after);
 }

@@ -40,6 +40,7 @@ static void test_nothing_known(void **state)
 		assert_non_null(json_object_get(one, peer_keys[i]));
 	assert_true(json_is_null(json_object_get(document, "network")));
 	assert_true(json_is_null(at(document, "coordinator", "since")));
+	assert_true(json_is_null(at(document, "coordinator", "refused")));
 	assert_true(json_is_null(at(document, "nat", "filtering")));
 	assert_true(json_is_null(at(document, "relay", "home")));
 	assert_string_equal(json_string_value(at(document, "nat", "type")), "unknown");
@@ -89,6 +90,12 @@ static void test_known(void **state)
 			    "[2001:db8::9]:51820");
 	assert_true(json_is_true(json_object_get(one, "online")));
 	assert_true(json_real_value(json_object_get(one, "latency_ms")) == 12.3);
+	assert_true(json_is_integer(json_object_get(one, "rx_bytes")));
+	peer.no_tunnel = true; /* wholly refused: there is nothing to count */
+	status_add_peer(document, &peer);
+	one = json_array_get(json_object_get(document, "peers"), 1);
+	assert_true(json_is_null(json_object_get(one, "rx_bytes")));
+	assert_true(json_is_null(json_object_get(one, "tx_bytes")));
 	json_decref(document);
 }
 

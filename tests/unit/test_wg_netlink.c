@@ -20,7 +20,8 @@ static struct part { /* one peer as a message had it */
 	struct key key;
 	uint32_t flags;
 	size_t allowed_ips;
-	bool has_endpoint, has_keepalive, has_ips_nest;
+	bool has_endpoint, has_keepalive, has_ips_nest, has_preshared;
+	struct key preshared;
 } parts[MAX_PARTS];
 static size_t part_count, message_count;
 static struct wg_device heard; /* all messages read as one dump */
@@ -36,6 +37,8 @@ static void take_part(const struct nlattr *nest)
 	*part = (struct part){.has_endpoint = attrs[WGPEER_A_ENDPOINT],
 			      .has_keepalive = attrs[WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL],
 			      .has_ips_nest = attrs[WGPEER_A_ALLOWEDIPS]};
+	part->has_preshared =
+		netlink_copy(&part->preshared, KEY_LEN, attrs[WGPEER_A_PRESHARED_KEY]);
 	assert_true(netlink_copy(&part->key, KEY_LEN, attrs[WGPEER_A_PUBLIC_KEY]));
 	assert_true(netlink_copy(&part->flags, 4, attrs[WGPEER_A_FLAGS]));
 	if (part->has_ips_nest)
@@ -152,6 +155,56 @@ static void test_a_peer_that_does_not_fit(void **state)
 	assert_ptr_equal(peer->node.next, &heard.peers);
 }
 
+/* As many as there are, each whole and with its own; zero is sent too, for that takes it away. */
+static void test_preshared_keys(void **state)
+{
+	enum { MANY = 1000 };
+	static struct wg_change changes[MANY];
+	static struct wg_peer peers[MANY];
+	static struct key preshared[MANY];
+	const struct wg_peer *peer;
+
+	(void)state;
+	for (size_t i = 0; i < MANY; i++) {
+		preshared[i] = i ? numbered(MANY + i) : (struct key){0};
+		peers[i] = (struct wg_peer){.public_key = numbered(i), .preshared = &preshared[i]};
+		changes[i] = (struct wg_change){
+			&peers[i], WG_PEER_UPDATE_ONLY | (i & 1 && i > 1 ? 0 : WG_PEER_SET_PSK)};
+	}
+	assert_int_equal(set_peers(&wg, changes, MANY), 0);
+	assert_int_equal(part_count, MANY);
+	for (size_t i = 0; i < MANY; i++) {
+		bool wanted = changes[i].flags & WG_PEER_SET_PSK;
+
+		assert_int_equal(parts[i].flags, WGPEER_F_UPDATE_ONLY);
+		assert_int_equal(parts[i].has_preshared, wanted);
+		if (wanted)
+			assert_memory_equal(&parts[i].preshared, &preshared[i], KEY_LEN);
+	}
+	peer = container_of(heard.peers.next, struct wg_peer, node);
+	assert_false(peer->has_preshared_key);
+	assert_null(peer->preshared);
+	peer = container_of(peer->node.next, struct wg_peer, node);
+	assert_true(peer->has_preshared_key);
+}
+
+/* With many allowed IPs it goes with the first part only. */
+static void test_a_preshared_key_goes_once(void **state)
+{
+	static struct wg_allowed_ip ips[3000];
+	const struct key preshared = numbered(9);
+	struct wg_peer peer = {.public_key = numbered(1), .preshared = &preshared,
+			       .allowed_ips = ips, .allowed_ip_count = ARRAY_SIZE(ips)};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(ips); i++)
+		assert_true(prefix_parse(&ips[i].prefix, "fd86::/64"));
+	assert_int_equal(set_peers(&wg, &(struct wg_change){&peer, WG_PEER_SET_PSK}, 1), 0);
+	assert_in_range(part_count, 2, 10);
+	for (size_t i = 0; i < part_count; i++)
+		assert_int_equal(parts[i].has_preshared, i == 0);
+}
+
 static void test_an_error_ends_it(void **state)
 {
 	struct wg_change changes[2000];
@@ -229,6 +282,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_removing_a_thousand, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_peer_that_does_not_fit, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_preshared_keys, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_preshared_key_goes_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_an_error_ends_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reading_a_device, setup, teardown),
 	};

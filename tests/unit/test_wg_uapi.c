@@ -117,8 +117,11 @@ static void test_changes(void **state)
 			 WG_PEER_SET_KEEPALIVE,
 		 "update_only=true\nreplace_allowed_ips=true\nendpoint=[2001:db8::1]:7\n"
 		 "persistent_keepalive_interval=25\nallowed_ip=10.86.0.4/32\n"},
+		{WG_PEER_UPDATE_ONLY | WG_PEER_SET_PSK,
+		 "update_only=true\npreshared_key=" HEX1 "\nallowed_ip=10.86.0.4/32\n"},
 	};
-	struct wg_peer peer = {.public_key = {{1}}, .allowed_ips = &ip, .allowed_ip_count = 1,
+	static const struct key preshared = {{1}};
+	struct wg_peer peer = {.public_key = {{1}}, .preshared = &preshared, .allowed_ips = &ip, .allowed_ip_count = 1,
 			       .keepalive_s = 25};
 	struct buf out = {0};
 

@@ -4,7 +4,8 @@
  * A plugin is one shared object, KIND-NAME.so, that ends in WGM_PLUGIN(...). It links against
  * nothing of ours: all it may call is in struct wgm_host. Every call, both ways, is made on the
  * agent's one thread (wgm_host.post is the exception) and must not block: a call that hangs for
- * 5 s is ended with the agent, which comes back without that plugin and names it.
+ * 5 s is ended with the agent, which comes back without that plugin and names it; likewise one that
+ * crashes.
  *
  * Functions that return int return 0 or a negative errno. Pointers passed in are borrowed for the
  * call; who allocates frees. Structs that begin with a size may grow at their end in a new minor
@@ -127,7 +128,8 @@ struct wgm_host {
 	const char *interface_name; /* "wg0" */
 
 	void (*log)(struct wgm_host *, int level, const char *format, ...) WGM_PRINTF(3, 4);
-	/* Logs as an error, remembers the text for `wg-mesh plugins`, returns -error. */
+	/* Logs as an error, remembers the text for `wg-mesh plugins` until the next found() of
+	 * something, returns -error. */
 	int (*fail)(struct wgm_host *, int error, const char *format, ...) WGM_PRINTF(3, 4);
 
 	/* Options, checked already; index counts in a LIST. NULL or 0 beyond the end. */
