@@ -14,7 +14,8 @@
 #define HELLO_MS        10000
 #define PING_MS         20000
 #define MAX_MESSAGE     (160 * 1024) /* a heartbeat of 1,000 peers, with the longest names of relays */
-#define BYTES_SECOND    (128 * 1024)
+#define BYTES_SECOND    (256 * 1024)
+#define LARGE_FRAME     (16 * 1024) /* larger than any signal */
 #define MAX_BAD_FRAMES  10
 #define MESSAGES_SECOND 100
 #define SIGNALS_SECOND  20 /* to one receiver */
@@ -207,7 +208,8 @@ static bool paced(struct session *session, size_t len)
 		return true;
 	session->co->counters[COUNT_RATE_LIMITED]++;
 	send_error(session, "too_many_messages", "slow down", NULL);
-	if (few && session->agent && ++session->bad_frames >= MAX_BAD_FRAMES)
+	/* Many signals at once are a network coming back; what is large and comes too fast is a flood. */
+	if (few && len > LARGE_FRAME && session->agent && ++session->bad_frames >= MAX_BAD_FRAMES)
 		drop(session, 1008, "too many bytes");
 	return false;
 }
