@@ -898,7 +898,7 @@ def _(unused):
                     return s.recv(1) == b""
                 except OSError as why:
                     return not isinstance(why, coordinator.socket.timeout)
-            assert wait_until(lambda: any(dead(s) for s in open_[-10:]), 5), "more connections than allowed stay"
+            assert wait_until(lambda: any(dead(s) for s in open_), 5), "more connections than allowed stay"
         finally:
             for s in open_:
                 s.close()
