@@ -910,8 +910,8 @@ def _(unused):
         key = co.key("--reusable")
         refused(Agent(co, "r").try_register(key, advertised_routes=["10.%d.0.0/16" % i for i in range(65)]), 422, "invalid")
         equal(Agent(co, "r").try_register(key, advertised_routes=["10.%d.0.0/16" % i for i in range(64)])[0], 201)
-        equal(co.request("POST", "/agents/challenge", b" " * (1 << 20))[0], 400)
-        equal(co.request("POST", "/agents/challenge", b" " * ((1 << 20) + 1))[0], 413)
+        equal(co.request("POST", "/agents/x/heartbeat", b" " * (1 << 20))[0], 401)
+        equal(co.request("POST", "/agents/x/heartbeat", b" " * ((1 << 20) + 1))[0], 413)
     finally:
         co.close()
 
