@@ -15,7 +15,7 @@ options() { # PAGE COMMAND...: the options of that help text
 	done
 }
 # The rows of "commands:", with what they take: "network create name".
-rows() { "$@" --help | sed -nE '/^commands:/,/^$/{/^  /{s/^  //;s/  .*//;p}}'; }
+rows() { "$@" --help | sed -nE '/^commands:/,/^$/{/^  /{s/^  //;s/  .*//;s/.*/\L&/;p}}'; }
 # A page as words only.
 plain() { sed -E 's/^\.[A-Z][a-z] //; s/(^| )(Cm|Ar|Op|Oo|Oc)( |$)/ /g; s/  +/ /g; s/^ | $//g' "$1"; }
 
