@@ -20,6 +20,7 @@ rows() { "$@" --help | sed -nE '/^commands:/,/^$/{/^  /{s/^  //;s/  .*//;s/.*/\L
 plain() { sed -E 's/^\.[A-Z][a-z] //; s/(^| )(Cm|Ar|Op|Oo|Oc)( |$)/ /g; s/  +/ /g; s/^ | $//g' "$1"; }
 
 for program in wg-mesh wg-meshd wg-mesh-relay wg-mesh-coordinator; do
+	[ -x "$dir/$program" ] || echo "$dir/$program: is not built"
 	for page in etc/man/$program.?; do
 		options "$page" "$dir/$program"
 	done
