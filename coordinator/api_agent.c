@@ -59,7 +59,7 @@ static struct agent *by_token_or_proof(struct request *rq)
 		api_proof_refused(rq, agent, &why);
 		return NULL;
 	}
-	agent = auth_bearer(rq->co, header, &why);
+	agent = auth_bearer(rq->co, header, NULL, &why);
 	if (agent && !strcmp(agent->id, rq->id))
 		return request_paced(rq, agent) ? agent : NULL;
 	if (agent)
@@ -209,8 +209,9 @@ static void count_paths(struct js *js, struct agent *agent)
 
 bool api_take_heartbeat(struct coordinator *co, struct agent *agent, struct js *js)
 {
-	struct proto_endpoints at = agent->at;
+	struct proto_endpoints at;
 
+	where_get(agent->at, &at);
 	count_paths(js, agent);
 	js_endpoint(js, "endpoint", &at.endpoint);
 	if (!js_ok(js))

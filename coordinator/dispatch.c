@@ -68,7 +68,8 @@ static const struct endpoint_row *find(struct request *rq, char *allowed, size_t
 	return NULL;
 }
 
-struct agent *auth_bearer(struct coordinator *co, const char *header, struct refusal *why)
+struct agent *auth_bearer(struct coordinator *co, const char *header, uint64_t *ends_ms,
+			  struct refusal *why)
 {
 	struct token_claims claims;
 	struct agent *agent;
@@ -87,6 +88,8 @@ struct agent *auth_bearer(struct coordinator *co, const char *header, struct ref
 	case TOKEN_GOOD:
 		break;
 	}
+	if (ends_ms)
+		*ends_ms = claims.ends_ms;
 	agent = map_get(co->mesh.agents, claims.agent_id);
 	if (!agent)
 		refuse(why, 401, "unknown_agent", "this agent is not known here any more");
@@ -104,7 +107,8 @@ static bool authenticate(struct request *rq)
 {
 	struct refusal why;
 
-	rq->agent = auth_bearer(rq->co, http_header(rq->http, "Authorization"), &why);
+	rq->agent = auth_bearer(rq->co, http_header(rq->http, "Authorization"), &rq->token_ends_ms,
+				&why);
 	if (!rq->agent) {
 		reply_refusal(rq, &why);
 		return false;

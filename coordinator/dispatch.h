@@ -34,8 +34,9 @@ void dispatch(struct request *rq);
 /* Does `path` fit the pattern? Then `id` has its {id}. */
 bool pattern_match(const char *pattern, const char *path, char id[static PROTO_NAME_MAX]);
 
-/* Who has this Authorization header; NULL and why. */
-struct agent *auth_bearer(struct coordinator *co, const char *header, struct refusal *why);
+/* Who has this Authorization header, and until when (wall ms; may be NULL); NULL and why. */
+struct agent *auth_bearer(struct coordinator *co, const char *header, uint64_t *ends_ms,
+			  struct refusal *why);
 
 void api_openapi(struct request *rq);
 json_t *openapi_document(void);

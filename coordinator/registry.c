@@ -109,8 +109,13 @@ void registry_write_routes(struct coordinator *co, const struct member *member)
 
 static void write_seen(struct coordinator *co, const struct agent *agent)
 {
-	json_t *json = proto_write_endpoints(&agent->at);
-	char *text = js_dump(json);
+	struct proto_endpoints at;
+	json_t *json;
+	char *text;
+
+	where_get(agent->at, &at);
+	json = proto_write_endpoints(&at);
+	text = js_dump(json);
 
 	store_write(co->store, STORE_AGENT_SEEN,
 		    (struct store_value[]){store_text(agent->id), store_text(text),
@@ -285,7 +290,7 @@ static struct member *admit(struct coordinator *co, const struct registration *r
 		agent = mesh_agent_add(&co->mesh, id, &reg->public_key);
 		agent->created_at = now;
 		agent->ephemeral = key->ephemeral;
-		agent->at = reg->at;
+		where_set(&agent->at, &reg->at);
 	}
 	member = mesh_member_add(agent, key->network, reg->name);
 	if (!give_addresses(member, now, why)) {
@@ -375,9 +380,12 @@ static json_t *difference(json_t *before, json_t *now)
 
 void registry_endpoints(struct coordinator *co, struct agent *agent, const struct proto_endpoints *at)
 {
-	json_t *before = proto_write_endpoints(&agent->at), *now = proto_write_endpoints(at), *changed;
+	json_t *before, *now = proto_write_endpoints(at), *changed;
+	struct proto_endpoints was;
 
-	agent->at = *at;
+	where_get(agent->at, &was);
+	before = proto_write_endpoints(&was);
+	where_set(&agent->at, at);
 	registry_seen(co, agent);
 	changed = difference(before, now);
 	if (json_object_size(changed))

@@ -282,7 +282,7 @@ void session_open(struct request *rq, struct agent *agent, struct list *sessions
 	list_init(&session->dirty);
 	list_add_tail(sessions, &session->node);
 	session->ws = ws_new(true, MAX_MESSAGE, on_message, session);
-	session->token_ends_ms = now; /* its age is not known here: a fresh one goes out early */
+	session->token_ends_ms = now + rq->token_ends_ms - MIN(clock_wall_ms(), rq->token_ends_ms);
 	bucket_init(&session->messages, MESSAGES_SECOND, 4 * MESSAGES_SECOND, now);
 	timer_init(&session->tick, rq->co->loop, tick, session);
 	timer_start(&session->tick, HELLO_MS);

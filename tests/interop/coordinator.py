@@ -337,6 +337,20 @@ def _(co):
     refused(by_proof(co, agent, "/token", coordinator="https://evil.example"), 401, "wrong_coordinator")
 
 
+@case("a stream brings a fresh token before the one it was opened with ends, and none before it is time")
+def _(co):
+    key, now = co.key("--reusable"), int(time.time())
+    soon, late = Agent(co, "soon").register(key), Agent(co, "late").register(key)
+    claims = {"sub": soon.id, "nets": ["default"], "iat": now - 100, "exp": now + 3600, "jti": "soon"}
+    soon.token = forged(co.meta("token_secret"), {"alg": "HS256", "typ": "JWT"}, claims)
+    ending, fresh = soon.stream(), late.stream()
+    token = ending.find(lambda m: m.get("type") == "token", 33)
+    equal((token or {}).get("expires_in"), 86400, "expires_in")
+    soon.token = token["token"]
+    equal(soon.ask("GET", "/peers")[0], 200)
+    equal(fresh.find(lambda m: m.get("type") == "token", 2), None, "a token on the other stream")
+
+
 @case("a refused proof leaves an audit line, for a token and for a key too, and is in it at once")
 def _(co):
     agent, thief = Agent(co, "proven").register(co.key()), Agent(co, "thief")

@@ -24,6 +24,7 @@ SRC.test_signals := core/signals.c core/psk.c
 SRC.test_netmap := core/netmap.c
 SRC.test_peers := core/peers.c core/peers_path.c core/peer.c core/probe.c core/path.c
 SRC.test_ipam := coordinator/ipam.c
+SRC.test_where := coordinator/where.c
 SRC.test_challenge := coordinator/challenge.c coordinator/token.c
 SRC.test_policy := coordinator/policy.c coordinator/policy_parse.c coordinator/policy_words.c coordinator/policy_ports.c
 SRC.test_policy_class := $(addprefix coordinator/,policy.c policy_parse.c policy_words.c policy_ports.c policy_index.c policy_class.c policy_compile.c)
