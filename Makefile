@@ -218,6 +218,7 @@ fuzz-%: fuzz
 
 check: all unit fuzz-replay ## build, unit tests, fuzz corpora and layers: everything without root
 	$Qsh tests/layers.sh
+	$Qsh tests/manuals.sh $B
 	$Q$B/wg-meshd wg0 --check --config etc/samples/agent.yaml --plugin-dir $B/plugins
 	$Q$B/wg-mesh-coordinator serve --check --config etc/samples/coordinator.yaml
 	$Q$B/wg-mesh-relay --check --config etc/samples/relay.yaml
@@ -289,9 +290,9 @@ $(INCLUDEDIR)/wg-mesh 644 core/include/wg-mesh/plugin.h
 $(PKGCONFIGDIR) 644 $(filter %.pc,$(GENERATED))
 $(UNITDIR) 644 $(filter %.service,$(GENERATED))
 $(TMPFILESDIR) 644 $(filter $B/etc/tmpfiles.d/%,$(GENERATED))
-$(BASHCOMPDIR) 644 etc/completions/bash/wg-mesh
-$(ZSHCOMPDIR) 644 etc/completions/zsh/_wg-mesh
-$(FISHCOMPDIR) 644 etc/completions/fish/wg-mesh.fish
+$(BASHCOMPDIR) 644 $(wildcard etc/completions/bash/*)
+$(ZSHCOMPDIR) 644 $(wildcard etc/completions/zsh/*)
+$(FISHCOMPDIR) 644 $(wildcard etc/completions/fish/*)
 $(MANDIR)/man1 644 $(wildcard etc/man/*.1)
 $(MANDIR)/man8 644 $(wildcard etc/man/*.8)
 $(DOCDIR)/examples 644 $(wildcard etc/samples/*.yaml) $(filter %.c,$(EXAMPLES))

@@ -8,14 +8,17 @@
 #include "lib/log.h"
 #include "lib/secret.h"
 #include "lib/sock.h"
+#include "lib/str.h"
 #include "lib/stream.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
-#define MAX_REQUEST (64 * 1024)
+#define MAX_REQUEST (4u << 20) /* a policy of 1 MiB, as JSON */
 #define MAX_CLIENTS 64
 #define IDLE_MS     10000
 #define QUEUE_ROOM  (1u << 20)
@@ -35,6 +38,7 @@ struct client {
 	struct stream *stream;
 	struct store_wait wait;
 	struct admin_call call;
+	struct buf in; /* a request so far */
 	json_t *answer;
 	uid_t uid;
 	bool asked, follows, writes;
@@ -134,6 +138,8 @@ static void on_request(struct client *client, const char *text, size_t len)
 	struct js js;
 
 	js_read(&js, json);
+	if (!json)
+		str_copy(js.error, sizeof(js.error), error);
 	command = js_need_string(&js, "command", 40);
 	arguments = js_object(&js, "arguments");
 	if (!js_ok(&js)) {
@@ -158,16 +164,20 @@ static size_t on_data(void *arg, const uint8_t *data, size_t len)
 {
 	struct client *client = arg;
 	const uint8_t *end = memchr(data, '\n', len);
+	bool fits;
 
 	if (client->asked)
 		return len;
-	if (!end && len < MAX_REQUEST - 1)
-		return 0;
+	fits = !buf_add(&client->in, data, end ? (size_t)(end - data) : len);
+	if (fits && !end)
+		return len;
 	client->asked = true;
-	if (end)
-		on_request(client, (const char *)data, (size_t)(end - data));
+	if (fits)
+		on_request(client, buf_text(&client->in), client->in.len);
 	else
-		stream_close(client->stream);
+		refused(client, &(struct refusal){.status = 413, .code = "body_too_large",
+						  .detail = "this is more than a coordinator takes at once"});
+	buf_wipe(&client->in); /* a password may be in it */
 	return len;
 }
 
@@ -178,6 +188,7 @@ static void on_closed(void *arg, const char *reason)
 	(void)reason;
 	admin_call_cancel(&client->call);
 	store_wait_cancel(&client->wait);
+	buf_wipe(&client->in);
 	json_decref(client->answer);
 	json_decref(client->missed);
 	list_del(&client->node);
@@ -186,6 +197,21 @@ static void on_closed(void *arg, const char *reason)
 }
 
 static const struct stream_ops ops = {.data = on_data, .closed = on_closed};
+
+/* Best effort: whoever is one too many has not been given a stream. */
+static void say_busy(int socket)
+{
+	json_t *json = refusal_json(&(struct refusal){.status = 503, .code = "busy",
+						      .detail = "too many commands at once: try again in a moment"});
+	char *text = js_dump(json), end[] = "\n";
+	struct iovec parts[] = {{text, strlen(text)}, {end, 1}};
+	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+
+	if (sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		log_debug("admin-busy", "reason=\"the client is gone\"");
+	free(text);
+	json_decref(json);
+}
 
 static void on_accept(void *arg, int fd, unsigned events)
 {
@@ -197,14 +223,19 @@ static void on_accept(void *arg, int fd, unsigned events)
 	(void)events;
 	if (socket < 0)
 		return;
-	if (admin->count >= MAX_CLIENTS || sock_peer_uid(socket, &uid) < 0 ||
-	    (uid != 0 && uid != geteuid())) {
+	if (sock_peer_uid(socket, &uid) < 0 || (uid != 0 && uid != geteuid())) {
+		close(socket);
+		return;
+	}
+	if (admin->count >= MAX_CLIENTS) {
+		say_busy(socket);
 		close(socket);
 		return;
 	}
 	client = xcalloc(1, sizeof(*client));
 	client->admin = admin;
 	client->uid = uid;
+	buf_init(&client->in, MAX_REQUEST);
 	list_add_tail(&admin->clients, &client->node);
 	admin->count++;
 	client->stream = stream_new(admin->co->loop, socket, NULL, &ops, client, IDLE_MS);

@@ -3,6 +3,7 @@
  * a network, where several have one of that name), its public key, or a unique beginning of an id.
  */
 #include "admin_commands.h"
+#include "policy_state.h"
 #include "lib/clock.h"
 #include "lib/seal.h"
 #include "lib/str.h"
@@ -104,6 +105,7 @@ static json_t *routes_json(const struct member *member)
 json_t *admin_agent_json(const struct member *member)
 {
 	const struct agent *agent = member->agent;
+	struct proto_endpoints at;
 	json_t *json = json_pack("{sssssssosOsbsbsbsb}", "agent_id", agent->id, "name", member->name,
 				 "network", member->network->name, "addresses",
 				 mesh_addresses_json(member, false), "tags", member->tags, "approved",
@@ -111,8 +113,9 @@ json_t *admin_agent_json(const struct member *member)
 				 "ephemeral", agent->ephemeral);
 
 	json_object_set_new(json, "public_key", js_from_key(&agent->public_key));
-	json_object_set_new(json, "endpoint", js_from_endpoint(&agent->at.endpoint));
-	json_object_set_new(json, "nat_type", json_string(nat_type_name(agent->at.nat_type)));
+	where_get(agent->at, &at);
+	json_object_set_new(json, "endpoint", js_from_endpoint(&at.endpoint));
+	json_object_set_new(json, "nat_type", json_string(nat_type_name(at.nat_type)));
 	json_object_set_new(json, "last_seen", js_from_time(agent->last_seen));
 	json_object_set_new(json, "joined_at", js_from_time(member->joined_at));
 	json_object_set_new(json, "expires_at", js_from_time(agent->expires_at));
@@ -162,18 +165,20 @@ json_t *admin_agent_show(struct coordinator *co, struct js *js, const struct who
 	json_t *json, *networks = json_array();
 	const struct member *each;
 	const struct agent *agent;
+	struct proto_endpoints at;
 
 	if (!member) {
 		json_decref(networks);
 		return NULL;
 	}
 	agent = member->agent;
+	where_get(agent->at, &at);
 	list_each(each, &agent->members, in_agent)
 		if (who_sees(who, each->network))
 			json_array_append_new(networks, mesh_network_json(each));
 	json = admin_agent_json(member);
 	json_object_set_new(json, "networks", networks);
-	json_object_set_new(json, "at", proto_write_endpoints(&agent->at));
+	json_object_set_new(json, "at", proto_write_endpoints(&at));
 	json_object_set_new(json, "created_at", js_from_time(agent->created_at));
 	json_object_set_new(json, "peers_direct", json_integer(agent->direct_peers));
 	json_object_set_new(json, "peers_relayed", json_integer(agent->relayed_peers));
@@ -202,7 +207,8 @@ json_t *admin_agent_tag(struct coordinator *co, struct js *js, const struct who 
 
 	if (!tags)
 		tags = none;
-	if (member && registry_tags_ok(tags, why) && who_may_tag(who, member->network, tags, why)) {
+	if (member && registry_tags_ok(tags, why) &&
+	    who_may_tag(who, policy_in_force(co), member->network, member->tags, tags, why)) {
 		registry_tag(co, member, tags, who->actor);
 		result = agent_result(member, admin_message("agent %s has %zu tags", member->name,
 							    json_array_size(member->tags)));
@@ -225,7 +231,8 @@ json_t *admin_agent_set(struct coordinator *co, struct js *js, const struct who 
 		refuse(why, 400, "invalid", "%s", js->error);
 		return NULL;
 	}
-	if ((tags && (!registry_tags_ok(tags, why) || !who_may_tag(who, member->network, tags, why))) ||
+	if ((tags && (!registry_tags_ok(tags, why) ||
+		      !who_may_tag(who, policy_in_force(co), member->network, member->tags, tags, why))) ||
 	    (name && !registry_rename(co, member, name, who->actor, why)))
 		return NULL;
 	if (tags)

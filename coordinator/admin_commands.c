@@ -49,6 +49,7 @@ static const struct admin_row rows[] = {
 	{"policy explain", admin_policy_explain, "policy", V, false, false, NULL},
 	{"policy apply", admin_policy_apply, "policy", A, true, false, NULL},
 	{"policy confirm", admin_policy_confirm, "policy", A, true, false, NULL},
+	{"policy rollback", admin_policy_rollback, "policy", A, true, false, NULL},
 	{"user add", admin_user_add, "users", A, true, true, NULL},
 	{"user list", admin_user_list, "users", V, false, false, NULL},
 	{"user show", admin_user_show, "users", V, false, false, NULL},

@@ -57,7 +57,7 @@ admin_fn admin_token_create, admin_token_list, admin_token_revoke;
 admin_fn admin_relay_add, admin_relay_list, admin_relay_remove;
 void admin_audit(struct admin_call *call, struct js *js);
 admin_fn admin_policy_check, admin_policy_show, admin_policy_diff, admin_policy_apply, admin_policy_confirm,
-	admin_policy_explain;
+	admin_policy_rollback, admin_policy_explain;
 
 /* The network that an argument names and that this one may work on; NULL: refused. One it may not see
  * is unknown to it. */

@@ -23,7 +23,7 @@ static json_t *device_json(const struct device *device)
 static json_t *endpoint_json(const struct member *via, struct js *js, struct refusal *why)
 {
 	const char *text = js_string(js, "endpoint", NULL), *colon = text ? strrchr(text, ':') : NULL;
-	const struct endpoint *known = &via->agent->at.endpoint;
+	struct proto_endpoints at;
 	uint16_t port;
 
 	if (text && (!colon || colon == text || !parse_u16(colon + 1, &port) || !port ||
@@ -34,28 +34,30 @@ static json_t *endpoint_json(const struct member *via, struct js *js, struct ref
 		       text);
 		return NULL;
 	}
-	if (!text && !known->addr.family) {
+	where_get(via->agent->at, &at);
+	if (!text && !at.endpoint.addr.family) {
 		refuse(why, 409, "no_endpoint", "no public endpoint of %s is known: start its agent, or give "
 		       "one with --endpoint HOST:PORT", via->name);
 		return NULL;
 	}
-	return text ? json_string(text) : js_from_endpoint(known);
+	return text ? json_string(text) : js_from_endpoint(&at.endpoint);
 }
 
 /* Sentences for whoever adds it. */
 static json_t *notes_json(const struct member *via, bool endpoint_said)
 {
-	const struct proto_endpoints *at = &via->agent->at;
 	json_t *notes = json_array();
+	struct proto_endpoints at;
 	char text[300];
 
+	where_get(via->agent->at, &at);
 	snprintf(text, sizeof(text), "the device reaches %s alone: nothing is forwarded to other agents until "
 				     "there is a firewall for it", via->name);
 	json_array_append_new(notes, json_string(text));
-	if (!endpoint_said && !at->upnp_mapped && at->nat_type != NAT_NONE && at->nat_type != NAT_FULL_CONE) {
+	if (!endpoint_said && !at.upnp_mapped && at.nat_type != NAT_NONE && at.nat_type != NAT_FULL_CONE) {
 		snprintf(text, sizeof(text), "%s is behind a router that may let nobody in (NAT: %s): forward "
 					     "UDP port %u to it there", via->name,
-			 nat_type_name(at->nat_type), at->endpoint.port);
+			 nat_type_name(at.nat_type), at.endpoint.port);
 		json_array_append_new(notes, json_string(text));
 	}
 	return notes;

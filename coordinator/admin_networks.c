@@ -2,6 +2,7 @@
  * admin_networks.c - networks, join keys and the audit, for administrators.
  */
 #include "admin_commands.h"
+#include "policy_state.h"
 #include "store.h"
 #include "lib/clock.h"
 #include "lib/secret.h"
@@ -198,7 +199,8 @@ json_t *admin_key_create(struct coordinator *co, struct js *js, const struct who
 	json_t *result;
 
 	if (!wish.network || !read_wish(js, &wish, why) ||
-	    (wish.tags && !who_may_tag(who, wish.network, wish.tags, why)))
+	    (wish.tags && (!registry_tags_ok(wish.tags, why) ||
+			   !who_may_tag(who, policy_in_force(co), wish.network, NULL, wish.tags, why))))
 		return NULL;
 	key = registry_key_create(co, &wish, who->actor, secret, why);
 	if (!key)

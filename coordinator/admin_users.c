@@ -93,6 +93,18 @@ static struct user *find_user(struct coordinator *co, struct js *js, const struc
 	return user;
 }
 
+/* Where the audit has it: in the one network that all these roles are for, so that its administrators
+ * see it too; else NULL. */
+static const struct network *home_of(const struct coordinator *co, const json_t *roles)
+{
+	const json_t *role;
+	const char *network, *only = NULL;
+
+	json_object_foreach((json_t *)roles, network, role)
+		only = network;
+	return json_object_size(roles) == 1 ? map_get(co->mesh.networks_by_id, only) : NULL;
+}
+
 /* "role" and "network" to an entry of roles; the giver must be admin there. role "none" takes away. */
 static bool set_role(struct coordinator *co, struct js *js, const struct who *who, json_t *roles,
 		     struct refusal *why)
@@ -158,7 +170,8 @@ json_t *admin_user_add(struct coordinator *co, struct js *js, const struct who *
 	user->password = xstrdup(hash);
 	user->created_at = clock_wall_ms();
 	user_write(co, user);
-	registry_audit(co, who->actor, "user-added", user->name, js_string(js, "role", NULL));
+	registry_audit_in(co, home_of(co, roles), who->actor, "user-added", user->name,
+			  js_string(js, "role", NULL));
 	return user_result(co, user, hash ? "added" : "added, without a password: it can have tokens only");
 }
 
@@ -189,6 +202,8 @@ json_t *admin_user_set(struct coordinator *co, struct js *js, const struct who *
 	const char *hash = js_string(js, "password_hash", NULL);
 	bool role = js_string(js, "role", NULL) != NULL;
 	struct user *user = find_user(co, js, who, role, why);
+	const char *network = js_string(js, "network", NULL);
+	const struct network *where = network ? mesh_network(&co->mesh, network) : NULL;
 	json_t *roles;
 
 	if (!user)
@@ -213,10 +228,10 @@ json_t *admin_user_set(struct coordinator *co, struct js *js, const struct who *
 		free(user->password);
 		user->password = xstrdup(hash);
 		access_end_sessions(co, user, is_self(who, user) ? who->access : "");
-		registry_audit(co, who->actor, "user-password", user->name, NULL);
+		registry_audit_in(co, home_of(co, roles), who->actor, "user-password", user->name, NULL);
 	}
 	if (role)
-		registry_audit(co, who->actor, "user-role", user->name, js_string(js, "role", NULL));
+		registry_audit_in(co, where, who->actor, "user-role", user->name, js_string(js, "role", NULL));
 	user_write(co, user);
 	return user_result(co, user, "changed");
 }
@@ -229,7 +244,7 @@ json_t *admin_user_remove(struct coordinator *co, struct js *js, const struct wh
 	if (!user)
 		return NULL;
 	message = admin_message("user %s removed, with all tokens and sessions", user->name);
-	registry_audit(co, who->actor, "user-removed", user->name, NULL);
+	registry_audit_in(co, home_of(co, user->roles), who->actor, "user-removed", user->name, NULL);
 	user_remove(co, user);
 	return message;
 }
@@ -352,6 +367,11 @@ static unsigned tokens_of(struct coordinator *co, const struct user *user)
 	return count;
 }
 
+static const json_t *access_roles(const struct access *access)
+{
+	return access->limits ? access->limits : access->user->roles;
+}
+
 json_t *admin_token_create(struct coordinator *co, struct js *js, const struct who *who,
 			   struct refusal *why)
 {
@@ -378,7 +398,8 @@ json_t *admin_token_create(struct coordinator *co, struct js *js, const struct w
 	}
 	like.expires_at = lifetime ? clock_wall_ms() + lifetime : 0;
 	access = access_make(co, &like, text);
-	registry_audit(co, who->actor, "token-created", access->id, like.user ? like.user->name : label);
+	registry_audit_in(co, home_of(co, access_roles(access)), who->actor, "token-created", access->id,
+			  like.user ? like.user->name : label);
 	result = json_pack("{sosssoss}", "token", token_json(co, access), "secret", text, "expires_at",
 			   js_from_time(access->expires_at), "message", "");
 	secret_wipe(text, sizeof(text));
@@ -420,8 +441,8 @@ json_t *admin_token_revoke(struct coordinator *co, struct js *js, const struct w
 		       js_ok(js) ? id : "of that id");
 		return NULL;
 	}
-	registry_audit(co, who->actor, "token-revoked", access->id,
-		       access->user ? access->user->name : access->label);
+	registry_audit_in(co, home_of(co, access_roles(access)), who->actor, "token-revoked", access->id,
+			  access->user ? access->user->name : access->label);
 	access_end(co, access);
 	return admin_message("token %s revoked", id);
 }

@@ -5,6 +5,7 @@
 #include "backup.h"
 #include "cli_device.h"
 #include "cli_password.h"
+#include "cli_policy.h"
 #include "cli_print.h"
 #include "lib/json.h"
 #include "lib/secret.h"
@@ -15,9 +16,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
-
-enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_RUNNING };
 
 static const struct arg network_args[] = {
 	{"cidr", "cidr", ARG_VALUE, "CIDR", "IPv4 range, such as 10.44.0.0/16"},
@@ -46,6 +46,14 @@ static const struct arg tag_args[] = {
 static const struct arg expire_args[] = {
 	{"network", "network", ARG_VALUE, "NETWORK", "of this network"},
 	{"in", "in", ARG_VALUE, "TIME", "not now but in 30d, ...; never takes it back"},
+	{0},
+};
+static const struct arg check_args[] = {
+	{"offline", "offline", ARG_FLAG, NULL, "look at the file alone, with no coordinator running"},
+	{0},
+};
+static const struct arg apply_args[] = {
+	{"confirm", "confirm", ARG_VALUE, "SECONDS", "go back unless it is confirmed within this time"},
 	{0},
 };
 static const struct arg user_args[] = {
@@ -123,6 +131,15 @@ const struct command commands[] = {
 	{"peer add", {"name"}, NULL, peer_args, print_device, "configuration for a stock WireGuard app", NULL},
 	{"peer list", {NULL}, NULL, agent_args, print_devices, "devices without an agent", NULL},
 	{"peer remove", {"name"}, NULL, agent_args, print_message, "cut a device off", NULL},
+	{"policy check", {"file"}, NULL, check_args, print_policy_check, "is FILE (- for standard input) right?", NULL},
+	{"policy test", {"file"}, NULL, NULL, print_policy_tests, "how the tests in FILE go", NULL},
+	{"policy show", {NULL}, NULL, NULL, print_policy, "the policy in force", NULL},
+	{"policy diff", {"file"}, NULL, NULL, print_policy_diff, "what FILE would change", NULL},
+	{"policy apply", {"file"}, NULL, apply_args, print_policy_applied, "put FILE in force", NULL},
+	{"policy confirm", {NULL}, NULL, NULL, print_message, "keep what was applied with --confirm", NULL},
+	{"policy rollback", {NULL}, NULL, NULL, print_message, "take back what waits to be confirmed", NULL},
+	{"policy explain", {"from", "to", "port"}, NULL, agent_args, print_verdict, "may FROM reach TO at PROTO/PORT, and why",
+	 NULL},
 	{"user add", {"name"}, NULL, user_args, print_message, "add a user; asks for the password", NULL},
 	{"user list", {NULL}, NULL, NULL, print_users, "users and their roles", NULL},
 	{"user passwd", {"user"}, NULL, NULL, print_message, "set a password; ends the user's sessions", NULL},
@@ -160,6 +177,26 @@ const struct command *cli_find(const char *const *words, size_t count, size_t *u
 	return NULL;
 }
 
+void cli_no_such(const char *const *words, size_t count, const char *near)
+{
+	size_t len = strlen(words[0]);
+	bool any = false;
+
+	fprintf(stderr, "wg-mesh-coordinator: no such command: %s%s%s; ", words[0], count > 1 ? " " : "",
+		count > 1 ? words[1] : "");
+	if (near) {
+		fprintf(stderr, "did you mean %s?\n", near);
+		return;
+	}
+	for (const struct command *c = commands; c->name; c++) {
+		if (strncmp(c->name, words[0], len) || c->name[len] != ' ')
+			continue;
+		fprintf(stderr, "%s%s", any ? ", " : "there is ", c->name);
+		any = true;
+	}
+	fputs(any ? "\n" : "see --help\n", stderr);
+}
+
 /* Words to their keys. */
 bool cli_take_words(const struct command *command, json_t *options, const char *const *words,
 		       size_t count)
@@ -168,8 +205,8 @@ bool cli_take_words(const struct command *command, json_t *options, const char *
 
 	for (i = 0; i < max && command->words[i]; i++) {
 		if (i == count) {
-			fprintf(stderr, "wg-mesh-coordinator: %s needs a %s; see --help\n", command->name,
-				command->words[i]);
+			fprintf(stderr, "wg-mesh-coordinator: %s lacks its %s; see %s --help\n", command->name,
+				command->words[i], command->name);
 			return false;
 		}
 		json_object_set_new(options, command->words[i], json_string(words[i]));
@@ -202,52 +239,84 @@ static int connect_to(const char *run_dir)
 	return fd;
 }
 
-static bool send_request(FILE *stream, const struct command *command, json_t *options)
+/* A coordinator that is busy answers before it has read all: then what it says counts. */
+static void send_request(int fd, const char *command, json_t *arguments)
 {
-	json_t *request = json_pack("{sssO}", "command", command->name, "arguments", options);
+	json_t *request = json_pack("{sssO}", "command", command, "arguments", arguments);
 	char *text = js_dump(request);
-	bool sent = fprintf(stream, "%s\n", text) > 0 && !fflush(stream);
+	size_t len = strlen(text), sent = 0;
+	ssize_t wrote = 0;
 
-	secret_wipe(text, strlen(text)); /* a password may be in it */
+	text[len++] = '\n'; /* in place of the NUL */
+	for (; sent < len && (wrote >= 0 || errno == EINTR); sent += wrote > 0 ? (size_t)wrote : 0)
+		wrote = send(fd, text + sent, len - sent, MSG_NOSIGNAL);
+	secret_wipe(text, len); /* a password may be in it */
 	free(text);
 	json_decref(request);
-	return sent;
 }
 
-static int take_answer(const struct command *command, const char *line, bool as_json)
+bool cli_ask(const char *run_dir, const char *command, json_t *arguments, json_t **answer, FILE **stream,
+	     int *code)
 {
-	char error[JS_ERROR];
-	json_t *answer = js_load(line, strlen(line), error), *result;
-	int code = EXIT_FAILED;
+	int fd = connect_to(run_dir);
+	char *line = NULL, error[JS_ERROR];
+	FILE *file = NULL;
+	size_t size = 0;
 
-	if (json_is_true(json_object_get(answer, "ok"))) {
-		code = EXIT_DONE;
-		result = json_object_get(answer, "result");
-		if (command->print == print_device)
-			cli_device_finish(result);
-		if (as_json)
-			print_json(result);
-		else
-			command->print(result);
-	} else if (json_is_object(answer)) {
-		code = (int)json_integer_value(json_object_get(answer, "exit"));
+	*answer = NULL;
+	*code = fd < 0 ? EXIT_NOT_RUNNING : EXIT_FAILED;
+	if (fd >= 0 && !fcntl(fd, F_SETFL, 0)) /* here there is time to wait */
+		file = fdopen(fd, "r");
+	if (!file) {
+		if (fd >= 0)
+			close(fd);
+		return false;
+	}
+	send_request(fd, command, arguments);
+	if (getline(&line, &size, file) > 0)
+		*answer = js_load(line, strlen(line), error);
+	if (line)
+		secret_wipe(line, size);
+	free(line);
+	if (stream)
+		*stream = file;
+	else
+		fclose(file);
+	return true;
+}
+
+int cli_judge(const json_t *answer)
+{
+	if (json_is_true(json_object_get(answer, "ok")))
+		return EXIT_DONE;
+	if (json_is_object(answer))
 		fprintf(stderr, "wg-mesh-coordinator: %s\n",
 			json_string_value(json_object_get(answer, "detail")));
-	} else {
+	else
 		fprintf(stderr, "wg-mesh-coordinator: the coordinator ended without an answer; see its log\n");
-	}
-	json_decref(answer);
-	return code;
+	return json_is_object(answer) ? (int)json_integer_value(json_object_get(answer, "exit")) : EXIT_FAILED;
+}
+
+static void print_result(const struct command *command, json_t *result, bool as_json)
+{
+	if (command->print == print_device)
+		cli_device_finish(result);
+	if (as_json)
+		print_json(result);
+	else
+		command->print(result);
+	fflush(stdout);
 }
 
 /* After the first answer of `audit --follow`: a line for each event. */
-static void follow(FILE *stream, char **line, size_t *size, bool as_json)
+static void follow(FILE *stream, bool as_json)
 {
-	char error[JS_ERROR];
+	char error[JS_ERROR], *line = NULL;
+	size_t size = 0;
 	json_t *json;
 
-	while (getline(line, size, stream) > 0) {
-		json = js_load(*line, strlen(*line), error);
+	while (getline(&line, &size, stream) > 0) {
+		json = js_load(line, strlen(line), error);
 		if (json && as_json)
 			print_json(json);
 		else if (json)
@@ -255,6 +324,28 @@ static void follow(FILE *stream, char **line, size_t *size, bool as_json)
 		fflush(stdout);
 		json_decref(json);
 	}
+	free(line);
+}
+
+/* Said here, in the words of the command line, before anybody is asked for a password. */
+static bool has_needed(const struct command *command, const json_t *options)
+{
+	static const struct {
+		const char *command, *key, *option;
+	} needed[] = {
+		{"network create", "cidr", "--cidr CIDR, such as 10.44.0.0/16"},
+		{"peer add", "agent", "--via AGENT, its gateway"},
+		{"user add", "role", "--role viewer, operator or admin"},
+		{"relay add", "region", "--region REGION, such as fra"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
+		if (strcmp(needed[i].command, command->name) || json_object_get(options, needed[i].key))
+			continue;
+		fprintf(stderr, "wg-mesh-coordinator: %s needs %s\n", command->name, needed[i].option);
+		return false;
+	}
+	return true;
 }
 
 /* What the command line says otherwise than the API. */
@@ -268,6 +359,8 @@ static bool prepare(const struct command *command, json_t *options)
 		json_object_del(options, "url");
 	if (command->print == print_device)
 		cli_device_prepare(options);
+	if (str_has_prefix(command->name, "policy ") && !cli_policy_prepare(options))
+		return false;
 	if (!strcmp(command->name, "user passwd") ||
 	    (!strcmp(command->name, "user add") && !json_object_get(options, "no_password")))
 		return cli_password(options);
@@ -278,34 +371,28 @@ int cli_run(const struct command *command, const char *run_dir, json_t *options,
 	    const char *const *words, size_t count)
 {
 	bool as_json = json_is_true(json_object_get(options, "json"));
-	char *line = NULL;
-	size_t size = 0;
-	FILE *stream = NULL;
-	int fd, code = EXIT_FAILED;
+	json_t *answer, *result;
+	FILE *stream;
+	int code;
 
-	if (!cli_take_words(command, options, words, count))
+	if (!cli_take_words(command, options, words, count) || !has_needed(command, options) ||
+	    !prepare(command, options))
 		return EXIT_USAGE;
-	if (!prepare(command, options))
-		return EXIT_USAGE;
-	fd = connect_to(run_dir);
-	if (fd < 0)
-		return EXIT_NOT_RUNNING;
-	if (!fcntl(fd, F_SETFL, 0)) /* here there is time to wait */
-		stream = fdopen(fd, "r+");
-	if (!stream) {
-		close(fd);
-		return EXIT_FAILED;
-	}
-	if (send_request(stream, command, options) && getline(&line, &size, stream) > 0)
-		code = take_answer(command, line, as_json);
-	else
-		code = take_answer(command, "", as_json);
-	fflush(stdout);
+	if (json_is_true(json_object_get(options, "offline")))
+		return cli_policy_offline(options, as_json);
+	if (!cli_ask(run_dir, command->name, options, &answer, &stream, &code))
+		return code;
+	code = cli_judge(answer);
+	result = json_object_get(answer, "result");
+	if (!code)
+		print_result(command, result, as_json);
 	if (!code && json_is_true(json_object_get(options, "follow")))
-		follow(stream, &line, &size, as_json);
-	if (line)
-		secret_wipe(line, size);
-	free(line);
+		follow(stream, as_json);
 	fclose(stream);
+	if (!code && json_integer_value(json_object_get(result, "failed")) > 0)
+		code = EXIT_FAILED;
+	if (!code && command->print == print_policy_applied)
+		code = cli_policy_keep(run_dir, result);
+	json_decref(answer);
 	return code;
 }

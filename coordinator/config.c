@@ -276,6 +276,16 @@ static int check(struct config *config, char error[static CONFIG_ERROR])
 	return 0;
 }
 
+/* Beside coordinator.yaml, so /etc/wg-mesh/policy.yaml where nothing is moved. */
+static void default_policy(struct config *config)
+{
+	const char *file = config->file ? config->file : WG_MESH_SYSCONFDIR "/coordinator.yaml";
+	const char *slash = strrchr(file, '/');
+
+	config->policy_optional = true;
+	config->policy = xasprintf("%.*spolicy.yaml", slash ? (int)(slash - file) + 1 : 0, file);
+}
+
 int config_load(struct config *config, const json_t *options, char error[static CONFIG_ERROR])
 {
 	const char *file = json_string_value(json_object_get(options, "config"));
@@ -292,6 +302,8 @@ int config_load(struct config *config, const json_t *options, char error[static 
 	}
 	if (take_common(config, options, error) < 0 || check(config, error) < 0)
 		return 2;
+	if (!config->policy)
+		default_policy(config);
 	if (!config->db)
 		config->db = xasprintf("sqlite:%s/coordinator.db", config->state);
 	if (!config->urls_given)

@@ -20,7 +20,8 @@ struct config_limits {
 
 struct config {
 	char *file; /* NULL: none was there */
-	char *policy; /* file; NULL: none */
+	char *policy;         /* file */
+	bool policy_optional; /* nobody named it: policy.yaml beside the configuration, which need not be there */
 	char *state, *run_dir, *db;
 	struct endpoint listen;
 	char *urls[CONFIG_MAX_URLS + 1]; /* origins; the first goes into links. Filled with the default */

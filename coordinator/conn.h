@@ -22,6 +22,7 @@ struct request {
 	const struct endpoint_row *row;
 	char id[PROTO_NAME_MAX]; /* {id} of the path */
 	struct agent *agent;   /* who asks, where the row wants a token; else NULL */
+	uint64_t token_ends_ms; /* wall: that token */
 	json_t *body;          /* NULL: none */
 	struct js js;          /* reader of it */
 	char from[ADDR_TEXT + 16]; /* "address 192.0.2.1", as the audit calls it */

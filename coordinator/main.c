@@ -3,6 +3,7 @@
  */
 #include "admin.h"
 #include "cli.h"
+#include "cli_complete.h"
 #include "embedded.h"
 #include "events.h"
 #include "reload.h"
@@ -37,7 +38,7 @@ static const struct arg serve_args[] = {
 	{"listen", "listen", ARG_VALUE, "ADDR:PORT", "default [::]:8443"},
 	{"public-url", "public_url", ARG_LIST, "URL", "https://HOST:PORT as agents reach it; may repeat"},
 	{"db", "db", ARG_VALUE, "URL", "sqlite:PATH or postgres://USER@HOST/DATABASE; default sqlite:STATE/coordinator.db"},
-	{"policy", "policy", ARG_VALUE, "FILE", "who may talk to whom; read again when it changes"},
+	{"policy", "policy", ARG_VALUE, "FILE", "who may talk to whom; default policy.yaml beside the configuration"},
 	{0},
 };
 
@@ -48,6 +49,21 @@ struct serving {
 	bool ending;
 };
 
+/* "policy explain FROM TO PORT" */
+static void usage_of(const struct command *command, char *out, size_t size)
+{
+	size_t len = (size_t)snprintf(out, size, "%s", command->name);
+
+	for (size_t i = 0; i < ARRAY_SIZE(command->words) && command->words[i]; i++) {
+		const char *word = command->words[i];
+
+		len += (size_t)snprintf(out + len, size - MIN(len, size), " ");
+		for (; *word && len + 1 < size; word++)
+			out[len++] = (char)(*word >= 'a' && *word <= 'z' ? *word - 32 : *word);
+		out[MIN(len, size - 1)] = '\0';
+	}
+}
+
 static int help(void)
 {
 	printf("usage: wg-mesh-coordinator serve [OPTION]...\n"
@@ -56,9 +72,7 @@ static int help(void)
 	for (const struct command *c = commands; c->name; c++) {
 		char left[64];
 
-		snprintf(left, sizeof(left), "%s%s%s%s%s", c->name, c->words[0] ? " " : "",
-			 c->words[0] ? c->words[0] : "", c->words[1] ? " " : "",
-			 c->words[1] ? c->words[1] : "");
+		usage_of(c, left, sizeof(left));
 		printf("  %-38s %s\n", left, c->help);
 	}
 	printf("\noptions:\n");
@@ -70,10 +84,11 @@ static int help(void)
 
 static int command_help(const struct command *command)
 {
-	printf("usage: wg-mesh-coordinator %s", command->name);
-	for (size_t i = 0; i < ARRAY_SIZE(command->words) && command->words[i]; i++)
-		printf(" %s", command->words[i]);
-	printf(" [OPTION]...\n%s\n\n", command->help);
+	char words[64];
+
+	usage_of(command, words, sizeof(words));
+	printf("usage: wg-mesh-coordinator %s%s [OPTION]...\n%s\n\n", words, command->rest ? " [TAG]..." : "",
+	       command->help);
 	args_help(command->args);
 	args_help(common_args);
 	return 0;
@@ -212,6 +227,15 @@ int main(int argc, char **argv)
 	int code;
 
 	log_open("wg-mesh-coordinator", NULL, LOG_INFO);
+	if (argc == 2 && (!strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))) {
+		code = help();
+		goto out;
+	}
+	if (argc > 1 && !strcmp(argv[1], "complete-words")) {
+		cli_complete(argv + 2, argc - 2, common_args, serve_args);
+		code = 0;
+		goto out;
+	}
 	/* The command's own options are known once its words are. */
 	count = args_words(tables, argc - 1, argv + 1, words, 2);
 	if (count && strcmp(words[0], "serve")) {
@@ -234,16 +258,14 @@ int main(int argc, char **argv)
 	} else if (json_object_get(options, "check") && !count) {
 		code = serve(options);
 	} else if (!count) {
-		code = usage("say what to do: serve, network, key, agent, route, peer or audit; see --help");
+		code = usage("say what to do: serve, network, key, agent, route, policy, peer, user or audit; see --help");
 	} else {
 		command = cli_find(words, count, &used, &near);
 		if (command) {
 			code = administer(command, options, words + used, count - used);
 		} else {
-			snprintf(error, sizeof(error), "no such command: %s%s%s%s", words[0],
-				 near ? "; did you mean " : "; see --help", near ? near : "",
-				 near ? "?" : "");
-			code = usage(error);
+			cli_no_such(words, count, near);
+			code = 2;
 		}
 	}
 out:

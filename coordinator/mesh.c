@@ -125,6 +125,7 @@ void mesh_agent_del(struct mesh *mesh, struct agent *agent)
 	list_del(&agent->unsaved);
 	list_del(&agent->leaving);
 	json_decref(agent->capabilities);
+	free(agent->at);
 	free(agent);
 }
 
@@ -267,7 +268,7 @@ void mesh_peer(const struct member *member, struct proto_peer *out)
 	for (unsigned i = 0; i < member->route_count; i++)
 		if (member->routes[i].approved)
 			out->routes[out->route_count++] = member->routes[i].prefix;
-	out->at = agent->at;
+	where_get(agent->at, &out->at);
 	out->online = agent->online;
 	out->last_seen = agent->last_seen;
 	out->class = member->class ? member->class->id : 0;
@@ -307,7 +308,8 @@ void mesh_changed(struct agent *agent)
 json_t *mesh_network_json(const struct member *member)
 {
 	const struct network *network = member->network;
-	struct proto_network out = {.cidr = network->cidr, .cidr6 = network->cidr6};
+	struct proto_network out = {.cidr = network->cidr, .cidr6 = network->cidr6,
+				    .pending = member->pending};
 
 	str_copy(out.id, sizeof(out.id), network->id);
 	str_copy(out.name, sizeof(out.name), network->name);

@@ -7,6 +7,7 @@
 
 #include "ipam.h"
 #include "policy_class.h"
+#include "where.h"
 #include "lib/list.h"
 #include "lib/map.h"
 #include "lib/proto.h"
@@ -74,7 +75,7 @@ struct agent {
 	json_t *capabilities; /* may be NULL */
 	uint64_t created_at, last_seen, expires_at; /* 0: never */
 	uint64_t tokens_from; /* wall, a full second: tokens issued before it were revoked */
-	struct proto_endpoints at;
+	struct where *at;         /* where.h */
 	struct session *session;  /* NULL: no stream */
 	uint64_t reset_revision;  /* sync's: whoever left off before this needs a snapshot */
 	struct bucket requests;

@@ -50,6 +50,7 @@ static json_t *parse(const struct store_value *value)
 static void load_agent(void *arg, const struct store_value *row)
 {
 	struct loading *loading = arg;
+	struct proto_endpoints endpoints;
 	struct agent *agent;
 	struct key key;
 	json_t *at;
@@ -68,7 +69,8 @@ static void load_agent(void *arg, const struct store_value *row)
 	at = parse(&row[6]);
 	if (at) {
 		js_read(&js, at);
-		proto_read_endpoints(&js, &agent->at);
+		if (proto_read_endpoints(&js, &endpoints))
+			where_set(&agent->at, &endpoints);
 		json_decref(at);
 	}
 	agent->last_seen = (uint64_t)row[7].number;

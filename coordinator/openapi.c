@@ -60,7 +60,16 @@ static const struct {
 	{"token_row", REFERENCE("Token")},
 	{"token_rows", ARRAY_OF("Token")},
 	{"audit_rows", ARRAY_OF("AuditLine")},
+	{"device_rows", ARRAY_OF("Device")},
+	{"new_device", REFERENCE("NewDevice")},
+	{"gateway", REFERENCE("Gateway")},
+	{"policy_tests", ARRAY_OF("PolicyTest")},
+	{"policy_changes", ARRAY_OF("PolicyChange")},
+	{"party", REFERENCE("Party")},
 };
+
+#define DEVICE                                                                                     \
+	"id:id name:name network:name addresses:strings public_key:key via:string via_id:id created_at:time"
 
 static const struct {
 	const char *name, *fields;
@@ -68,7 +77,7 @@ static const struct {
 	{"Peer", "agent_id:id public_key:key name:name network:name addresses:strings routes:prefixes "
 		 "endpoint:endpoint endpoints:endpoints local_endpoints:endpoints nat_type:word online:bool "
 		 "last_seen:time? connection_hint:word? class:any? device:bool?"},
-	{"Network", "id:id name:name cidr:string? cidr6:string? addresses:prefixes?"},
+	{"Network", "id:id name:name cidr:string? cidr6:string? addresses:prefixes? approved:bool?"},
 	{"Relay", "region:name url:string? key:key? stun:strings"},
 	{"NetworkRow", "id:id name:name cidr:string? cidr6:string? approve:bool agents:integer "
 		       "created_at:time"},
@@ -85,6 +94,12 @@ static const struct {
 	{"Token", "id:id kind:word name:string? user:string? roles:role_rows? scopes:strings? created_at:time "
 		  "expires_at:time? used_at:time?"},
 	{"AuditLine", "at:time actor:string action:word subject:string? detail:string? network:name?"},
+	{"Device", DEVICE},
+	{"Gateway", "name:name public_key:key addresses:strings endpoint:string"},
+	{"NewDevice", DEVICE " gateway:gateway cidr:string? cidr6:string?"},
+	{"PolicyTest", "line:integer from:string to:string port:string expect:word result:word detail:string?"},
+	{"PolicyChange", "network:name from:string? to:string? before:any after:any agent:name? route:string?"},
+	{"Party", "agent:name? network:name? address:string? tags:any?"},
 	{"Problem", "type:string title:string status:integer detail:string code:string"},
 };
 
@@ -94,7 +109,10 @@ static const struct {
 	"\"addresses\":[\"10.86.0.4\"],\"routes\":[],\"endpoint\":\"198.51.100.9:51820\","             \
 	"\"endpoints\":[\"198.51.100.9:51820\"],\"local_endpoints\":[\"192.168.1.2:51820\"],"          \
 	"\"nat_type\":\"port_restricted_cone\",\"online\":true,"                                       \
-	"\"last_seen\":\"2026-11-23T13:18:09Z\",\"connection_hint\":null}"
+	"\"last_seen\":\"2026-11-23T13:18:09Z\",\"connection_hint\":null,\"class\":3}"
+#define RULE                                                                                       \
+	"{\"classes\":[3],\"sources\":[],\"own\":true,\"targets\":[],\"protocol\":\"tcp\","              \
+	"\"ports\":[\"22\",\"8000-8100\"],\"family\":null}"
 #define NETWORK                                                                                    \
 	"{\"id\":\"9c\",\"name\":\"default\",\"cidr\":\"10.86.0.0/16\",\"cidr6\":null,"                 \
 	"\"addresses\":[\"10.86.0.3/16\"]}"
@@ -124,6 +142,11 @@ static const struct {
 	{"coordinator", "{\"type\":\"token\",\"token\":\"eyJ...\",\"expires_in\":86400}"},
 	{"coordinator", "{\"type\":\"error\",\"code\":\"peer_offline\",\"detail\":\"to: is not connected "
 			"now\",\"id\":1}"},
+	{"coordinator", "{\"type\":\"snapshot\",\"epoch\":\"e1\",\"revision\":8,\"networks\":[],\"relays\":[],"
+			"\"pins\":[],\"rules\":[{\"network\":\"default\",\"rules\":[" RULE "]}],\"peers\":[]}"},
+	{"coordinator", "{\"type\":\"delta\",\"revision\":13,\"changes\":["
+			"{\"op\":\"rules\",\"network\":\"default\",\"rules\":[" RULE "]},"
+			"{\"op\":\"patch\",\"agent_id\":\"4f\",\"network\":\"default\",\"class\":4}]}"},
 	{"coordinator", "{\"type\":\"bye\",\"reason\":\"restart\",\"retry_after_ms\":1200}"},
 };
 
@@ -270,6 +293,8 @@ static json_t *operation(const struct endpoint_row *row)
 	refusals(row, responses);
 	json_object_set_new(op, "responses", responses);
 	json_object_set_new(op, "security", security(row->auth));
+	if (row->max_body)
+		json_object_set_new(op, "x-max-body", json_integer((json_int_t)row->max_body));
 	if (row->command)
 		json_object_set_new(op, "x-command", json_string(row->command));
 	return op;

@@ -86,15 +86,54 @@ json_t *admin_policy_apply(struct coordinator *co, struct js *js, const struct w
 	return result;
 }
 
+/* The one that waits, which must be the "version" meant, where one is named; 0: refused. */
+static uint64_t waiting(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
+{
+	int64_t meant = js_int(js, "version", 1, INT64_MAX, 0);
+	uint64_t number = policy_waiting(co);
+
+	if (!who_may(who, NULL, why))
+		return 0;
+	if (!js_ok(js))
+		refuse(why, 422, "invalid", "%s", js->error);
+	else if (!number)
+		refuse(why, 409, "nothing_waits", "no policy waits to be confirmed: what policy show says is "
+		       "in force");
+	else if (meant && (uint64_t)meant != number)
+		refuse(why, 409, "nothing_waits", "policy %lld does not wait any more, policy %llu does: see "
+		       "policy show", (long long)meant, (unsigned long long)number);
+	else
+		return number;
+	return 0;
+}
+
 json_t *admin_policy_confirm(struct coordinator *co, struct js *js, const struct who *who,
 			     struct refusal *why)
 {
-	uint64_t number = policy_waiting(co);
+	uint64_t number = waiting(co, js, who, why);
+	json_t *result;
 
-	(void)js;
-	return who_may(who, NULL, why) && policy_confirm(co, who->actor, why)
-		       ? admin_message("policy %llu is confirmed", (unsigned long long)number)
-		       : NULL;
+	if (!number || !policy_confirm(co, who->actor, why))
+		return NULL;
+	result = admin_message("policy %llu is confirmed", (unsigned long long)number);
+	json_object_set_new(result, "version", json_integer((json_int_t)number));
+	return result;
+}
+
+json_t *admin_policy_rollback(struct coordinator *co, struct js *js, const struct who *who,
+			      struct refusal *why)
+{
+	uint64_t number = waiting(co, js, who, why);
+	json_t *result, *now;
+
+	if (!number || !policy_roll_back(co, who->actor, why))
+		return NULL;
+	now = policy_state_json(co);
+	result = admin_message("policy %llu is taken back: what was before is in force",
+			       (unsigned long long)number);
+	json_object_set(result, "version", json_object_get(now, "version"));
+	json_decref(now);
+	return result;
 }
 
 static json_t *party_json(const struct resolved *resolved)
@@ -106,18 +145,50 @@ static json_t *party_json(const struct resolved *resolved)
 			 party->tags);
 }
 
-/* Of a network that is not theirs people do not even hear that somebody is there. */
-static bool may_see(const struct who *who, const struct member *member, const char *word,
-		    struct refusal *why)
+static bool reads_policy(const struct who *who)
 {
-	return who_sees(who, member->network) ||
-	       refuse(why, 404, "unknown_agent", "there is no agent %s: see agent list", word);
+	return who_role(who, NULL) >= ROLE_VIEWER;
+}
+
+/* Who has a role in some networks only is answered as if there were no others, and no word of the policy,
+ * which speaks of all, is told. */
+static bool resolve(const struct coordinator *co, const struct who *who, const char *word,
+		    const char *network, struct resolved *out, struct refusal *why)
+{
+	const struct network *each;
+	struct resolved one;
+	bool found = false;
+
+	if (reads_policy(who))
+		return policy_resolve(co, policy_in_force(co), word, network, out, why);
+	list_each(each, &co->mesh.networks, node) {
+		if (!who_sees(who, each) || (network && strcmp(network, each->name)) ||
+		    !policy_resolve(co, NULL, word, each->name, &one, why))
+			continue;
+		if (found && one.member && out->member)
+			return refuse(why, 400, "ambiguous", "%s is in several networks: say --network", word);
+		if (!found || one.member)
+			*out = one;
+		found = true;
+	}
+	return found || refuse(why, 404, "unknown_agent", "there is no agent %s: see agent list", word);
+}
+
+static json_t *explained(const struct resolved *source, const struct resolved *target, const char *port,
+			 const struct verdict *verdict, bool whole)
+{
+	bool peers = source->member && target->member && source->member != target->member;
+	json_t *sees = peers ? json_boolean(mesh_sees(source->member, target->member)) : json_null();
+
+	return json_pack("{sososssssososo}", "from", party_json(source), "to", party_json(target), "port", port,
+			 "verdict", verdict->allow ? "allow" : "deny", "rule",
+			 js_from_string(whole ? verdict->rule : NULL), "line",
+			 whole && verdict->line ? json_integer(verdict->line) : json_null(), "peers", sees);
 }
 
 json_t *admin_policy_explain(struct coordinator *co, struct js *js, const struct who *who,
 			     struct refusal *why)
 {
-	const struct policy *policy = policy_in_force(co);
 	const char *from = js_need_string(js, "from", POLICY_WORD - 1);
 	const char *to = js_need_string(js, "to", POLICY_WORD - 1);
 	const char *port = js_need_string(js, "port", POLICY_WORD - 1);
@@ -125,27 +196,20 @@ json_t *admin_policy_explain(struct coordinator *co, struct js *js, const struct
 	struct resolved source, target;
 	struct verdict verdict;
 	uint32_t point;
-	json_t *sees = json_null();
 
 	if (!js_ok(js)) {
 		refuse(why, 400, "invalid", "%s", js->error);
 		return NULL;
 	}
+	if (network && !admin_network(co, js, "network", who, why))
+		return NULL;
 	if (!ports_parse_point(port, &point)) {
 		refuse(why, 400, "invalid", "%s is not one port: write tcp/443, udp/53 or icmp", port);
 		return NULL;
 	}
-	if (!policy_resolve(co, policy, from, network, &source, why) ||
-	    !policy_resolve(co, policy, to, network, &target, why))
-		return NULL;
-	if ((source.member && !may_see(who, source.member, from, why)) ||
-	    (target.member && !may_see(who, target.member, to, why)) ||
+	if (!resolve(co, who, from, network, &source, why) || !resolve(co, who, to, network, &target, why) ||
 	    (!source.member && !target.member && !who_may(who, NULL, why)))
 		return NULL;
-	policy_judge(policy, &source, &target, point, &verdict);
-	if (source.member && target.member && source.member != target.member)
-		sees = json_boolean(mesh_sees(source.member, target.member));
-	return json_pack("{sosossssssso?so}", "from", party_json(&source), "to", party_json(&target), "port",
-			 port, "verdict", verdict.allow ? "allow" : "deny", "rule", verdict.rule, "line",
-			 verdict.line ? json_integer(verdict.line) : json_null(), "peers", sees);
+	policy_judge(policy_in_force(co), &source, &target, point, &verdict);
+	return explained(&source, &target, port, &verdict, reads_policy(who));
 }

@@ -1,22 +1,16 @@
 /*
  * policy_parse.c - YAML to a policy: the schema first, then every word in its place. The first thing
  * that is wrong ends it, with file:line:column and, where there is one, the word that was meant.
- *
- * Groups may hold groups. They are taken apart on first use, and a group that is met again while it is
- * being taken apart is a circle.
  */
-#include "policy.h"
+#include "policy_private.h"
 #include "lib/schema.h"
 #include "lib/str.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_RULES     2000
-#define MAX_SELECTORS 4096 /* of one list, groups taken apart */
-#define MAX_NAMED     2000 /* groups, hosts, tags: each */
+#define MAX_RULES 2000
 
 static const char *const verdict_words[] = {"deny", "allow", NULL};
 
@@ -54,242 +48,6 @@ static const struct schema_field policy_fields[] = {
 	{0},
 };
 
-struct parse {
-	struct policy *policy;
-	struct yaml *yaml;
-	const json_t *groups;
-	enum { FRESH, OPEN, DONE } state[MAX_NAMED]; /* of groups */
-	char *error;                                  /* POLICY_ERROR bytes */
-};
-
-struct spot { /* of a value: what holds it */
-	const json_t *parent;
-	const char *key; /* NULL: item of a list */
-	size_t index;
-};
-
-/* ---- complaints --------------------------------------------------------------------- */
-
-static bool PRINTF_LIKE(4, 5) fail(struct parse *p, const struct spot *spot, bool at_key,
-				   const char *format, ...)
-{
-	unsigned line = 1, column = 1;
-	va_list args;
-	int len;
-
-	if (at_key && spot->key)
-		yaml_where_key(p->yaml, spot->parent, spot->key, &line, &column);
-	else
-		yaml_where_value(p->yaml, spot->parent, spot->key, spot->index, &line, &column);
-	len = snprintf(p->error, POLICY_ERROR, "%s:%u:%u: ", p->policy->name, line, column);
-	va_start(args, format);
-	if (len > 0 && len < POLICY_ERROR)
-		vsnprintf(p->error + len, POLICY_ERROR - (size_t)len, format, args);
-	va_end(args);
-	return false;
-}
-
-static bool fail_near(struct parse *p, const struct spot *spot, const char *prefix, const char *word,
-		      const struct policy_named *all, unsigned count, const char *what)
-{
-	const char **names = xcalloc(count + 1, sizeof(*names)), *near;
-
-	for (unsigned i = 0; i < count; i++)
-		names[i] = all[i].word;
-	near = str_nearest(word, names);
-	free(names);
-	if (near)
-		return fail(p, spot, false, "there is no %s %.60s, did you mean \"%s%s\"?", what, word,
-			    prefix, near);
-	return fail(p, spot, false, "there is no %s %.60s: write it under %ss first", what, word, what);
-}
-
-/* ---- selectors ------------------------------------------------------------------------ */
-
-enum { WITH_ANY = 1, WITH_SELF = 2 };
-
-static bool add_selector(struct parse *p, const struct spot *spot, struct selectors *out,
-			 const struct selector *selector)
-{
-	for (unsigned i = 0; i < out->count; i++)
-		if (out->items[i].kind == selector->kind && !strcmp(out->items[i].word, selector->word))
-			return true;
-	if (out->count == MAX_SELECTORS)
-		return fail(p, spot, false, "more than %d words in one list, groups taken apart",
-			    MAX_SELECTORS);
-	if ((out->count & (out->count - 1)) == 0)
-		out->items = xrealloc(out->items, MAX(out->count * 2, 1) * sizeof(*out->items));
-	out->items[out->count++] = *selector;
-	return true;
-}
-
-static bool take_list(struct parse *p, const json_t *parent, const char *key, unsigned flags,
-		      struct selectors *out);
-
-static bool add_group(struct parse *p, const struct spot *spot, const char *word, struct selectors *out)
-{
-	unsigned i;
-
-	for (i = 0; i < p->policy->group_count; i++)
-		if (!strcmp(p->policy->groups[i].word, word))
-			break;
-	if (i == p->policy->group_count)
-		return fail_near(p, spot, "group:", word, p->policy->groups, p->policy->group_count,
-				 "group");
-	if (p->state[i] == OPEN)
-		return fail(p, spot, false, "the group %s holds itself", word);
-	if (p->state[i] == FRESH) {
-		p->state[i] = OPEN;
-		if (!take_list(p, p->groups, p->policy->groups[i].word, 0, &p->policy->groups[i].who))
-			return false;
-		p->state[i] = DONE;
-	}
-	for (unsigned k = 0; k < p->policy->groups[i].who.count; k++)
-		if (!add_selector(p, spot, out, &p->policy->groups[i].who.items[k]))
-			return false;
-	return true;
-}
-
-static bool bad_word(struct parse *p, const struct spot *spot, const char *word)
-{
-	static const char *const kinds[] = {"tag", "group", "network", NULL};
-	size_t len = strcspn(word, ":");
-	const char *near;
-	char kind[16];
-
-	if (word[len] == ':') {
-		snprintf(kind, sizeof(kind), "%.*s", (int)len, word);
-		near = str_nearest(kind, kinds);
-		if (near)
-			return fail(p, spot, false, "\"%.60s\" is not known, did you mean \"%s%.60s\"?",
-				    word, near, word + len);
-	}
-	return fail(p, spot, false, "\"%.60s\" is none of: an agent's name, tag:NAME, group:NAME, "
-		    "network:NAME, a CIDR, a name under hosts, any, self", word);
-}
-
-/* tag:NAME and network:NAME. */
-static bool take_kind(struct parse *p, const struct spot *spot, const char *word, const char *name,
-		      enum selector_kind kind, struct selector *out)
-{
-	out->kind = kind;
-	if (!name_valid(name))
-		return fail(p, spot, false, "\"%.80s\": a name is 1 to 63 characters of a-z, 0-9 and '-'",
-			    word);
-	return str_copy(out->word, sizeof(out->word), name);
-}
-
-static bool take_special(struct parse *p, const struct spot *spot, const char *word, unsigned flags,
-			 struct selector *out)
-{
-	bool self = !strcmp(word, "self");
-
-	out->kind = self ? SELECT_SELF : SELECT_ANY;
-	if (self && !(flags & WITH_SELF))
-		return fail(p, spot, false, "self can stand under to: only: it is the agent that the "
-			    "packet comes from");
-	if (!self && !(flags & WITH_ANY))
-		return fail(p, spot, false, "any cannot be in a group: write it in the rule");
-	return true;
-}
-
-static bool take_name(struct parse *p, const struct spot *spot, const char *word, struct selector *out)
-{
-	static const char *const reserved[] = {"network", "group", "tag", "exit", "default"};
-	const struct policy_named *host = policy_host(p->policy, word);
-
-	out->kind = SELECT_PREFIX;
-	if (host) {
-		out->prefix = host->prefix;
-	} else if (prefix_parse(&out->prefix, word)) {
-		out->prefix = prefix_mask(&out->prefix);
-	} else {
-		out->kind = SELECT_NAME;
-		if (!name_valid(word))
-			return bad_word(p, spot, word);
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
-		if (!strcmp(word, reserved[i]))
-			return fail(p, spot, false, "%s is a reserved word, no agent has this name", word);
-	if (out->kind == SELECT_NAME)
-		for (unsigned i = 0; i < p->policy->group_count; i++)
-			if (!strcmp(p->policy->groups[i].word, word))
-				return fail(p, spot, false, "%s is a group, did you mean \"group:%s\"?",
-					    word, word);
-	if (out->kind == SELECT_PREFIX)
-		prefix_format(out->word, &out->prefix);
-	else
-		str_copy(out->word, sizeof(out->word), word);
-	return true;
-}
-
-static bool take_word(struct parse *p, const struct spot *spot, const char *word, unsigned flags,
-		      struct selectors *out)
-{
-	struct selector selector = {0};
-	bool ok;
-
-	if (str_has_prefix(word, "group:"))
-		return add_group(p, spot, word + 6, out);
-	if (!strcmp(word, "any") || !strcmp(word, "self"))
-		ok = take_special(p, spot, word, flags, &selector);
-	else if (str_has_prefix(word, "tag:"))
-		ok = take_kind(p, spot, word, word + 4, SELECT_TAG, &selector);
-	else if (str_has_prefix(word, "network:"))
-		ok = take_kind(p, spot, word, word + 8, SELECT_NETWORK, &selector);
-	else
-		ok = take_name(p, spot, word, &selector);
-	return ok && add_selector(p, spot, out, &selector);
-}
-
-typedef bool item_fn(struct parse *p, const struct spot *spot, const char *word, void *arg);
-
-/* A list of words, or one word in its place. */
-static bool each_word(struct parse *p, const json_t *parent, const char *key, item_fn *fn, void *arg)
-{
-	const json_t *value = json_object_get(parent, key), *item;
-	struct spot spot = {parent, key, 0};
-	size_t i;
-
-	if (json_is_string(value))
-		return fn(p, &spot, json_string_value(value), arg);
-	if (!json_is_array(value))
-		return fail(p, &spot, false, "%s: must be a list of words", key);
-	if (!json_array_size(value))
-		return fail(p, &spot, false, "%s: the list is empty", key);
-	json_array_foreach(value, i, item) {
-		struct spot at = {value, NULL, i};
-
-		if (!json_is_string(item))
-			return fail(p, &at, false, "%s: must be text%s", key,
-				    json_is_integer(item) || json_is_boolean(item) ? ", put it in quotes"
-										   : "");
-		if (!fn(p, &at, json_string_value(item), arg))
-			return false;
-	}
-	return true;
-}
-
-struct selecting {
-	unsigned flags;
-	struct selectors *out;
-};
-
-static bool select_word(struct parse *p, const struct spot *spot, const char *word, void *arg)
-{
-	const struct selecting *selecting = arg;
-
-	return take_word(p, spot, word, selecting->flags, selecting->out);
-}
-
-static bool take_list(struct parse *p, const json_t *parent, const char *key, unsigned flags,
-		      struct selectors *out)
-{
-	struct selecting selecting = {flags, out};
-
-	return each_word(p, parent, key, select_word, &selecting);
-}
-
 /* ---- sections -------------------------------------------------------------------------- */
 
 /* The keys of a section as names; what they stand for comes later, for groups may be in any order. */
@@ -305,13 +63,13 @@ static bool take_names(struct parse *p, const char *section, const char *what,
 		struct spot spot = {object, key, 0};
 
 		if (*count == MAX_NAMED)
-			return fail(p, &spot, true, "more than %d %ss", MAX_NAMED, what);
+			return policy_fail(p, &spot, true, "more than %d %ss", MAX_NAMED, what);
 		if (!name_valid(key))
-			return fail(p, &spot, true, "the %s \"%.60s\": a name is 1 to 63 characters of a-z, "
+			return policy_fail(p, &spot, true, "the %s \"%.60s\": a name is 1 to 63 characters of a-z, "
 				    "0-9 and '-'", what, key);
 		for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
 			if (!strcmp(key, reserved[i]))
-				return fail(p, &spot, true, "%s is a reserved word: choose another name",
+				return policy_fail(p, &spot, true, "%s is a reserved word: choose another name",
 					    key);
 		str_copy((*out)[(*count)++].word, POLICY_WORD, key);
 	}
@@ -328,7 +86,7 @@ static bool take_hosts(struct parse *p)
 		struct spot spot = {object, host->word, 0};
 
 		if (!json_is_string(value) || !prefix_parse(&host->prefix, json_string_value(value)))
-			return fail(p, &spot, false, "%s: must be an address or CIDR such as 192.168.1.40",
+			return policy_fail(p, &spot, false, "%s: must be an address or CIDR such as 192.168.1.40",
 				    host->word);
 		host->prefix = prefix_mask(&host->prefix);
 	}
@@ -340,7 +98,7 @@ static bool take_groups(struct parse *p)
 	for (unsigned i = 0; i < p->policy->group_count; i++) {
 		struct spot spot = {p->groups, p->policy->groups[i].word, 0};
 		struct selectors all = {0};
-		bool ok = add_group(p, &spot, p->policy->groups[i].word, &all);
+		bool ok = policy_add_group(p, &spot, p->policy->groups[i].word, &all);
 
 		free(all.items);
 		if (!ok)
@@ -356,14 +114,15 @@ static bool add_owner(struct parse *p, const struct spot *spot, const char *word
 
 	if (str_has_prefix(word, "group:")) {
 		struct selectors who = {0};
-		bool ok = add_group(p, spot, word + 6, &who);
+		bool ok = policy_add_group(p, spot, word + 6, &who);
 
 		free(who.items);
 		if (!ok)
 			return false;
-	} else if (!name_valid(word)) {
-		return fail(p, spot, false, "\"%.60s\" is no user, role or group: a name is 1 to 63 "
-			    "characters of a-z, 0-9 and '-'", word);
+	} else if (!*word || strlen(word) >= POLICY_WORD ||
+		   strspn(word, "abcdefghijklmnopqrstuvwxyz0123456789.-_@") != strlen(word)) {
+		return policy_fail(p, spot, false, "\"%.60s\" is no user, role or group: a name is 1 to 63 "
+			    "characters of a-z, 0-9, '-', and in users' also '.', '_' and '@'", word);
 	}
 	while (tag->owners && tag->owners[count])
 		count++;
@@ -378,7 +137,7 @@ static bool take_tags(struct parse *p)
 	const json_t *object = json_object_get(yaml_root(p->yaml), "tags");
 
 	for (unsigned i = 0; i < p->policy->tag_count; i++)
-		if (!each_word(p, object, p->policy->tags[i].word, add_owner, &p->policy->tags[i]))
+		if (!policy_each_word(p, object, p->policy->tags[i].word, add_owner, &p->policy->tags[i]))
 			return false;
 	return true;
 }
@@ -389,7 +148,7 @@ static bool add_ports(struct parse *p, const struct spot *spot, const char *word
 	char why[120];
 
 	if (!ports_parse_range(word, &range, why, sizeof(why)))
-		return fail(p, spot, false, "\"%.40s\" %s", word, why);
+		return policy_fail(p, spot, false, "\"%.40s\" %s", word, why);
 	ports_add(arg, range.low, range.high);
 	return true;
 }
@@ -431,13 +190,13 @@ static bool take_rule(struct parse *p, const json_t *object, size_t i)
 	rule->priority = priority ? (unsigned)json_integer_value(priority) : POLICY_PRIORITY;
 	rule->allow = allow != NULL;
 	if (allow && deny)
-		return fail(p, &spot, true, "a rule has allow or deny, not both: make two of it");
+		return policy_fail(p, &spot, true, "a rule has allow or deny, not both: make two of it");
 	if (!allow && !deny)
-		return fail(p, &(struct spot){object, "from", 0}, true,
+		return policy_fail(p, &(struct spot){object, "from", 0}, true,
 			    "the rule \"%.60s\" has neither allow nor deny", rule->name);
-	return take_list(p, object, "from", WITH_ANY, &rule->from) &&
-	       take_list(p, object, "to", WITH_ANY | WITH_SELF, &rule->to) &&
-	       each_word(p, object, allow ? "allow" : "deny", add_ports, &rule->ports);
+	return policy_take_list(p, object, "from", WITH_ANY, &rule->from) &&
+	       policy_take_list(p, object, "to", WITH_ANY | WITH_SELF, &rule->to) &&
+	       policy_each_word(p, object, allow ? "allow" : "deny", add_ports, &rule->ports);
 }
 
 static int by_priority(const void *a, const void *b)
@@ -455,7 +214,7 @@ static bool take_rules(struct parse *p)
 	size_t count = items_of(section);
 
 	if (count > MAX_RULES)
-		return fail(p, &(struct spot){section, NULL, MAX_RULES}, false, "more than %d rules",
+		return policy_fail(p, &(struct spot){section, NULL, MAX_RULES}, false, "more than %d rules",
 			    MAX_RULES);
 	p->policy->rules = xcalloc(count, sizeof(*p->policy->rules));
 	for (size_t i = 0; i < count; i++)
@@ -479,11 +238,11 @@ static bool take_approvals(struct parse *p)
 
 		approval->exit = !strcmp(key, "exit");
 		if (!approval->exit && !prefix_parse(&approval->prefix, key))
-			return fail(p, &spot, true, "\"%.60s\" is neither a CIDR nor exit", key);
+			return policy_fail(p, &spot, true, "\"%.60s\" is neither a CIDR nor exit", key);
 		if (!approval->exit && approval->prefix.bits == 0)
-			return fail(p, &spot, true, "\"%.60s\" is every address, did you mean \"exit\"?",
+			return policy_fail(p, &spot, true, "\"%.60s\" is every address, did you mean \"exit\"?",
 				    key);
-		if (!take_list(p, object, key, WITH_ANY, &approval->who))
+		if (!policy_take_list(p, object, key, WITH_ANY, &approval->who))
 			return false;
 	}
 	return true;
@@ -509,11 +268,11 @@ static bool take_test(struct parse *p, const json_t *object, size_t i)
 			continue;
 		if ((!name_valid(word) && !addr_parse(&addr, word)) ||
 		    !str_copy(words[k].out, POLICY_WORD, word))
-			return fail(p, &spot, false, "\"%.60s\" must be an agent's name, a name under hosts "
+			return policy_fail(p, &spot, false, "\"%.60s\" must be an agent's name, a name under hosts "
 				    "or an address", word);
 	}
 	if (!ports_parse_point(port, &test->point))
-		return fail(p, &(struct spot){object, "port", 0}, false,
+		return policy_fail(p, &(struct spot){object, "port", 0}, false,
 			    "\"%.40s\" is not one port: write tcp/443, udp/53 or icmp", port);
 	return true;
 }

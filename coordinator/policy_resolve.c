@@ -2,6 +2,7 @@
  * policy_resolve.c - the words of people as parties in the mesh: for tests, explain, warnings.
  */
 #include "policy_state.h"
+#include "lib/clock.h"
 #include "lib/str.h"
 
 #include <stdlib.h>
@@ -79,7 +80,7 @@ static bool resolve_agent(const struct coordinator *co, const char *word, const 
 bool policy_resolve(const struct coordinator *co, const struct policy *policy, const char *word,
 		    const char *network, struct resolved *out, struct refusal *why)
 {
-	const struct policy_named *host = policy_host(policy, word);
+	const struct policy_named *host = policy ? policy_host(policy, word) : NULL;
 	struct addr addr;
 
 	memset(out, 0, sizeof(*out));
@@ -149,7 +150,7 @@ static json_t *run_test(const struct coordinator *co, const struct policy *polic
 	} else {
 		detail = xstrdup(why.detail);
 	}
-	json = json_pack("{sisssssssssssso}", "line", (int)test->line, "from", test->from, "to", test->to,
+	json = json_pack("{sissssssssssso}", "line", (int)test->line, "from", test->from, "to", test->to,
 			 "port", port, "expect", expected, "result", result, "detail",
 			 js_from_string(detail));
 	free(detail);
@@ -236,6 +237,47 @@ static void look_through(struct known *known, const struct selectors *selectors)
 	}
 }
 
+/* Owners of tags that are neither user, role nor group. */
+static void look_at_owners(const struct coordinator *co, const struct policy *policy, struct known *known)
+{
+	struct map *all = map_new(0);
+	const void *name;
+	size_t pos = 0;
+
+	while (map_next(co->users.by_name, &pos, &name))
+		map_put(all, name, known);
+	for (unsigned i = 0; i < policy->group_count; i++)
+		map_put(all, policy->groups[i].word, known);
+	for (enum role role = ROLE_VIEWER; role <= ROLE_ADMIN; role++)
+		map_put(all, role_name(role), known);
+	for (unsigned i = 0; i < policy->tag_count; i++)
+		for (char **word = policy->tags[i].owners; *word; word++)
+			if (!str_has_prefix(*word, "group:"))
+				warn(known, "no user, role or group is called", *word, all);
+	map_free(all);
+}
+
+/* What was given away before: a key is not judged again when somebody joins by it. */
+static void look_at_keys(const struct coordinator *co, const struct policy *policy, struct known *known)
+{
+	const struct join_key *key;
+	const json_t *tag;
+	size_t i, pos = 0;
+
+	while ((key = map_next(co->mesh.keys, &pos, NULL))) {
+		if (key->revoked_at || (key->used_at && !key->reusable) ||
+		    (key->expires_at && key->expires_at <= clock_wall_ms()))
+			continue;
+		json_array_foreach(key->tags, i, tag)
+			if (policy_tag(policy, json_string_value(tag)) &&
+			    !policy_tag(policy_in_force(co), json_string_value(tag)) &&
+			    json_array_size(known->out) < MAX_WARNINGS)
+				json_array_append_new(known->out, json_sprintf(
+					"the join key %s still gives the tag %s, whoever made it: key revoke %s",
+					key->id, json_string_value(tag), key->id));
+	}
+}
+
 json_t *policy_warnings(const struct coordinator *co, const struct policy *policy)
 {
 	struct known known = {.names = map_new(0), .tags = map_new(0), .networks = map_new(0),
@@ -249,6 +291,8 @@ json_t *policy_warnings(const struct coordinator *co, const struct policy *polic
 	}
 	for (unsigned i = 0; i < policy->approval_count; i++)
 		look_through(&known, &policy->approvals[i].who);
+	look_at_owners(co, policy, &known);
+	look_at_keys(co, policy, &known);
 	for (unsigned i = 0; i < policy->host_count; i++) {
 		if (!map_get(known.names, policy->hosts[i].word))
 			continue;

@@ -18,6 +18,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MAX_FILE (1024 * 1024)
 #define KEEP     100 /* versions in the store */
@@ -376,12 +377,12 @@ int policy_state_start(struct policy_state *state, char *error, size_t size)
 		return 1;
 	}
 	result = take_stored(state, &stored, error, size);
-	if (co->config.policy)
+	if (!co->config.policy_optional || !access(co->config.policy, F_OK)) {
 		file = take_file(state, &stored, co->config.policy, !result, error, size);
-	if (co->config.policy && !file) {
-		state->file = policy_file_new(co, co->config.policy);
-		result = 0;
+		result = 0; /* it stands in for a stored one that is not understood */
 	}
+	if (!file)
+		state->file = policy_file_new(co, co->config.policy);
 	free(stored.text);
 	if (result || file)
 		return 2;

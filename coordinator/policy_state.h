@@ -43,7 +43,8 @@ struct resolved {
 	const struct member *member; /* NULL: an address that is nobody's own */
 	struct party other;          /* the member's IPv6 side; addr.family 0: none */
 };
-/* A name under hosts, an agent's name or id, or an address; network "" or NULL: any. */
+/* A name under hosts (not where policy is NULL), an agent's name or id, or an address; network "" or NULL:
+ * any. */
 bool policy_resolve(const struct coordinator *co, const struct policy *policy, const char *word,
 		    const char *network, struct resolved *out, struct refusal *why);
 /* What it decides between the two: by their IPv4 addresses where both have one, else by IPv6. */

@@ -109,8 +109,13 @@ void registry_write_routes(struct coordinator *co, const struct member *member)
 
 static void write_seen(struct coordinator *co, const struct agent *agent)
 {
-	json_t *json = proto_write_endpoints(&agent->at);
-	char *text = js_dump(json);
+	struct proto_endpoints at;
+	json_t *json;
+	char *text;
+
+	where_get(agent->at, &at);
+	json = proto_write_endpoints(&at);
+	text = js_dump(json);
 
 	store_write(co->store, STORE_AGENT_SEEN,
 		    (struct store_value[]){store_text(agent->id), store_text(text),
@@ -190,12 +195,14 @@ static bool wishes_ok(struct coordinator *co, const struct registration *reg, co
 		if (!json_is_string(item) || !key_has_tag(key, json_string_value(item)))
 			return refuse(why, 403, "tag_not_allowed", "the join key does not give every tag "
 				      "that was asked for");
+	/* Who came by it before may have been renamed. */
+	if (*key->name && strcmp(key->name, member ? member->name : reg->name) &&
+	    !(member && !strcmp(member->key_id, key->id)))
+		return refuse(why, 403, "name_not_allowed", "this join key is for the name %s only", key->name);
 	if (member) /* it keeps the name it has */
 		return true;
 	if (!registry_name_ok(reg->name, why) || !policy_name_ok(co, reg->name, *key->name, why))
 		return false;
-	if (*key->name && strcmp(key->name, reg->name))
-		return refuse(why, 403, "name_not_allowed", "this join key is for the name %s only", key->name);
 	if (map_get(key->network->names, reg->name) || device_named(key->network, reg->name))
 		return refuse(why, 409, "name_taken", "the name %s is taken in the network %s: choose "
 			      "another with --name", reg->name, key->network->name);
@@ -285,7 +292,7 @@ static struct member *admit(struct coordinator *co, const struct registration *r
 		agent = mesh_agent_add(&co->mesh, id, &reg->public_key);
 		agent->created_at = now;
 		agent->ephemeral = key->ephemeral;
-		agent->at = reg->at;
+		where_set(&agent->at, &reg->at);
 	}
 	member = mesh_member_add(agent, key->network, reg->name);
 	if (!give_addresses(member, now, why)) {
@@ -375,9 +382,12 @@ static json_t *difference(json_t *before, json_t *now)
 
 void registry_endpoints(struct coordinator *co, struct agent *agent, const struct proto_endpoints *at)
 {
-	json_t *before = proto_write_endpoints(&agent->at), *now = proto_write_endpoints(at), *changed;
+	json_t *before, *now = proto_write_endpoints(at), *changed;
+	struct proto_endpoints was;
 
-	agent->at = *at;
+	where_get(agent->at, &was);
+	before = proto_write_endpoints(&was);
+	where_set(&agent->at, at);
 	registry_seen(co, agent);
 	changed = difference(before, now);
 	if (json_object_size(changed))

@@ -58,6 +58,7 @@ static void name_what_waits(const struct config *now, const struct config *fresh
 		{"listen", memcmp(&now->listen, &fresh->listen, sizeof(now->listen)) != 0},
 		{"state", !same(now->state, fresh->state)},
 		{"run_dir", !same(now->run_dir, fresh->run_dir)},
+		{"policy", !same(now->policy, fresh->policy)},
 		{"db", !same(now->db, fresh->db)},
 		{"tls: next_key", !same(now->next_key, fresh->next_key)},
 		{"tls: cert", !now->cert != !fresh->cert},

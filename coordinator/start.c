@@ -5,6 +5,7 @@
  */
 #include "start.h"
 #include "admin.h"
+#include "api.h"
 #include "challenge.h"
 #include "embedded.h"
 #include "events.h"
@@ -254,6 +255,7 @@ static void save(void *arg)
 	if (!store_behind(co->store))
 		registry_save_seen(co, SAVE_AT_ONCE);
 	end_agents(co, clock_wall_ms());
+	api_note_left_out(co);
 	timer_start(&co->save, SAVE_MS);
 }
 
@@ -370,7 +372,8 @@ int coordinator_check(const struct config *config, char *error, size_t size)
 			return 2;
 		tls_server_free(tls);
 	}
-	if (config->policy && policy_file_check(config->policy, error, size))
+	if ((!config->policy_optional || !access(config->policy, F_OK)) &&
+	    policy_file_check(config->policy, error, size))
 		return 2;
 	if (config->next_key && pin_of_key(config->next_key, pin, error, size) < 0)
 		return 2;

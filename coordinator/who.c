@@ -118,9 +118,66 @@ bool who_scope(const struct who *who, const char *resource, bool write)
 	return false;
 }
 
-bool who_may_tag(const struct who *who, const struct network *network, const json_t *tags,
-		 struct refusal *why)
+static bool in_group(const struct policy *policy, const char *group, const char *user)
 {
-	(void)tags; /* any operator of the network, where no policy says otherwise */
-	return who_may(who, network, why);
+	for (unsigned i = 0; i < policy->group_count; i++)
+		for (unsigned k = 0; k < policy->groups[i].who.count; k++) {
+			const struct selector *one = &policy->groups[i].who.items[k];
+
+			if (!strcmp(policy->groups[i].word, group) && one->kind == SELECT_NAME &&
+			    !strcmp(one->word, user))
+				return true;
+		}
+	return false;
+}
+
+static bool owns(const struct who *who, const struct policy *policy, const struct network *network,
+		 const char *tag)
+{
+	const struct policy_named *owned = policy_tag(policy, tag);
+
+	if (!owned || who_role(who, NULL) == ROLE_ADMIN)
+		return true;
+	for (char **word = owned->owners; *word; word++) {
+		bool group = str_has_prefix(*word, "group:");
+		enum role role = group ? ROLE_NONE : role_parse(*word);
+
+		if (role != ROLE_NONE && who_role(who, network) >= role)
+			return true;
+		if (*who->user && ((!group && !strcmp(*word, who->user)) ||
+				   in_group(policy, *word + (group ? strlen("group:") : 0), who->user)))
+			return true;
+	}
+	return false;
+}
+
+static bool has(const json_t *tags, const json_t *tag)
+{
+	const json_t *each;
+	size_t i;
+
+	json_array_foreach(tags, i, each)
+		if (json_equal(each, tag))
+			return true;
+	return false;
+}
+
+bool who_may_tag(const struct who *who, const struct policy *policy, const struct network *network,
+		 const json_t *before, const json_t *tags, struct refusal *why)
+{
+	const json_t *lists[] = {before, tags}, *tag;
+	size_t i;
+
+	if (!who_may(who, network, why))
+		return false;
+	for (size_t k = 0; k < ARRAY_SIZE(lists); k++)
+		json_array_foreach(lists[k], i, tag) {
+			const char *text = json_string_value(tag);
+
+			if (!text || has(lists[!k], tag) || owns(who, policy, network, text))
+				continue;
+			return refuse(why, 403, "tag_not_allowed", "the policy names who gives the tag %.63s, "
+				      "and you are not among them: ask one who is, or an administrator", text);
+		}
+	return true;
 }

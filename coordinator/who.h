@@ -40,8 +40,11 @@ bool who_sees(const struct who *who, const struct network *network);
 bool who_may(const struct who *who, const struct network *network, struct refusal *why);
 /* Do the token's scopes have "RESOURCE:read" or "RESOURCE:write"? write includes read. */
 bool who_scope(const struct who *who, const char *resource, bool write);
-/* Tag ownership: may this one give the tag in this network? The policy's `tags:` judge here. */
-bool who_may_tag(const struct who *who, const struct network *network, const json_t *tags,
-		 struct refusal *why);
+/* May this one make `tags` of the tags that were there `before` (NULL: none)? A tag that the policy has
+ * under `tags:` is given, and taken away, by its owners alone: users by name, whoever has a role named
+ * there in this network, users whose names are in a group named there; root and who is admin for
+ * everything always. Other tags are any operator's. */
+bool who_may_tag(const struct who *who, const struct policy *policy, const struct network *network,
+		 const json_t *before, const json_t *tags, struct refusal *why);
 
 #endif

@@ -105,6 +105,7 @@ static void do_status(struct agent *agent, struct control_client *client, json_t
 		.coordinator_url = agent->state->coordinator_url,
 		.coordinator_connected = coord_connected(agent->coord),
 		.coordinator_since_wall_ms = coord_since_wall_ms(agent->coord),
+		.coordinator_refusal = coord_refusal(agent->coord),
 		.at = &agent->at,
 		.mapping = discovery_mapping(agent->discovery),
 		.filtering = discovery_filtering(agent->discovery),

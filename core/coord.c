@@ -211,6 +211,11 @@ void coord_start(struct coord *coord)
 	coord_connect(coord);
 }
 
+const char *coord_refusal(const struct coord *coord)
+{
+	return *coord->rejected ? coord->rejected : NULL;
+}
+
 bool coord_connected(const struct coord *coord)
 {
 	return coord->connected;

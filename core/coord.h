@@ -31,6 +31,7 @@ void coord_start(struct coord *coord);
 void coord_retry_now(struct coord *coord); /* the network has changed: do not wait out the back-off */
 void coord_reconnect(struct coord *coord); /* address or pins in the state are others now */
 bool coord_connected(const struct coord *coord);
+const char *coord_refusal(const struct coord *coord); /* the code of rejected(), until we are in again; or NULL */
 struct addr coord_remote(const struct coord *coord); /* family 0: not connected */
 uint64_t coord_since_wall_ms(const struct coord *coord);
 void coord_set_fwmark(struct coord *coord, uint32_t fwmark);

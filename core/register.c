@@ -37,7 +37,7 @@ static const struct {
 	{"network_overlap", "ask its administrator for another network"},
 	{"network_full", "ask its administrator to make room"},
 	{"too_many_routes", "advertise fewer with --advertise-routes"},
-	{"agent_expired", "ask its administrator, or join with another key"},
+	{"agent_expired", "ask its administrator for a new link, and join again with it"},
 };
 
 void register_out(struct registration *r, int exit_code, json_t *out)
@@ -175,10 +175,11 @@ static json_t *read_registered(struct registration *r, const struct api_answer *
 		js_fail(js, "expires_in", "is missing");
 	if (!name_valid(name))
 		js_fail(js, "name", "is not a host name");
-	return json_pack("{s:i, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:s}", "status", answer->status,
+	return json_pack("{s:i, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:s, s:b}", "status", answer->status,
 			 "agent_id", id, "token", token, "expires_in", (json_int_t)expires_in, "server_key",
 			 js_from_key(&answer->server_key), "networks", check_networks(js, false), "relays",
-			 check_relays(js), "pins", check_pins(js), "name", name);
+			 check_relays(js), "pins", check_pins(js), "name", name, "approved",
+			 js_bool(js, "approved", true));
 }
 
 /* Who is there already; without an answer, or with nonsense, nobody. */
@@ -372,7 +373,8 @@ static void read_common(struct registration *r, struct js *js)
 		js_fail(js, "url", "must be https://HOST:PORT");
 	if (pin && *pin && base64url_decode(bytes, sizeof(bytes), pin) != (int)sizeof(bytes))
 		js_fail(js, "pin", "must be 43 characters of base64url");
-	js_need_key(js, "private_key", &r->private_key);
+	if (!key_parse(&r->private_key, js_need_string(js, "private_key", KEY_BASE64 - 1)))
+		js_fail(js, "private_key", "must be a WireGuard key, 44 characters of base64");
 	read_peers(r, js);
 	r->pins[0] = pin && *pin ? pin : NULL;
 	r->api.origin = url;

@@ -6,7 +6,8 @@
  *         "name":"...","advertised_routes":[..],"exit_node":b,"tags":[..],"peers":[KEY..],"preview":b}
  *        peers: public keys already on the interface; a server that shows one of them is refused
  *   out  {"status":201,"agent_id":..,"token":..,"expires_in":..,"server_key":..,"networks":[NETWORK],
- *         "relays":[..],"pins":[..],"name":..}  (200: again)
+ *         "relays":[..],"pins":[..],"name":..,"approved":b}  (200: again; not approved: it waits,
+ *        and has no peers until an administrator says yes)
  *        with preview, which registers nothing: {"status":200,"networks":[NETWORK without addresses]}
  *        or {"status":409|..|0,"code":"..","detail":"one sentence"}
  *   in   {"rekey":true,"url","pin","agent_id","private_key","new_private_key","server_key"|null,

@@ -21,7 +21,8 @@ static json_t *networks_json(const struct status *status, json_t *all_addresses)
 			json_array_append_new(all_addresses, js_from_prefix(&n->addresses[j]));
 		}
 		json_array_append_new(
-			networks, json_pack("{s:s, s:o}", "name", n->name, "addresses", addresses));
+			networks, json_pack("{s:s, s:o, s:b}", "name", n->name, "addresses",
+					    addresses, "approved", !n->pending));
 	}
 	return networks;
 }
@@ -55,10 +56,11 @@ json_t *status_json(const struct status *status)
 	json_object_set_new(document, "public_key", js_from_key(&status->public_key));
 	json_object_set_new(document, "addresses", addresses);
 	json_object_set_new(document, "coordinator",
-			    json_pack("{s:o, s:b, s:o}", "url",
+			    json_pack("{s:o, s:b, s:o, s:o}", "url",
 				      js_from_string(status->coordinator_url), "connected",
 				      status->coordinator_connected, "since",
-				      js_from_time(status->coordinator_since_wall_ms)));
+				      js_from_time(status->coordinator_since_wall_ms), "refused",
+				      js_from_string(status->coordinator_refusal)));
 	json_object_set_new(document, "relay",
 			    json_pack("{s:n, s:b, s:n}", "home", "connected", 0, "latency_ms"));
 	json_object_set_new(document, "nat", nat_json(status));

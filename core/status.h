@@ -16,6 +16,7 @@ struct status { /* all borrowed; NULL text: null */
 	const char *coordinator_url;
 	bool coordinator_connected;
 	uint64_t coordinator_since_wall_ms;
+	const char *coordinator_refusal; /* the code, where it lets us in no more */
 	const struct proto_endpoints *at;
 	const char *mapping, *filtering;
 };

@@ -18,7 +18,10 @@ show() { # HOST COMMAND... - as typed there
 	lab_shown=$1
 	shift
 	printf '   %s# %s\n' "$lab_shown" "$*"
-	on "$lab_shown" "$@" 2>&1 | sed 's/^/      /'
+	on "$lab_shown" "$@" >$LAB_DIR/shown 2>&1
+	shown_status=$?
+	sed 's/^/      /' $LAB_DIR/shown
+	return $shown_status
 }
 give_up() {
 	echo
@@ -32,15 +35,15 @@ if [ -z "${LAB_INSIDE:-}" ]; then
 		echo "try.sh: network namespaces need root; run: sudo sh etc/try.sh" >&2
 		exit 1
 	}
-	sh "$LAB_TOP/etc/packages.sh" build try || exit 1
+	[ -n "${LAB_STAGE:-}" ] || sh "$LAB_TOP/etc/packages.sh" build try || exit 1
 	if ! (ip link add wgmtry type wireguard && ip link del wgmtry) 2>/dev/null; then
 		[ -c /dev/net/tun ] || {
 			echo "try.sh: this kernel has neither WireGuard nor /dev/net/tun; try on another machine" >&2
 			exit 1
 		}
 	fi
-	echo "building wg-mesh"
-	make -s -C "$LAB_TOP" -j"$(nproc)" all >/dev/null || {
+	[ -n "${LAB_STAGE:-}" ] || echo "building wg-mesh"
+	[ -n "${LAB_STAGE:-}" ] || make -s -C "$LAB_TOP" -j"$(nproc)" all >/dev/null || {
 		echo "try.sh: the build failed; run \`make all\` to see why" >&2
 		exit 1
 	}
@@ -88,8 +91,8 @@ show alice wg-mesh status wg0
 show bob wg-mesh status wg0
 
 say "6. A ping, first by wg-mesh, then through the tunnel"
-show alice wg-mesh ping wg0 bob -c 1
-show alice ping -c 2 -i 0.3 "$(mesh_address bob)"
+show alice wg-mesh ping wg0 bob -c 1 || give_up "wg-mesh ping had no answer."
+show alice ping -c 2 -i 0.3 "$(mesh_address bob)" || give_up "a ping through the tunnel had no answer."
 
 say "7. What carries it is WireGuard alone"
 show alice wg show wg0

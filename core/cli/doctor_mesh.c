@@ -270,7 +270,7 @@ static void check_coordinator(struct doctor *doctor)
 {
 	const json_t *coordinator = json_object_get(doctor->status, "coordinator");
 
-	if (!doctor->status)
+	if (!doctor->status || *words_text(coordinator, "refused")) /* see approval */
 		return;
 	if (json_is_true(json_object_get(coordinator, "connected")))
 		doctor_say(doctor, DOCTOR_OK, NULL, "connected to %s",
@@ -280,6 +280,22 @@ static void check_coordinator(struct doctor *doctor)
 			   "look whether it runs and its port is open to this host; tunnels go on "
 			   "meanwhile",
 			   "the coordinator %s is not reached", words_text(coordinator, "url"));
+}
+
+static void check_admitted(struct doctor *doctor)
+{
+	char why[STATUS_WHY], *remedy;
+
+	if (!doctor->status)
+		return;
+	if (status_admitted(doctor->status, why)) {
+		doctor_say(doctor, DOCTOR_OK, NULL, "approved in every network");
+		return;
+	}
+	remedy = strstr(why, ": ");
+	if (remedy)
+		*remedy = '\0';
+	doctor_say(doctor, DOCTOR_PROBLEM, remedy ? remedy + 2 : NULL, "%s", why);
 }
 
 static void check_nat(struct doctor *doctor)
@@ -411,6 +427,7 @@ const struct doctor_check doctor_mesh_checks[] = {
 	{"resolver", check_resolver},
 	{"key", check_key},
 	{"coordinator", check_coordinator},
+	{"approval", check_admitted},
 	{"nat", check_nat},
 	{"paths", check_paths},
 	{"overlap", check_overlap},

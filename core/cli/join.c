@@ -11,6 +11,8 @@
 #include "run.h"
 #include "running.h"
 #include "service.h"
+#include "status_text.h"
+#include "table.h"
 #include "updown.h"
 
 #include <errno.h>
@@ -182,6 +184,18 @@ static void print_addresses(const json_t *networks)
 	}
 }
 
+/* Where the network asks for it, an administrator comes next. */
+static void print_approval(const struct join *join)
+{
+	const json_t *network;
+	char why[STATUS_WHY];
+	size_t i;
+
+	json_array_foreach(json_object_get(join->answer, "networks"), i, network)
+		if (!network_admitted(network, words_text(join->answer, "name"), why))
+			printf("%s\n", why);
+}
+
 static void print_missing_hooks(struct join *join)
 {
 	const char *text = buf_text(&join->conf);
@@ -219,6 +233,7 @@ static void tell(struct join *join)
 		       "comes up, and\n"
 		       "`wg-mesh down %s` before it goes\n",
 		       interface, interface, interface);
+	print_approval(join);
 	if (join->cli->no_up)
 		printf("Next: wg-quick up %s\n", join->cli->conf ? join->conf_path : interface);
 	else

@@ -21,6 +21,41 @@ static void coordinator_line(struct buf *out, const json_t *coordinator, uint64_
 	buf_puts(out, "\n");
 }
 
+bool network_admitted(const json_t *network, const char *name, char why[static STATUS_WHY])
+{
+	if (!json_is_false(json_object_get(network, "approved")))
+		return true;
+	snprintf(why, STATUS_WHY,
+		 "%s waits for approval in the network %s, and has no peers until then: on the "
+		 "coordinator, wg-mesh-coordinator agent approve %s --network %s",
+		 name, words_text(network, "name"), name, words_text(network, "name"));
+	return false;
+}
+
+bool status_admitted(const json_t *status, char why[static STATUS_WHY])
+{
+	const json_t *coordinator = json_object_get(status, "coordinator");
+	const char *code = words_text(coordinator, "refused");
+	const json_t *network;
+	size_t i;
+
+	why[0] = '\0';
+	if (strcmp(code, "agent_expired") == 0)
+		snprintf(why, STATUS_WHY,
+			 "the coordinator has expired this agent: ask its administrator for a new link, then "
+			 "`wg-mesh join LINK --interface %s`; tunnels go on meanwhile",
+			 words_text(status, "interface"));
+	else if (*code)
+		snprintf(why, STATUS_WHY,
+			 "the coordinator lets this agent in no more (%s): ask its administrator for a new "
+			 "link, then `wg-mesh join LINK --interface %s`",
+			 code, words_text(status, "interface"));
+	json_array_foreach(json_object_get(status, "networks"), i, network)
+		if (!*why)
+			network_admitted(network, words_text(status, "name"), why);
+	return !*why;
+}
+
 static void relay_line(struct buf *out, const json_t *relay)
 {
 	const char *latency = words_ms(json_object_get(relay, "latency_ms"));
@@ -85,7 +120,7 @@ static void peer_row(struct table *table, const json_t *peer, uint64_t wall_ms)
 	add_bytes(table, json_object_get(peer, "tx_bytes"));
 }
 
-static void peers_table(struct buf *out, const json_t *peers, uint64_t wall_ms)
+static void peers_table(struct buf *out, const json_t *peers, bool admitted, uint64_t wall_ms)
 {
 	static const char *const heads[] = {"PEER",    "ADDRESS",   "PATH",     "ENDPOINT",
 					    "LATENCY", "HANDSHAKE", "RECEIVED", "SENT"};
@@ -94,8 +129,9 @@ static void peers_table(struct buf *out, const json_t *peers, uint64_t wall_ms)
 	size_t i;
 
 	if (json_array_size(peers) == 0) {
-		buf_puts(out,
-			 "\nno peers yet: join another host with a link from the coordinator\n");
+		if (admitted)
+			buf_puts(out, "\nno peers yet: join another host with a link from the "
+				      "coordinator\n");
 		return;
 	}
 	table_init(&table, ARRAY_SIZE(heads));
@@ -110,6 +146,7 @@ static void peers_table(struct buf *out, const json_t *peers, uint64_t wall_ms)
 void status_text(struct buf *out, const json_t *status, uint64_t wall_ms)
 {
 	const json_t *networks = json_object_get(status, "networks"), *network;
+	char why[STATUS_WHY];
 	size_t i;
 
 	buf_addf(out, "%s: %s", words_text(status, "interface"), words_text(status, "name"));
@@ -124,7 +161,9 @@ void status_text(struct buf *out, const json_t *status, uint64_t wall_ms)
 	coordinator_line(out, json_object_get(status, "coordinator"), wall_ms);
 	relay_line(out, json_object_get(status, "relay"));
 	nat_line(out, json_object_get(status, "nat"));
-	peers_table(out, json_object_get(status, "peers"), wall_ms);
+	if (!status_admitted(status, why))
+		buf_addf(out, "  %s\n", why);
+	peers_table(out, json_object_get(status, "peers"), !*why, wall_ms);
 }
 
 bool status_healthy(const json_t *status, char why[static STATUS_WHY])

@@ -15,6 +15,7 @@
 #include "run.h"
 #include "running.h"
 #include "service.h"
+#include "status_text.h"
 #include "turn.h"
 #include "undo.h"
 
@@ -167,13 +168,15 @@ bool agent_stop(const struct cli *cli)
 	return true;
 }
 
-/* 0 connected, 3 no agent, 4 the coordinator is not reached; asked again until `end`. */
-static int connected(const struct cli *cli)
+/* 0 connected, 3 no agent, 4 the coordinator is not reached; asked again until `end`. why: what an
+ * administrator has to do, or "". */
+static int connected(const struct cli *cli, char why[static STATUS_WHY])
 {
 	json_t *answer = NULL;
 	struct agent agent;
 	int code = EXIT_NOT_RUNNING;
 
+	why[0] = '\0';
 	if (agent_connect(&agent, cli->paths.socket) == 0 &&
 	    agent_send(&agent, "{\"command\":\"status\"}") == 0) {
 		code = EXIT_NOT_REACHABLE;
@@ -181,6 +184,7 @@ static int connected(const struct cli *cli)
 		    json_is_true(
 			    json_object_get(json_object_get(answer, "coordinator"), "connected")))
 			code = EXIT_DONE;
+		status_admitted(answer, why);
 	}
 	json_decref(answer);
 	agent_close(&agent);
@@ -199,12 +203,13 @@ int run_up(struct cli *cli)
 {
 	uint64_t end = clock_ms() + cli->wait_s * 1000;
 	int code = is_root("up") ? (int)agent_up(cli) : EXIT_CANNOT_RUN;
+	char why[STATUS_WHY];
 
 	if (!cli->has_wait)
 		return EXIT_DONE;
 	if (code)
 		return code;
-	while ((code = connected(cli)) != EXIT_DONE && clock_ms() < end)
+	while ((code = connected(cli, why)) != EXIT_DONE && clock_ms() < end)
 		poll(NULL, 0, POLL_MS);
 	if (code == EXIT_NOT_RUNNING)
 		return complain(code,
@@ -212,6 +217,8 @@ int run_up(struct cli *cli)
 				"wg-meshd@%s, or %s) "
 				"says why",
 				cli->interface, cli->interface, cli->paths.log);
+	if (*why)
+		return complain(code, "%s", why);
 	if (code == EXIT_NOT_REACHABLE)
 		return complain(
 			code,

@@ -123,6 +123,8 @@ json_t *proto_write_network(const struct proto_network *network)
 	json_object_set_new(object, "cidr6", js_from_prefix(&network->cidr6));
 	json_object_set_new(object, "addresses",
 			    prefix_array(network->addresses, network->address_count));
+	if (network->pending)
+		json_object_set_new(object, "approved", json_false());
 	return object;
 }
 
@@ -141,7 +143,7 @@ json_t *proto_write_relay(const struct proto_relay *relay)
 
 /* ---- reading ------------------------------------------------------------------ */
 
-static bool id_valid(const char *text)
+bool proto_id_valid(const char *text)
 {
 	size_t len = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
 
@@ -154,7 +156,7 @@ static void read_id(struct js *js, const char *key, char out[static PROTO_ID_MAX
 
 	if (!js_ok(js))
 		return;
-	if (id_valid(text))
+	if (proto_id_valid(text))
 		str_copy(out, PROTO_ID_MAX, text);
 	else
 		js_fail(js, key, "must be an id of letters, digits, '-' and '_'");
@@ -327,6 +329,7 @@ bool proto_read_network(struct js *js, struct proto_network *out)
 	read_cidr(js, "cidr6", AF_INET6, &out->cidr6);
 	read_prefixes(js, "addresses", out->addresses, ARRAY_SIZE(out->addresses),
 		      &out->address_count);
+	out->pending = !js_bool(js, "approved", true);
 	return js_ok(js);
 }
 

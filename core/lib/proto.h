@@ -112,6 +112,7 @@ struct proto_network {
 	struct prefix cidr, cidr6; /* family 0: none */
 	struct prefix addresses[2]; /* ours in it, with the network's length */
 	unsigned address_count;
+	bool pending; /* we wait to be approved in it, and have no peers there ("approved": false) */
 };
 
 struct proto_relay {
@@ -121,6 +122,8 @@ struct proto_relay {
 	char *stun[PROTO_MAX_STUN];
 	unsigned stun_count;
 };
+
+bool proto_id_valid(const char *text); /* of an agent or a network */
 
 /* JSON from structs: new references. */
 json_t *proto_write_endpoints(const struct proto_endpoints *at);

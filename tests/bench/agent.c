@@ -2,61 +2,37 @@
  * agent.c - a simulated agent: challenge, proof and registration over TLS on one connection, the
  * stream on another, as a real one does it. Not a map: only which peers it was told of (a bit each)
  * and when a marked change came, found by searching the text, so that the generator costs little
- * beside what it measures. The certificate is not checked.
- *
- * Each agent has an address of 127.0.0.0/8 of its own, as in life; so neither ports nor the limits
- * per address bind.
+ * beside what it measures. The connections are line.c's.
  */
 #include "bench.h"
-#include "lib/clock.h"
 #include "lib/http.h"
 #include "lib/json.h"
 #include "lib/secret.h"
 #include "lib/seal.h"
 #include "lib/str.h"
-#include "lib/ws.h"
 
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #define PATIENCE_MS 20000
 #define RETRY_MS    500
 #define RETRY_MAX   8000
-#define READ_SIZE   (64 * 1024)
-#define MAX_MESSAGE (64u << 20)
 #define MARK_PORT   7777
 
-static void on_message(void *arg, const char *text, size_t len);
 static void send_request(struct sim *sim);
 
 /* ---- the connection ------------------------------------------------------------------ */
 
 static void hang_up(struct sim *sim)
 {
-	if (sim->fd < 0)
-		return;
-	io_stop(&sim->io);
+	line_close(sim);
 	timer_stop(&sim->timer);
-	SSL_free(sim->ssl);
-	close(sim->fd);
-	sim->fd = -1;
-	sim->ssl = NULL;
-	buf_free(&sim->out);
 	if (sim->http) {
 		http_free(sim->http);
 		free(sim->http);
 		sim->http = NULL;
 	}
-	ws_free(sim->ws);
-	sim->ws = NULL;
 }
 
 static void forget_peers(struct sim *sim)
@@ -78,84 +54,25 @@ static void try_again(struct sim *sim)
 	timer_start(&sim->timer, wait / 2 + random_below((uint32_t)wait));
 }
 
-static void watch(struct sim *sim)
-{
-	io_start(&sim->io, LOOP_READ | (sim->out.len || sim->shaking ? LOOP_WRITE : 0));
-}
-
-static void push(struct sim *sim)
-{
-	size_t done;
-
-	if (sim->shaking)
-		return;
-	while (sim->out.len && SSL_write_ex(sim->ssl, sim->out.data, sim->out.len, &done))
-		buf_consume(&sim->out, done);
-	ERR_clear_error();
-	if (!sim->out.len)
-		buf_free(&sim->out);
-	watch(sim);
-}
-
-static void push_ws(struct sim *sim)
-{
-	struct buf *out = ws_output(sim->ws);
-
-	buf_add(&sim->out, out->data, out->len);
-	buf_free(out);
-	push(sim);
-}
-
 static void send_json(struct sim *sim, json_t *json)
 {
 	char *text = js_dump(json);
 
-	ws_send(sim->ws, text, strlen(text));
-	push_ws(sim);
+	line_text(sim, text);
 	free(text);
 	json_decref(json);
 }
 
-static int open_socket(struct sim *sim)
-{
-	struct sockaddr_in from = {.sin_family = AF_INET,
-				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK + 0x10000 + sim->index)};
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(sim->fleet->subject->at.port),
-				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0)
-		return -errno;
-	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &(int){1}, sizeof(int));
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-	if (bind(fd, (struct sockaddr *)&from, sizeof(from)) ||
-	    (connect(fd, (struct sockaddr *)&to, sizeof(to)) && errno != EINPROGRESS)) {
-		int error = -errno;
-
-		close(fd);
-		return error;
-	}
-	return fd;
-}
-
-static void on_io(void *arg, int fd, unsigned events);
-
 static void dial(struct sim *sim)
 {
 	sim->dials++;
-	sim->fd = open_socket(sim);
-	if (sim->fd < 0) {
+	if (line_open(sim)) {
 		try_again(sim);
 		return;
 	}
-	sim->ssl = SSL_new(sim->fleet->tls);
-	SSL_set_fd(sim->ssl, sim->fd);
-	sim->shaking = true;
 	sim->http = xmalloc(sizeof(*sim->http));
 	http_init(sim->http, NULL, true);
-	io_init(&sim->io, sim->fleet->loop, sim->fd, on_io, sim);
 	timer_start(&sim->timer, PATIENCE_MS);
-	watch(sim);
 	send_request(sim);
 }
 
@@ -173,8 +90,11 @@ static void on_timer(void *arg)
 
 static void post(struct sim *sim, const char *path, const char *headers, const char *body)
 {
-	buf_addf(&sim->out, "POST /api/v1%s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-		 "Content-Length: %zu\r\n%s\r\n%s", path, strlen(body), headers, body);
+	char *text = xasprintf("POST /api/v1%s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+			       "Content-Length: %zu\r\n%s\r\n%s", path, strlen(body), headers, body);
+
+	line_write(sim, text, strlen(text));
+	free(text);
 }
 
 static void ask_registration(struct sim *sim)
@@ -201,7 +121,7 @@ static void ask_registration(struct sim *sim)
 
 static void send_request(struct sim *sim)
 {
-	char key[KEY_BASE64], body[100];
+	char key[KEY_BASE64], body[100], *text;
 
 	switch (sim->state) {
 	case CHALLENGE:
@@ -213,12 +133,13 @@ static void send_request(struct sim *sim)
 		ask_registration(sim);
 		break;
 	default:
-		buf_addf(&sim->out, "GET /api/v1/agents/%s/sync HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+		text = xasprintf("GET /api/v1/agents/%s/sync HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 			 "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
 			 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer %s\r\n\r\n",
 			 sim->id, sim->token);
+		line_write(sim, text, strlen(text));
+		free(text);
 	}
-	push(sim);
 }
 
 static void opened(struct sim *sim)
@@ -227,7 +148,6 @@ static void opened(struct sim *sim)
 	free(sim->http);
 	sim->http = NULL;
 	sim->state = STREAMING;
-	sim->ws = ws_new(false, MAX_MESSAGE, on_message, sim);
 	send_json(sim, json_pack("{sssisnsi}", "type", "hello", "version", 1, "epoch", "revision", 0));
 }
 
@@ -266,6 +186,7 @@ static bool answered(struct sim *sim)
 		return true;
 	}
 	if (sim->http->status >= 300) {
+		sim->fleet->refused++;
 		fprintf(stderr, "bench: %d: %s\n", sim->http->status, buf_text(&sim->http->body));
 		return false;
 	}
@@ -286,7 +207,7 @@ static bool answered(struct sim *sim)
 	return true;
 }
 
-static bool take_bytes(struct sim *sim, const uint8_t *data, size_t len)
+bool sim_bytes(struct sim *sim, const uint8_t *data, size_t len)
 {
 	unsigned dials = sim->dials;
 	size_t used = 0;
@@ -301,69 +222,15 @@ static bool take_bytes(struct sim *sim, const uint8_t *data, size_t len)
 		if (state != HTTP_COMPLETE || sim->dials != dials)
 			return true;
 	}
-	if (len && ws_feed(sim->ws, data, len) < 0)
-		return false;
-	if (sim->ws && ws_output(sim->ws)->len)
-		push_ws(sim);
-	return !sim->ws || !ws_closed(sim->ws);
+	return !len || line_frames(sim, data, len);
 }
 
-static bool shake(struct sim *sim)
-{
-	int result = SSL_connect(sim->ssl);
-
-	if (result == 1) {
-		sim->shaking = false;
-		push(sim);
-		return true;
-	}
-	result = SSL_get_error(sim->ssl, result);
-	ERR_clear_error();
-	if (result == SSL_ERROR_WANT_READ)
-		io_start(&sim->io, LOOP_READ);
-	else
-		io_start(&sim->io, LOOP_READ | LOOP_WRITE);
-	return result == SSL_ERROR_WANT_READ || result == SSL_ERROR_WANT_WRITE;
-}
-
-static void lost(struct sim *sim)
+void sim_lost(struct sim *sim)
 {
 	forget_peers(sim);
 	if (sim->state == STREAMING && !sim->fleet->reconnecting)
 		fprintf(stderr, "bench: agent %u has lost its stream\n", sim->index);
 	try_again(sim);
-}
-
-static void on_io(void *arg, int fd, unsigned events)
-{
-	static uint8_t data[READ_SIZE];
-	struct sim *sim = arg;
-	unsigned dials = sim->dials;
-	size_t got;
-
-	(void)fd;
-	if (sim->shaking) {
-		if (!shake(sim)) {
-			lost(sim);
-			return;
-		}
-		if (sim->shaking)
-			return;
-	}
-	if (events & LOOP_WRITE)
-		push(sim);
-	while (SSL_read_ex(sim->ssl, data, sizeof(data), &got)) {
-		if (!take_bytes(sim, data, got)) {
-			lost(sim);
-			return;
-		}
-		if (sim->dials != dials) /* another connection by now */
-			return;
-	}
-	got = (size_t)SSL_get_error(sim->ssl, 0);
-	ERR_clear_error();
-	if (got != SSL_ERROR_WANT_READ && got != SSL_ERROR_WANT_WRITE)
-		lost(sim);
 }
 
 /* ---- frames -------------------------------------------------------------------------------- */
@@ -436,9 +303,8 @@ static void heard(struct fleet *fleet, size_t len)
 	fleet->heard_ns = now_ns();
 }
 
-static void on_message(void *arg, const char *text, size_t len)
+void sim_message(struct sim *sim, const char *text, size_t len)
 {
-	struct sim *sim = arg;
 	struct fleet *fleet = sim->fleet;
 	const char *end = text + len, *head = text + MIN(len, 40);
 
@@ -539,9 +405,6 @@ void fleet_make(struct fleet *fleet, struct loop *loop, struct subject *subject,
 	fleet->networks = xcalloc(fleet->network_count, sizeof(*fleet->networks));
 	fleet->sims = xcalloc(agents, sizeof(*fleet->sims));
 	fleet->marks = xcalloc(65536, sizeof(*fleet->marks));
-	fleet->tls = SSL_CTX_new(TLS_client_method());
-	SSL_CTX_set_mode(fleet->tls, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-					     SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	for (unsigned i = 0; i < fleet->network_count; i++) {
 		struct sim_network *network = &fleet->networks[i];
 
@@ -567,5 +430,4 @@ void fleet_free(struct fleet *fleet)
 	free(fleet->sims);
 	free(fleet->marks);
 	samples_free(&fleet->latency);
-	SSL_CTX_free(fleet->tls);
 }

@@ -9,6 +9,7 @@
 #include "lib/key.h"
 #include "lib/loop.h"
 #include "lib/proto.h"
+#include "thin.h"
 
 /* ---- figures.c ---- */
 
@@ -25,18 +26,23 @@ double samples_ms(struct samples *samples, double quantile); /* sorts */
 enum { MAX_RUNS = 8 };
 /* A line of the table for this run's column; the first run gives the lines their order. */
 void figure(unsigned run, const char *name, const char *format, ...) PRINTF_LIKE(3, 4);
+/* The same for what must not be: the program will end with 1. */
+void fault(unsigned run, const char *name, const char *format, ...) PRINTF_LIKE(3, 4);
+bool faults(void);
 void figures_print(unsigned runs);
+void figures_print_json(unsigned runs);
 
 /* ---- subject.c: the coordinator under test ---- */
 
 struct subject {
-	const char *program;
+	const char *program, *database;
 	char *dir, *origin;
 	struct endpoint at;
 	pid_t pid; /* 0: not running */
 };
 
-int subject_make(struct subject *subject, const char *program); /* its directory and configuration */
+/* Its directory and configuration; database: a URL, or NULL for SQLite in the directory. */
+int subject_make(struct subject *subject, const char *program, const char *database);
 int subject_start(struct subject *subject);                     /* until it takes connections */
 void subject_kill(struct subject *subject);                     /* SIGKILL, and waits */
 void subject_remove(struct subject *subject);
@@ -65,14 +71,14 @@ struct sim { /* one simulated agent */
 	enum agent_state state;
 	bool done; /* reported to the fleet since it was last started */
 	int fd;
-	struct ssl_st *ssl;
+	struct thin tls;
+	struct buf early;  /* to be sent once TLS is through */
+	struct buf frame;  /* the beginning of one */
 	struct loop_io io;
 	struct loop_timer timer; /* to give up, or to try again */
 	unsigned tries, dials;
-	bool shaking;
 	struct buf out;
 	struct http_message *http;
-	struct ws *ws;
 	uint64_t *seen; /* a bit for each peer told of */
 	unsigned seen_count;
 };
@@ -89,12 +95,12 @@ struct fleet {
 	struct sim *sims;
 	struct sim_network *networks;
 	unsigned count, network_count;
-	struct ssl_ctx_st *tls;
 	/* what happens to them is told here */
 	void (*ready)(struct fleet *fleet, struct sim *sim); /* has its stream and first snapshot */
 	unsigned complete; /* agents whose map has every peer */
 	uint64_t complete_ns, heard_ns; /* when the last became so; when a map last changed */
 	uint64_t frames, bytes, failures; /* snapshots and deltas; lost connections */
+	unsigned refused; /* requests of registrations */
 	/* marked changes and signals */
 	struct mark *marks;
 	unsigned mark_count, marks_open;
@@ -115,12 +121,26 @@ void sim_connect(struct sim *sim, uint64_t in_ms);
 void sim_move(struct sim *sim, unsigned mark); /* tells a new endpoint that carries the mark */
 void sim_signal(struct sim *sim, const struct sim *to, unsigned mark);
 
+/* called by line.c */
+bool sim_bytes(struct sim *sim, const uint8_t *data, size_t len); /* false: not what was asked for */
+void sim_message(struct sim *sim, const char *text, size_t len);
+void sim_lost(struct sim *sim); /* the connection */
+
+/* ---- line.c ---- */
+
+int line_open(struct sim *sim); /* 0 or negative errno */
+void line_close(struct sim *sim);
+void line_write(struct sim *sim, const void *data, size_t len);
+void line_text(struct sim *sim, const char *text);		    /* a frame */
+bool line_frames(struct sim *sim, const uint8_t *data, size_t len); /* false: no more will come */
+
 /* ---- phases.c ---- */
 
 struct plan {
 	unsigned agents, per_network, window, changes, rate;
 	bool restart;
 	unsigned stay;
+	const char *database;
 };
 int bench_run(const char *program, unsigned run, const struct plan *plan);
 

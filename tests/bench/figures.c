@@ -1,7 +1,8 @@
 /*
- * figures.c - samples and the one table that is printed.
+ * figures.c - samples and the one table that is printed, for people or as JSON.
  */
 #include "bench.h"
+#include "lib/json.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@ static struct {
 	char text[MAX_RUNS][24];
 } figures[MAX_FIGURES];
 static size_t figure_count;
+static unsigned fault_count;
 
 uint64_t now_ns(void)
 {
@@ -55,9 +57,8 @@ double samples_ms(struct samples *samples, double quantile)
 	return (double)samples->all[(size_t)(quantile * (double)(samples->count - 1))] / 1e6;
 }
 
-void figure(unsigned run, const char *name, const char *format, ...)
+static void put(unsigned run, const char *name, const char *format, va_list args)
 {
-	va_list args;
 	size_t i = 0;
 
 	while (i < figure_count && strcmp(figures[i].name, name))
@@ -66,10 +67,32 @@ void figure(unsigned run, const char *name, const char *format, ...)
 		return;
 	if (i == figure_count)
 		snprintf(figures[figure_count++].name, sizeof(figures[i].name), "%s", name);
-	va_start(args, format);
 	vsnprintf(figures[i].text[run], sizeof(figures[i].text[run]), format, args);
-	va_end(args);
 	fprintf(stderr, "  %-38s %s\n", name, figures[i].text[run]);
+}
+
+void figure(unsigned run, const char *name, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	put(run, name, format, args);
+	va_end(args);
+}
+
+void fault(unsigned run, const char *name, const char *format, ...)
+{
+	va_list args;
+
+	fault_count++;
+	va_start(args, format);
+	put(run, name, format, args);
+	va_end(args);
+}
+
+bool faults(void)
+{
+	return fault_count;
 }
 
 void figures_print(unsigned runs)
@@ -80,4 +103,41 @@ void figures_print(unsigned runs)
 			printf(" %14s", *figures[i].text[run] ? figures[i].text[run] : "-");
 		putchar('\n');
 	}
+}
+
+/* "12.5" is a number, "100, 1.0" a list of them. */
+static json_t *value_of(const char *text)
+{
+	json_t *list = json_array();
+	char *end;
+
+	do {
+		json_array_append_new(list, json_real(strtod(text, &end)));
+		text = end + strspn(end, ", ");
+	} while (*end == ',');
+	if (json_array_size(list) == 1) {
+		json_t *only = json_incref(json_array_get(list, 0));
+
+		json_decref(list);
+		return only;
+	}
+	return list;
+}
+
+void figures_print_json(unsigned runs)
+{
+	json_t *columns = json_array(), *json = json_pack("{siso}", "schema", 1, "columns", columns);
+
+	for (unsigned run = 0; run < runs; run++) {
+		json_t *column = json_object();
+
+		for (size_t i = 0; i < figure_count; i++)
+			if (*figures[i].text[run])
+				json_object_set_new(column, figures[i].name + strspn(figures[i].name, " "),
+						    value_of(figures[i].text[run]));
+		json_array_append_new(columns, column);
+	}
+	json_dumpf(json, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+	putchar('\n');
+	json_decref(json);
 }

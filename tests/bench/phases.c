@@ -16,7 +16,7 @@
 #define STORM_MS    180000
 #define REST_MS     1000  /* quiet: nothing heard for so long */
 #define REST_MAX_MS 30000
-#define IDLE_MS     3000
+#define IDLE_MS     5000
 #define STORM_MAX_WAIT_MS 1000 /* agents come back within this, at random */
 
 struct phase {
@@ -114,8 +114,10 @@ static void join(struct fleet *fleet, unsigned run_number, unsigned window)
 	for (unsigned i = 0; i < window; i++)
 		join_next(&phase);
 	if (!run(&phase, all_joined, JOIN_MS))
-		figure(run_number, "not joined, maps not complete", "%u, %u", fleet->count - phase.ready,
-		       fleet->count - fleet->complete);
+		fault(run_number, "not joined, maps not complete", "%u, %u", fleet->count - phase.ready,
+		      fleet->count - fleet->complete);
+	if (fleet->refused)
+		fault(run_number, "joins refused", "%u", fleet->refused);
 	took = seconds(fleet->complete_ns - begin);
 	figure(run_number, "joined in (s), every map complete", "%.2f", took);
 	figure(run_number, "joins/s", "%.0f", each / took);
@@ -131,14 +133,21 @@ static void join(struct fleet *fleet, unsigned run_number, unsigned window)
 
 /* ---- doing nothing -------------------------------------------------------------------------- */
 
+static struct {
+	double subject, own; /* of one second */
+} idle_cpu;
+
 static void idle(struct fleet *fleet, unsigned run_number)
 {
 	struct phase phase = {.fleet = fleet};
-	uint64_t cpu = subject_cpu_ns(fleet->subject);
+	uint64_t cpu = subject_cpu_ns(fleet->subject), own = own_cpu_ns(), begin = now_ns();
+	double took;
 
 	run(&phase, never, IDLE_MS);
-	figure(run_number, "CPU while idle (%)", "%.2f",
-	       (double)(subject_cpu_ns(fleet->subject) - cpu) / (IDLE_MS * 1e4));
+	took = seconds(now_ns() - begin);
+	idle_cpu.subject = seconds(subject_cpu_ns(fleet->subject) - cpu) / took;
+	idle_cpu.own = seconds(own_cpu_ns() - own) / took;
+	figure(run_number, "CPU while idle (%)", "%.2f", idle_cpu.subject * 100);
 }
 
 /* ---- changes and signals --------------------------------------------------------------------- */
@@ -183,20 +192,21 @@ static void do_changes(struct fleet *fleet, struct phase *phase)
 static void changes(struct fleet *fleet, unsigned run_number, unsigned total, unsigned rate)
 {
 	struct phase phase = {.total = total, .gap_ms = 1000 / rate};
-	uint64_t cpu = subject_cpu_ns(fleet->subject), own = own_cpu_ns();
-	double each = total;
+	uint64_t cpu = subject_cpu_ns(fleet->subject), own = own_cpu_ns(), begin = now_ns();
+	double each = total, took;
 
 	do_changes(fleet, &phase);
+	took = seconds(now_ns() - begin);
 	if (fleet->marks_open)
-		figure(run_number, "changes not known everywhere", "%u", fleet->marks_open);
+		fault(run_number, "changes not known everywhere", "%u", fleet->marks_open);
 	figure(run_number, "changes/s, peers told of each", "%u, %u", rate, fleet->networks[0].size - 1);
 	figure(run_number, "change at its peers p50 (ms)", "%.2f", samples_ms(&fleet->latency, 0.5));
 	figure(run_number, "change at its peers p99 (ms)", "%.2f", samples_ms(&fleet->latency, 0.99));
 	figure(run_number, "change at its peers max (ms)", "%.2f", samples_ms(&fleet->latency, 1));
 	figure(run_number, "  CPU a change: coordinator (us)", "%.0f",
-	       seconds(subject_cpu_ns(fleet->subject) - cpu) * 1e6 / each);
+	       (seconds(subject_cpu_ns(fleet->subject) - cpu) - idle_cpu.subject * took) * 1e6 / each);
 	figure(run_number, "  CPU a change: generator (us)", "%.0f",
-	       seconds(own_cpu_ns() - own) * 1e6 / each);
+	       (seconds(own_cpu_ns() - own) - idle_cpu.own * took) * 1e6 / each);
 }
 
 /* Everybody of one network at once, at most 100: they must come in few frames. */
@@ -251,12 +261,14 @@ static void storm(struct fleet *fleet, unsigned run_number)
 	for (unsigned i = 0; i < fleet->count; i++)
 		sim_connect(&fleet->sims[i], random_below(STORM_MAX_WAIT_MS));
 	begin = now_ns();
-	if (subject_start(fleet->subject))
+	if (subject_start(fleet->subject)) {
+		fault(run_number, "does not start again", "yes");
 		return;
+	}
 	figure(run_number, "restart: takes connections in (s)", "%.2f", seconds(now_ns() - begin));
 	if (!run(&phase, all_joined, STORM_MS))
-		figure(run_number, "not back, maps not complete", "%u, %u", fleet->count - phase.ready,
-		       fleet->count - fleet->complete);
+		fault(run_number, "not back, maps not complete", "%u, %u", fleet->count - phase.ready,
+		      fleet->count - fleet->complete);
 	figure(run_number, "restart: all back, maps complete (s)", "%.2f",
 	       seconds(fleet->complete_ns - begin));
 	figure(run_number, "  connections tried in vain", "%llu",
@@ -294,7 +306,7 @@ int bench_run(const char *program, unsigned run_number, const struct plan *plan)
 
 	marks_used = 0;
 	fprintf(stderr, "%u agents in networks of %u\n", plan->agents, plan->per_network);
-	if (subject_make(&subject, program) < 0)
+	if (subject_make(&subject, program, plan->database) < 0)
 		return -1;
 	fleet_make(&fleet, loop, &subject, plan->agents, plan->per_network);
 	if (subject_start(&subject))

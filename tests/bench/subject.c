@@ -26,9 +26,10 @@
 
 static const char configuration[] =
 	"listen: %s\nstate: %s/state\nrun_dir: %s/run\nrelay: {embedded: false}\n"
-	"limits: {connections: 100000, connections_per_address: 100000, requests_per_address: 100000}\n";
+	"limits: {connections: 100000, connections_per_address: 100000, requests_per_address: 100000}\n"
+	"%s%s\n";
 
-int subject_make(struct subject *subject, const char *program)
+int subject_make(struct subject *subject, const char *program, const char *database)
 {
 	char dir[] = "/tmp/wg-mesh-bench.XXXXXX", at[ENDPOINT_TEXT];
 	struct endpoint any = {.addr = {.family = AF_INET, .bytes = {127, 0, 0, 1}}};
@@ -44,7 +45,7 @@ int subject_make(struct subject *subject, const char *program)
 	subject->dir = xstrdup(dir);
 	subject->origin = xasprintf("https://%s", at);
 	path = xasprintf("%s/coordinator.yaml", dir);
-	text = xasprintf(configuration, at, dir, dir);
+	text = xasprintf(configuration, at, dir, dir, database ? "db: " : "", database ? database : "");
 	result = file_write_atomic(path, text, strlen(text), 0600);
 	free(path);
 	free(text);

@@ -100,6 +100,41 @@ def _(co):
     equal(names(co), ["other", "taken"])
 
 
+@case("joining a network that asks for approval says so, until it is given")
+def _(co):
+    co.admin("network", "create", "careful", "--cidr", "10.240.0.0/16", "--approve")
+    host = Host(co, "laptop", ["--network", "careful"])
+    waits = host.join()
+    equal((waits["approved"], [n.get("approved") for n in waits["networks"]]), (False, [False]))
+    equal(waits["peers"], [])
+    equal([n.get("approved") for n in host.join()["networks"]], [False], "again, by the same link")
+    co.admin("agent", "approve", "laptop")
+    given = host.join()
+    equal((given["approved"], [n.get("approved") for n in given["networks"]]), (True, [None]))
+    # In a second network it is approved at once, in the first one it is as it was.
+    second = Host(co, "tablet", ["--network", "careful"])
+    second.join()
+    third = Host(co, "tablet")
+    third.private = second.private
+    both = third.join()
+    equal((both["approved"], {n["name"]: n.get("approved") for n in both["networks"]}), (True, {"default": None, "careful": False}))
+
+
+@case("who was expired is told how to come back")
+def _(co):
+    host = Host(co, "laptop")
+    host.join()
+    co.admin("agent", "expire", "laptop")
+    host.refused("join_key_used", "new link")
+    fresh = Host(co, "laptop")
+    fresh.private = host.private
+    equal(fresh.join()["status"], 200)
+    co.admin("agent", "expire", "laptop")
+    answer = host.ask(1, deregister=True, agent_id=host.id, token=None, server_key=host.server_key)
+    equal(answer["code"], "agent_expired")
+    assert "new link" in answer["detail"], answer
+
+
 @case("a server with another key than the link names gets nothing")
 def _(co):
     host = Host(co, "laptop")

@@ -2,6 +2,7 @@
 # The first process of the kernel lab's machine. Sees the host's file system (read-only, virtiofs)
 # with memory over all of it, loads modules, and hands over: to the script named on the kernel's
 # line, or, for a script called systemd.sh, to systemd, which then starts that script as a service.
+# What the script says goes to the second serial line: the kernel and systemd write to the first.
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -31,6 +32,12 @@ cp /arguments /new/run/arguments
 	read -r release
 	read -r script
 } </arguments
+# A checkout below /tmp or /run is hidden by what was just mounted there.
+top=${work%/build/kernel}
+if [ ! -e "/new$top/tests" ]; then
+	mkdir -p "/new$top"
+	mount -o bind "/host$top" "/new$top"
+fi
 # The modules of this kernel, for modprobe.
 mkdir -p "/new/usr/lib/modules/$release"
 mount -o bind "/new$work/root/lib/modules/$release" "/new/usr/lib/modules/$release"
@@ -44,7 +51,8 @@ modprobe -a wireguard veth bridge dummy tun sch_netem nf_tables nft_chain_nat nf
 	sed 's/^/# /'
 { read -r work; } </run/arguments
 LAB_STAGE=$work/stage # tests/lab/lib.sh installs from there
-export LAB_STAGE
+LAB_SLOW=5 # the processor is emulated: bounds of time are as many times wider
+export LAB_STAGE LAB_SLOW
 echo "# Linux $(uname -r), $(modinfo -d wireguard 2>/dev/null)"
 set --
 while read -r argument; do
@@ -67,10 +75,10 @@ case $script in
 		[Service]
 		Type=oneshot
 		ExecStart=/bin/sh /run/start
-		StandardOutput=file:/dev/ttyS0
-		StandardError=file:/dev/ttyS0
+		StandardOutput=file:/dev/ttyS1
+		StandardError=file:/dev/ttyS1
 	EOF
 	exec switch_root /new /lib/systemd/systemd --unit=lab.service --show-status=0 --log-level=warning
 	;;
 esac
-exec switch_root /new /bin/sh /run/start
+exec switch_root /new /bin/sh -c 'exec sh /run/start >/dev/ttyS1 2>&1'

@@ -12,4 +12,6 @@ fi
 ip link del wgtest
 sh ./05-device.sh || failed=1
 sh ./10-two-nats.sh port_restricted port_restricted || failed=1
+sh ./34-bulk.sh || failed=1
+sh ./try.sh || failed=1
 exit $failed

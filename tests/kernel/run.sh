@@ -12,8 +12,11 @@ top=$(cd "$(dirname "$0")/../.." && pwd)
 work=$top/build/kernel
 scratch=$(mktemp -d)
 daemon=
+systemd=
 finish() {
-	[ -n "$daemon" ] && kill "$daemon" 2>/dev/null
+	for child in $daemon $systemd; do
+		kill "$child" 2>/dev/null
+	done
 	rm -rf "$scratch"
 }
 trap finish EXIT
@@ -29,22 +32,18 @@ for tool in qemu-system-x86_64 /usr/lib/qemu/virtiofsd busybox cpio depmod; do
 	command -v $tool >/dev/null || skip "$tool is not installed"
 done
 
-[ $# -gt 0 ] || {
-	# One machine for the lab's scripts, another for systemd.
-	failed=0
-	for script in inside systemd; do
-		sh "$0" "$top/tests/kernel/$script.sh" || failed=1
-	done
-	exit $failed
-}
-
 # The kernel: Debian's package, unpacked, never installed.
+fetch_kernel() {
+	package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '/Depends: linux-image/ { print $2; exit }')
+	[ -n "$package" ] && (cd "$work" && apt-get download -q "$package" >download.log 2>&1)
+}
 if [ ! -e "$work/ready" ]; then
 	rm -rf "$work"
 	mkdir -p "$work"
-	package=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image/ { print $2; exit }')
-	[ -n "$package" ] || skip "no package linux-image-cloud-amd64; run apt-get update"
-	(cd "$work" && apt-get download -q "$package" >download.log 2>&1) || skip "cannot download $package"
+	# With no lists of packages here, or old ones, they are fetched once.
+	fetch_kernel || { apt-get update -qq >"$scratch/update.log" 2>&1 && fetch_kernel; } ||
+		skip "apt-get cannot download linux-image-cloud-amd64's kernel: $(
+			cat "$scratch/update.log" "$work/download.log" 2>/dev/null | tail -n 1)"
 	dpkg -x "$work"/linux-image-*.deb "$work/root"
 	rm "$work"/linux-image-*.deb
 	release=$(ls "$work/root/lib/modules")
@@ -54,11 +53,24 @@ fi
 release=$(cat "$work/ready")
 
 # What is to run there is installed here, into a folder: a compiler would be slow there.
-rm -rf "$work/stage"
-make -s -C "$top" install MODE="${LAB_MODE:-release}" DESTDIR="$work/stage" >"$scratch/install.log" 2>&1 || {
+[ -n "${KERNEL_STAGED:-}" ] || rm -rf "$work/stage"
+[ -n "${KERNEL_STAGED:-}" ] || make -s -C "$top" install lab-programs MODE="${LAB_MODE:-release}" DESTDIR="$work/stage" >"$scratch/install.log" 2>&1 || {
 	cat "$scratch/install.log"
 	echo "not ok kernel lab: make install"
 	exit 1
+}
+
+# Without arguments: one machine for the lab's scripts, another for systemd, side by side.
+[ $# -gt 0 ] || {
+	export KERNEL_STAGED=1
+	sh "$0" "$top/tests/kernel/systemd.sh" >"$scratch/systemd" 2>&1 &
+	systemd=$!
+	failed=0
+	sh "$0" "$top/tests/kernel/inside.sh" || failed=1
+	wait $systemd || failed=1
+	systemd=
+	cat "$scratch/systemd"
+	exit $failed
 }
 
 # The initial file system: busybox and the few modules that mount the rest.
@@ -92,19 +104,21 @@ until [ -S "$scratch/fs.sock" ]; do
 	sleep 0.1
 done
 
-printf '%s\n' "$work" "$release" "$@" >"$scratch/init-arguments"
+script=$(realpath "$1") # there the current folder is another
+shift
+printf '%s\n' "$work" "$release" "$script" "$@" >"$scratch/init-arguments"
 append="console=ttyS0 quiet panic=1 systemd.show_status=0 wgm.arguments=$scratch/init-arguments"
 timeout "${KERNEL_TIMEOUT:-600}" qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1536M \
 	-object memory-backend-memfd,id=mem,size=1536M,share=on -numa node,memdev=mem \
 	-kernel "$work/root/boot/vmlinuz-$release" -initrd "$scratch/init.gz" -append "$append" \
-	-display none -serial "file:$scratch/console" -no-reboot -nic none \
+	-display none -serial "file:$scratch/console" -serial "file:$scratch/said" -no-reboot -nic none \
 	-chardev "socket,id=fs,path=$scratch/fs.sock" -device vhost-user-fs-pci,chardev=fs,tag=host \
 	</dev/null >"$scratch/qemu.log" 2>&1
 status=$?
-tr -d '\r' <"$scratch/console" >"$scratch/output"
+tr -d '\r' <"$scratch/said" >"$scratch/output"
 grep -E '^(ok|not ok|skip|#|    )' "$scratch/output"
 if ! grep -q '^kernel lab ends: 0$' "$scratch/output"; then
 	echo "not ok kernel lab: the machine did not end as it should (qemu exit $status)"
-	tail -n 20 "$scratch/output" "$scratch/qemu.log" | sed 's/^/    /'
+	tail -n 20 "$scratch/output" "$scratch/console" "$scratch/qemu.log" | sed 's/^/    /'
 	exit 1
 fi

@@ -18,7 +18,7 @@ ip address add 203.0.113.1/24 dev wan
 ip link set wan up
 ip route add default via 203.0.113.254
 
-check "the units are sound" systemd-analyze verify --man=no /usr/lib/systemd/system/wg-meshd@.service /usr/lib/systemd/system/wg-mesh-coordinator.service
+check "the units are sound" systemd-analyze verify --man=no /usr/lib/systemd/system/wg-meshd@.service /usr/lib/systemd/system/wg-mesh-coordinator.service /usr/lib/systemd/system/wg-mesh-relay.service
 check "the coordinator's unit starts" systemctl start wg-mesh-coordinator
 links=/var/lib/wg-mesh/coordinator/first-links
 check "its first link is in a file" wait_for 30 grep -q /join# $links
@@ -54,6 +54,30 @@ inactive() { ! active "$1"; }
 check "the agent's unit has stopped" wait_for 15 inactive wg-meshd@wg0
 check "no ledger is left" test ! -e /run/wg-mesh/wg0.owned
 check_not "no interface is left" ip link show wg0
+
+# In a namespace it is not this host's interface: no unit, but a daemon of the command's own.
+marker=/run/in-namespace
+own_daemon() { # WHAT UNSHARE-OPTION
+	rm -f $marker
+	# shellcheck disable=SC2016
+	unshare "$2" sh -c '
+		ip link add wg0 type wireguard && wg set wg0 private-key "$0" && ip link set wg0 up || exit 1
+		wg-mesh up wg0 || exit 1
+		tries=100
+		until wg-mesh status wg0 >/dev/null 2>&1 || [ $tries -eq 0 ]; do tries=$((tries - 1)); sleep 0.2; done
+		wg-mesh status wg0 >/dev/null && pgrep -x wg-meshd >"$1"
+		systemctl is-active wg-meshd@wg0 >>"$1.unit"
+		wg-mesh down wg0
+		ip link del wg0' $LAB_DIR/wg0.key $marker >$LAB_DIR/check.out 2>&1
+	check "$1: the agent runs" test -s $marker
+	check "$1: and no unit started" test "$(cat $marker.unit)" = inactive
+	check "$1: it is gone after down" wait_for 10 sh -c '! pgrep -x wg-meshd'
+	rm -f $marker $marker.unit
+}
+(umask 077 && sed -n 's/^PrivateKey *= *//p' /etc/wireguard/wg0.conf >$LAB_DIR/wg0.key)
+own_daemon "in a network namespace" --net
+own_daemon "in a mount namespace" --mount
+
 check "up again by the unit" systemctl start wg-quick@wg0
 check "agent again" wait_for 30 wg-mesh status wg0
 check "leave" wg-mesh leave wg0

@@ -4,7 +4,7 @@
 # the same on kernel WireGuard (tests/kernel/run.sh tests/lab/05-device.sh).
 set -u
 . "$(dirname "$0")/lib.sh"
-[ -n "${LAB_INSIDE:-}" ] || make -s -C "$LAB_TOP" lab-programs MODE="$LAB_MODE" || exit 1
+[ -n "${LAB_INSIDE:-}${LAB_STAGE:-}" ] || make -s -C "$LAB_TOP" lab-programs MODE="$LAB_MODE" || exit 1
 lab_enter "$@"
 LAB_NAME="${LAB_WHERE:-}device"
 device_test=$LAB_TOP/build/$LAB_MODE/lab/device_test

@@ -1,5 +1,6 @@
 #!/bin/sh
-# The user's interface is the user's: SaveConfig, syncconf, peers written by hand, Table.
+# The user's interface is the user's: SaveConfig, syncconf, peers written by hand, Table. What
+# wg-quick alone makes of the file is seen first, and compared with.
 set -u
 . "$(dirname "$0")/lib.sh"
 lab_enter "$@"
@@ -13,7 +14,8 @@ on_street bob eth0 203.0.113.31/24
 # Alice has had this file for years.
 key=$(wg genkey)
 friend=$(wg genkey | wg pubkey)
-on alice sh -c "umask 077; cat >/etc/wireguard/wg0.conf" <<-EOF
+conf=/etc/wireguard/wg0.conf
+cat >$LAB_DIR/original <<-EOF
 	# my tunnel
 	[Interface]
 	PrivateKey = $key
@@ -24,15 +26,37 @@ on alice sh -c "umask 077; cat >/etc/wireguard/wg0.conf" <<-EOF
 	[Peer]
 	# my friend
 	PublicKey = $friend
-	AllowedIPs = 172.31.0.2/32
+	PresharedKey = $(wg genpsk)
+	AllowedIPs = 172.31.0.2/32, fd31::2/128
 	Endpoint = 203.0.113.99:9999
+	PersistentKeepalive = 17
 EOF
-before=$(on alice sha256sum /etc/wireguard/wg0.conf)
+put_original() { on alice sh -c "umask 077; cat >$conf" <$LAB_DIR/original; }
+# A paragraph a line, without our two lines. (A TUN device's link-local address is the kernel's own;
+# wg-quick saves it with or without us.)
+normal() {
+	grep -v -e '^Address = fe80:' -e '^PostUp = wg-mesh up %i || true$' -e '^PreDown = wg-mesh down %i || true$' |
+		awk 'BEGIN { RS = "" } { gsub("\n", "; "); print }' | sort
+}
+saved() { on alice cat $conf | normal; }
+friends_stanza() { on alice wg showconf wg0 | normal | grep -F "$friend"; }
+
+# What wg-quick alone saves, and what the friend looks like to WireGuard.
+put_original
+on alice wg-quick up wg0 >/dev/null 2>&1
+friend_alone=$(friends_stanza)
+on alice wg-quick down wg0 >/dev/null 2>&1
+saved_alone=$(saved)
+check "wg-quick alone: the friend has five lines" test "$(echo "$friend_alone" | tr ';' '\n' | grep -c ' = ')" = 5
+check "wg-quick alone: the file has the friend" sh -c "echo '$saved_alone' | grep -qF '$friend'"
+put_original
+
+before=$(on alice sha256sum $conf)
 on alice wg-mesh join "$LAB_LINK" --no-up >$LAB_DIR/join.out 2>&1 || not_ok "alice joins with her own file"
-check "without --edit-conf the file stays as it is" test "$before" = "$(on alice sha256sum /etc/wireguard/wg0.conf)"
+check "without --edit-conf the file stays as it is" test "$before" = "$(on alice sha256sum $conf)"
 check "the two hook lines are printed" grep -q 'PostUp = wg-mesh up %i || true' $LAB_DIR/join.out
 on alice wg-mesh leave wg0 >/dev/null 2>&1
-check "after leave the file is as it was" test "$before" = "$(on alice sha256sum /etc/wireguard/wg0.conf)"
+check "after leave the file is as it was" test "$before" = "$(on alice sha256sum $conf)"
 check "alice joins with --edit-conf" on alice wg-mesh join "$LAB_LINK" --edit-conf
 check "bob joins" on bob wg-mesh join "$LAB_LINK"
 check "they meet" wait_for 10 is_direct alice bob
@@ -41,10 +65,7 @@ check "the key is hers" test "$(on alice wg show wg0 public-key)" = "$(echo "$ke
 bob_key=$(on bob wg show wg0 public-key)
 has_peer() { on alice wg show wg0 peers | grep -qF "$1"; }
 check "bob is a peer" has_peer "$bob_key"
-friend_untouched() {
-	[ "$(on alice wg show wg0 allowed-ips | grep -F "$friend" | cut -f2)" = 172.31.0.2/32 ] &&
-		[ "$(on alice wg show wg0 endpoints | grep -F "$friend" | cut -f2)" = 203.0.113.99:9999 ]
-}
+friend_untouched() { [ "$(friends_stanza)" = "$friend_alone" ]; }
 check "the friend is untouched" friend_untouched
 check "and not managed" test "$(status alice ".peers[] | select(.public_key == \"$friend\") | .managed")" = false
 
@@ -52,27 +73,46 @@ check "and not managed" test "$(status alice ".peers[] | select(.public_key == \
 on alice sh -c 'wg-quick strip wg0 >/run/strip; wg syncconf wg0 /run/strip'
 check "after wg syncconf bob is back" wait_for 15 has_peer "$bob_key"
 check "and packets pass again" wait_for 15 tunnel_ping alice bob
+check "and the friend is untouched" friend_untouched
 
-# A new file by SaveConfig has the user's peers only.
-on alice wg-quick down wg0 >/dev/null 2>&1
-saved() { on alice cat /etc/wireguard/wg0.conf; }
-check_not "the saved file does not have bob" sh -c "nsenter -r -t $(pid_of alice) -m cat /etc/wireguard/wg0.conf | grep -qF '$bob_key'"
-check "it has the friend" sh -c "nsenter -r -t $(pid_of alice) -m cat /etc/wireguard/wg0.conf | grep -qF '$friend'"
-# (A TUN device's link-local address is the kernel's own; wg-quick saves it with or without us.)
-check "its one address is hers" test "$(saved | grep '^Address' | grep -vc ' fe80:')" = 1
-check "its address is hers" sh -c "nsenter -r -t $(pid_of alice) -m cat /etc/wireguard/wg0.conf | grep -qE '^Address = 172.31.0.1/24'"
-check "the hook lines are still there" test "$(saved | grep -c 'wg-mesh \(up\|down\) %i || true')" = 2
-check_not "no mark was saved" sh -c "nsenter -r -t $(pid_of alice) -m cat /etc/wireguard/wg0.conf | grep -qi '^FwMark'"
+# A new file by SaveConfig is the one that wg-quick alone saves, and our two lines, whatever state
+# the agent is in when `down` comes.
+agents() {
+	for pid in $(pgrep -x wg-meshd); do
+		[ "$(readlink "/proc/$pid/ns/net")" = "$(readlink "/proc/$(pid_of alice)/ns/net")" ] && echo "$pid"
+	done
+}
+no_agent() { [ -z "$(agents)" ]; }
+for state in running STOP KILL; do
+	check "$state: there is an agent" test -n "$(agents)"
+	# shellcheck disable=SC2046
+	[ $state = running ] || kill -$state $(agents)
+	check "$state: wg-quick down" on alice wg-quick down wg0
+	check "$state: the saved file is what wg-quick alone saves" test "$(saved)" = "$saved_alone"
+	check "$state: and our two lines" test "$(on alice grep -c 'wg-mesh \(up\|down\) %i || true' $conf)" = 2
+	check "$state: no agent is left" wait_for 5 no_agent
+	check "$state: up again" on alice wg-quick up wg0
+	check "$state: they meet again" wait_for 15 is_direct alice bob
+	check "$state: the friend is untouched" friend_untouched
+done
 
-# Up again, and a peer by hand while the agent runs.
-check "up again" on alice wg-quick up wg0
-check "they meet again" wait_for 10 is_direct alice bob
+# The agent killed, and adopted by the next up.
+# shellcheck disable=SC2046
+kill -KILL $(agents)
+on alice wg-mesh up wg0
+check "killed and up again: bob is there" wait_for 15 is_direct alice bob
+check "killed and up again: the friend is untouched" friend_untouched
+
+# A peer by hand while the agent runs.
 second=$(wg genkey | wg pubkey)
-on alice wg set wg0 peer "$second" allowed-ips 172.31.0.3/32
+on alice wg set wg0 peer "$second" allowed-ips 172.31.0.3/32 endpoint 203.0.113.98:9998 persistent-keepalive 19
+seconds_stanza() { on alice wg showconf wg0 | normal | grep -F "$second"; }
+by_hand=$(seconds_stanza)
 sleep 5
-check "a peer added by hand stays" has_peer "$second"
-on alice wg set wg0 peer "$second" remove
+check "a peer added by hand stays as it is" test "$by_hand" = "$(seconds_stanza)"
 check "leave ends well" on alice wg-mesh leave wg0
-check_not "the hook lines are gone from the file" sh -c "nsenter -r -t $(pid_of alice) -m cat /etc/wireguard/wg0.conf | grep -q wg-mesh"
-check "the friend is still in the file" sh -c "nsenter -r -t $(pid_of alice) -m cat /etc/wireguard/wg0.conf | grep -qF '$friend'"
+check "after leave it is as it was" test "$by_hand" = "$(seconds_stanza)"
+check "after leave the friend is as it was" friend_untouched
+check_not "the hook lines are gone from the file" on alice grep wg-mesh $conf
+check "the file is what wg-quick alone saved" test "$(saved)" = "$saved_alone"
 lab_end

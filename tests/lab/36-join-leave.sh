@@ -22,9 +22,11 @@ code_of() { # EXPECTED WHAT COMMAND...
 		sed 's/^/    /' $LAB_DIR/code.out
 	fi
 }
-says() { check "it says: $1" grep -q -e "$1" $LAB_DIR/code.out; }
+says() {
+	check "it says: $1" sh -c 'grep -q -e "$1" "$2" || { cat "$2"; false; }' sh "$1" $LAB_DIR/code.out
+}
 state_of_host() {
-	on "$1" sh -c 'ip address; ip route show table all; ls -R /etc/wireguard /etc/wg-mesh /var/lib/wg-mesh; cat /etc/wireguard/*.conf' 2>/dev/null |
+	on "$1" sh -c 'ip address; ip route show table all; ip rule; ls -lR /etc/wireguard /etc/wg-mesh /var/lib/wg-mesh /run; cat /etc/wireguard/*.conf; pgrep -c -x wg-meshd' 2>/dev/null |
 		grep -v -e valid_lft -e 'fe80:'
 }
 agents_known() { on coord wg-mesh-coordinator agent list --json | jq '.agents | length'; }
@@ -33,6 +35,22 @@ agents_known() { on coord wg-mesh-coordinator agent list --json | jq '.agents | 
 before=$(state_of_host alice)
 code_of 1 "a link with an unknown key" on alice wg-mesh join "$(echo "$LAB_LINK" | sed 's/#.*\./#nokeyofthiskind./')"
 says 'key is not known'
+# Keys that serve no more: used by another host (which leaves again), expired, revoked.
+used=$(key_create) expired=$(key_create --expires 1s) revoked=$(key_create --reusable)
+host mallory
+on_street mallory eth0 203.0.113.39/24
+code_of 0 "a key serves once" on mallory wg-mesh join "$used"
+on mallory wg-mesh leave wg0 >/dev/null 2>&1
+revoked_id=$(on coord wg-mesh-coordinator key list --json | jq -r '[.keys[] | select(.reusable)] | sort_by(.created_at) | last | .id')
+on coord wg-mesh-coordinator key revoke "$revoked_id" >/dev/null 2>&1 || not_ok "a key is revoked"
+sleep 1.2
+for why in used expired revoked; do
+	eval "link=\$$why"
+	before=$(state_of_host alice)
+	code_of 1 "a link whose key is $why" on alice wg-mesh join "$link"
+	says "$why"
+	check "the host is as it was ($why)" test "$before" = "$(state_of_host alice)"
+done
 code_of 1 "a link with another pin" on alice wg-mesh join "$(echo "$LAB_LINK" | sed 's/\.[^.]*$/.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA/')"
 says 'another key'
 code_of 4 "a coordinator that is not there" on alice wg-mesh join "https://203.0.113.77:8443/join#${LAB_LINK#*#}"
@@ -159,7 +177,7 @@ says 'nas@default'
 says 'nas@office'
 code_of 0 "nas@office is one" on erin wg-mesh ping wg0 nas@office -c 3
 code_of 1 "status into a full disk" on erin sh -c 'wg-mesh status wg0 --json >/dev/full'
-says 'could not be written'
+says 'not all of the output could be written'
 
 # ---- a ledger that is damaged --------------------------------------------------------
 saved() { [ "$(on erin jq '[.map.peers[] | select(.managed)] | length' /var/lib/wg-mesh/agent/wg0.json)" = 3 ]; }

@@ -10,7 +10,9 @@ host coord
 on_street coord eth0 203.0.113.1/24
 router routera 203.0.113.10 192.168.1.1 port_restricted
 at_home alice routera 192.168.1.2
-printf 'nameserver 9.9.9.9\n' >/etc/resolv.conf
+on alice ip address add fdaa:1::2/64 dev eth0 nodad
+on alice ip route add default via fdaa:1::1 dev eth0
+printf 'nameserver 9.9.9.9\nnameserver fdaa:2::53\n' >/etc/resolv.conf
 
 evil=/var/evil # hosts share /var with the test, not /run
 mkdir -p $evil
@@ -63,10 +65,12 @@ send() { # the next frame, from standard input
 	cat >$evil/frame-$frames.json.new
 	mv $evil/frame-$frames.json.new $evil/frame-$frames.json
 }
-key_of() { printf '%s' "$1" | openssl dgst -sha256 -binary | openssl base64; }
-peer() { # NAME ADDRESSES ROUTES ENDPOINT - a PEER in JSON
+key_of() { # NAME [LAST-BYTE]
+	printf '%s' "$1" | openssl dgst -sha256 -binary | { head -c 31; printf "\\${2:-000}"; } | openssl base64
+}
+peer() { # NAME ADDRESSES ROUTES ENDPOINT SHOWN-NAME KEY - a PEER in JSON
 	printf '{"agent_id":"id-%s","public_key":"%s","name":"%s","network":"default","addresses":[%s],"routes":[%s],"endpoint":%s,"endpoints":[],"local_endpoints":[],"nat_type":"none","online":true,"last_seen":null,"connection_hint":null}' \
-		"$1" "$(key_of "$1")" "${5:-$1}" "$2" "$3" "${4:-null}"
+		"$1" "${6:-$(key_of "$1")}" "${5:-$1}" "$2" "$3" "${4:-null}"
 }
 revision=1
 snapshot() {
@@ -88,39 +92,59 @@ more_refused() { [ "$(count_refused)" -gt "$1" ]; }
 # What must never change: routes not of wg0, the friend, wg0's own ranges.
 no_harm() {
 	on alice ip route show table all | grep 'dev wg0' | grep -vE '^(10\.99\.|172\.20\.0\.0/16|local 10\.99\.|broadcast 10\.99\.|local fd|fd|fe80|anycast|multicast|local fe80)' && return 1
-	on alice ip -o -4 address show dev wg0 | grep -v ' 10\.99\.0\.2/16 ' && return 1
+	on alice ip -o -4 address show dev wg0 | grep -vE ' 10\.99\.0\.(2|20)/16 ' && return 1
 	[ "$(on alice wg show wg0 allowed-ips | grep -F "$friend" | cut -f2)" = 172.31.0.2/32 ] || return 1
 	on alice ip route get 203.0.113.1 | grep -q 'dev eth0' || return 1
 	on alice ip route get 9.9.9.9 | grep -q 'dev eth0' || return 1
 	on alice ip route get 192.168.1.1 | grep -q 'dev eth0' || return 1
+	on alice ip route get fdaa:1::1 | grep -q 'dev eth0' || return 1
+	on alice ip route get fdaa:2::53 | grep -q 'dev eth0' || return 1
+	on alice ip route get 10.99.0.3 | grep -q 'dev wg0' || return 1
+	[ "$(on alice wg show wg0 allowed-ips | grep -F 10.99.0.3/32 | cut -f1)" = "$(key_of good)" ] || return 1
 	on alice test ! -e /run/pwned || return 1
 }
-attack() { # WHAT PEER-JSON
-	seen=$(count_refused)
+refused() { # NAME WORD - an event that names the peer and says why; NAME null where it has no good one
+	events | jq -r 'select(.event == "refused") | "\(.peer_name) \(.reason)"' 2>/dev/null | grep -F -- "$2" | grep -q "^$1 "
+}
+attack() { # WHAT PEER-JSON [WORD-OF-THE-REASON [NAME]]
 	put "$2"
-	check "$1 is refused with an event" wait_for 4 more_refused "$seen"
+	check "$1 is refused with an event" wait_for 4 refused "${4:-$(echo "$2" | jq -r .name)}" "${3:-}"
 	check "$1 does no harm" no_harm
 }
-attack "a default route" "$(peer e1 '"10.99.1.1"' '"0.0.0.0/0"')"
-attack "half of a default route" "$(peer e2 '"10.99.1.2"' '"0.0.0.0/1"')"
-attack "an IPv6 default route" "$(peer e3 '"10.99.1.3"' '"::/0"')"
-attack "a route over the LAN" "$(peer e4 '"10.99.1.4"' '"192.168.0.0/16"')"
-attack "a route inside the LAN" "$(peer e5 '"10.99.1.5"' '"192.168.1.0/25"')"
-attack "a route to the resolver" "$(peer e6 '"10.99.1.6"' '"9.9.9.0/24"')"
-attack "a route to the coordinator" "$(peer e7 '"10.99.1.7"' '"203.0.113.1/32"')"
-attack "a loopback route" "$(peer e8 '"10.99.1.8"' '"127.0.0.0/8"')"
-attack "a link-local route" "$(peer e9 '"10.99.1.9"' '"169.254.0.0/16"')"
-attack "a multicast route" "$(peer e10 '"10.99.1.10"' '"224.0.0.0/8"')"
-attack "the friend's address as a route" "$(peer e11 '"10.99.1.11"' '"172.31.0.2/32"')"
-attack "the friend's address as a peer's" "$(peer e12 '"172.31.0.2"' '')"
-attack "a peer address outside the network" "$(peer e13 '"8.8.8.8"' '')"
-attack "our own address as a peer's" "$(peer e14 '"10.99.0.2"' '')"
-attack "an address another peer has" "$(peer e15 '"10.99.0.3"' '')"
-attack "a loopback endpoint" "$(peer e16 '"10.99.1.16"' '' '"127.0.0.1:22"')"
+attack "a default route" "$(peer e1 '"10.99.1.1"' '"0.0.0.0/0"')" "shorter than /8"
+attack "half of a default route" "$(peer e2 '"10.99.1.2"' '"0.0.0.0/1"')" "shorter than /8"
+attack "an IPv6 default route" "$(peer e3 '"10.99.1.3"' '"::/0"')" "shorter than /16"
+attack "a route over the LAN" "$(peer e4 '"10.99.1.4"' '"192.168.0.0/16"')" "which this host has outside wg-mesh"
+attack "a route inside the LAN" "$(peer e5 '"10.99.1.5"' '"192.168.1.0/25"')" "which this host has outside wg-mesh"
+attack "a route to the resolver" "$(peer e6 '"10.99.1.6"' '"9.9.9.0/24"')" "9.9.9.9"
+attack "a route to the coordinator" "$(peer e7 '"10.99.1.7"' '"203.0.113.1/32"')" "203.0.113.1"
+attack "a loopback route" "$(peer e8 '"10.99.1.8"' '"127.0.0.0/8"')" "loopback"
+attack "a link-local route" "$(peer e9 '"10.99.1.9"' '"169.254.0.0/16"')" "link-local"
+attack "a multicast route" "$(peer e10 '"10.99.1.10"' '"224.0.0.0/8"')" "multicast"
+attack "the friend's address as a route" "$(peer e11 '"10.99.1.11"' '"172.31.0.2/32"')" "set by hand"
+attack "the friend's address as a peer's" "$(peer e12 '"172.31.0.2"' '')" "outside the range"
+attack "a peer address outside the network" "$(peer e13 '"8.8.8.8"' '')" "outside the range"
+attack "our own address as a peer's" "$(peer e14 '"10.99.0.2"' '')" "own address"
+attack "an address another peer has" "$(peer e15 '"10.99.0.3"' '')" "belongs to good"
+attack "a loopback endpoint" "$(peer e16 '"10.99.1.16"' '' '"127.0.0.1:22"')" "loopback"
+attack "another peer's address as a route" "$(peer e20 '"10.99.1.20"' '"10.99.0.3/32"')" "the mesh's own range"
+attack "half of the mesh as a route" "$(peer e21 '"10.99.1.21"' '"10.99.0.0/17"')" "the mesh's own range"
+attack "a route over the IPv6 LAN" "$(peer e22 '"10.99.1.22"' '"fdaa:1::/48"')" "which this host has outside wg-mesh"
+attack "a route inside the IPv6 LAN" "$(peer e23 '"10.99.1.23"' '"fdaa:1::8000:0:0:0/65"')" "which this host has outside wg-mesh"
+attack "a route to the IPv6 resolver" "$(peer e24 '"10.99.1.24"' '"fdaa:2::/64"')" "fdaa:2::53"
+attack "an IPv6 peer address where the network has none" "$(peer e25 '"fdbb::1"' '')" "outside the range"
+attack "an IPv6 loopback route" "$(peer e26 '"10.99.1.26"' '"::1/128"')" "loopback"
+attack "an IPv6 link-local route" "$(peer e27 '"10.99.1.27"' '"fe80::/16"')" "link-local"
 # shellcheck disable=SC2016
-attack "a name with a shell in it" "$(peer e17 '"10.99.1.17"' '' null '$(touch /run/pwned)')"
+attack "a name with a shell in it" "$(peer e17 '"10.99.1.17"' '' null '$(touch /run/pwned)')" "cannot be read" null
 # shellcheck disable=SC2016
-attack "a name that ends a command" "$(peer e18 '"10.99.1.18"' '' null 'x; touch /run/pwned; `touch /run/pwned`')"
+attack "a name that ends a command" "$(peer e18 '"10.99.1.18"' '' null 'x; touch /run/pwned; `touch /run/pwned`')" "cannot be read" null
+
+attack "a peer with the server's key" "$(peer k1 '"10.99.1.41"' '' null k1 "$(key_of evil)")" "key of a server"
+# X25519 ignores the highest bit: the same key in other bytes.
+attack "a peer with the server's key in other bytes" "$(peer k2 '"10.99.1.42"' '' null k2 "$(key_of evil 200)")" "public_key"
+attack "a peer whose secret everyone has" "$(peer k3 '"10.99.1.43"' '' null k3 "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")" "public_key"
+check "none of them is on the interface" test "$(on alice wg show wg0 peers | grep -cF -e "$(key_of evil)" -e "$(key_of evil 200)" -e AQAAAAAAAAAA)" -eq 0
 
 seen=$(count_refused)
 revision=$((revision + 1))
@@ -128,10 +152,39 @@ printf '{"type":"delta","revision":%d,"changes":[{"op":"networks","networks":[{"
 check "a network that grew is refused with an event" wait_for 4 more_refused "$seen"
 check "a network that grew does no harm" no_harm
 
+own() { # WHAT ADDRESSES - attack by our own addresses
+	seen=$(count_refused)
+	revision=$((revision + 1))
+	printf '{"type":"delta","revision":%d,"changes":[{"op":"networks","networks":[{"id":"net1","name":"default","cidr":"10.99.0.0/16","cidr6":null,"addresses":[%s]}]}]}' $revision "$2" | send
+	check "$1 is refused with an event" wait_for 4 more_refused "$seen"
+	check "$1 does no harm" no_harm
+	check "and we keep our own address ($1)" has_own 10.99.0.2/16
+}
+has_own() { on alice ip -o -4 address show dev wg0 | grep -qF " $1 "; }
+own "a peer's address beside our own" '"10.99.0.2/16","10.99.0.3/16"'
+own "a peer's address in place of our own" '"10.99.0.3/16"'
+own "the network's and the broadcast address" '"10.99.255.255/16","10.99.0.0/16"'
+own "the broadcast address" '"10.99.255.255/16"'
+own "the network's address" '"10.99.0.0/16"'
+own "no address at all" ''
+revision=$((revision + 1))
+printf '{"type":"delta","revision":%d,"changes":[{"op":"networks","networks":[{"id":"net1","name":"default","cidr":"10.99.0.0/16","cidr6":null,"addresses":["10.99.0.20/16"]}]}]}' $revision | send
+check "another address that is nobody's is taken" wait_for 4 has_own 10.99.0.20/16
+attack "our new address as a peer's" "$(peer e19 '"10.99.0.20"' '')" "own address"
+check "and a peer that was refused our old one is looked at again" wait_for 4 has_key e14
+revision=$((revision + 1))
+printf '{"type":"delta","revision":%d,"changes":[{"op":"remove","agent_id":"id-e14","network":"default"},{"op":"networks","networks":[{"id":"net1","name":"default","cidr":"10.99.0.0/16","cidr6":null,"addresses":["10.99.0.2/16"]}]}]}' $revision | send
+check "and an address goes back when it is free" wait_for 4 has_own 10.99.0.2/16
+
 seen=$(count_refused)
 revision=$((revision + 1))
 printf '{"type":"delta","revision":%d,"changes":[{"op":"relays","relays":[{"region":"r","url":"https://203.0.113.5:443","key":"%s","stun":[]}]}]}' $revision "$(key_of good)" | send
 check "a relay with a peer's key is refused with an event" wait_for 4 more_refused "$seen"
+
+seen=$(count_refused)
+revision=$((revision + 1))
+printf '{"type":"delta","revision":%d,"changes":[{"op":"relays","relays":[{"region":"r","url":"https://203.0.113.5:443","key":"%s","stun":[]}]}]}' $revision "$(key_of good 200)" | send
+check "and so is one with a peer's key in other bytes" wait_for 4 more_refused "$seen"
 
 # A flood: each of them counts, though not each has an event of its own.
 seen=$(count_refused)

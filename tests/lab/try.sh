@@ -7,18 +7,25 @@ top=$(cd "$(dirname "$0")/../.." && pwd)
 	echo "skip try.sh needs root"
 	exit 77
 }
-out=$(mktemp)
-trap 'rm -f "$out" "$out.before" "$out.after"' EXIT
-# What a demonstration could leave: links, namespaces, mounts, processes of ours, files.
+work=$(mktemp -d)
+out=$work/out
+trap 'rm -rf "$work"' EXIT
+# Whatever it starts has this mark in its environment, and a folder of its own for temporary files.
+mark=WG_MESH_TRIED=$$
+mkdir "$work/tmp"
+marked() { grep -lzsx "$mark" /proc/[0-9]*/environ | cut -d/ -f3; }
+# What a demonstration could leave: its links, mounts, processes and files. What else this machine
+# does meanwhile is none of its business.
 traces() {
-	ip -o link show | awk -F': ' '{ print "link", $2 }'
-	ls /run/netns 2>/dev/null | sed 's/^/netns /'
-	awk '{ print "mount", $5 }' /proc/self/mountinfo
-	ps -eo comm | grep -E '^(wg-mesh|wg-meshd|wireguard-go)' | sort
+	ip -o link show | awk -F': ' '$2 ~ /^(wgmtry|lab[01]|port[0-9]|br0)/ { print "link", $2 }'
+	awk '$5 ~ "^(/run|/usr|/etc|/var|/etc/wireguard|/etc/wg-mesh|/var/lib/wg-mesh|/run/lab.*)$" { print "mount", $5 }' /proc/self/mountinfo
+	for pid in $(marked); do
+		echo "process $pid $(tr '\0' ' ' <"/proc/$pid/cmdline")"
+	done
+	find "$work/tmp" -mindepth 1
 	for path in /etc/wireguard /etc/wg-mesh /var/lib/wg-mesh /run/wg-mesh /run/wireguard /usr/lib/wg-mesh /usr/bin/wg-mesh; do
 		find $path 2>/dev/null
 	done
-	ls -d /tmp/* 2>/dev/null | grep -v -F "$out"
 }
 settled() {
 	tries=50
@@ -34,25 +41,42 @@ settled() {
 check() {
 	what=$1
 	shift
-	if "$@"; then echo "ok try.sh: $what"; else echo "not ok try.sh: $what"; fi
+	if "$@"; then echo "ok $where$what"; else
+		echo "not ok $where$what"
+		failed=1
+	fi
 }
+failed=0
+where="${LAB_WHERE:-}try.sh: "
 traces >"$out.before"
-sh "$top/etc/try.sh" >"$out" 2>&1
+env "$mark" TMPDIR="$work/tmp" sh "$top/etc/try.sh" >"$out" 2>&1
 check "ends well by itself" test $? -eq 0
-check "shows a direct path" grep -q 'via direct 203.0.113.' "$out"
+for house in "alice 203.0.113.10" "bob 203.0.113.20"; do
+	name=${house% *} router=${house#* }
+	check "shows what $name found out" grep -q "$name: NAT port_restricted_cone.*seen from outside as $router:" "$out"
+	check "shows $name's endpoint as seen by the other" grep -qE "$name +.*direct +.*$router:" "$out"
+done
+check "shows a direct path" grep -q 'pong from bob .* via direct 203.0.113.20:' "$out"
+check "shows a ping without loss" grep -q '2 received, 0% packet loss' "$out"
+check "shows what WireGuard says" grep -q 'endpoint: 203.0.113.20:' "$out"
+check "with a handshake" grep -q 'latest handshake:' "$out"
 check "leaves nothing behind" settled
 sed 's/^/    /' "$out"
 
 # Interrupted in the middle, from the terminal: everybody in the foreground gets the signal.
 # (A shell starts background commands with SIGINT ignored; a terminal does not.)
-env --default-signal=INT setsid sh "$top/etc/try.sh" >"$out" 2>&1 &
+env --default-signal=INT "$mark" TMPDIR="$work/tmp" setsid sh "$top/etc/try.sh" >"$out" 2>&1 &
 group=$!
-tries=100
+tries=600
 until grep -q 'Bob joins' "$out" || [ $tries -eq 0 ]; do
 	tries=$((tries - 1))
 	sleep 0.1
 done
 check "was interrupted in the middle" test $tries -gt 0
-kill -INT -- -$group
+check "with its programs running" test "$(marked | wc -l)" -gt 5
+kill -s INT -- -$group
 wait $group 2>/dev/null
+check "ends with the code of an interrupted program" test $? -eq 130
+check "went no further" sh -c "! grep -q 'That was it' '$out'"
 check "leaves nothing behind after Ctrl-C" settled
+exit $failed

@@ -86,6 +86,23 @@ sanitize=
 WGM_TEST_PLUGINS=$dir WGM_TEST_BUNDLED=$tmp/root/usr/lib/wg-mesh/plugins CMOCKA_MESSAGE_OUTPUT=stdout \
 	"$tmp/test_loader" >"$tmp/log" 2>&1
 status=$?
+asked=0 # wg-meshd --check
+checks() { # EXIT WORDS DISCOVERY...
+	expected=$1 words=$2
+	printf 'coordinator: {url: https://a.example}\ndiscovery: %s\n' "$3" >"$tmp/wg0.yaml"
+	"$tmp/root/usr/sbin/wg-meshd" wg0 --check --config "$tmp/wg0.yaml" --plugin-dir "$dir" >"$tmp/check" 2>&1
+	[ $? -eq "$expected" ] && grep -q "$words" "$tmp/check" && return
+	echo "not ok plugin: --check of $3 does not say \"$words\" with exit $expected"
+	sed 's/^/    /' "$tmp/check"
+	asked=1
+}
+checks 2 'wg0.yaml:2:24: discovery-outside has no option .* did you mean "addresses"' '[{outside: {adresses: a}}]'
+checks 2 'wg0.yaml:2:.*: discovery-guide has no option "evry"' '[{guide: {path: /x, evry: 1}}]'
+checks 2 'cxx is named twice' '[{cxx: {addresses: 192.0.2.1}}, {cxx: {addresses: 192.0.2.2}}]'
+checks 0 'good' '[{outside: {addresses: a}}, {guide: {path: /x}}]'
+checks 0 'no .*missing.so.*goes on' '[missing]'
+[ $asked -ne 0 ] || echo "ok plugin: --check judges options"
 sed -n 's/^\[       OK \] test_/ok plugin: /p; s/^\[  FAILED  \] test_/not ok plugin: /p' "$tmp/log" | tr _ ' ' | sort -u
 [ $status -eq 0 ] || grep -v '^\[' "$tmp/log"
+[ $status -ne 0 ] || status=$asked
 exit $status

@@ -4,6 +4,7 @@
  */
 #include "api.h"
 #include "coord.h"
+#include "coord_private.h"
 #include "fake_coordinator.h"
 #include "lib/clock.h"
 #include "lib/secret.h"
@@ -14,6 +15,7 @@
 #include <cmocka.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define SNAPSHOT \
@@ -540,6 +542,43 @@ static void revoked_in_the_stream(void **unused)
 	assert_string_equal(f.code, "revoked");
 }
 
+/* Half to one and a half of the wait, spread over all of it, and not the same in two agents. */
+#define WAITS 200
+static void draw_waits(uint64_t waits[WAITS])
+{
+	for (unsigned i = 0; i < WAITS; i++)
+		waits[i] = coord_jittered(10000);
+}
+
+static void waits_are_spread(void **state)
+{
+	uint64_t ours[WAITS], theirs[WAITS] = {0};
+	unsigned in_quarter[4] = {0};
+	int ends[2];
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		draw_waits(theirs);
+		_exit(write(ends[1], theirs, sizeof(theirs)) != (ssize_t)sizeof(theirs));
+	}
+	draw_waits(ours);
+	assert_int_equal(read(ends[0], theirs, sizeof(theirs)), sizeof(theirs));
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	close(ends[0]);
+	close(ends[1]);
+	assert_memory_not_equal(ours, theirs, sizeof(ours));
+	for (unsigned i = 0; i < WAITS; i++) {
+		assert_in_range(ours[i], 5000, 15000);
+		in_quarter[MIN((ours[i] - 5000) / 2500, 3)]++;
+	}
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(in_quarter[i] > 0);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
 int main(void)
@@ -563,6 +602,7 @@ int main(void)
 		TEST(silence_ends_a_connection),
 		TEST(an_idle_connection_lives),
 		TEST(backs_off),
+		cmocka_unit_test(waits_are_spread),
 		TEST(renews_after_two_thirds_of_its_life),
 		TEST(deaf_server_does_not_hold_us),
 		TEST(bad_frames_end_the_stream),

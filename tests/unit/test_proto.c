@@ -157,6 +157,13 @@ static void test_network_round_trip(void **state)
 	js_read(&js, json);
 	assert_true(proto_read_network(&js, &network));
 	assert_int_equal(network.cidr6.addr.family, 0);
+	assert_false(network.pending);
+	again = proto_write_network(&network);
+	assert_true(json_equal(json, again));
+	json_object_set_new(json, "approved", json_false());
+	js_read(&js, json);
+	assert_true(proto_read_network(&js, &network) && network.pending);
+	json_decref(again);
 	again = proto_write_network(&network);
 	assert_true(json_equal(json, again));
 	js_read(&js, swapped);

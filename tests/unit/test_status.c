@@ -40,6 +40,7 @@ static void test_nothing_known(void **state)
 		assert_non_null(json_object_get(one, peer_keys[i]));
 	assert_true(json_is_null(json_object_get(document, "network")));
 	assert_true(json_is_null(at(document, "coordinator", "since")));
+	assert_true(json_is_null(at(document, "coordinator", "refused")));
 	assert_true(json_is_null(at(document, "nat", "filtering")));
 	assert_true(json_is_null(at(document, "relay", "home")));
 	assert_string_equal(json_string_value(at(document, "nat", "type")), "unknown");

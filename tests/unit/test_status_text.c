@@ -92,6 +92,42 @@ static void test_strange(void **state)
 	}
 }
 
+/* What keeps us out is said with the remedy, and only then. */
+static void test_admitted(void **state)
+{
+	static const struct {
+		const char *document, *says;
+	} cases[] = {
+		{"{}", NULL},
+		{"{'coordinator':{'refused':null},'networks':[{'name':'lan','approved':true},{'name':'x'}]}", NULL},
+		{"{'name':'nas','networks':[{'name':'a','approved':true},{'name':'lan','approved':false}]}",
+		 "agent approve nas --network lan"},
+		{"{'interface':'wg1','coordinator':{'refused':'agent_expired'}}", "has expired this agent"},
+		{"{'interface':'wg1','coordinator':{'refused':'agent_expired'}}", "join LINK --interface wg1"},
+		{"{'interface':'wg1','coordinator':{'refused':'unknown_agent'}}", "no more (unknown_agent)"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		json_t *status = load(cases[i].document);
+		char why[STATUS_WHY];
+		struct buf out;
+
+		buf_init(&out, 0);
+		assert_int_equal(status_admitted(status, why), !cases[i].says);
+		status_text(&out, status, NOW);
+		if (cases[i].says) {
+			assert_non_null(strstr(why, cases[i].says));
+			assert_non_null(strstr(buf_text(&out), why));
+			assert_null(strstr(buf_text(&out), "join another host"));
+		} else {
+			assert_string_equal(why, "");
+		}
+		buf_free(&out);
+		json_decref(status);
+	}
+}
+
 static void test_healthy(void **state)
 {
 	static const struct {
@@ -166,7 +202,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_text),        cmocka_unit_test(test_strange),
-		cmocka_unit_test(test_healthy),     cmocka_unit_test(test_words),
+		cmocka_unit_test(test_admitted), cmocka_unit_test(test_healthy),     cmocka_unit_test(test_words),
 		cmocka_unit_test(test_table_width),
 	};
 

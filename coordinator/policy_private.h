@@ -1,0 +1,39 @@
+/*
+ * policy_private.h - shared between policy_parse.c and policy_words.c: a file that is being parsed.
+ */
+#ifndef COORDINATOR_POLICY_PRIVATE_H
+#define COORDINATOR_POLICY_PRIVATE_H
+
+#include "policy.h"
+
+#define MAX_NAMED 2000 /* groups, hosts, tags: each */
+
+struct parse {
+	struct policy *policy;
+	struct yaml *yaml;
+	const json_t *groups;
+	enum { FRESH, OPEN, DONE } state[MAX_NAMED]; /* of groups */
+	char *error;                                  /* POLICY_ERROR bytes */
+};
+
+struct spot { /* of a value: what holds it */
+	const json_t *parent;
+	const char *key; /* NULL: item of a list */
+	size_t index;
+};
+
+/* Always false: file:line:column and a sentence, of the value, or of its key. */
+bool policy_fail(struct parse *p, const struct spot *spot, bool at_key, const char *format, ...)
+	PRINTF_LIKE(4, 5);
+
+enum { WITH_ANY = 1, WITH_SELF = 2 };
+
+/* A list of words, or one word in its place; false ends it. */
+typedef bool item_fn(struct parse *p, const struct spot *spot, const char *word, void *arg);
+bool policy_each_word(struct parse *p, const json_t *parent, const char *key, item_fn *fn, void *arg);
+/* The same as selectors, groups taken apart. */
+bool policy_take_list(struct parse *p, const json_t *parent, const char *key, unsigned flags,
+		      struct selectors *out);
+bool policy_add_group(struct parse *p, const struct spot *spot, const char *word, struct selectors *out);
+
+#endif

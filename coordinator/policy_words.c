@@ -1,0 +1,229 @@
+/*
+ * policy_words.c - the words of a policy: selectors, groups, and complaints about them.
+ *
+ * Groups may hold groups. They are taken apart on first use, and a group that is met again while it is
+ * being taken apart is a circle.
+ */
+#include "policy_private.h"
+#include "lib/str.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_SELECTORS 4096 /* of one list, groups taken apart */
+
+/* ---- complaints --------------------------------------------------------------------- */
+
+bool policy_fail(struct parse *p, const struct spot *spot, bool at_key, const char *format, ...)
+{
+	unsigned line = 1, column = 1;
+	va_list args;
+	int len;
+
+	if (at_key && spot->key)
+		yaml_where_key(p->yaml, spot->parent, spot->key, &line, &column);
+	else
+		yaml_where_value(p->yaml, spot->parent, spot->key, spot->index, &line, &column);
+	len = snprintf(p->error, POLICY_ERROR, "%s:%u:%u: ", p->policy->name, line, column);
+	va_start(args, format);
+	if (len > 0 && len < POLICY_ERROR)
+		vsnprintf(p->error + len, POLICY_ERROR - (size_t)len, format, args);
+	va_end(args);
+	return false;
+}
+
+static bool fail_near(struct parse *p, const struct spot *spot, const char *prefix, const char *word,
+		      const struct policy_named *all, unsigned count, const char *what)
+{
+	const char **names = xcalloc(count + 1, sizeof(*names)), *near;
+
+	for (unsigned i = 0; i < count; i++)
+		names[i] = all[i].word;
+	near = str_nearest(word, names);
+	free(names);
+	if (near)
+		return policy_fail(p, spot, false, "there is no %s %.60s, did you mean \"%s%s\"?", what, word,
+			    prefix, near);
+	return policy_fail(p, spot, false, "there is no %s %.60s: write it under %ss first", what, word, what);
+}
+
+/* ---- selectors ------------------------------------------------------------------------ */
+
+static bool add_selector(struct parse *p, const struct spot *spot, struct selectors *out,
+			 const struct selector *selector)
+{
+	for (unsigned i = 0; i < out->count; i++)
+		if (out->items[i].kind == selector->kind && !strcmp(out->items[i].word, selector->word))
+			return true;
+	if (out->count == MAX_SELECTORS)
+		return policy_fail(p, spot, false, "more than %d words in one list, groups taken apart",
+			    MAX_SELECTORS);
+	if ((out->count & (out->count - 1)) == 0)
+		out->items = xrealloc(out->items, MAX(out->count * 2, 1) * sizeof(*out->items));
+	out->items[out->count++] = *selector;
+	return true;
+}
+
+bool policy_add_group(struct parse *p, const struct spot *spot, const char *word, struct selectors *out)
+{
+	unsigned i;
+
+	for (i = 0; i < p->policy->group_count; i++)
+		if (!strcmp(p->policy->groups[i].word, word))
+			break;
+	if (i == p->policy->group_count)
+		return fail_near(p, spot, "group:", word, p->policy->groups, p->policy->group_count,
+				 "group");
+	if (p->state[i] == OPEN)
+		return policy_fail(p, spot, false, "the group %s holds itself", word);
+	if (p->state[i] == FRESH) {
+		p->state[i] = OPEN;
+		if (!policy_take_list(p, p->groups, p->policy->groups[i].word, 0, &p->policy->groups[i].who))
+			return false;
+		p->state[i] = DONE;
+	}
+	for (unsigned k = 0; k < p->policy->groups[i].who.count; k++)
+		if (!add_selector(p, spot, out, &p->policy->groups[i].who.items[k]))
+			return false;
+	return true;
+}
+
+static bool bad_word(struct parse *p, const struct spot *spot, const char *word)
+{
+	static const char *const kinds[] = {"tag", "group", "network", NULL};
+	size_t len = strcspn(word, ":");
+	const char *near;
+	char kind[16];
+
+	if (word[len] == ':') {
+		snprintf(kind, sizeof(kind), "%.*s", (int)len, word);
+		near = str_nearest(kind, kinds);
+		if (near)
+			return policy_fail(p, spot, false, "\"%.60s\" is not known, did you mean \"%s%.60s\"?",
+				    word, near, word + len);
+	}
+	return policy_fail(p, spot, false, "\"%.60s\" is none of: an agent's name, tag:NAME, group:NAME, "
+		    "network:NAME, a CIDR, a name under hosts, any, self", word);
+}
+
+/* tag:NAME and network:NAME. */
+static bool take_kind(struct parse *p, const struct spot *spot, const char *word, const char *name,
+		      enum selector_kind kind, struct selector *out)
+{
+	out->kind = kind;
+	if (!name_valid(name))
+		return policy_fail(p, spot, false, "\"%.80s\": a name is 1 to 63 characters of a-z, 0-9 and '-'",
+			    word);
+	return str_copy(out->word, sizeof(out->word), name);
+}
+
+static bool take_special(struct parse *p, const struct spot *spot, const char *word, unsigned flags,
+			 struct selector *out)
+{
+	bool self = !strcmp(word, "self");
+
+	out->kind = self ? SELECT_SELF : SELECT_ANY;
+	if (self && !(flags & WITH_SELF))
+		return policy_fail(p, spot, false, "self can stand under to: only: it is the agent that the "
+			    "packet comes from");
+	if (!self && !(flags & WITH_ANY))
+		return policy_fail(p, spot, false, "any cannot be in a group: write it in the rule");
+	return true;
+}
+
+static bool take_name(struct parse *p, const struct spot *spot, const char *word, struct selector *out)
+{
+	static const char *const reserved[] = {"network", "group", "tag", "exit", "default"};
+	const struct policy_named *host = policy_host(p->policy, word);
+
+	out->kind = SELECT_PREFIX;
+	if (host) {
+		out->prefix = host->prefix;
+	} else if (prefix_parse(&out->prefix, word)) {
+		out->prefix = prefix_mask(&out->prefix);
+	} else {
+		out->kind = SELECT_NAME;
+		if (!name_valid(word))
+			return bad_word(p, spot, word);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
+		if (!strcmp(word, reserved[i]))
+			return policy_fail(p, spot, false, "%s is a reserved word, no agent has this name", word);
+	if (out->kind == SELECT_NAME)
+		for (unsigned i = 0; i < p->policy->group_count; i++)
+			if (!strcmp(p->policy->groups[i].word, word))
+				return policy_fail(p, spot, false, "%s is a group, did you mean \"group:%s\"?",
+					    word, word);
+	if (out->kind == SELECT_PREFIX)
+		prefix_format(out->word, &out->prefix);
+	else
+		str_copy(out->word, sizeof(out->word), word);
+	return true;
+}
+
+static bool take_word(struct parse *p, const struct spot *spot, const char *word, unsigned flags,
+		      struct selectors *out)
+{
+	struct selector selector = {0};
+	bool ok;
+
+	if (str_has_prefix(word, "group:"))
+		return policy_add_group(p, spot, word + 6, out);
+	if (!strcmp(word, "any") || !strcmp(word, "self"))
+		ok = take_special(p, spot, word, flags, &selector);
+	else if (str_has_prefix(word, "tag:"))
+		ok = take_kind(p, spot, word, word + 4, SELECT_TAG, &selector);
+	else if (str_has_prefix(word, "network:"))
+		ok = take_kind(p, spot, word, word + 8, SELECT_NETWORK, &selector);
+	else
+		ok = take_name(p, spot, word, &selector);
+	return ok && add_selector(p, spot, out, &selector);
+}
+
+/* A list of words, or one word in its place. */
+bool policy_each_word(struct parse *p, const json_t *parent, const char *key, item_fn *fn, void *arg)
+{
+	const json_t *value = json_object_get(parent, key), *item;
+	struct spot spot = {parent, key, 0};
+	size_t i;
+
+	if (json_is_string(value))
+		return fn(p, &spot, json_string_value(value), arg);
+	if (!json_is_array(value))
+		return policy_fail(p, &spot, false, "%s: must be a list of words", key);
+	if (!json_array_size(value))
+		return policy_fail(p, &spot, false, "%s: the list is empty", key);
+	json_array_foreach(value, i, item) {
+		struct spot at = {value, NULL, i};
+
+		if (!json_is_string(item))
+			return policy_fail(p, &at, false, "%s: must be text%s", key,
+				    json_is_integer(item) || json_is_boolean(item) ? ", put it in quotes"
+										   : "");
+		if (!fn(p, &at, json_string_value(item), arg))
+			return false;
+	}
+	return true;
+}
+
+struct selecting {
+	unsigned flags;
+	struct selectors *out;
+};
+
+static bool select_word(struct parse *p, const struct spot *spot, const char *word, void *arg)
+{
+	const struct selecting *selecting = arg;
+
+	return take_word(p, spot, word, selecting->flags, selecting->out);
+}
+
+bool policy_take_list(struct parse *p, const json_t *parent, const char *key, unsigned flags,
+		      struct selectors *out)
+{
+	struct selecting selecting = {flags, out};
+
+	return policy_each_word(p, parent, key, select_word, &selecting);
+}

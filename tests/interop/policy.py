@@ -1,0 +1,836 @@
+#!/usr/bin/python3
+"""Cases of policy.sh. With words: only the cases whose name has one of them."""
+import json, os, pty, random, re, select, signal, subprocess, sys, time
+import coordinator, meshclient
+from coordinator import FAST, case, equal, refused
+from meshclient import PROGRAM, Agent, Coordinator, b64, wait_until
+from rest import root, token, user
+
+del coordinator.cases[:]
+coordinator.LABEL = "policy"
+WITHIN = 3  # seconds: three times what the contract says of new rules
+
+ALLOW = "version: 1\ndefault: allow\n"
+DENY = "version: 1\ndefault: deny\n"
+
+
+def write(co, text, name="p.yaml"):
+    path = co.dir + "/" + name
+    with open(path, "w") as f:
+        f.write(text)
+    return path
+
+
+def show(co):
+    return json.loads(co.admin("policy", "show", "--json"))
+
+
+class Watcher:
+    """An agent's stream, and what it knows by it: peers by id, rules by network."""
+
+    def __init__(self, agent):
+        self.agent, self.peers, self.rules, self.frames = agent, {}, {}, []
+        self.ws = agent.stream()
+        self.snapshot = self.take(self.ws.receive())
+
+    def take(self, frame):
+        self.frames.append(frame)
+        if frame["type"] == "snapshot":
+            self.peers = {p["agent_id"]: p for p in frame["peers"]}
+            self.rules = {r["network"]: r["rules"] for r in frame["rules"]}
+        for change in frame.get("changes", []):
+            if change["op"] == "put":
+                self.peers[change["peer"]["agent_id"]] = change["peer"]
+            elif change["op"] == "remove":
+                self.peers.pop(change["agent_id"], None)
+            elif change["op"] == "patch" and change["agent_id"] in self.peers:
+                self.peers[change["agent_id"]].update({k: v for k, v in change.items() if k != "op"})
+            elif change["op"] == "rules":
+                self.rules[change["network"]] = change["rules"]
+        return frame
+
+    def names(self):
+        return sorted(p["name"] for p in self.peers.values())
+
+    def until(self, test, seconds=10):
+        """Reads until the test holds; the time that took."""
+        begin = time.time()
+        while not test():
+            left = begin + seconds - time.time()
+            if left <= 0:
+                return None
+            try:
+                self.take(self.ws.receive(max(left, 0.05)))
+            except coordinator.socket.timeout:
+                return None
+        return time.time() - begin
+
+    def quiet(self, seconds=0.3):
+        """Whatever is on its way is taken."""
+        self.until(lambda: False, seconds)
+        return self
+
+    def accepts(self, peer, protocol, port, network="default"):
+        """What a firewall by these rules would do with a packet from that peer's own address to ours."""
+        for rule in self.rules[network]:
+            if rule["own"] and peer.get("class") in rule["classes"] and rule["family"] in (None, 4) and \
+                    rule["protocol"] in ("any", protocol):
+                if not rule["ports"] or any(int(r.split("-")[0]) <= port <= int(r.split("-")[-1]) for r in rule["ports"]):
+                    return True
+        return False
+
+    def close(self):
+        self.ws.close()
+
+
+def mesh(co, **tags):
+    """Agents by name, with these tags, each by a key made for its name."""
+    made = {}
+    for name, words in tags.items():
+        options = [word for tag in words for word in ("--tag", tag)]
+        called = name.replace("_", "-")
+        made[name] = Agent(co, called).register(co.key("--name", called, *options))
+    return made
+
+
+# ---- commands -------------------------------------------------------------------------------
+
+
+@case("check, test, diff, apply, show and explain on the command line")
+def _(co):
+    equal(show(co)["version"], 0)
+    mesh(co, web=["web"], db=["db"], guest=["guest"])
+    text = """# ours
+version: 1
+groups: {staff: [web, db]}
+hosts: {printer: 192.168.1.40}
+acl:
+  - {name: web to db, from: [tag:web], to: [tag:db], allow: [tcp/5432, icmp]}
+  - {name: no printing, from: [guest], to: [printer], deny: [any], priority: 10}
+  - {name: staff print, from: [group:staff], to: [printer], allow: [tcp/631]}
+tests:
+  - {from: web, to: db, port: tcp/5432, expect: allow}
+  - {from: db, to: web, port: tcp/5432, expect: deny}
+  - {from: nobody-yet, to: web, port: tcp/1, expect: deny}
+"""
+    path = write(co, text)
+    said = co.admin("policy", "check", path)
+    assert "3 rules, 3 tests: 2 ok, 0 failed, 1 skipped" in said, said
+    said = co.admin("policy", "test", path)
+    for line in ("ok       line 10: web to db tcp/5432 is allowed", "ok       line 11: db to web tcp/5432 is denied",
+                 "skipped  line 12: there is no agent nobody-yet"):
+        assert line in said, said
+    checked = json.loads(co.admin("policy", "check", path, "--json"))
+    equal([t["result"] for t in checked["tests"]], ["ok", "ok", "skipped"])
+    equal((checked["rules"], checked["failed"], checked["schema"]), (3, 0, 1))
+    lines = co.admin("policy", "diff", path).splitlines()
+    assert "default: web to db: tcp/5432, icmp (was: any)" in lines, lines
+    assert "default: db to web: nothing (was: any)" in lines, lines
+    equal(show(co)["version"], 0, "diff and check change nothing")
+    assert "policy 1 holds" in co.admin("policy", "apply", path)
+    equal(co.admin("policy", "show"), text)
+    state = show(co)
+    equal((state["version"], state["waiting"], state["confirm_seconds"], state["text"]), (1, False, None, text))
+    assert state["applied_by"].startswith("admin uid"), state
+    equal(co.admin("policy", "diff", path), "no agent of now would notice\n")
+    # A failing test: exit code 1, and apply does not take it.
+    failing = write(co, text + "  - {from: guest, to: db, port: udp/53, expect: allow}\n", "failing.yaml")
+    for command in ("check", "test"):
+        done = subprocess.run([PROGRAM, "--config", co.dir + "/coordinator.yaml", "policy", command, failing],
+                              capture_output=True, text=True, timeout=20)
+        equal(done.returncode, 1)
+        assert "failed   %s:13: guest to db udp/53 is denied by the rule \"default\"" % failing in done.stdout, done.stdout
+    said = co.admin("policy", "apply", failing, code=1)
+    assert "guest to db udp/53 is denied" in said and said.count("\n") == 1, said
+    equal(show(co), state)
+    # Warnings name what nobody has, and the word that was meant.
+    warned = co.admin("policy", "check", write(co, "version: 1\nacl: [{from: [gues], to: [tag:gust], allow: [any]}]\n", "w.yaml"))
+    assert "warning: no agent is called gues, did you mean guest?" in warned, warned
+    assert "the tag gust, did you mean guest?" in warned, warned
+    done = subprocess.run([PROGRAM, "--config", co.dir + "/coordinator.yaml", "policy", "apply", "-"], input=ALLOW,
+                          capture_output=True, text=True, timeout=20)
+    equal((done.returncode, done.stdout), (0, "policy 2 holds\n"), done.stderr)
+    # Nobody is asked where nobody need be.
+    co.stop()
+    equal(co.admin("policy", "check", path, code=3).count("\n"), 1)
+    assert "3 rules" in co.admin("policy", "check", "--offline", path)
+    assert "%s:1:1" % write(co, "x: 1\n", "x.yaml") in co.admin("policy", "check", "--offline", co.dir + "/x.yaml", code=1)
+    co.start()
+    equal(show(co)["version"], 2, "after a restart")
+
+
+@case("wrong usage of the commands is told in a sentence")
+def _(co):
+    path = write(co, ALLOW)
+    for words, code, said in (
+            (["policy", "check"], 2, "lacks its file"), (["policy", "check", co.dir + "/none.yaml"], 2, "cannot be read"),
+            (["policy", "check", co.dir], 2, "cannot be read"), (["policy"], 2, "no such command"), (["policy", "aply", path], 2, "apply"),
+            (["policy", "apply", path, "--confirm", "0"], 2, "--confirm 0"), (["policy", "apply", path, "--confirm", "soon"], 2, "--confirm soon"),
+            (["policy", "apply", path, "--confirm", "3601"], 2, "--confirm 3601"), (["policy", "explain", "a", "b"], 2, "lacks its port"),
+            (["policy", "explain", "a", "b", "tcp"], 2, "one port"), (["policy", "explain", "a", "b", "tcp/22"], 1, "no agent a"),
+            (["policy", "confirm"], 1, "no policy waits"), (["policy", "rollback"], 1, "no policy waits"),
+            (["policy", "explain", "a", "b", "tcp/22", "--network", "none"], 1, "no network none")):
+        error = co.admin(*words, code=code)
+        assert said in error and error.count("\n") == 1, error
+    big = write(co, ALLOW + "#" + "x" * (1 << 20), "big.yaml")
+    assert "1 MiB" in co.admin("policy", "apply", big, code=2)
+    with open(co.dir + "/binary.yaml", "wb") as f:
+        f.write(b"version: 1\n# \xff\xfe\n")
+    assert "no text" in co.admin("policy", "apply", co.dir + "/binary.yaml", code=2)
+    text = ALLOW + "# " + "\u00e4\"\\\t" * 200000 + "\n"
+    assert "holds" in co.admin("policy", "apply", write(co, text, "large.yaml")), "a large one with much to escape"
+    equal(co.admin("policy", "show"), text)
+
+
+@case("the same over REST, for roles and scopes that may")
+def _(co):
+    mesh(co, one=[], two=[])
+    api = root(co)
+    equal(api.ok("GET", "/policy")["version"], 0)
+    answer = api.ok("PUT", "/policy", {"text": DENY, "file": "deny.yaml"})
+    equal((answer["version"], answer["waiting"], answer["warnings"]), (1, False, []))
+    assert answer["applied_by"].endswith("from 127.0.0.1"), answer
+    equal(api.ok("GET", "/policy")["text"], DENY)
+    seen = api.ok("POST", "/policy/explain", {"from": "one", "to": "two", "port": "tcp/1"})
+    equal((seen["verdict"], seen["rule"], seen["line"], seen["peers"]), ("deny", "default", None, False))
+    changes = api.ok("POST", "/policy/diff", {"text": ALLOW})["changes"]
+    equal([(c["network"], c["before"], c["after"]) for c in changes], [("default", "nothing", "any")], changes)
+    answer = api("PUT", "/policy", {"text": "version: 1\nacl: [{from: [any], to: [any]}]\n", "file": "wrong.yaml"})
+    refused(answer, 422, "policy_invalid")
+    assert answer[1]["detail"].startswith("wrong.yaml:2:"), answer[1]
+    refused(api("PUT", "/policy", {"text": ALLOW + "tests: [{from: one, to: two, port: tcp/1, expect: deny}]\n"}), 422, "policy_test_failed")
+    for body in ({}, {"text": 1}, {"text": ALLOW, "confirm": 0}, {"text": ALLOW, "confirm": 3601}, {"text": ALLOW, "confirm": "5"}):
+        refused(api("PUT", "/policy", body), 422, "invalid")
+    refused(api("POST", "/policy/explain", {"from": "one", "to": "two", "port": "tcp/1-9"}), 422, "invalid")
+    refused(api("POST", "/policy/explain", {"from": "one", "to": "none", "port": "tcp/1"}), 404, "unknown_agent")
+    for path in ("confirm", "rollback"):
+        refused(api("POST", "/policy/" + path, {}), 409, "nothing_waits")
+    viewer, operator = token(co, "--role", "viewer"), token(co, "--role", "operator")
+    reads = token(co, "--role", "admin", "--scope", "policy:read")
+    for who, code in ((viewer, "role_too_low"), (operator, "role_too_low"), (reads, "scope_missing")):
+        equal(who.ok("GET", "/policy")["text"], DENY)
+        who.ok("POST", "/policy/check", {"text": ALLOW})
+        who.ok("POST", "/policy/diff", {"text": ALLOW})
+        refused(who("PUT", "/policy", {"text": ALLOW}), 403, code)
+        refused(who("POST", "/policy/confirm", {}), 403, code)
+    refused(token(co, "--role", "admin", "--scope", "agents:write")("GET", "/policy"), 403, "scope_missing")
+    token(co, "--role", "admin", "--scope", "policy:write").ok("PUT", "/policy", {"text": ALLOW})
+    actions = [a["action"] for a in api.ok("GET", "/audit")["audit"] if a["action"].startswith("policy")]
+    equal(actions, ["policy-applied", "policy-applied"])
+
+
+# ---- what is wrong changes nothing ---------------------------------------------------------------
+
+RULE = "{name: x, from: [any], to: [any], allow: [any]}"
+WRONG = {
+    "no version": ("default: allow\n", 1),
+    "another version": ("version: 2\n", 1),
+    "an unknown key": ("version: 1\nacls: []\n", 2),
+    "an unknown key of a rule": ("version: 1\nacl:\n  - {from: [any], to: [any], alow: [any]}\n", 3),
+    "a default that is none": ("version: 1\ndefault: maybe\n", 2),
+    "not YAML": ("version: 1\nacl: [\n", None),
+    "a tab": ("version: 1\n\tdefault: deny\n", 2),
+    "a key twice": ("version: 1\ndefault: deny\ndefault: allow\n", 3),
+    "a rule that says nothing": ("version: 1\nacl: [{from: [any], to: [any]}]\n", 2),
+    "a rule that says both": ("version: 1\nacl: [{from: [any], to: [any], allow: [any], deny: [any]}]\n", 2),
+    "an unknown group": ("version: 1\nacl:\n  - {from: [group:adm], to: [any], allow: [any]}\ngroups: {admins: [a]}\n", 3),
+    "a group in itself": ("version: 1\ngroups: {a: [group:b], b: [group:a]}\n", 2),
+    "an unknown kind": ("version: 1\nacl:\n  - {from: [tags:web], to: [any], allow: [any]}\n", 3),
+    "a CIDR that is none": ("version: 1\nacl:\n  - {from: [10.0.0.0/33], to: [any], allow: [any]}\n", 3),
+    "a host that is no address": ("version: 1\nhosts: {printer: there}\n", 2),
+    "a port that is none": ("version: 1\nacl:\n  - {from: [any], to: [any], allow: [tcp/99999]}\n", 3),
+    "a protocol that is none": ("version: 1\nacl:\n  - {from: [any], to: [any], allow: [tpc/22]}\n", 3),
+    "self where it means nobody": ("version: 1\nacl:\n  - {from: [self], to: [any], allow: [any]}\n", 3),
+    "a priority that is none": ("version: 1\nacl:\n  - {from: [any], to: [any], allow: [any], priority: first}\n", 3),
+    "a reserved name": ("version: 1\ngroups: {any: [a]}\n", 2),
+    "an empty list": ("version: 1\nacl:\n  - {from: [], to: [any], allow: [any]}\n", 3),
+    "a route that is none": ("version: 1\nroutes: {auto_approve: {10.0.0.0/99: [any]}}\n", 2),
+    "an owner that is none": ("version: 1\ntags: {server: [\"a b\"]}\n", 2),
+    "a test of two ports": ("version: 1\ntests:\n  - {from: a, to: b, port: tcp/1-2, expect: allow}\n", 3),
+    "a test that fails": (ALLOW + "tests:\n  - {from: one, to: two, port: tcp/22, expect: deny}\n", 4),
+    "right, then wrong": ("version: 1\nacl:\n  - %s\n  - {from: [any], to: [any], allow: [any], deny: x}\n" % RULE, 4),
+}
+
+
+@case("a wrong policy changes nothing: not by command, not over REST, not by its file")
+def _(unused):
+    co = Coordinator(FAST)
+    path = write(co, "version: 1\nacl:\n  - {name: some, from: [one], to: [two], allow: [tcp/22, udp/53]}\n")
+    co.options += ["--policy", path]
+    try:
+        co.start()
+        agents = mesh(co, one=[], two=[], three=[])
+        api = root(co)
+        watchers = [Watcher(a) for a in agents.values()]
+        equal([w.names() for w in watchers], [["two"], ["one"], []])
+
+        def snapshots():
+            fresh = []
+            for watcher in watchers:
+                ws = watcher.agent.stream(hello=True)
+                frame = ws.receive()
+                ws.close()
+                fresh.append({**frame, "revision": 0, "peers": [{**p, "online": 0, "last_seen": 0} for p in frame["peers"]]})
+            return json.dumps(fresh)
+
+        state = show(co)
+        for name, (text, line) in WRONG.items():
+            wrong = write(co, text, "wrong.yaml")
+            said = co.admin("policy", "apply", wrong, code=1)
+            where = re.match(r"wg-mesh-coordinator: (.*?):(\d+)[: ]", said)
+            assert where and where[1] == wrong and said.count("\n") == 1, (name, said)
+            if line:
+                equal(int(where[2]), line, "%s: %s" % (name, said))
+            answer = api("PUT", "/policy", {"text": text, "file": "wrong.yaml"})
+            equal(answer[0], 422, name)
+            assert answer[1]["code"] in ("policy_invalid", "policy_test_failed"), answer
+            lines = co.log().count(" policy ")
+            write(co, text)
+            assert wait_until(lambda: co.log().count(" policy ") > lines, 10), "%s: not a word in the log" % name
+            assert "goes on" in [l for l in co.log().splitlines() if " policy " in l][-1], name
+            equal(show(co), state, name)
+        for watcher in watchers:
+            frames = len(watcher.frames)
+            news = [c for f in watcher.quiet().frames[frames:] for c in f["changes"] if set(c) != {"op", "agent_id", "network", "online", "last_seen"}]
+            equal(news, [], "agents heard of it")
+        before = snapshots()
+        co.admin("policy", "apply", co.dir + "/wrong.yaml", code=1)
+        equal(snapshots(), before)
+        equal([json.loads(before)[i]["rules"] for i in range(3)], [w.snapshot["rules"] for w in watchers])
+        # A coordinator with a wrong file goes on with what it had, after a restart too.
+        co.stop()
+        co.start()
+        equal({**show(co)}, state)
+        write(co, ALLOW)
+        assert wait_until(lambda: show(co)["text"] == ALLOW), "the file mended"
+    finally:
+        co.close()
+    co = Coordinator(FAST)
+    co.options += ["--policy", write(co, "version: 3\n")]
+    try:
+        done = subprocess.run([PROGRAM, "serve", "--config", co.dir + "/coordinator.yaml"] + co.options, capture_output=True, text=True, timeout=20)
+        equal(done.returncode, 2, "nothing else to go on with")
+        assert "p.yaml:1:" in done.stderr, done.stderr
+    finally:
+        co.close()
+
+
+# ---- it takes hold at once ----------------------------------------------------------------------
+
+
+@case("a change reaches agents: of the file, by an editor, a link, SIGHUP, command and REST")
+def _(unused):
+    co = Coordinator(FAST)
+    os.mkdir(co.dir + "/d")
+    path = write(co, ALLOW, "d/policy.yaml")
+    co.options += ["--policy", path]
+    try:
+        co.start()
+        agents = mesh(co, one=[], two=[])
+        watcher, api = Watcher(agents["one"]), root(co)
+        equal(watcher.names(), ["two"])
+        number = [0]
+
+        def text(peers):
+            number[0] += 1
+            return (ALLOW if peers else DENY) + "# %d\n" % number[0]
+
+        def in_place(peers):
+            with open(path, "w") as f:
+                f.write(text(peers))
+
+        def renamed(peers):
+            with open(path + "~", "w") as f:
+                f.write(text(peers))
+            os.rename(path + "~", path)
+
+        def link(peers):
+            target = write(co, text(peers), "d/v%d" % number[0])
+            os.symlink(target, path + ".new")
+            os.rename(path + ".new", path)
+
+        def slowly(peers):
+            whole = text(peers) + "#" + "x" * 100 + "\n"
+            with open(path, "w") as f:
+                for c in range(0, len(whole), 16):
+                    f.write(whole[c:c + 16])
+                    f.flush()
+                    time.sleep(0.01)
+
+        def hup(peers):
+            co.admin("policy", "apply", write(co, text(not peers), "other.yaml"))
+            watcher.until(lambda: (watcher.names() == []) == peers)
+            with open(path, "w") as f:
+                f.write(text(peers))
+            co.process.send_signal(signal.SIGHUP)
+
+        for how in (in_place, renamed, link, slowly, hup,
+                    lambda p: co.admin("policy", "apply", write(co, text(p), "other.yaml")),
+                    lambda p: api.ok("PUT", "/policy", {"text": text(p)})):
+            for peers in (False, True):
+                if how is link and os.path.islink(path):
+                    os.unlink(path)
+                begin = time.time()
+                how(peers)
+                assert watcher.until(lambda: watcher.names() == (["two"] if peers else []), WITHIN) is not None, how
+                print("     %s: %d ms" % (getattr(how, "__name__"), (time.time() - begin) * 1000), file=sys.stderr)
+        # Unlinking the file is no policy of its own.
+        os.unlink(path)
+        watcher.quiet(0.5)
+        equal(watcher.names(), ["two"])
+        # What an administrator applied later is not undone by the older file after a restart.
+        os.path.islink(path) or write(co, DENY, "d/policy.yaml")
+        assert watcher.until(lambda: watcher.names() == [], WITHIN) is not None
+        api.ok("PUT", "/policy", {"text": ALLOW})
+        co.stop()
+        co.start()
+        equal(show(co)["text"], ALLOW)
+        # SIGHUP says that the file counts.
+        co.process.send_signal(signal.SIGHUP)
+        assert wait_until(lambda: show(co)["text"] == DENY), "SIGHUP took no file"
+    finally:
+        co.close()
+
+
+@case("policy.yaml beside the configuration holds as soon as it is there")
+def _(co):
+    agents = mesh(co, one=[], two=[])
+    watcher = Watcher(agents["one"])
+    equal((watcher.names(), show(co)["version"]), (["two"], 0))
+    write(co, "version: 1\ndefault: maybe\n", "policy.yaml")
+    assert wait_until(lambda: "policy.yaml:2:" in co.log()), "not a word about it"
+    write(co, DENY, "policy.yaml")
+    assert watcher.until(lambda: watcher.names() == [], WITHIN) is not None
+    os.unlink(co.dir + "/policy.yaml")
+    co.stop()
+    co.start()
+    equal(show(co)["text"], DENY)
+    write(co, ALLOW, "policy.yaml")
+    co.stop(signal.SIGKILL)
+    co.start()
+    equal(show(co)["text"], ALLOW)
+    write(co, "version: 3\n", "policy.yaml")
+    done = subprocess.run([PROGRAM, "serve", "--config", co.dir + "/coordinator.yaml", "--check"], capture_output=True, text=True, timeout=20)
+    equal(done.returncode, 2)
+    assert "policy.yaml:1:" in done.stderr, done.stderr
+
+
+# ---- apply --confirm -----------------------------------------------------------------------------
+
+
+@case("what nobody confirms is taken back on the wire: peers that went come again")
+def _(co):
+    agents = mesh(co, one=[], two=[], three=[])
+    co.admin("policy", "apply", write(co, ALLOW, "allow.yaml"))
+    watchers = [Watcher(a) for a in agents.values()]
+    rules = [w.rules for w in watchers]
+    deny = write(co, "version: 1\nacl: [{name: one pair, from: [one], to: [two], allow: [tcp/22]}]\n", "deny.yaml")
+    said = co.admin("policy", "apply", deny, "--confirm", "2")
+    assert "policy 2 holds, for 2 s unless it is confirmed" in said, said
+    for watcher, names in zip(watchers, (["two"], ["one"], [])):
+        assert watcher.until(lambda: watcher.names() == names, WITHIN) is not None, watcher.names()
+    equal((show(co)["waiting"], show(co)["confirm_seconds"] in (1, 2)), (True, True))
+    said = co.admin("policy", "apply", write(co, ALLOW, "third.yaml"), code=1)
+    assert "policy 2 waits to be confirmed" in said, said
+    for watcher, names in zip(watchers, (["three", "two"], ["one", "three"], ["one", "two"])):
+        assert watcher.until(lambda: watcher.names() == names, 10) is not None, watcher.names()
+    for watcher, before in zip(watchers, rules):
+        watcher.quiet()
+        equal([r["own"] for r in watcher.rules["default"]], [r["own"] for r in before["default"]])
+        assert all(watcher.accepts(p, "tcp", 9) for p in watcher.peers.values()), "rules of before are not back"
+    equal((show(co)["version"], show(co)["text"]), (1, ALLOW))
+    audit = co.admin("audit")
+    assert "policy-applied-for-now" in audit and "nobody  policy-not-confirmed  policy 2" in audit, audit
+    # Confirmed, it stays.
+    co.admin("policy", "apply", deny, "--confirm", "2")
+    equal(co.admin("policy", "confirm"), "policy 3 is confirmed\n")
+    time.sleep(2.5)
+    equal((show(co)["version"], show(co)["waiting"]), (3, False))
+    # Taken back by hand, at once.
+    co.admin("policy", "apply", write(co, ALLOW, "allow.yaml"), "--confirm", "600")
+    assert watchers[2].until(lambda: watchers[2].names() == ["one", "two"], WITHIN) is not None
+    assert "taken back" in co.admin("policy", "rollback")
+    assert watchers[2].until(lambda: watchers[2].names() == [], WITHIN) is not None
+    # Over REST, only the one that was meant is confirmed.
+    api = root(co)
+    waiting = api.ok("PUT", "/policy", {"text": ALLOW, "confirm": 600})
+    equal((waiting["waiting"], waiting["confirm_seconds"]), (True, 600))
+    refused(api("POST", "/policy/confirm", {"version": waiting["version"] - 1}), 409, "nothing_waits")
+    equal(api.ok("POST", "/policy/confirm", {"version": waiting["version"]})["version"], waiting["version"])
+
+
+@case("a file that changes while a policy waits is taken when that has ended")
+def _(unused):
+    co = Coordinator(FAST)
+    path = write(co, ALLOW)
+    co.options += ["--policy", path]
+    try:
+        co.start()
+        for end in ("confirm", "rollback"):
+            co.admin("policy", "apply", write(co, DENY, "deny.yaml"), "--confirm", "60")
+            text = ALLOW + "# after %s\n" % end
+            write(co, text)
+            time.sleep(0.5)
+            equal(show(co)["text"], DENY, "it was taken too early")
+            co.admin("policy", end)
+            assert wait_until(lambda: show(co)["text"] == text, 10), "it was forgotten"
+    finally:
+        co.close()
+
+
+class Terminal:
+    """The command on a terminal of its own."""
+
+    def __init__(self, co, *words):
+        self.pid, self.fd = pty.fork()
+        if not self.pid:
+            os.execv(PROGRAM, [PROGRAM, "--config", co.dir + "/coordinator.yaml", *words])
+        self.text = ""
+
+    def until(self, word, seconds=10):
+        end = time.time() + seconds
+        while word not in self.text and time.time() < end:
+            if select.select([self.fd], [], [], 0.1)[0]:
+                try:
+                    self.text += os.read(self.fd, 4096).decode()
+                except OSError:
+                    break
+        assert word in self.text, self.text
+
+    def type(self, text):
+        os.write(self.fd, text)
+
+    def ended(self):
+        try:
+            while os.read(self.fd, 4096):
+                pass
+        except OSError:
+            pass
+        os.close(self.fd)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+@case("apply --confirm on a terminal: Enter keeps, Ctrl-D takes back, silence takes back")
+def _(co):
+    allow, deny = write(co, ALLOW, "allow.yaml"), write(co, DENY, "deny.yaml")
+    co.admin("policy", "apply", allow)
+    terminal = Terminal(co, "policy", "apply", deny, "--confirm", "60")
+    terminal.until("Enter keeps it")
+    equal(show(co)["waiting"], True)
+    terminal.type(b"\n")
+    terminal.until("is confirmed")
+    equal((terminal.ended(), show(co)["text"], show(co)["waiting"]), (0, DENY, False))
+    terminal = Terminal(co, "policy", "apply", allow, "--confirm", "60")
+    terminal.until("Enter keeps it")
+    terminal.type(b"\x04")
+    terminal.until("taken back")
+    equal((terminal.ended(), show(co)["text"]), (1, DENY))
+    terminal = Terminal(co, "policy", "apply", allow, "--confirm", "1")
+    terminal.until("nobody confirmed it")
+    equal((terminal.ended(), show(co)["text"]), (1, DENY))
+    # Taken back meanwhile, and another waits: Enter does not confirm that one.
+    terminal = Terminal(co, "policy", "apply", allow, "--confirm", "60")
+    terminal.until("Enter keeps it")
+    co.admin("policy", "rollback")
+    co.admin("policy", "apply", allow, "--confirm", "60")
+    terminal.type(b"\n")
+    terminal.until("does not wait any more")
+    equal((terminal.ended(), show(co)["waiting"]), (1, True))
+    # Who loses the terminal confirms nothing.
+    co.admin("policy", "rollback")
+    terminal = Terminal(co, "policy", "apply", allow, "--confirm", "2")
+    terminal.until("Enter keeps it")
+    os.kill(terminal.pid, signal.SIGKILL)
+    terminal.ended()
+    assert wait_until(lambda: show(co)["text"] == DENY, 10), "it stayed"
+
+
+@case("SIGKILL while a policy waits: the one before is there")
+def _(co):
+    agents = mesh(co, one=[], router=[])
+    agents["router"].register(co.key("--reusable"), advertised_routes=["10.99.0.0/24"])
+    co.admin("policy", "apply", write(co, ALLOW))
+    co.admin("policy", "apply", write(co, DENY + "routes: {auto_approve: {10.99.0.0/24: [router]}}\n"), "--confirm", "600")
+    watcher = Watcher(agents["one"])
+    equal(watcher.names(), [])
+    co.stop(signal.SIGKILL)
+    co.start()
+    equal((show(co)["text"], show(co)["waiting"]), (ALLOW, False))
+    watcher = Watcher(agents["one"])
+    equal((watcher.names(), [p["routes"] for p in watcher.peers.values()]), (["router"], [[]]))
+    co.admin("policy", "apply", write(co, DENY), "--confirm", "600")
+    co.admin("policy", "confirm")
+    co.stop(signal.SIGKILL)
+    co.start()
+    equal((show(co)["text"], show(co)["waiting"]), (DENY, False))
+
+
+# ---- explain, and who is told of whom --------------------------------------------------------------
+
+
+@case("explain names the rule that decides and its line")
+def _(co):
+    co.admin("network", "create", "lab", "--cidr", "10.210.0.0/16")
+    agents = mesh(co, laptop=[], web_1=["web"], db_1=["db"], guest=["guest"])
+    other = Agent(co, "other").register(co.key("--network", "lab"))
+    both = Agent(co, "laptop").register(co.key("--network", "lab"))
+    co.admin("policy", "apply", write(co, """version: 1
+default: deny
+groups:
+  admins: [laptop, tag:ops]
+  tiers: [tag:web, group:admins]
+hosts: {printer: 192.168.1.40}
+acl:
+  - name: admins everywhere
+    from: [group:admins]
+    to: [any]
+    allow: [any]
+  - {name: web to db, from: [tag:web], to: [tag:db], allow: [tcp/5432, icmp]}
+  - {name: ports, from: [any], to: [tag:web], allow: [tcp/8000-8100]}
+  - {name: no printers, from: [any], to: [printer], deny: [any], priority: 10}
+  - {name: own, from: [any], to: [self], allow: [tcp/1]}
+  - {name: the lab, from: ["network:lab"], to: ["network:lab"], allow: [udp]}
+"""))
+    address = agents["db_1"].addresses[0].partition("/")[0]
+    table = [
+        ("laptop", "db-1", "tcp/22", "allow", "admins everywhere", 8, True),
+        ("web-1", "db-1", "tcp/5432", "allow", "web to db", 12, True),
+        ("web-1", "db-1", "icmp", "allow", "web to db", 12, True),
+        ("web-1", address, "tcp/5432", "allow", "web to db", 12, True),
+        ("web-1", agents["db_1"].id, "tcp/5432", "allow", "web to db", 12, True),
+        ("web-1", "db-1", "tcp/5433", "deny", "default", None, True),
+        ("db-1", "web-1", "tcp/5432", "deny", "default", None, True),
+        ("guest", "web-1", "tcp/8100", "allow", "ports", 13, True),
+        ("guest", "web-1", "tcp/8101", "deny", "default", None, True),
+        ("guest", "db-1", "tcp/8000", "deny", "default", None, False),
+        ("laptop", "printer", "tcp/631", "deny", "no printers", 14, None),
+        ("laptop", "192.168.1.40", "tcp/631", "deny", "no printers", 14, None),
+        ("laptop", "192.168.1.41", "tcp/631", "allow", "admins everywhere", 8, None),
+        ("guest", "guest", "tcp/1", "allow", "own", 15, None),
+        ("web-1", "other", "tcp/8000", "deny", "agents of two networks never meet", None, False),
+    ]
+    for from_, to, port, verdict, rule, line, peers in table:
+        words = ["policy", "explain", from_, to, port] + (["--network", "default"] if from_ == "laptop" else [])
+        seen = json.loads(co.admin(*words, "--json"))
+        equal((seen["verdict"], seen["rule"], seen["line"], seen["peers"]), (verdict, rule, line, peers), words)
+        said = co.admin(*words)
+        assert ("denied", "allowed")[verdict == "allow"] in said, said
+        if line:
+            assert 'by the rule "%s", line %d' % (rule, line) in said, said
+    assert "several networks" in co.admin("policy", "explain", "laptop", "other", "udp/53", code=2)
+    seen = json.loads(co.admin("policy", "explain", "laptop", "other", "udp/53", "--network", "lab", "--json"))
+    equal((seen["rule"], seen["line"], seen["from"]["address"]), ("admins everywhere", 8, both.addresses[0].partition("/")[0]))
+    assert other
+
+
+POINTS = ["tcp/22", "tcp/80", "tcp/8080", "tcp/9", "udp/53", "udp/9", "icmp"]
+
+
+def random_policy(rng, addresses):
+    words = ["any", "tag:a", "tag:b", "tag:c", "group:g", "group:h", "n0", "n1", "n2", "network:default"] + addresses
+    ports = ["any", "tcp/22", "tcp/80", "tcp/8000-8100", "udp/53", "icmp", "udp"]
+    lines = ["version: 1", "default: " + rng.choice(["deny", "deny", "allow"]), "groups: {g: [tag:a, n3], h: [group:g, n4]}", "acl:"]
+    for i in range(rng.randint(1, 7)):
+        to = rng.sample(words + ["self"], rng.randint(1, 2))
+        lines.append("  - {name: r%d, from: %s, to: %s, %s: %s, priority: %d}" % (
+            i, json.dumps(rng.sample(words, rng.randint(1, 2))), json.dumps(to), rng.choice(["allow", "allow", "deny"]),
+            json.dumps(rng.sample(ports, rng.randint(1, 2))), rng.choice([10, 100, 100])))
+    return "\n".join(lines) + "\n"
+
+
+@case("random policies: agents are told of whom they may talk to, and their rules are what explain says")
+def _(co):
+    seed = int(os.environ.get("SEED", "0")) or random.randrange(1 << 30)
+    rng = random.Random(seed)
+    tags = [["a"], ["a", "b"], ["b"], ["c"], [], []]
+    agents = mesh(co, **{"n%d" % i: t for i, t in enumerate(tags)})
+    addresses = [a.addresses[0].partition("/")[0] for a in list(agents.values())[:2]]
+    api = root(co)
+    watchers = {name: Watcher(agent) for name, agent in agents.items()}
+    deltas = 0
+    for step in range(10):
+        text = random_policy(rng, addresses)
+        api.ok("PUT", "/policy", {"text": text})
+        verdicts = {}
+        for a in agents:
+            for b in agents:
+                for point in POINTS if a != b else []:
+                    verdicts[a, b, point] = api.ok("POST", "/policy/explain", {"from": a, "to": b, "port": point})
+        for name, watcher in watchers.items():
+            watcher.quiet(0.1)
+            where = "seed %d, step %d, %s:\n%s" % (seed, step, name, text)
+            told = {p["name"] for p in watcher.peers.values()}
+            for other in agents:
+                if other == name:
+                    continue
+                equal(other in told, verdicts[name, other, "icmp"]["peers"], where)
+                may = any(verdicts[pair[0], pair[1], p]["verdict"] == "allow"
+                          for pair in ((name, other), (other, name)) for p in POINTS)
+                assert other in told or not may, where
+                for point in POINTS if other in told else []:
+                    peer = next(p for p in watcher.peers.values() if p["name"] == other)
+                    protocol, _, port = point.partition("/")
+                    equal(watcher.accepts(peer, protocol, int(port or 0)), verdicts[other, name, point]["verdict"] == "allow",
+                          "%s to %s, %s" % (other, point, where))
+            equal(told, {p["name"] for p in agents[name].ask("GET", "/peers")[1]["peers"]}, where)
+        if step % 5 == 4:
+            # What came in deltas is what a snapshot has.
+            for name, watcher in watchers.items():
+                fresh = Watcher(agents[name])
+                fresh.quiet(0.05)
+                deltas += len([f for f in watcher.frames if f["type"] == "delta"])
+                equal((watcher.names(), watcher.rules), (fresh.names(), fresh.rules), "seed %d, step %d, %s" % (seed, step, name))
+                equal({p["name"]: p.get("class") for p in watcher.peers.values()}, {p["name"]: p.get("class") for p in fresh.peers.values()})
+                watcher.close()
+                watchers[name] = fresh
+    assert deltas > 10, "only snapshots were sent"
+
+
+@case("rules, classes and approval on the wire are as openapi.json and the README show them")
+def _(co):
+    co.admin("policy", "apply", write(co, "version: 1\nacl: [{from: [tag:a], to: [tag:b], allow: [tcp/22]}]\n"))
+    agents = mesh(co, one=["a"], two=["b"])
+    watcher = Watcher(agents["two"])
+    co.admin("policy", "apply", write(co, "version: 1\nacl: [{from: [tag:a], to: [tag:b, 10.1.0.0/16], allow: [udp/1-9]}]\n"))
+    assert watcher.until(lambda: watcher.rules["default"][0]["protocol"] == "udp", WITHIN) is not None
+    examples = [f["example"] for f in co.request("GET", "/openapi.json")[1]["x-frames"]]
+    with open("coordinator/README.md") as f:
+        readme = f.read()
+    shown = {c["op"]: c for e in examples for c in e.get("changes", [])}
+    seen = {c["op"]: c for f in watcher.frames for c in f.get("changes", [])}
+    equal(sorted(seen["rules"]), sorted(shown["rules"]))
+    snapshot = [e for e in examples if e["type"] == "snapshot" and "rules" in e][0]
+    equal(sorted(watcher.snapshot["rules"][0]), sorted(snapshot["rules"][0]))
+    for rule in seen["rules"]["rules"] + watcher.snapshot["rules"][0]["rules"]:
+        equal(list(rule), list(shown["rules"]["rules"][0]))
+        assert all('"%s":' % key in readme for key in rule), rule
+    put = [e for e in shown.values() if e["op"] == "put"][0]["peer"]
+    equal(set(watcher.snapshot["peers"][0]) - set(put), set())
+    co.admin("network", "create", "careful", "--cidr", "10.240.0.0/16", "--approve")
+    waits = Watcher(Agent(co, "waits").register(co.key("--network", "careful")))
+    equal((waits.snapshot["networks"][0]["approved"], waits.snapshot["rules"], waits.names()), (False, [], []))
+    co.admin("agent", "approve", "waits")
+    assert waits.until(lambda: waits.frames[-1]["type"] == "snapshot" and "approved" not in waits.frames[-1]["networks"][0], WITHIN) is not None
+    equal(sorted(waits.rules), ["careful"])
+
+
+# ---- routes, names, tags ------------------------------------------------------------------------------
+
+
+@case("routes are approved by the policy, and taken back by it, but not what an administrator said")
+def _(co):
+    def routes():
+        return {r["prefix"]: r["approved"] for r in json.loads(co.admin("route", "list", "--json"))["routes"]}
+
+    key = co.key("--tag", "router")
+    router = Agent(co, "gw").register(key, advertised_routes=["192.168.7.0/24", "192.168.8.0/24", "10.5.0.0/16", "0.0.0.0/0"])
+    user_ = Watcher(Agent(co, "user").register(co.key()))
+
+    def told():
+        return sorted(r for p in user_.peers.values() for r in p["routes"])
+
+    equal((set(routes().values()), told()), ({False}, []))
+    co.admin("route", "approve", "gw", "192.168.8.0/24")
+    assert user_.until(lambda: told() == ["192.168.8.0/24"], WITHIN) is not None
+    text = ALLOW + "routes: {auto_approve: {192.168.0.0/16: [tag:router], exit: [gw]}}\n"
+    path = write(co, text)
+    assert "route 192.168.7.0/24 of gw: approved" in co.admin("policy", "diff", path)
+    co.admin("policy", "apply", path)
+    assert user_.until(lambda: told() == ["0.0.0.0/0", "192.168.7.0/24", "192.168.8.0/24"], WITHIN) is not None, told()
+    equal(routes(), {"192.168.7.0/24": True, "192.168.8.0/24": True, "10.5.0.0/16": False, "0.0.0.0/0": True})
+    co.admin("route", "revoke", "gw", "192.168.7.0/24")
+    assert user_.until(lambda: told() == ["0.0.0.0/0", "192.168.8.0/24"], WITHIN) is not None
+    co.admin("policy", "apply", write(co, text + "# again\n"))
+    equal(routes()["192.168.7.0/24"], False, "an administrator has said no")
+    co.admin("policy", "apply", write(co, ALLOW))
+    assert user_.until(lambda: told() == ["192.168.8.0/24"], WITHIN) is not None, told()
+    co.stop()
+    co.start()
+    equal(routes(), {"192.168.7.0/24": False, "192.168.8.0/24": True, "10.5.0.0/16": False, "0.0.0.0/0": False})
+    # With the tag goes what hung on it, and comes with it.
+    co.admin("policy", "apply", write(co, ALLOW + "routes: {auto_approve: {10.0.0.0/8: [tag:router]}}\n"))
+    equal(routes()["10.5.0.0/16"], True)
+    co.admin("agent", "tag", "gw")
+    equal(routes()["10.5.0.0/16"], False)
+    co.admin("agent", "tag", "gw", "router")
+    equal(routes()["10.5.0.0/16"], True)
+
+
+@case("a name that the policy gives rights to takes a key made for it; names under hosts are nobody's")
+def _(co):
+    co.admin("policy", "apply", write(co, """version: 1
+groups: {admins: [boss]}
+hosts: {printer: 192.168.1.40}
+acl: [{from: [laptop, group:admins], to: [any], allow: [any]}]
+routes: {auto_approve: {10.0.0.0/8: [router]}}
+"""))
+    key = co.key("--reusable")
+    for name in ("laptop", "boss", "router"):
+        refused(Agent(co, name).try_register(key), 403, "name_not_allowed")
+        equal(Agent(co, name).try_register(co.key("--name", name))[0], 201)
+    for given in (key, co.key("--name", "printer")):
+        refused(Agent(co, "printer").try_register(given), 422, "name_reserved")
+    Agent(co, "plain").register(key)
+    assert "hosts" in co.admin("agent", "rename", "plain", "printer", code=1)
+    co.admin("agent", "remove", "boss")
+    assert "now boss" in co.admin("agent", "rename", "plain", "boss")
+
+
+@case("tags that have owners are given and taken away by those alone")
+def _(co):
+    co.admin("network", "create", "lab", "--cidr", "10.210.0.0/16")
+    early = co.key("--tag", "server", "--reusable")
+    for name, role, network in (("ann", "operator", None), ("bob", "operator", None), ("carl", "operator", None), ("vera", "viewer", None),
+                                ("dora", "admin", "lab"), ("erik", "operator", "lab")):
+        user(co, name, role, *(["--network", network] if network else []))
+    path = write(co, ALLOW + """groups: {admins: [bob, laptop, "tag:ops"], crew: ["group:admins", vera]}
+tags:
+  server: [admins]
+  deploy: [ann, "group:crew"]
+  router: [operator]
+  top: [admin]
+  odd: [nobdy]
+""")
+    warned = co.admin("policy", "check", path)
+    assert "warning: no user, role or group is called nobdy" in warned and "still gives the tag server" in warned, warned
+    equal(warned.count("warning: "), 2, warned)
+    co.admin("policy", "apply", path)
+    api = {n: token(co, "--user", n) for n in ("ann", "bob", "carl", "vera", "dora", "erik")}
+    api["root"], api["robot"] = root(co), token(co, "--role", "operator")
+    agents = {"default": Agent(co, "one").register(co.key()), "lab": Agent(co, "two").register(co.key("--network", "lab"))}
+    may = {  # by network: who gives which tags
+        "default": {"ann": "deploy router free", "bob": "server deploy router free", "carl": "router free", "robot": "router free",
+                    "root": "server deploy router top odd free", "vera": ""},
+        "lab": {"ann": "deploy router free", "bob": "server deploy router free", "erik": "router free", "dora": "router top free",
+                "root": "server deploy router top odd free"},
+    }
+    for network, people in may.items():
+        agent = agents[network]
+        for name, given in people.items():
+            for tag in "server deploy router top odd free".split():
+                where, mine = "%s, %s in %s" % (name, tag, network), tag in given.split()
+                wrong = "role_too_low" if name == "vera" else "tag_not_allowed"
+                calls = [("POST", "/join-keys", {"network": network, "tags": [tag]}, 201),
+                         ("PATCH", "/agents/" + agent.id, {"tags": [tag], "name": "named-" + network}, 200)]
+                for method, where_, body, status in calls:
+                    answer = api[name](method, where_, body)
+                    equal((answer[0], None if mine else answer[1]["code"]), (status, None) if mine else (403, wrong), where)
+                shown = api["root"].ok("GET", "/agents/" + agent.id)["agent"]
+                equal((shown["tags"], shown["name"].startswith("named")), ([tag] if mine else [], mine), "%s: name and tags together" % where)
+                # What is there already is no gift of theirs, and not theirs to take.
+                api["root"].ok("PATCH", "/agents/" + agent.id, {"tags": [tag], "name": "other-" + network})
+                equal(api[name]("PATCH", "/agents/" + agent.id, {"tags": [tag, "free"]})[0], 403 if name == "vera" else 200, where)
+                answer = api[name]("PATCH", "/agents/" + agent.id, {"tags": ["free"]})
+                equal(answer[0], 200 if mine else 403, "taking away: " + where)
+                api["root"].ok("PATCH", "/agents/" + agent.id, {"tags": []})
+    co.admin("agent", "tag", agents["lab"].id, "server", "top")
+    Agent(co, "late").register(early)
+    equal(json.loads(co.admin("agent", "show", "late", "--json"))["agent"]["tags"], ["server"], "a key of before")
+
+
+def main():
+    return coordinator.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
