@@ -39,3 +39,4 @@ SRC.test_tunnel := $(addprefix core/,tunnel.c tunnel_table.c wg.c wg_netlink.c w
 SRC.test_store := $(addprefix coordinator/,store.c store_sql.c store_sqlite.c store_postgres.c histogram.c)
 SRC.test_psk := core/psk.c
 SRC.test_psk_store := core/psk_store.c core/psk.c
+SRC.test_tunnel_peers := core/tunnel.c core/ledger.c core/ledger_claim.c
