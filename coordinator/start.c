@@ -38,6 +38,7 @@
 
 #define SWEEP_MS       (60 * 60 * 1000ull)
 #define SAVE_MS        2000
+#define SAVE_MORE_MS   250               /* where that was not all */
 #define SAVE_AT_ONCE   500               /* agents: what takes no noticeable time */
 #define REFUSALS       100               /* a second */
 #define RESTART_MS     60000             /* who was online before a restart has this long to be back */
@@ -254,7 +255,7 @@ static void save(void *arg)
 	if (!store_behind(co->store))
 		registry_save_seen(co, SAVE_AT_ONCE);
 	end_agents(co, clock_wall_ms());
-	timer_start(&co->save, SAVE_MS);
+	timer_start(&co->save, list_empty(&co->unsaved) ? SAVE_MS : SAVE_MORE_MS);
 }
 
 static void await_return(struct coordinator *co)
