@@ -5,6 +5,7 @@
  */
 #include "start.h"
 #include "admin.h"
+#include "api.h"
 #include "challenge.h"
 #include "embedded.h"
 #include "events.h"
@@ -255,6 +256,7 @@ static void save(void *arg)
 	if (!store_behind(co->store))
 		registry_save_seen(co, SAVE_AT_ONCE);
 	end_agents(co, clock_wall_ms());
+	api_note_left_out(co);
 	timer_start(&co->save, list_empty(&co->unsaved) ? SAVE_MS : SAVE_MORE_MS);
 }
 

@@ -502,6 +502,11 @@ bool sync_signal(struct session *session, struct js *js, const char **code)
 		js_fail(js, "to", "is not connected now");
 		return false;
 	}
+	*code = "peer_busy";
+	if (stream_queued(agent->session->stream) > BEHIND_BYTES || !session_may_signal(session, agent)) {
+		js_fail(js, "to", "has not read what it was sent before: try again soon");
+		return false;
+	}
 	session_send(agent->session, json_pack("{ssssssss}", "type", "signal", "from", session->agent->id,
 					       "network", name, "box", box));
 	session->co->counters[COUNT_SIGNALS]++;

@@ -54,7 +54,7 @@ struct agent {
 	const struct paths *paths;
 	int exit_code;
 	struct addr coordinator; /* where it was last reached */
-	bool ending, adopting, synced, facts_dirty, claims_released;
+	bool ending, adopting, synced, facts_dirty, claims_released, recheck_all;
 	bool was_connected, told_lost;
 
 	struct loop *loop;

@@ -123,6 +123,8 @@ struct proto_relay {
 	unsigned stun_count;
 };
 
+bool proto_id_valid(const char *text); /* of an agent or a network */
+
 /* JSON from structs: new references. */
 json_t *proto_write_endpoints(const struct proto_endpoints *at);
 json_t *proto_write_peer(const struct proto_peer *peer);

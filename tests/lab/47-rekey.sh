@@ -52,7 +52,8 @@ check "the wg-quick file is still join's own" test "$(on alice jq -r .config_sha
 on alice wg-quick down wg0 >/dev/null 2>&1
 on alice wg-quick up wg0 >/dev/null 2>&1
 check "it comes up with it" wait_for 20 whole
-check "the coordinator wrote it down" sh -c "nsenter --target $(pid_of coord) --root --net --mount --uts -- wg-mesh-coordinator audit --json | grep -q agent-rekeyed"
+audited() { on coord wg-mesh-coordinator audit | grep -q agent-rekeyed; }
+check "the coordinator wrote it down" audited
 
 # ---- with preshared keys -------------------------------------------------------------
 
