@@ -39,6 +39,7 @@
 
 #define SWEEP_MS       (60 * 60 * 1000ull)
 #define SAVE_MS        2000
+#define SAVE_MORE_MS   250               /* where that was not all */
 #define SAVE_AT_ONCE   500               /* agents: what takes no noticeable time */
 #define REFUSALS       100               /* a second */
 #define RESTART_MS     60000             /* who was online before a restart has this long to be back */
@@ -256,7 +257,7 @@ static void save(void *arg)
 		registry_save_seen(co, SAVE_AT_ONCE);
 	end_agents(co, clock_wall_ms());
 	api_note_left_out(co);
-	timer_start(&co->save, SAVE_MS);
+	timer_start(&co->save, list_empty(&co->unsaved) ? SAVE_MS : SAVE_MORE_MS);
 }
 
 static void await_return(struct coordinator *co)
