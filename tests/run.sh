@@ -59,6 +59,8 @@ group clang one "builds without a warning (clang)" make -s -j2 all CC=clang B=bu
 group unit make -s -k -j2 -O all unit
 group fuzz make -s -k -j2 -O fuzz-replay
 group layers sh tests/layers.sh
+group shape sh tests/shape.sh
+group manuals sh tests/manuals.sh build/release
 samples() {
 	one "the sample of the agent is good" build/release/wg-meshd wg0 --check --config etc/samples/agent.yaml
 	one "the sample of the coordinator is good" build/release/wg-mesh-coordinator serve --check \
