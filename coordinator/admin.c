@@ -8,11 +8,14 @@
 #include "lib/log.h"
 #include "lib/secret.h"
 #include "lib/sock.h"
+#include "lib/str.h"
 #include "lib/stream.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define MAX_REQUEST (4u << 20) /* a policy of 1 MiB, as JSON */
@@ -153,6 +156,8 @@ static void on_request(struct client *client, const char *text, size_t len)
 	struct js js;
 
 	js_read(&js, json);
+	if (!json)
+		str_copy(js.error, sizeof(js.error), error);
 	command = js_need_string(&js, "command", 40);
 	arguments = js_object(&js, "arguments");
 	if (!js_ok(&js)) {
@@ -213,6 +218,21 @@ static void on_closed(void *arg, const char *reason)
 
 static const struct stream_ops ops = {.data = on_data, .closed = on_closed};
 
+/* Best effort: whoever is one too many has not been given a stream. */
+static void say_busy(int socket)
+{
+	json_t *json = refusal_json(&(struct refusal){.status = 503, .code = "busy",
+						      .detail = "too many commands at once: try again in a moment"});
+	char *text = js_dump(json), end[] = "\n";
+	struct iovec parts[] = {{text, strlen(text)}, {end, 1}};
+	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+
+	if (sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		log_debug("admin-busy", "reason=\"the client is gone\"");
+	free(text);
+	json_decref(json);
+}
+
 static void on_accept(void *arg, int fd, unsigned events)
 {
 	struct admin *admin = arg;
@@ -223,8 +243,12 @@ static void on_accept(void *arg, int fd, unsigned events)
 	(void)events;
 	if (socket < 0)
 		return;
-	if (admin->count >= MAX_CLIENTS || sock_peer_uid(socket, &uid) < 0 ||
-	    (uid != 0 && uid != geteuid())) {
+	if (sock_peer_uid(socket, &uid) < 0 || (uid != 0 && uid != geteuid())) {
+		close(socket);
+		return;
+	}
+	if (admin->count >= MAX_CLIENTS) {
+		say_busy(socket);
 		close(socket);
 		return;
 	}

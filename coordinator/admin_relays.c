@@ -115,7 +115,7 @@ static bool read_relay(struct js *js, struct relay *relay, struct refusal *why)
 		return refuse(why, 422, "name_invalid", "a region is 1 to 63 characters of a-z, 0-9 and '-'");
 	if (url && !origin_normalise(origin, sizeof(origin), url))
 		return refuse(why, 422, "invalid", "url: must be https://HOST:PORT");
-	if (key && !key_parse(&relay->as.key, key))
+	if (key && (!key_parse(&relay->as.key, key) || !key_is_canonical(&relay->as.key)))
 		return refuse(why, 422, "invalid", "key: must be a public key of 44 characters");
 	json_array_foreach(stun, i, item)
 		if (!json_is_string(item) || !host_port_ok(json_string_value(item)))

@@ -26,18 +26,27 @@ void api_proof_refused(struct request *rq, const struct agent *agent, const stru
  * made it. False: *why says what is wrong. */
 bool proof_judge(struct request *rq, const char *header, const struct key *public_key,
 		 struct refusal *why);
-/* Its parts, for two proofs over one challenge. */
+/* Its parts, for two proofs over one challenge: first that it is one of ours, last that it serves no more. */
 bool proof_challenge(struct request *rq, const struct key *public_key, uint8_t challenge[static 32],
 		     struct refusal *why);
 bool proof_header(struct request *rq, const char *header, const struct key *public_key,
 		  const uint8_t challenge[static 32], struct refusal *why);
+bool proof_spend(struct request *rq, const struct key *public_key, const uint8_t challenge[static 32],
+		 struct refusal *why);
 bool proof_origin(struct request *rq, struct refusal *why);
+
+/* May this refusal go into log and audit? How many could not is told with the next, or soon. */
+bool api_may_note(struct coordinator *co);
+void api_note_left_out(struct coordinator *co);
 
 /* False: answered with 429 already. */
 bool request_paced(struct request *rq, struct agent *agent);
-bool agent_may_ask(struct coordinator *co, struct agent *agent); /* one bucket for requests and frames */
+/* One bucket for requests and frames of so many bytes. */
+bool agent_may_ask(struct coordinator *co, struct agent *agent, size_t body);
 
 json_t *api_token_json(struct coordinator *co, const struct agent *agent);
+/* Could a packet be sent there from another host? False: js->error. */
+bool api_endpoints_ok(struct js *js, const struct proto_endpoints *at);
 /* A heartbeat's peer_status, from the API or the stream. False: js->error. */
 bool api_take_heartbeat(struct coordinator *co, struct agent *agent, struct js *js);
 

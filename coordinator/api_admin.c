@@ -139,6 +139,8 @@ static bool take_parameter(json_t *arguments, const char *fields, char *pair, st
 
 	if (!value || (*value++ = '\0', !decode(value)) || !field_known(fields, pair, &type))
 		return refuse(why, 422, "unknown_parameter", "%.40s: there is no such parameter", pair);
+	if (json_object_get(arguments, pair))
+		return refuse(why, 422, "invalid", "%s: is there twice", pair);
 	if (!strncmp(type, "integer", 7)) {
 		if (!parse_u64(value, &number) || number > INT32_MAX)
 			return refuse(why, 422, "invalid", "%s: must be a number", pair);
@@ -149,7 +151,7 @@ static bool take_parameter(json_t *arguments, const char *fields, char *pair, st
 	return true;
 }
 
-static bool take_query(struct request *rq, json_t *arguments, struct refusal *why)
+bool api_query(struct request *rq, json_t *arguments, struct refusal *why)
 {
 	char query[MAX_QUERY], *pair, *next = query;
 
@@ -168,7 +170,7 @@ static json_t *arguments_of(struct request *rq, struct refusal *why)
 	json_t *arguments = json_object(), *value;
 	const char *name, *type;
 
-	if (!take_query(rq, arguments, why))
+	if (!api_query(rq, arguments, why))
 		goto bad;
 	json_object_foreach(rq->body, name, value) {
 		if (!field_known(rq->row->body, name, &type)) {

@@ -26,4 +26,7 @@ void api_login(struct request *rq);
 void api_session(struct request *rq);
 void api_logout(struct request *rq);
 
+/* The query as arguments, by the row's description; false: it has others. */
+bool api_query(struct request *rq, json_t *arguments, struct refusal *why);
+
 #endif

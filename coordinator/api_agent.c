@@ -3,12 +3,14 @@
  * carries the same endpoint and heartbeat.
  */
 #include "api.h"
+#include "api_admin.h"
 #include "dispatch.h"
 #include "heal.h"
 #include "sync.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/secret.h"
+#include "lib/str.h"
 
 #include <string.h>
 
@@ -123,6 +125,7 @@ void api_key(struct request *rq)
 	    !proof_header(rq, http_header(rq->http, "Authorization"), &agent->public_key, challenge,
 			  &why) ||
 	    !proof_header(rq, http_header(rq->http, "WG-Mesh-New-Proof"), &new_key, challenge, &why) ||
+	    !proof_spend(rq, &agent->public_key, challenge, &why) ||
 	    !proof_origin(rq, &why)) {
 		api_proof_refused(rq, agent, &why);
 		return;
@@ -134,37 +137,68 @@ void api_key(struct request *rq)
 	reply_durable(rq, 200, json_pack("{so}", "public_key", js_from_key(&new_key)));
 }
 
+/* One, or without a query all (NULL): never all for a query that was meant otherwise. */
+static bool which_network(struct request *rq, struct agent *agent, struct network **network,
+			  struct refusal *why)
+{
+	json_t *arguments = json_object();
+	const char *name;
+	bool good = api_query(rq, arguments, why);
+
+	name = json_string_value(json_object_get(arguments, "network"));
+	if (good && (name || rq->http->query)) {
+		*network = name ? mesh_network(&rq->co->mesh, name) : NULL;
+		good = (*network && mesh_agent_in(agent, *network)) ||
+		       refuse(why, 404, "not_a_member", "this agent is in no network of that name");
+	}
+	json_decref(arguments);
+	return good;
+}
+
 void api_leave(struct request *rq)
 {
 	struct agent *agent;
 	struct network *network = NULL;
-	const char *query = rq->http->query;
-	char error[JS_ERROR];
+	struct refusal why;
 
-	if (rq->http->body.len) { /* where a proof takes the token's place */
-		rq->body = js_load(rq->http->body.data, rq->http->body.len, error);
-		js_read(&rq->js, rq->body);
-	}
+	/* A body where a proof takes the token's place. */
+	if (rq->http->body.len && !dispatch_body(rq))
+		return;
 	agent = by_token_or_proof(rq);
 	if (!agent)
 		return;
-	if (query && !strncmp(query, "network=", 8)) {
-		network = mesh_network(&rq->co->mesh, query + 8);
-		if (!network || !mesh_agent_in(agent, network)) {
-			reply_problem(rq, 404, "not_a_member", "this agent is in no network of that name");
-			return;
-		}
+	if (!which_network(rq, agent, &network, &why)) {
+		reply_refusal(rq, &why);
+		return;
 	}
 	log_info("left", "agent=%s", agent->id);
 	registry_remove(rq->co, agent, network, agent->id);
 	reply_durable(rq, 204, NULL);
 }
 
+static bool endpoint_ok(const struct endpoint *at)
+{
+	return !addr_is_loopback(&at->addr) && !addr_is_multicast(&at->addr) && !addr_is_unspecified(&at->addr);
+}
+
+bool api_endpoints_ok(struct js *js, const struct proto_endpoints *at)
+{
+	bool good = !at->endpoint.addr.family || endpoint_ok(&at->endpoint);
+
+	for (unsigned i = 0; i < at->count; i++)
+		good = good && endpoint_ok(&at->endpoints[i]);
+	for (unsigned i = 0; i < at->local_count; i++)
+		good = good && endpoint_ok(&at->local_endpoints[i]);
+	if (!good)
+		js_fail(js, "endpoint", "must be no loopback, multicast, broadcast or unspecified address");
+	return js_ok(js);
+}
+
 void api_endpoint(struct request *rq)
 {
 	struct proto_endpoints at;
 
-	if (!proto_read_endpoints(&rq->js, &at)) {
+	if (!proto_read_endpoints(&rq->js, &at) || !api_endpoints_ok(&rq->js, &at)) {
 		reply_problem(rq, 422, "invalid", "%s", rq->js.error);
 		return;
 	}
@@ -183,6 +217,17 @@ void api_peers(struct request *rq)
 	reply(rq, 200, json);
 }
 
+static bool path_known(const char *path)
+{
+	return !strcmp(path, "direct") || !strcmp(path, "none") || !strcmp(path, "relay") ||
+	       (!strncmp(path, "relay:", 6) && name_valid(path + 6));
+}
+
+static bool latency_ok(const json_t *ms)
+{
+	return !ms || json_is_null(ms) || (json_is_number(ms) && json_number_value(ms) >= 0);
+}
+
 static void count_paths(struct js *js, struct agent *agent)
 {
 	json_t *status = js_object(js, "peer_status"), *peer;
@@ -196,6 +241,12 @@ static void count_paths(struct js *js, struct agent *agent)
 		js_read(&each, peer);
 		js_bool(&each, "connected", false);
 		path = js_string(&each, "path", "none");
+		if (js_ok(&each) && !path_known(path))
+			js_fail(&each, "path", "must be direct, relay, relay:REGION or none");
+		if (!latency_ok(json_object_get(peer, "latency_ms")))
+			js_fail(&each, "latency_ms", "must be milliseconds, or null");
+		if (!proto_id_valid(id))
+			js_fail(&each, "its key", "must be an agent's id");
 		if (!js_ok(&each)) {
 			js_fail(js, "peer_status", each.error);
 			return;
@@ -213,7 +264,8 @@ bool api_take_heartbeat(struct coordinator *co, struct agent *agent, struct js *
 
 	where_get(agent->at, &at);
 	count_paths(js, agent);
-	js_endpoint(js, "endpoint", &at.endpoint);
+	if (js_endpoint(js, "endpoint", &at.endpoint))
+		api_endpoints_ok(js, &(struct proto_endpoints){.endpoint = at.endpoint});
 	if (!js_ok(js))
 		return false;
 	registry_endpoints(co, agent, &at);

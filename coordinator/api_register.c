@@ -20,13 +20,32 @@
 #define MAX_AUDIT_DETAIL 200
 #define MAX_CAPABILITIES 4096
 
+bool api_may_note(struct coordinator *co)
+{
+	if (!bucket_take(&co->refusals, loop_now(co->loop))) {
+		co->refusals_left_out++;
+		return false;
+	}
+	api_note_left_out(co);
+	return true;
+}
+
+void api_note_left_out(struct coordinator *co)
+{
+	if (!co->refusals_left_out)
+		return;
+	log_warn("refusals-left-out", "count=%u reason=\"there were too many to write down each\"",
+		 co->refusals_left_out);
+	co->refusals_left_out = 0;
+}
+
 /* A flood of refusals fills neither the log nor, while the disk takes nothing, the memory. */
 static void note_refusal(struct request *rq, const char *what, const char *who, const char *code,
 			 const char *detail)
 {
 	char line[MAX_AUDIT_DETAIL];
 
-	if (!bucket_take(&rq->co->refusals, loop_now(rq->co->loop)))
+	if (!api_may_note(rq->co))
 		return;
 	log_warn(what, "from=%s who=%s code=%s reason=\"%s\"", rq->address, who, code, detail);
 	if (store_behind(rq->co->store))
@@ -106,17 +125,9 @@ bool proof_origin(struct request *rq, struct refusal *why)
 		      config->urls_given ? config->urls[0] : here);
 }
 
-bool proof_challenge(struct request *rq, const struct key *public_key, uint8_t challenge[static 32],
-		     struct refusal *why)
+static bool verdict_good(enum challenge_verdict verdict, struct refusal *why)
 {
-	const char *text = js_need_string(&rq->js, "challenge", 64);
-	uint8_t bytes[64];
-
-	if (!js_ok(&rq->js) || base64_decode(bytes, sizeof(bytes), text) != CHALLENGE_LEN)
-		return refuse(why, 401, "challenge_missing",
-			      "challenge: must be the 32 bytes that /agents/challenge gave, as base64");
-	memcpy(challenge, bytes, CHALLENGE_LEN);
-	switch (challenge_use(rq->co->challenges, challenge, public_key, clock_ms())) {
+	switch (verdict) {
 	case CHALLENGE_GOOD:
 		return true;
 	case CHALLENGE_FOREIGN:
@@ -129,6 +140,25 @@ bool proof_challenge(struct request *rq, const struct key *public_key, uint8_t c
 		break;
 	}
 	return refuse(why, 429, "busy", "too many registrations at the moment: try again in a minute");
+}
+
+bool proof_challenge(struct request *rq, const struct key *public_key, uint8_t challenge[static 32],
+		     struct refusal *why)
+{
+	const char *text = js_need_string(&rq->js, "challenge", 64);
+	uint8_t bytes[64];
+
+	if (!js_ok(&rq->js) || base64_decode(bytes, sizeof(bytes), text) != CHALLENGE_LEN)
+		return refuse(why, 401, "challenge_missing",
+			      "challenge: must be the 32 bytes that /agents/challenge gave, as base64");
+	memcpy(challenge, bytes, CHALLENGE_LEN);
+	return verdict_good(challenge_check(rq->co->challenges, challenge, public_key, clock_ms()), why);
+}
+
+bool proof_spend(struct request *rq, const struct key *public_key, const uint8_t challenge[static 32],
+		 struct refusal *why)
+{
+	return verdict_good(challenge_use(rq->co->challenges, challenge, public_key, clock_ms()), why);
 }
 
 bool proof_header(struct request *rq, const char *header, const struct key *public_key,
@@ -155,7 +185,8 @@ bool proof_judge(struct request *rq, const char *header, const struct key *publi
 		return refuse(why, 401, "proof_missing",
 			      "this needs a proof of the key: Authorization: Proof BASE64");
 	return proof_challenge(rq, public_key, challenge, why) &&
-	       proof_header(rq, header, public_key, challenge, why) && proof_origin(rq, why);
+	       proof_header(rq, header, public_key, challenge, why) &&
+	       proof_spend(rq, public_key, challenge, why) && proof_origin(rq, why);
 }
 
 /* ---- registering -------------------------------------------------------------------- */
@@ -202,6 +233,7 @@ static bool read_registration(struct request *rq, struct registration *reg)
 	reg->name = js_need_string(js, "name", PROTO_NAME_MAX - 1);
 	reg->join_key = js_need_string(js, "join_key", 128);
 	js_endpoint(js, "endpoint", &reg->at.endpoint);
+	api_endpoints_ok(js, &reg->at);
 	reg->at.nat_type = nat_type_parse(js_string(js, "nat_type", NULL));
 	read_capabilities(js, reg);
 	reg->tags = js_array(js, "tags", MAX_TAGS);

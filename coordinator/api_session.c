@@ -5,6 +5,7 @@
  * The CSRF token is made from the session's secret, so it needs no place of its own; our page reads it
  * from GET /session, which no other site's page can.
  */
+#include "api.h"
 #include "api_admin.h"
 #include "login.h"
 #include "password.h"
@@ -139,7 +140,7 @@ static void on_checked(void *arg, bool right)
 		begin_session(rq, user);
 		return;
 	}
-	if (bucket_take(&rq->co->refusals, loop_now(rq->co->loop))) {
+	if (api_may_note(rq->co)) {
 		log_warn("login-refused", "from=%s", rq->address);
 		registry_audit(rq->co, rq->from, "login-refused", user ? user->name : "-", NULL);
 	}

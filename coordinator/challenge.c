@@ -75,9 +75,9 @@ void challenge_make(struct challenges *challenges, uint8_t out[static CHALLENGE_
 	mac(challenges, out + MAC_AT, out, public_key);
 }
 
-enum challenge_verdict challenge_use(struct challenges *challenges,
-				     const uint8_t challenge[static CHALLENGE_LEN],
-				     const struct key *public_key, uint64_t now_ms)
+enum challenge_verdict challenge_check(struct challenges *challenges,
+				       const uint8_t challenge[static CHALLENGE_LEN],
+				       const struct key *public_key, uint64_t now_ms)
 {
 	struct used *used, *tmp;
 	uint8_t expected[16];
@@ -94,8 +94,18 @@ enum challenge_verdict challenge_use(struct challenges *challenges,
 			break;
 		forget(challenges, used);
 	}
-	if (map_get(challenges->used, challenge))
-		return CHALLENGE_USED;
+	return map_get(challenges->used, challenge) ? CHALLENGE_USED : CHALLENGE_GOOD;
+}
+
+enum challenge_verdict challenge_use(struct challenges *challenges,
+				     const uint8_t challenge[static CHALLENGE_LEN],
+				     const struct key *public_key, uint64_t now_ms)
+{
+	enum challenge_verdict verdict = challenge_check(challenges, challenge, public_key, now_ms);
+	struct used *used;
+
+	if (verdict != CHALLENGE_GOOD)
+		return verdict;
 	if (map_count(challenges->used) >= CHALLENGE_MAX_USED)
 		return CHALLENGE_BUSY;
 	used = xcalloc(1, sizeof(*used));

@@ -25,6 +25,11 @@ struct challenges *challenges_new(void);
 void challenges_free(struct challenges *challenges);
 void challenge_make(struct challenges *challenges, uint8_t out[static CHALLENGE_LEN],
 		    const struct key *public_key, uint64_t now_ms);
+/* The same, and it may be asked again: so that only who has proved something takes a place in the
+ * table of used ones. Never CHALLENGE_BUSY. */
+enum challenge_verdict challenge_check(struct challenges *challenges,
+				       const uint8_t challenge[static CHALLENGE_LEN],
+				       const struct key *public_key, uint64_t now_ms);
 /* CHALLENGE_GOOD only once for each. */
 enum challenge_verdict challenge_use(struct challenges *challenges,
 				     const uint8_t challenge[static CHALLENGE_LEN],

@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static const struct arg network_args[] = {
@@ -238,16 +239,20 @@ static int connect_to(const char *run_dir)
 	return fd;
 }
 
-static bool send_request(FILE *stream, const char *command, json_t *arguments)
+/* A coordinator that is busy answers before it has read all: then what it says counts. */
+static void send_request(int fd, const char *command, json_t *arguments)
 {
 	json_t *request = json_pack("{sssO}", "command", command, "arguments", arguments);
 	char *text = js_dump(request);
-	bool sent = fprintf(stream, "%s\n", text) > 0 && !fflush(stream);
+	size_t len = strlen(text), sent = 0;
+	ssize_t wrote = 0;
 
-	secret_wipe(text, strlen(text)); /* a password may be in it */
+	text[len++] = '\n'; /* in place of the NUL */
+	for (; sent < len && (wrote >= 0 || errno == EINTR); sent += wrote > 0 ? (size_t)wrote : 0)
+		wrote = send(fd, text + sent, len - sent, MSG_NOSIGNAL);
+	secret_wipe(text, len); /* a password may be in it */
 	free(text);
 	json_decref(request);
-	return sent;
 }
 
 bool cli_ask(const char *run_dir, const char *command, json_t *arguments, json_t **answer, FILE **stream,
@@ -261,13 +266,14 @@ bool cli_ask(const char *run_dir, const char *command, json_t *arguments, json_t
 	*answer = NULL;
 	*code = fd < 0 ? EXIT_NOT_RUNNING : EXIT_FAILED;
 	if (fd >= 0 && !fcntl(fd, F_SETFL, 0)) /* here there is time to wait */
-		file = fdopen(fd, "r+");
+		file = fdopen(fd, "r");
 	if (!file) {
 		if (fd >= 0)
 			close(fd);
 		return false;
 	}
-	if (send_request(file, command, arguments) && getline(&line, &size, file) > 0)
+	send_request(fd, command, arguments);
+	if (getline(&line, &size, file) > 0)
 		*answer = js_load(line, strlen(line), error);
 	if (line)
 		secret_wipe(line, size);

@@ -34,7 +34,8 @@ struct conn {
 	struct loop_timer limit;
 	bool settled; /* past the TLS handshake */
 	bool reading, answering, closing, head_done;
-	size_t held;       /* bytes of a body, accounted for */
+	size_t held;       /* bytes of a body, accounted for, */
+	size_t max_body;   /* of as many as this request may have */
 	uint64_t since_ms;
 	struct request *rq; /* NULL: none is being answered */
 	const struct stream_ops *upper; /* after an upgrade */
@@ -197,13 +198,19 @@ static bool may_ask(struct conn *conn)
 	uint64_t wait_ms = 0;
 	char headers[64];
 
-	if (source_may_ask(conn->source, loop_now(conn->co->loop), &wait_ms))
+	if (source_may_ask(conn->source, conn->http->body.len, loop_now(conn->co->loop), &wait_ms))
 		return true;
 	conn->co->counters[COUNT_RATE_LIMITED]++;
 	snprintf(headers, sizeof(headers), "Retry-After: %llu\r\n",
 		 (unsigned long long)(wait_ms / 1000 + 1));
 	problem(conn, 429, "too_many_requests", "too many requests from this address: slow down", headers);
 	return false;
+}
+
+static void too_large(struct conn *conn)
+{
+	conn->closing = true;
+	problem(conn, 413, "body_too_large", "the body is larger than this request ever needs", NULL);
 }
 
 static void begin(struct conn *conn)
@@ -220,7 +227,9 @@ static void begin(struct conn *conn)
 	addr_format(address, &stream_remote(conn->stream)->addr);
 	snprintf(rq->from, sizeof(rq->from), "address %s", address);
 	rq->address = rq->from + strlen("address ");
-	if (may_ask(conn))
+	if (rq->http->body.len > dispatch_max_body(rq->http))
+		too_large(conn);
+	else if (may_ask(conn))
 		dispatch(rq);
 }
 
@@ -245,6 +254,7 @@ static void keep_time(struct conn *conn)
 	}
 	if (!conn->head_done && http_has_head(conn->http)) {
 		conn->head_done = true;
+		conn->max_body = dispatch_max_body(conn->http);
 		timer_start(&conn->limit, BODY_MS);
 		if (conn->http->expect_continue)
 			stream_write(conn->stream, "HTTP/1.1 100 Continue\r\n\r\n", 25);
@@ -266,7 +276,7 @@ static size_t on_data(void *arg, const uint8_t *data, size_t len)
 
 	if (!conn->settled) {
 		conn->settled = true;
-		server_settled(conn->co->server, &conn->node);
+		server_settled(conn->co->server, conn->source, &conn->node);
 	}
 	if (conn->upper)
 		return conn->upper->data(conn->upper_arg, data, len);
@@ -277,7 +287,9 @@ static size_t on_data(void *arg, const uint8_t *data, size_t len)
 	switch (http_feed(conn->http, data, len, &used)) {
 	case HTTP_NEED_MORE:
 		keep_time(conn);
-		if (!may_hold(conn, conn->http->body.len))
+		if (conn->head_done && conn->http->body.len > conn->max_body)
+			too_large(conn);
+		else if (!may_hold(conn, conn->http->body.len))
 			too_much(conn);
 		break;
 	case HTTP_BAD:

@@ -59,6 +59,7 @@ struct coordinator {
 	struct store_wait generation_wait;
 	struct list unsaved; /* agents with endpoints or online state to write */
 	struct bucket refusals;    /* of registrations, told in log and audit */
+	unsigned refusals_left_out; /* since one was, by that bucket */
 	struct loop_timer sweep, save;
 	uint64_t counters[COUNTERS];
 	struct metrics metrics;

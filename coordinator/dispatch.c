@@ -2,6 +2,7 @@
  * dispatch.c - from a request to its handler: path, method, JSON, who asks, how often.
  */
 #include "dispatch.h"
+#include "server.h"
 #include "sync.h"
 #include "api.h"
 #include "api_admin.h"
@@ -44,6 +45,16 @@ static bool method_fits(const struct endpoint_row *row, const char *method)
 {
 	return !strcmp(row->method, method) ||
 	       (!strcmp(method, "HEAD") && !strcmp(row->method, "GET") && row->status != 101);
+}
+
+size_t dispatch_max_body(const struct http_message *http)
+{
+	char id[PROTO_NAME_MAX];
+
+	for (const struct endpoint_row *row = endpoints; row->method; row++)
+		if (method_fits(row, http->method) && pattern_match(row->path, http->path, id))
+			return row->max_body ? row->max_body : SIZE_MAX;
+	return SIZE_MAX;
 }
 
 /* `allowed`: the methods that the path has, for who asks with another; "" where there is no such path. */
@@ -120,7 +131,7 @@ static bool authenticate(struct request *rq)
 	return true;
 }
 
-bool agent_may_ask(struct coordinator *co, struct agent *agent)
+bool agent_may_ask(struct coordinator *co, struct agent *agent, size_t body)
 {
 	const struct config_limits *limits = &co->config.limits;
 	uint64_t now = loop_now(co->loop);
@@ -128,7 +139,7 @@ bool agent_may_ask(struct coordinator *co, struct agent *agent)
 	if (!agent->requests.burst)
 		bucket_init(&agent->requests, limits->requests_per_agent, 4.0 * limits->requests_per_agent,
 			    now);
-	if (bucket_take(&agent->requests, now))
+	if (bucket_take_many(&agent->requests, REQUESTS_OF_BODY(body), now))
 		return true;
 	co->counters[COUNT_RATE_LIMITED]++;
 	return false;
@@ -136,18 +147,16 @@ bool agent_may_ask(struct coordinator *co, struct agent *agent)
 
 bool request_paced(struct request *rq, struct agent *agent)
 {
-	if (agent_may_ask(rq->co, agent))
+	if (agent_may_ask(rq->co, agent, rq->http->body.len))
 		return true;
 	reply_problem(rq, 429, "too_many_requests", "too many requests of this agent: slow down");
 	return false;
 }
 
-static bool read_body(struct request *rq)
+bool dispatch_body(struct request *rq)
 {
 	char error[JS_ERROR];
 
-	if (!rq->row->body || (rq->row->auth == AUTH_ADMIN && !rq->http->body.len))
-		return true; /* a command finds out itself what it misses */
 	rq->body = js_load(rq->http->body.data, rq->http->body.len, error);
 	if (!rq->body) {
 		api_refused(rq, 400, "bad_json", error);
@@ -159,6 +168,13 @@ static bool read_body(struct request *rq)
 		return false;
 	}
 	return true;
+}
+
+static bool read_body(struct request *rq)
+{
+	if (!rq->row->body || (rq->row->auth == AUTH_ADMIN && !rq->http->body.len))
+		return true; /* a command finds out itself what it misses */
+	return dispatch_body(rq);
 }
 
 void dispatch(struct request *rq)

@@ -25,11 +25,15 @@ struct endpoint_row {
 	const char *command;       /* of AUTH_ADMIN: admin_commands.h; NULL: handler alone */
 	const char *id_key;        /* the argument that {id} is */
 	const char *query;         /* as body; NULL: none */
+	size_t max_body;           /* bytes; 0: the configured limit */
 };
 
 extern const struct endpoint_row endpoints[]; /* ends with method NULL */
 
 void dispatch(struct request *rq);
+bool dispatch_body(struct request *rq); /* reads it as a JSON object; false: answered already */
+/* The largest body that this request, whose head is there, may have; SIZE_MAX: the configured limit. */
+size_t dispatch_max_body(const struct http_message *http);
 
 /* Does `path` fit the pattern? Then `id` has its {id}. */
 bool pattern_match(const char *pattern, const char *path, char id[static PROTO_NAME_MAX]);

@@ -38,7 +38,7 @@ struct embedded {
 	int pidfd;
 	bool ready;
 	uint64_t back_off_ms, started_ms;
-	uint16_t port; /* it serves STUN on */
+	struct endpoint at; /* where it serves STUN; until it says so, where it is to */
 };
 
 static char *path_of(const struct embedded *embedded, const char *name)
@@ -185,6 +185,12 @@ static json_t *description(const struct embedded *embedded)
 	return json;
 }
 
+/* Any address is any address, whatever the family it is written in. */
+static bool same_address(const struct addr *a, const struct addr *b)
+{
+	return addr_equal(a, b) || (addr_is_unspecified(a) && addr_is_unspecified(b));
+}
+
 static bool fits(const struct embedded *embedded, const json_t *json, const struct endpoint *serves)
 {
 	const char *version = json_string_value(json_object_get(json, "version"));
@@ -192,10 +198,11 @@ static bool fits(const struct embedded *embedded, const json_t *json, const stru
 
 	listen_parse(&wanted, embedded->co->config.relay_stun);
 	return version && !strcmp(version, WG_MESH_VERSION) &&
-	       (!wanted.port || wanted.port == serves->port);
+	       (!wanted.port || wanted.port == serves->port) &&
+	       same_address(&wanted.addr, &serves->addr);
 }
 
-/* The first of "stun" tells the port; port 0 in the configuration means any. */
+/* The first of "stun" tells where; port 0 in the configuration means any. */
 static void look(struct embedded *embedded)
 {
 	json_t *json = description(embedded);
@@ -205,14 +212,14 @@ static void look(struct embedded *embedded)
 	if (!first || !listen_parse(&serves, first)) {
 		timer_start(&embedded->timer, LOOK_MS);
 	} else if (!fits(embedded, json, &serves)) {
-		log_info("relay-replaced", "pid=%d reason=\"it is of another version or port\"",
+		log_info("relay-replaced", "pid=%d reason=\"it is of another version, address or port\"",
 			 (int)embedded->pid);
 		embedded_end(embedded);
 	} else {
 		embedded->ready = true;
 		embedded->back_off_ms = LOOK_MS;
-		if (embedded->port != serves.port) {
-			embedded->port = serves.port;
+		if (!endpoint_equal(&embedded->at, &serves)) {
+			embedded->at = serves;
 			sync_relays(embedded->co->sync);
 		}
 		log_info("relay-ready", "pid=%d stun=%s", (int)embedded->pid, first);
@@ -243,12 +250,10 @@ static void on_timer(void *arg)
 struct embedded *embedded_new(struct coordinator *co)
 {
 	struct embedded *embedded = xcalloc(1, sizeof(*embedded));
-	struct endpoint stun;
 
 	embedded->co = co;
 	embedded->back_off_ms = LOOK_MS;
-	listen_parse(&stun, co->config.relay_stun);
-	embedded->port = stun.port;
+	listen_parse(&embedded->at, co->config.relay_stun);
 	timer_init(&embedded->timer, co->loop, on_timer, embedded);
 	on_timer(embedded);
 	return embedded;
@@ -273,18 +278,16 @@ json_t *embedded_relays(const struct embedded *embedded)
 {
 	const struct config *config = &embedded->co->config;
 	char host[300], text[310];
-	struct endpoint at;
+	const struct endpoint *at = &embedded->at;
 	json_t *json;
-	struct proto_relay relay = {.stun = {text}, .stun_count = embedded->port ? 1 : 0};
+	struct proto_relay relay = {.stun = {text}, .stun_count = at->port ? 1 : 0};
 
-	listen_parse(&at, config->relay_stun);
-	at.port = embedded->port;
 	str_copy(relay.region, sizeof(relay.region), "home");
-	if (!at.addr.family || addr_is_unspecified(&at.addr)) {
+	if (!at->addr.family || addr_is_unspecified(&at->addr)) {
 		origin_host(host, sizeof(host), config->urls[0]);
-		snprintf(text, sizeof(text), "%s:%u", host, embedded->port);
+		snprintf(text, sizeof(text), "%s:%u", host, at->port);
 	} else {
-		endpoint_format(text, &at);
+		endpoint_format(text, at);
 	}
 	json = proto_write_relay(&relay);
 	return json_pack("[o]", json);

@@ -296,6 +296,8 @@ static json_t *operation(const struct endpoint_row *row)
 	refusals(row, responses);
 	json_object_set_new(op, "responses", responses);
 	json_object_set_new(op, "security", security(row->auth));
+	if (row->max_body)
+		json_object_set_new(op, "x-max-body", json_integer((json_int_t)row->max_body));
 	if (row->command)
 		json_object_set_new(op, "x-command", json_string(row->command));
 	return op;

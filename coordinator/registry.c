@@ -196,12 +196,14 @@ static bool wishes_ok(struct coordinator *co, const struct registration *reg, co
 		if (!json_is_string(item) || !key_has_tag(key, json_string_value(item)))
 			return refuse(why, 403, "tag_not_allowed", "the join key does not give every tag "
 				      "that was asked for");
+	/* Who came by it before may have been renamed. */
+	if (*key->name && strcmp(key->name, member ? member->name : reg->name) &&
+	    !(member && !strcmp(member->key_id, key->id)))
+		return refuse(why, 403, "name_not_allowed", "this join key is for the name %s only", key->name);
 	if (member) /* it keeps the name it has */
 		return true;
 	if (!registry_name_ok(reg->name, why) || !policy_name_ok(co, reg->name, *key->name, why))
 		return false;
-	if (*key->name && strcmp(key->name, reg->name))
-		return refuse(why, 403, "name_not_allowed", "this join key is for the name %s only", key->name);
 	if (map_get(key->network->names, reg->name) || device_named(key->network, reg->name))
 		return refuse(why, 409, "name_taken", "the name %s is taken in the network %s: choose "
 			      "another with --name", reg->name, key->network->name);

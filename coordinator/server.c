@@ -1,18 +1,14 @@
 /*
  * server.c - accepting, and who may take how much. Sources are found by address; one that has no
  * connection and a full bucket is forgotten when the table is swept, so strangers cannot grow it.
- *
- * Only so many connections may be in their TLS handshake, which takes three times the memory of the
- * connection that comes of it; the others wait with the kernel. When all of a network come back at
- * once, memory does not grow by that and those who have begun get through. Strangers who begin and
- * say no more make way after a second.
+ * What is accepted waits at the door (door.h) until it may begin.
  */
 #include "server.h"
 #include "conn.h"
 #include "coordinator.h"
+#include "door.h"
 #include "lib/log.h"
 #include "lib/map.h"
-#include "lib/ratelimit.h"
 #include "lib/sock.h"
 
 #include <errno.h>
@@ -22,29 +18,20 @@
 
 #define SWEEP_MS 60000
 #define ACCEPTS_A_WAKE 16
-#define SETTLING_MAX   256  /* handshakes at once */
-#define SETTLING_MS    1000 /* after which one makes way for others */
-#define PAUSE_MS       100
+#define PAUSE_MS       1000 /* without descriptors */
 
 /* Bodies of the largest size that may be there at once, unfinished: of one source, and of all. */
 #define SOURCE_BODIES  8
 #define SERVER_BODIES  64
 #define SMALL_BODY     (16 * 1024) /* always taken: what a registration needs */
 
-struct source {
-	uint8_t key[9];
-	unsigned connections;
-	size_t held;
-	struct bucket requests;
-};
-
 struct server {
 	struct coordinator *co;
 	struct loop_io accept;
 	struct loop_timer sweep, pause;
 	struct map *sources;
-	struct list conns, settling; /* settling: in their handshake, oldest first */
-	unsigned settling_count;
+	struct list conns;
+	struct door door;
 	size_t count, held;
 	int fd;
 };
@@ -69,15 +56,16 @@ static struct source *source_of(struct server *server, const struct addr *addr)
 		return source;
 	source = xcalloc(1, sizeof(*source));
 	memcpy(source->key, key, sizeof(key));
+	door_source_init(source);
 	bucket_init(&source->requests, limits->requests_per_address, 4.0 * limits->requests_per_address,
 		    loop_now(server->co->loop));
 	map_put(server->sources, key, source);
 	return source;
 }
 
-bool source_may_ask(struct source *source, uint64_t now_ms, uint64_t *wait_ms)
+bool source_may_ask(struct source *source, size_t body, uint64_t now_ms, uint64_t *wait_ms)
 {
-	if (bucket_take(&source->requests, now_ms))
+	if (bucket_take_many(&source->requests, REQUESTS_OF_BODY(body), now_ms))
 		return true;
 	*wait_ms = bucket_wait_ms(&source->requests, now_ms);
 	return false;
@@ -113,43 +101,30 @@ static void accept_again(void *arg)
 {
 	struct server *server = arg;
 
-	if (server->fd < 0)
-		return;
-	if (server->settling_count < SETTLING_MAX) {
-		timer_stop(&server->pause);
-		io_start(&server->accept, LOOP_READ);
-		return;
-	}
-	conn_abort_older(&server->settling, loop_now(server->co->loop) - SETTLING_MS);
-	timer_start(&server->pause, PAUSE_MS);
+	io_start(&server->accept, LOOP_READ);
 }
 
-static void pause_accepting(struct server *server, uint64_t ms)
+static void one_less(void *arg, struct source *source)
 {
-	io_stop(&server->accept);
-	timer_start(&server->pause, ms);
+	struct server *server = arg;
+
+	source->connections--;
+	server->count--;
 }
 
-static void one_less(struct server *server)
-{
-	if (server->settling_count-- == SETTLING_MAX && timer_active(&server->pause))
-		accept_again(server);
-}
-
-void server_settled(struct server *server, struct list *node)
+void server_settled(struct server *server, struct source *source, struct list *node)
 {
 	list_del(node);
 	list_add_tail(&server->conns, node);
-	one_less(server);
+	door_left(&server->door, source);
 }
 
 void server_gone(struct server *server, struct source *source, struct list *node, bool settled)
 {
 	list_del(node);
-	source->connections--;
-	server->count--;
+	one_less(server, source);
 	if (!settled)
-		one_less(server);
+		door_left(&server->door, source);
 }
 
 static void take(struct server *server, int fd, const struct endpoint *from)
@@ -157,16 +132,27 @@ static void take(struct server *server, int fd, const struct endpoint *from)
 	const struct config_limits *limits = &server->co->config.limits;
 	struct source *source = source_of(server, &from->addr);
 
-	if (server->count >= limits->connections ||
-	    source->connections >= limits->connections_per_address) {
+	if ((source->connections >= limits->connections_per_address &&
+	     !door_make_room(&server->door, source)) ||
+	    (server->count >= limits->connections && !door_make_room(&server->door, NULL))) {
 		server->co->counters[COUNT_RATE_LIMITED]++;
 		close(fd);
 		return;
 	}
 	source->connections++;
 	server->count++;
-	server->settling_count++;
-	conn_new(server->co, fd, source, &server->settling);
+	door_enter(&server->door, source, fd);
+}
+
+/* False: it must wait. */
+static bool find_descriptor(struct server *server)
+{
+	if (door_make_room(&server->door, NULL))
+		return true;
+	log_error("accept", "reason=\"out of file descriptors: raise LimitNOFILE\"");
+	io_stop(&server->accept);
+	timer_start(&server->pause, PAUSE_MS);
+	return false;
 }
 
 static void on_accept(void *arg, int fd, unsigned events)
@@ -176,24 +162,16 @@ static void on_accept(void *arg, int fd, unsigned events)
 
 	(void)events;
 	for (int i = 0; i < ACCEPTS_A_WAKE; i++) {
-		int client;
+		int client = sock_accept(fd, &from);
 
-		if (server->settling_count >= SETTLING_MAX) {
-			pause_accepting(server, PAUSE_MS);
-			return;
-		}
-		client = sock_accept(fd, &from);
-
-		if (client >= 0) {
+		if (client >= 0)
 			take(server, client, &from);
-			continue;
-		}
-		if (client == -EMFILE || client == -ENFILE || client == -ENOMEM) {
-			log_error("accept", "reason=\"out of file descriptors: raise LimitNOFILE\"");
-			pause_accepting(server, 1000);
-		}
-		if (client != -ECONNABORTED && client != -EINTR)
+		else if (client == -EMFILE || client == -ENFILE || client == -ENOMEM) {
+			if (!find_descriptor(server))
+				return;
+		} else if (client != -ECONNABORTED && client != -EINTR) {
 			return;
+		}
 	}
 }
 
@@ -225,7 +203,7 @@ struct server *server_new(struct coordinator *co, char *error, size_t size)
 	server->fd = fd;
 	server->sources = map_new(sizeof(((struct source *)0)->key));
 	list_init(&server->conns);
-	list_init(&server->settling);
+	door_init(&server->door, co, one_less, server);
 	timer_init(&server->sweep, co->loop, sweep, server);
 	timer_init(&server->pause, co->loop, accept_again, server);
 	io_init(&server->accept, co->loop, fd, on_accept, server);
@@ -247,7 +225,11 @@ void server_stop(struct server *server)
 
 void server_abort(struct server *server)
 {
-	conn_abort_older(&server->settling, UINT64_MAX);
+	struct source *source;
+	size_t pos = 0;
+
+	while ((source = map_next(server->sources, &pos, NULL)))
+		door_empty(&server->door, source);
 	conn_abort_older(&server->conns, UINT64_MAX);
 }
 
@@ -259,6 +241,7 @@ void server_free(struct server *server)
 	if (!server)
 		return;
 	server_stop(server);
+	door_close(&server->door);
 	while ((source = map_next(server->sources, &pos, NULL)))
 		free(source);
 	map_free(server->sources);

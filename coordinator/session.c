@@ -13,9 +13,12 @@
 
 #define HELLO_MS        10000
 #define PING_MS         20000
-#define MAX_MESSAGE     (256 * 1024)
+#define MAX_MESSAGE     (160 * 1024) /* a heartbeat of 1,000 peers, with the longest names of relays */
+#define BYTES_SECOND    (256 * 1024)
+#define LARGE_FRAME     (16 * 1024) /* larger than any signal */
 #define MAX_BAD_FRAMES  10
 #define MESSAGES_SECOND 100
+#define SIGNALS_SECOND  20 /* to one receiver */
 #define TOKEN_EARLY_MS  (2 * 3600 * 1000ull)
 
 static void drop(struct session *session, uint16_t code, const char *reason)
@@ -84,6 +87,34 @@ void session_cut(struct session *session)
 
 /* ---- frames from the agent ----------------------------------------------------------- */
 
+/* Who goes round among more receivers than there are paces sends none of them more: so many are
+ * enough for MESSAGES_SECOND. */
+#define PACES          (MESSAGES_SECOND / SIGNALS_SECOND)
+
+struct pace {
+	char to[PROTO_ID_MAX];
+	struct bucket bucket;
+};
+
+bool session_may_signal(struct session *session, const struct agent *to)
+{
+	uint64_t now = loop_now(session->co->loop);
+	struct pace *pace, *oldest;
+
+	if (!session->paces)
+		session->paces = xcalloc(PACES, sizeof(*session->paces));
+	oldest = session->paces;
+	for (pace = session->paces; pace < session->paces + PACES; pace++) {
+		if (!strcmp(pace->to, to->id))
+			return bucket_take(&pace->bucket, now);
+		if (pace->bucket.last_ms < oldest->bucket.last_ms)
+			oldest = pace;
+	}
+	str_copy(oldest->to, sizeof(oldest->to), to->id);
+	bucket_init(&oldest->bucket, SIGNALS_SECOND, 2 * SIGNALS_SECOND, now);
+	return bucket_take(&oldest->bucket, now);
+}
+
 static void send_error(struct session *session, const char *code, const char *detail, json_t *id)
 {
 	session_send(session, json_pack("{sssssssO?}", "type", "error", "code", code, "detail", detail,
@@ -119,7 +150,7 @@ static bool on_endpoint(struct session *session, struct js *js, const char **cod
 	struct proto_endpoints at;
 
 	*code = "bad_endpoint";
-	if (!proto_read_endpoints(js, &at))
+	if (!proto_read_endpoints(js, &at) || !api_endpoints_ok(js, &at))
 		return false;
 	registry_endpoints(session->co, session->agent, &at);
 	return true;
@@ -146,7 +177,7 @@ static bool call(struct session *session, size_t i, struct js *js, const char **
 		js_fail(js, "type", "hello comes first");
 		return false;
 	}
-	if (frames[i].changes && !agent_may_ask(session->co, session->agent)) {
+	if (frames[i].changes && !agent_may_ask(session->co, session->agent, 0)) {
 		*code = "too_many_messages";
 		js_fail(js, "type", "comes too often: slow down");
 		return false;
@@ -168,6 +199,21 @@ static bool take_frame(struct session *session, struct js *js, const char **code
 	return false;
 }
 
+static bool paced(struct session *session, size_t len)
+{
+	uint64_t now = loop_now(session->co->loop);
+	bool few = bucket_take(&session->messages, now);
+
+	if (few && bucket_take_many(&session->bytes, (double)len, now))
+		return true;
+	session->co->counters[COUNT_RATE_LIMITED]++;
+	send_error(session, "too_many_messages", "slow down", NULL);
+	/* Many signals at once are a network coming back; what is large and comes too fast is a flood. */
+	if (few && len > LARGE_FRAME && session->agent && ++session->bad_frames >= MAX_BAD_FRAMES)
+		drop(session, 1008, "too many bytes");
+	return false;
+}
+
 static void on_message(void *arg, const char *text, size_t len)
 {
 	struct session *session = arg;
@@ -178,11 +224,8 @@ static void on_message(void *arg, const char *text, size_t len)
 
 	if (!session->agent)
 		return;
-	if (!bucket_take(&session->messages, loop_now(session->co->loop))) {
-		session->co->counters[COUNT_RATE_LIMITED]++;
-		send_error(session, "too_many_messages", "slow down", NULL);
+	if (!paced(session, len))
 		return;
-	}
 	json = js_load(text, len, error);
 	js_read(&js, json);
 	if (json && js_ok(&js) && take_frame(session, &js, &code)) {
@@ -193,9 +236,9 @@ static void on_message(void *arg, const char *text, size_t len)
 		send_error(session, code, json ? js.error : error,
 			   json_is_object(json) ? json_object_get(json, "id") : NULL);
 	json_decref(json);
-	/* A signal to somebody who is not there is no fault. */
+	/* A signal to somebody who is not there, or hears enough, is no fault. */
 	if (session->agent && strcmp(code, "peer_offline") && strcmp(code, "unknown_peer") &&
-	    ++session->bad_frames >= MAX_BAD_FRAMES)
+	    strcmp(code, "peer_busy") && ++session->bad_frames >= MAX_BAD_FRAMES)
 		drop(session, 1008, "too many frames made no sense");
 }
 
@@ -228,6 +271,7 @@ static void on_closed(void *arg, const char *reason)
 	session_cut(session);
 	list_del(&session->node);
 	ws_free(session->ws);
+	free(session->paces);
 	free(session);
 }
 
@@ -284,6 +328,7 @@ void session_open(struct request *rq, struct agent *agent, struct list *sessions
 	session->ws = ws_new(true, MAX_MESSAGE, on_message, session);
 	session->token_ends_ms = now + rq->token_ends_ms - MIN(clock_wall_ms(), rq->token_ends_ms);
 	bucket_init(&session->messages, MESSAGES_SECOND, 4 * MESSAGES_SECOND, now);
+	bucket_init(&session->bytes, BYTES_SECOND, 4 * BYTES_SECOND, now);
 	timer_init(&session->tick, rq->co->loop, tick, session);
 	timer_start(&session->tick, HELLO_MS);
 	rq->co->counters[COUNT_STREAMS_OPENED]++;

@@ -20,7 +20,8 @@ struct session {
 	struct stream *stream;
 	struct ws *ws;
 	struct loop_timer tick;
-	struct bucket messages;
+	struct bucket messages, bytes;
+	struct pace *paces;    /* of signals to whom it signals most; NULL: none yet */
 	bool greeted;          /* hello has come */
 	bool behind;           /* has not read what it was sent: more when it has */
 	uint64_t sent, acked;  /* revisions */
@@ -41,6 +42,7 @@ void session_forget(struct session *session);  /* what is held for it */
 /* sync.c: what a frame asks for. */
 void sync_hello(struct session *session, const char *epoch, uint64_t revision);
 bool sync_signal(struct session *session, struct js *js, const char **code);
+bool session_may_signal(struct session *session, const struct agent *to); /* not too many to one */
 void sync_ended(struct session *session); /* its agent has no stream now */
 
 #endif

@@ -5,6 +5,7 @@
  */
 #include "start.h"
 #include "admin.h"
+#include "api.h"
 #include "challenge.h"
 #include "cluster.h"
 #include "embedded.h"
@@ -41,6 +42,7 @@
 #define LEAD_MS        30000             /* how soon who leads is asked for again */
 #define BULLETIN_KEEP_MS (3600 * 1000ull)
 #define SAVE_MS        2000
+#define SAVE_MORE_MS   250               /* where that was not all */
 #define SAVE_AT_ONCE   500               /* agents: what takes no noticeable time */
 #define REFUSALS       100               /* a second */
 #define RESTART_MS     60000             /* who was online before a restart has this long to be back */
@@ -320,7 +322,8 @@ static void save(void *arg)
 		registry_save_seen(co, SAVE_AT_ONCE);
 	if (cluster_leads(co->cluster))
 		end_agents(co, clock_wall_ms());
-	timer_start(&co->save, SAVE_MS);
+	api_note_left_out(co);
+	timer_start(&co->save, list_empty(&co->unsaved) ? SAVE_MS : SAVE_MORE_MS);
 }
 
 static void await_return(struct coordinator *co)

@@ -23,7 +23,6 @@
 #define SCRATCH_KEPT (256u << 10)
 #define RING_BYTES   (4u << 20)
 #define WAKE_BYTES   (16u << 20)
-#define BEHIND_BYTES (64u << 10) /* queued: no more until it has been read */
 #define GAP_MS       20          /* between two deltas to a network, at least; */
 #define GAP_MEMBERS  20          /* so many that are told make it a millisecond longer, */
 #define GAP_MAX_MS   100         /* up to this */

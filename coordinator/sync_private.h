@@ -1,7 +1,6 @@
 /*
  * sync_private.h - the inside of sync.h, for sync.c (changes, who is told when), sync_stream.c (who
- * comes and goes) and sync_frames.c (what
- * an agent is told).
+ * comes and goes) and sync_frames.c (what an agent is told).
  */
 #ifndef COORDINATOR_SYNC_PRIVATE_H
 #define COORDINATOR_SYNC_PRIVATE_H
@@ -11,6 +10,7 @@
 #include "store.h"
 
 #define SNAPSHOT_MAX (256u << 20)
+#define BEHIND_BYTES (64u << 10) /* queued: no more until it has been read */
 
 struct sync {
 	struct coordinator *co;

@@ -111,6 +111,17 @@ static bool are_peers(struct coordinator *co, const char *from, const char *to, 
 	return mine && theirs && mesh_sees(mine, theirs);
 }
 
+static bool here(const struct agent *agent)
+{
+	return agent->session && agent->session->greeted;
+}
+
+/* Signals must cut nobody off who is slow to read. */
+static bool reads_slowly(const struct agent *agent)
+{
+	return stream_queued(agent->session->stream) > BEHIND_BYTES;
+}
+
 static void pass_on(struct session *session, const char *from, const char *network, const char *box)
 {
 	session_send(session, json_pack("{ssssssss}", "type", "signal", "from", from, "network", network,
@@ -122,7 +133,7 @@ void sync_signal_from(struct coordinator *co, const char *to, const char *from, 
 {
 	struct agent *agent = map_get(co->mesh.agents, to);
 
-	if (are_peers(co, from, to, network) && agent->session && agent->session->greeted)
+	if (are_peers(co, from, to, network) && here(agent) && !reads_slowly(agent))
 		pass_on(agent->session, from, network, box);
 }
 
@@ -147,8 +158,13 @@ bool sync_signal(struct session *session, struct js *js, const char **code)
 		return false;
 	}
 	agent = map_get(co->mesh.agents, to);
+	*code = "peer_busy";
+	if ((here(agent) && reads_slowly(agent)) || !session_may_signal(session, agent)) {
+		js_fail(js, "to", "has not read what it was sent before: try again soon");
+		return false;
+	}
 	*code = "peer_offline";
-	if (agent->session && agent->session->greeted) {
+	if (here(agent)) {
 		pass_on(agent->session, session->agent->id, name, box);
 	} else if (!cluster_signal(co->cluster, agent, session->agent->id, name, box)) {
 		js_fail(js, "to", "is not connected now");

@@ -125,8 +125,11 @@ static void recheck(void *arg)
 {
 	struct agent *agent = arg;
 
-	if (agent->claims_released)
+	if (agent->recheck_all)
+		agent_map_recheck(agent, false);
+	else if (agent->claims_released)
 		agent_map_recheck(agent, true);
+	agent->recheck_all = false;
 }
 
 /* Much of what changes on a host says nothing to us, our own addresses and routes to begin with. */

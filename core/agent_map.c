@@ -145,7 +145,63 @@ static bool same_range(const struct prefix *a, const struct prefix *b)
 	return prefix_equal(a, b);
 }
 
-static const char *network_wrong(struct agent *agent, const struct proto_network *told)
+static bool has_address(const struct proto_network *network, const struct addr *addr)
+{
+	for (unsigned i = 0; i < network->address_count; i++) {
+		if (addr_equal(&network->addresses[i].addr, addr))
+			return true;
+	}
+	return false;
+}
+
+static unsigned count_family(const struct proto_network *network, uint8_t family)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < network->address_count; i++)
+		count += network->addresses[i].addr.family == family;
+	return count;
+}
+
+static bool same_addresses(const struct proto_network *a, const struct proto_network *b)
+{
+	for (unsigned i = 0; i < a->address_count; i++) {
+		if (!has_address(b, &a->addresses[i].addr))
+			return false;
+	}
+	return a->address_count == b->address_count;
+}
+
+/* Our own addresses: one of each family that we have, each ours alone. NULL: nothing is wrong. */
+static const char *addresses_wrong(struct agent *agent, const struct proto_network *ours,
+				   const struct proto_network *told, char reason[static GUARD_REASON])
+{
+	static const uint8_t families[] = {AF_INET, AF_INET6};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(families); i++) {
+		unsigned count = count_family(told, families[i]);
+
+		if (count > 1)
+			return "the coordinator gave this host two addresses in one network";
+		if (!count && count_family(ours, families[i]))
+			return "the coordinator took an address from this host and gave it none";
+	}
+	for (unsigned i = 0; i < told->address_count; i++) {
+		const struct addr *addr = &told->addresses[i].addr;
+
+		if (has_address(ours, addr))
+			continue;
+		if (!guard_own_address(agent_facts(agent), addr,
+				       addr->family == AF_INET ? &ours->cidr : &ours->cidr6, reason))
+			return reason;
+		if (netmap_has_address(agent->netmap, addr, &agent->public_key))
+			return "the coordinator gave this host the address of a peer";
+	}
+	return NULL;
+}
+
+static const char *network_wrong(struct agent *agent, const struct proto_network *told,
+				 char reason[static GUARD_REASON])
 {
 	const struct proto_network *ours = recorded(agent, told->name);
 
@@ -153,46 +209,65 @@ static const char *network_wrong(struct agent *agent, const struct proto_network
 		return "the coordinator named a network that this host has not joined";
 	if (!same_range(&ours->cidr, &told->cidr) || !same_range(&ours->cidr6, &told->cidr6))
 		return "the coordinator gave a network another range than it had at join";
-	for (unsigned i = 0; i < told->address_count; i++) {
-		const struct addr *addr = &told->addresses[i].addr;
-		const struct prefix *range = addr->family == AF_INET ? &ours->cidr : &ours->cidr6;
-
-		if (!range->addr.family || !prefix_contains(range, addr))
-			return "the coordinator gave this host an address outside the network";
-	}
-	return NULL;
+	return addresses_wrong(agent, ours, told, reason);
 }
 
-static void take_network(struct agent *agent, json_t *item)
+/* True: our addresses in it are others now. */
+static bool take_network(struct agent *agent, json_t *item)
 {
-	struct proto_network told;
+	char reason[GUARD_REASON];
+	struct proto_network told, *ours;
 	const char *wrong;
 	struct js js;
+	bool other;
 
 	memset(&told, 0, sizeof(told));
 	js_read(&js, item);
 	wrong = proto_read_network(&js, &told)
-			? network_wrong(agent, &told)
+			? network_wrong(agent, &told, reason)
 			: "the coordinator sent a network that cannot be read";
 	if (wrong) {
 		agent_refused(agent, NULL, NULL, wrong);
-		return;
+		return false;
 	}
 	for (unsigned i = 0; i < told.address_count; i++)
 		told.addresses[i].bits =
 			told.addresses[i].addr.family == AF_INET ? told.cidr.bits : told.cidr6.bits;
-	*recorded(agent, told.name) = told;
+	ours = recorded(agent, told.name);
+	other = !same_addresses(ours, &told);
+	if (other) { /* a peer may have been given what is ours now, or the other way */
+		agent->recheck_all = true;
+		task_defer(agent->loop, &agent->recheck);
+	}
+	*ours = told;
+	return other;
+}
+
+/* Our addresses are others now. */
+static void renew_routes(struct agent *agent)
+{
+	const struct ledger_entry *entry;
+	const struct addr *source;
+
+	for (size_t pos = 0; (entry = tunnel_next_route(agent->tunnel, &pos));) {
+		source = agent_route_source(agent, &entry->prefix);
+		if (source)
+			tunnel_renew_route(agent->tunnel, &entry->prefix, entry->number, source);
+	}
 }
 
 static void networks(void *arg, json_t *list)
 {
 	struct agent *agent = arg;
+	bool other = false;
 	json_t *item;
 	size_t i;
 
-	json_array_foreach(list, i, item) take_network(agent, item);
+	json_array_foreach(list, i, item) other |= take_network(agent, item);
 	agent->facts_dirty = true;
 	agent_map_addresses(agent);
+	if (other)
+		renew_routes(agent);
 	agent_save_soon(agent);
 }
 
@@ -214,12 +289,35 @@ static bool has_peers_key(struct agent *agent, const json_t *list)
 	return false;
 }
 
+static bool all_readable(const json_t *list)
+{
+	struct proto_relay relay;
+	json_t *item;
+	struct js js;
+	size_t i;
+
+	if (json_array_size(list) > PROTO_MAX_RELAYS)
+		return false;
+	json_array_foreach(list, i, item)
+	{
+		js_read(&js, item);
+		if (!proto_read_relay(&js, &relay))
+			return false;
+		proto_relay_fini(&relay);
+	}
+	return true;
+}
+
 static void relays(void *arg, json_t *list)
 {
 	struct agent *agent = arg;
 
-	if (json_array_size(list) > PROTO_MAX_RELAYS || json_equal(list, agent->state->relays))
+	if (json_equal(list, agent->state->relays))
 		return;
+	if (!all_readable(list)) {
+		agent_refused(agent, NULL, NULL, "the coordinator sent a relay that cannot be read");
+		return;
+	}
 	if (has_peers_key(agent, list)) {
 		agent_refused(agent, NULL, NULL, "a relay has the key of a peer");
 		return;
@@ -247,6 +345,19 @@ const struct netmap_ops agent_netmap_ops = {
 
 /* ---- the whole ---- */
 
+static void put_ranges(struct agent *agent)
+{
+	for (size_t i = 0; i < agent->state->network_count; i++) {
+		const struct proto_network *n = &agent->state->networks[i];
+
+		for (unsigned j = 0; j < n->address_count; j++) {
+			struct prefix range = prefix_mask(&n->addresses[j]);
+
+			tunnel_put_route(agent->tunnel, &range, agent->table, &n->addresses[j].addr);
+		}
+	}
+}
+
 /* With Table = off or a table of its own nothing may come into the main table, and a network's
  * length on an address would put a route there: then each address is alone, and the range goes
  * where it should. */
@@ -264,17 +375,14 @@ void agent_map_addresses(struct agent *agent)
 			if (agent->table != RT_TABLE_MAIN)
 				wanted[count] = prefix_host(&n->addresses[j].addr);
 			count++;
-			if (agent->table && agent->table != RT_TABLE_MAIN) {
-				struct prefix range = prefix_mask(&n->addresses[j]);
-
-				tunnel_put_route(agent->tunnel, &range, agent->table);
-			}
 		}
 	}
 	error = tunnel_set_addresses(agent->tunnel, wanted, count);
 	if (error)
 		log_warn("address", "reason=\"an address of the mesh could not be set: %s\"",
 			 strerror(-error));
+	if (agent->table && agent->table != RT_TABLE_MAIN)
+		put_ranges(agent);
 }
 
 void agent_map_routes(struct agent *agent)
@@ -282,7 +390,8 @@ void agent_map_routes(struct agent *agent)
 	const struct ledger_entry *entry;
 
 	for (size_t pos = 0; (entry = tunnel_next_route(agent->tunnel, &pos));)
-		tunnel_put_route(agent->tunnel, &entry->prefix, entry->number);
+		tunnel_put_route(agent->tunnel, &entry->prefix, entry->number,
+				 agent_route_source(agent, &entry->prefix));
 }
 
 void agent_map_recheck(struct agent *agent, bool only_contended)

@@ -144,6 +144,12 @@ static void merge_nat(const struct discovery *discovery, struct wgm_nat *out)
 	out->udp_blocked = blocked && !open;
 }
 
+/* From another host; a coordinator takes no others. */
+static bool reachable(const struct addr *addr)
+{
+	return !addr_is_loopback(addr) && !addr_is_multicast(addr) && !addr_is_unspecified(addr);
+}
+
 static void merge(const struct discovery *discovery, struct proto_endpoints *out, struct wgm_nat *nat)
 {
 	struct ranked all[8 * PLUGIN_FOUND_MAX];
@@ -152,6 +158,8 @@ static void merge(const struct discovery *discovery, struct proto_endpoints *out
 	memset(out, 0, sizeof(*out));
 	qsort(all, count, sizeof(all[0]), by_rank);
 	for (size_t i = 0; i < count; i++) {
+		if (!reachable(&all[i].endpoint.addr))
+			continue;
 		if (all[i].type == WGM_HOST)
 			add_endpoint(out->local_endpoints, &out->local_count, &all[i].endpoint);
 		else

@@ -162,6 +162,35 @@ bool guard_address(const struct guard_facts *facts, const struct addr *address,
 	       clear_of_foreign(facts, &host, text, reason);
 }
 
+/* What is left of it after the range: all zeros name the network, all ones (IPv4) all of its hosts. */
+static bool is_host_of(const struct prefix *range, const struct addr *addr)
+{
+	unsigned bits = addr_len(addr) * 8u, ones = 0;
+
+	for (unsigned i = range->bits; i < bits; i++)
+		ones += addr->bytes[i / 8] >> (7 - i % 8) & 1;
+	if (bits - range->bits < 2) /* RFC 3021, or a single one */
+		return true;
+	return ones && (addr->family == AF_INET6 || ones < bits - range->bits);
+}
+
+bool guard_own_address(const struct guard_facts *facts, const struct addr *address,
+		       const struct prefix *range, char reason[static GUARD_REASON])
+{
+	struct prefix host = prefix_host(address);
+	char text[ADDR_TEXT];
+
+	addr_format(text, address);
+	if (!prefix_contains(range, address))
+		return refuse(reason, "the coordinator gave this host an address outside the network: %s",
+			      text);
+	if (!is_host_of(range, address))
+		return refuse(reason, "the coordinator gave this host %s, which is no host's address", text);
+	return clear_of_reserved(&host, text, reason) && clear_of_host(facts, &host, text, reason) &&
+	       clear_of_protected(facts, &host, text, reason) &&
+	       clear_of_foreign(facts, &host, text, reason);
+}
+
 /* All that a chosen exit node may have beyond others is a route too short to be anybody's. */
 bool guard_route(const struct guard_facts *facts, const struct prefix *route, bool exit_allowed,
 		 char reason[static GUARD_REASON])

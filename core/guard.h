@@ -25,6 +25,9 @@ struct guard_facts { /* borrowed arrays */
 
 /* A peer's own address: must be inside a recorded network, not ours, not a foreign peer's. */
 bool guard_address(const struct guard_facts *facts, const struct addr *address, char reason[static GUARD_REASON]);
+/* This host's own address in a network of this range, where it is another than before. */
+bool guard_own_address(const struct guard_facts *facts, const struct addr *address,
+		       const struct prefix *range, char reason[static GUARD_REASON]);
 /* A route offered through a peer. exit_allowed: the user chose that peer as exit node. */
 bool guard_route(const struct guard_facts *facts, const struct prefix *route, bool exit_allowed,
 		 char reason[static GUARD_REASON]);

@@ -297,8 +297,6 @@ void netmap_snapshot(struct netmap *netmap, json_t *frame)
 
 	begin(netmap);
 	netmap->generation++;
-	if (json_is_array(json_object_get(frame, "networks")))
-		netmap->ops.networks(netmap->arg, json_object_get(frame, "networks"));
 	if (json_is_array(json_object_get(frame, "relays")))
 		netmap->ops.relays(netmap->arg, json_object_get(frame, "relays"));
 	json_array_foreach(json_object_get(frame, "peers"), i, item)
@@ -313,6 +311,9 @@ void netmap_snapshot(struct netmap *netmap, json_t *frame)
 		if (member->generation != netmap->generation)
 			remove_member(netmap, member);
 	}
+	/* What is ours is judged beside what others have now. */
+	if (json_is_array(json_object_get(frame, "networks")))
+		netmap->ops.networks(netmap->arg, json_object_get(frame, "networks"));
 	item = json_object_get(frame, "epoch");
 	str_copy(netmap->epoch, sizeof(netmap->epoch),
 		 json_is_string(item) ? json_string_value(item) : "");
@@ -376,6 +377,21 @@ void netmap_delta(struct netmap *netmap, json_t *frame)
 	json_array_foreach(json_object_get(frame, "changes"), i, change) one_change(netmap, change);
 	netmap->revision = json_integer_value(json_object_get(frame, "revision"));
 	end(netmap);
+}
+
+bool netmap_has_address(const struct netmap *netmap, const struct addr *addr, const struct key *but)
+{
+	struct netmap_member *member;
+
+	for (size_t pos = 0; (member = map_next(netmap->by_id, &pos, NULL));) {
+		if (key_equal(&member->peer.public_key, but))
+			continue;
+		for (unsigned i = 0; i < member->peer.address_count; i++) {
+			if (addr_equal(&member->peer.addresses[i], addr))
+				return true;
+		}
+	}
+	return false;
 }
 
 size_t netmap_count(const struct netmap *netmap)

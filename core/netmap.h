@@ -52,6 +52,8 @@ void netmap_delta(struct netmap *netmap, json_t *frame);
 struct netmap_member *netmap_by_key(const struct netmap *netmap, const struct key *key);
 struct netmap_member *netmap_by_id(const struct netmap *netmap, const char *network,
 				   const char *agent_id);
+/* Does the map give this address to a key other than this one? Looks at all of it. */
+bool netmap_has_address(const struct netmap *netmap, const struct addr *addr, const struct key *but);
 size_t netmap_count(const struct netmap *netmap);
 const char *netmap_epoch(const struct netmap *netmap); /* "": none */
 int64_t netmap_revision(const struct netmap *netmap);

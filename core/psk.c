@@ -220,6 +220,9 @@ static unsigned hear_offer(struct psk *psk, const struct psk_event *event, struc
 			return say(out, PSK_NONE, m->epoch, true);
 		return psk->state == PSK_OFFERED ? say_offer(psk, out) : 0; /* ours goes first */
 	}
+	if (psk->taken_ms && now - psk->taken_ms < BEGIN_MS)
+		return 0; /* each is written down; it comes again */
+	psk->taken_ms = now;
 	actions = make_room(psk, m->base, now);
 	actions |= stage(psk, m->epoch, &m->key, false, PSK_STAGED);
 	psk->refused = key_is_zero(&m->key);

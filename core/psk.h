@@ -65,7 +65,8 @@ struct psk { /* durable is what is said to be kept; the rest begins at zero */
 
 	bool using_next, looked, refused, reachable;
 	uint64_t handshake_wall_ms, session_ms, looked_ms; /* as last seen */
-	uint64_t set_ms, switch_ms, rotate_ms, begun_ms, send_ms, reachable_ms, path_ms;
+	uint64_t set_ms, switch_ms, rotate_ms, begun_ms, send_ms, reachable_ms, path_ms,
+		taken_ms;
 	unsigned tries;
 };
 

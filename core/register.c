@@ -373,7 +373,8 @@ static void read_common(struct registration *r, struct js *js)
 		js_fail(js, "url", "must be https://HOST:PORT");
 	if (pin && *pin && base64url_decode(bytes, sizeof(bytes), pin) != (int)sizeof(bytes))
 		js_fail(js, "pin", "must be 43 characters of base64url");
-	js_need_key(js, "private_key", &r->private_key);
+	if (!key_parse(&r->private_key, js_need_string(js, "private_key", KEY_BASE64 - 1)))
+		js_fail(js, "private_key", "must be a WireGuard key, 44 characters of base64");
 	read_peers(r, js);
 	r->pins[0] = pin && *pin ? pin : NULL;
 	r->api.origin = url;

@@ -14,8 +14,8 @@ options() { # PAGE COMMAND...: the options of that help text
 		grep -qE "(Fl|,) -$option( |,|\$)" "$page" || echo "$page: lacks --$option, which \`$* --help\` shows"
 	done
 }
-# The rows of "commands:", with what they take: "network create name".
-rows() { "$@" --help | sed -nE '/^commands:/,/^$/{/^  /{s/^  //;s/  .*//;p}}'; }
+# The rows of "commands:" without what they take: "network create".
+rows() { "$@" --help | sed -nE '/^commands:/,/^$/{/^  /{s/^  //;s/( [A-Z]|  ).*//;p}}'; }
 # A page as words only.
 plain() { sed -E 's/^\.[A-Z][a-z] //; s/(^| )(Cm|Ar|Op|Oo|Oc)( |$)/ /g; s/  +/ /g; s/^ | $//g' "$1"; }
 
@@ -31,13 +31,8 @@ done >>"$missing"
 rows "$dir/wg-mesh-coordinator" | while read -r row; do
 	plain etc/man/wg-mesh-coordinator.8 | grep -qE "^$row( |\$)" ||
 		echo "etc/man/wg-mesh-coordinator.8: lacks \"$row\""
-	# shellcheck disable=SC2086 # the command's own words; what it takes is not asked for with --help
-	set -- $row
-	case $1 in
-	serve | audit | backup | restore | migrate) set -- "$1" ;;
-	*) set -- "$1" "$2" ;;
-	esac
-	options etc/man/wg-mesh-coordinator.8 "$dir/wg-mesh-coordinator" "$@"
+	# shellcheck disable=SC2086 # words are wanted
+	options etc/man/wg-mesh-coordinator.8 "$dir/wg-mesh-coordinator" $row
 done | sort -u >>"$missing"
 if [ -s "$missing" ]; then
 	cat "$missing"

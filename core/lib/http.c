@@ -226,7 +226,7 @@ static bool parse_version(struct http_message *m, const char *version, bool *old
 	if (*old || !strcmp(version, "HTTP/1.1"))
 		return true;
 	if (str_has_prefix(version, "HTTP/") && strlen(version) <= 8)
-		return reject(m, 505, "only HTTP/1.1 is spoken here");
+		return reject(m, 400, "only HTTP/1.1 is spoken here");
 	return reject(m, 400, "this is not HTTP");
 }
 
@@ -297,7 +297,7 @@ static bool find_length(struct http_message *m, bool old)
 	if (coding && old)
 		return reject(m, 400, "HTTP/1.0 has no Transfer-Encoding");
 	if (coding && strcasecmp(coding, "chunked"))
-		return reject(m, 501, "the only Transfer-Encoding known here is chunked");
+		return reject(m, 400, "the only Transfer-Encoding known here is chunked");
 	if (length && (!*length || length[strspn(length, "0123456789")]))
 		return reject(m, 400, "Content-Length is not a number");
 	if (length && (!parse_u64(length, &m->body_left) || m->body_left > m->limits.body))

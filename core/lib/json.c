@@ -197,9 +197,9 @@ bool js_need_key(struct js *js, const char *key, struct key *out)
 {
 	const char *text = js_need_string(js, key, KEY_BASE64 - 1);
 
-	if (key_parse(out, text))
+	if (key_parse(out, text) && key_is_canonical(out))
 		return true;
-	js_fail(js, key, "must be a WireGuard key, 44 characters of base64");
+	js_fail(js, key, "must be a WireGuard public key, 44 characters of base64");
 	return false;
 }
 

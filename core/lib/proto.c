@@ -143,7 +143,7 @@ json_t *proto_write_relay(const struct proto_relay *relay)
 
 /* ---- reading ------------------------------------------------------------------ */
 
-static bool id_valid(const char *text)
+bool proto_id_valid(const char *text)
 {
 	size_t len = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
 
@@ -156,7 +156,7 @@ static void read_id(struct js *js, const char *key, char out[static PROTO_ID_MAX
 
 	if (!js_ok(js))
 		return;
-	if (id_valid(text))
+	if (proto_id_valid(text))
 		str_copy(out, PROTO_ID_MAX, text);
 	else
 		js_fail(js, key, "must be an id of letters, digits, '-' and '_'");

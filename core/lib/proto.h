@@ -123,6 +123,8 @@ struct proto_relay {
 	unsigned stun_count;
 };
 
+bool proto_id_valid(const char *text); /* of an agent or a network */
+
 /* JSON from structs: new references. */
 /* "https://HOST[:PORT]" of a URL that is no more than that, new; NULL: it is not. */
 char *proto_origin(const char *url);

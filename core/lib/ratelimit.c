@@ -22,14 +22,20 @@ static double tokens_at(const struct bucket *bucket, uint64_t now_ms)
 	return MIN(tokens, bucket->burst);
 }
 
-bool bucket_take(struct bucket *bucket, uint64_t now_ms)
+bool bucket_take_many(struct bucket *bucket, double count, uint64_t now_ms)
 {
+	count = MIN(count, bucket->burst);
 	bucket->tokens = tokens_at(bucket, now_ms);
 	bucket->last_ms = MAX(bucket->last_ms, now_ms);
-	if (bucket->tokens < 1)
+	if (bucket->tokens < count)
 		return false;
-	bucket->tokens -= 1;
+	bucket->tokens -= count;
 	return true;
+}
+
+bool bucket_take(struct bucket *bucket, uint64_t now_ms)
+{
+	return bucket->burst >= 1 && bucket_take_many(bucket, 1, now_ms);
 }
 
 uint64_t bucket_wait_ms(const struct bucket *bucket, uint64_t now_ms)

@@ -165,7 +165,18 @@ static void note_unknown(struct stun_message *m, uint16_t type)
 		m->unknown[m->unknown_count++] = type;
 }
 
-/* One attribute that stands before any integrity; of repeated ones the first counts (14). */
+/* Of repeated attributes the first counts (14). Those that we read are all in these two ranges. */
+static bool is_repeated(uint64_t seen[static 2], uint16_t type)
+{
+	uint64_t *word = &seen[type >> 15], bit = (uint64_t)1 << (type & 0x3f);
+	bool repeated = (type & 0x7fff) < 0x40 && (*word & bit);
+
+	if ((type & 0x7fff) < 0x40)
+		*word |= bit;
+	return repeated;
+}
+
+/* One attribute that stands before any integrity. */
 static int read_attribute(struct stun_message *m, uint16_t type, const uint8_t *value, size_t len,
 			  const uint8_t *mask)
 {
@@ -221,6 +232,7 @@ int stun_parse(struct stun_message *out, const void *data, size_t len)
 	const uint8_t *p = data;
 	size_t value_len;
 	uint16_t type;
+	uint64_t seen[2] = {0}; /* types below 0x40, and from 0x8000 on */
 	int error = 0;
 
 	memset(out, 0, sizeof(*out));
@@ -240,7 +252,7 @@ int stun_parse(struct stun_message *out, const void *data, size_t len)
 		} else if (type == STUN_MESSAGE_INTEGRITY_SHA256) {
 			out->has_integrity = true;
 			out->integrity_at = at;
-		} else {
+		} else if (!is_repeated(seen, type)) {
 			error = read_attribute(out, type, p + at + ATTR_HEADER, value_len, p + 4);
 		}
 	}

@@ -31,6 +31,7 @@ struct ws {
 	bool is_server;
 	bool feeding; /* inside ws_feed, which flushes at its end */
 	bool failed;
+	bool wrong; /* a frame whose head is against RFC 6455 */
 	/* where in the input we are */
 	uint8_t head[HEAD_MAX], head_len;
 	bool in_message; /* a fragment came that was not the last */
@@ -167,20 +168,43 @@ static uint64_t payload_size(const struct ws *ws)
 	return size;
 }
 
-/* Follows frames only; whether they are right is wslay's to say. */
-static void follow(struct ws *ws, const uint8_t *data, size_t len)
+/* What wslay would answer with a close frame that says nothing (RFC 6455 5.1, 5.2, 5.5), as far as the
+ * head's bytes that are there tell: none that tells may reach it. */
+static bool head_wrong(const struct ws *ws)
 {
-	while (len) {
+	unsigned length = ws->head[1] & 0x7f, bytes = length == 126 ? 2 : length == 127 ? 8 : 0;
+	uint64_t size;
+
+	if (ws->head_len < 2)
+		return false;
+	if ((ws->head[0] & 8 && (!(ws->head[0] & 0x80) || length > 125)) ||
+	    !(ws->head[1] & 0x80) == ws->is_server)
+		return true;
+	if (!bytes || ws->head_len < 2 + bytes)
+		return false;
+	size = payload_size(ws);
+	return length == 126 ? size < 126 : size < 65536 || size >> 63;
+}
+
+/* Follows frames; what is in them is wslay's to judge. Bytes before a wrong one, or all. */
+static size_t follow(struct ws *ws, const uint8_t *data, size_t len)
+{
+	size_t at = 0, frame = 0;
+
+	while (at < len) {
 		if (ws->payload_left) {
-			size_t skip = MIN(ws->payload_left, len);
+			size_t skip = MIN(ws->payload_left, len - at);
 
 			ws->payload_left -= skip;
-			data += skip;
-			len -= skip;
+			at += skip;
 			continue;
 		}
-		ws->head[ws->head_len++] = *data++;
-		len--;
+		if (!ws->head_len)
+			frame = at;
+		ws->head[ws->head_len++] = data[at++];
+		ws->wrong = head_wrong(ws);
+		if (ws->wrong)
+			return frame;
 		if (ws->head_len < head_size(ws))
 			continue;
 		ws->payload_left = payload_size(ws);
@@ -188,6 +212,7 @@ static void follow(struct ws *ws, const uint8_t *data, size_t len)
 			ws->in_message = !(ws->head[0] & 0x80);
 		ws->head_len = 0;
 	}
+	return len;
 }
 
 /* ---- in and out ---------------------------------------------------------------------- */
@@ -199,6 +224,13 @@ static int flush(struct ws *ws)
 	return ws->failed ? -ENOBUFS : 0;
 }
 
+static void say_wrong(struct ws *ws)
+{
+	static const char text[] = "a frame is not as RFC 6455 has it";
+
+	wslay_event_queue_close(ws->context, WSLAY_CODE_PROTOCOL_ERROR, (const uint8_t *)text, strlen(text));
+}
+
 int ws_feed(struct ws *ws, const void *data, size_t len)
 {
 	bool broken;
@@ -206,14 +238,15 @@ int ws_feed(struct ws *ws, const void *data, size_t len)
 	if (ws->failed)
 		return -EPROTO;
 	wake(ws);
-	follow(ws, data, len);
+	ws->in_len = follow(ws, data, len);
 	ws->in = data;
-	ws->in_len = len;
 	ws->feeding = true;
 	broken = wslay_event_recv(ws->context) != 0;
 	ws->feeding = false;
+	if (ws->wrong && !broken)
+		say_wrong(ws);
 	flush(ws); /* the close frame too */
-	ws->failed |= broken;
+	ws->failed |= broken || ws->wrong;
 	if (ws->failed)
 		return -EPROTO;
 	if (!wslay_event_get_read_enabled(ws->context) && !wslay_event_get_close_received(ws->context))

@@ -65,10 +65,12 @@ send() { # the next frame, from standard input
 	cat >$evil/frame-$frames.json.new
 	mv $evil/frame-$frames.json.new $evil/frame-$frames.json
 }
-key_of() { printf '%s' "$1" | openssl dgst -sha256 -binary | openssl base64; }
-peer() { # NAME ADDRESSES ROUTES ENDPOINT - a PEER in JSON
+key_of() { # NAME [LAST-BYTE]
+	printf '%s' "$1" | openssl dgst -sha256 -binary | { head -c 31; printf "\\${2:-000}"; } | openssl base64
+}
+peer() { # NAME ADDRESSES ROUTES ENDPOINT SHOWN-NAME KEY - a PEER in JSON
 	printf '{"agent_id":"id-%s","public_key":"%s","name":"%s","network":"default","addresses":[%s],"routes":[%s],"endpoint":%s,"endpoints":[],"local_endpoints":[],"nat_type":"none","online":true,"last_seen":null,"connection_hint":null}' \
-		"$1" "$(key_of "$1")" "${5:-$1}" "$2" "$3" "${4:-null}"
+		"$1" "${6:-$(key_of "$1")}" "${5:-$1}" "$2" "$3" "${4:-null}"
 }
 revision=1
 snapshot() {
@@ -90,7 +92,7 @@ more_refused() { [ "$(count_refused)" -gt "$1" ]; }
 # What must never change: routes not of wg0, the friend, wg0's own ranges.
 no_harm() {
 	on alice ip route show table all | grep 'dev wg0' | grep -vE '^(10\.99\.|172\.20\.0\.0/16|local 10\.99\.|broadcast 10\.99\.|local fd|fd|fe80|anycast|multicast|local fe80)' && return 1
-	on alice ip -o -4 address show dev wg0 | grep -v ' 10\.99\.0\.2/16 ' && return 1
+	on alice ip -o -4 address show dev wg0 | grep -vE ' 10\.99\.0\.(2|20)/16 ' && return 1
 	[ "$(on alice wg show wg0 allowed-ips | grep -F "$friend" | cut -f2)" = 172.31.0.2/32 ] || return 1
 	on alice ip route get 203.0.113.1 | grep -q 'dev eth0' || return 1
 	on alice ip route get 9.9.9.9 | grep -q 'dev eth0' || return 1
@@ -138,16 +140,51 @@ attack "a name with a shell in it" "$(peer e17 '"10.99.1.17"' '' null '$(touch /
 # shellcheck disable=SC2016
 attack "a name that ends a command" "$(peer e18 '"10.99.1.18"' '' null 'x; touch /run/pwned; `touch /run/pwned`')" "cannot be read" null
 
+attack "a peer with the server's key" "$(peer k1 '"10.99.1.41"' '' null k1 "$(key_of evil)")" "key of a server"
+# X25519 ignores the highest bit: the same key in other bytes.
+attack "a peer with the server's key in other bytes" "$(peer k2 '"10.99.1.42"' '' null k2 "$(key_of evil 200)")" "public_key"
+attack "a peer whose secret everyone has" "$(peer k3 '"10.99.1.43"' '' null k3 "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")" "public_key"
+check "none of them is on the interface" test "$(on alice wg show wg0 peers | grep -cF -e "$(key_of evil)" -e "$(key_of evil 200)" -e AQAAAAAAAAAA)" -eq 0
+
 seen=$(count_refused)
 revision=$((revision + 1))
 printf '{"type":"delta","revision":%d,"changes":[{"op":"networks","networks":[{"id":"net1","name":"default","cidr":"0.0.0.0/0","cidr6":null,"addresses":["1.2.3.4/0"]}]}]}' $revision | send
 check "a network that grew is refused with an event" wait_for 4 more_refused "$seen"
 check "a network that grew does no harm" no_harm
 
+own() { # WHAT ADDRESSES - attack by our own addresses
+	seen=$(count_refused)
+	revision=$((revision + 1))
+	printf '{"type":"delta","revision":%d,"changes":[{"op":"networks","networks":[{"id":"net1","name":"default","cidr":"10.99.0.0/16","cidr6":null,"addresses":[%s]}]}]}' $revision "$2" | send
+	check "$1 is refused with an event" wait_for 4 more_refused "$seen"
+	check "$1 does no harm" no_harm
+	check "and we keep our own address ($1)" has_own 10.99.0.2/16
+}
+has_own() { on alice ip -o -4 address show dev wg0 | grep -qF " $1 "; }
+own "a peer's address beside our own" '"10.99.0.2/16","10.99.0.3/16"'
+own "a peer's address in place of our own" '"10.99.0.3/16"'
+own "the network's and the broadcast address" '"10.99.255.255/16","10.99.0.0/16"'
+own "the broadcast address" '"10.99.255.255/16"'
+own "the network's address" '"10.99.0.0/16"'
+own "no address at all" ''
+revision=$((revision + 1))
+printf '{"type":"delta","revision":%d,"changes":[{"op":"networks","networks":[{"id":"net1","name":"default","cidr":"10.99.0.0/16","cidr6":null,"addresses":["10.99.0.20/16"]}]}]}' $revision | send
+check "another address that is nobody's is taken" wait_for 4 has_own 10.99.0.20/16
+attack "our new address as a peer's" "$(peer e19 '"10.99.0.20"' '')" "own address"
+check "and a peer that was refused our old one is looked at again" wait_for 4 has_key e14
+revision=$((revision + 1))
+printf '{"type":"delta","revision":%d,"changes":[{"op":"remove","agent_id":"id-e14","network":"default"},{"op":"networks","networks":[{"id":"net1","name":"default","cidr":"10.99.0.0/16","cidr6":null,"addresses":["10.99.0.2/16"]}]}]}' $revision | send
+check "and an address goes back when it is free" wait_for 4 has_own 10.99.0.2/16
+
 seen=$(count_refused)
 revision=$((revision + 1))
 printf '{"type":"delta","revision":%d,"changes":[{"op":"relays","relays":[{"region":"r","url":"https://203.0.113.5:443","key":"%s","stun":[]}]}]}' $revision "$(key_of good)" | send
 check "a relay with a peer's key is refused with an event" wait_for 4 more_refused "$seen"
+
+seen=$(count_refused)
+revision=$((revision + 1))
+printf '{"type":"delta","revision":%d,"changes":[{"op":"relays","relays":[{"region":"r","url":"https://203.0.113.5:443","key":"%s","stun":[]}]}]}' $revision "$(key_of good 200)" | send
+check "and so is one with a peer's key in other bytes" wait_for 4 more_refused "$seen"
 
 # A flood: each of them counts, though not each has an event of its own.
 seen=$(count_refused)

@@ -17,7 +17,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 cert, key, port, work = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
-server_key = base64.b64encode(hashlib.sha256(b"evil").digest()).decode()
+server_key = base64.b64encode(hashlib.sha256(b"evil").digest()[:31] + b"\0").decode()
 network = {"id": "net1", "name": "default", "cidr": "10.99.0.0/16", "cidr6": None, "addresses": ["10.99.0.2/16"]}
 relays = [{"region": "default", "url": None, "key": None, "stun": []}]
 

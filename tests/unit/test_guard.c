@@ -185,6 +185,38 @@ static void test_addresses(void **state)
 	assert_false(guard_address(&facts, &addr, reason));
 }
 
+static void test_own_address(void **state)
+{
+	static const struct judged table[] = {
+		{.text = "10.86.0.4"},
+		{.text = "10.86.1.0"}, /* ends in zeros, and is a host all the same */
+		{.text = "10.86.0.255"},
+		{.text = "10.86.255.254"},
+		{.text = "fd86::4"},
+		{.text = "fd86::ffff:ffff:ffff:ffff"},
+		{.text = "10.87.0.4", .why = "outside the network"},
+		{.text = "fd87::4", .why = "outside the network"},
+		{.text = "10.86.0.0", .why = "no host's address"},
+		{.text = "10.86.255.255", .why = "no host's address"},
+		{.text = "fd86::", .why = "no host's address"},
+		{.text = "10.86.7.7", .why = "set by hand"},
+		{.text = "10.86.9.1", .why = "10.86.9.0/24"},
+		{.text = "10.86.0.53", .why = "resolver"},
+	};
+	char reason[GUARD_REASON] = "";
+	struct prefix pair;
+	struct addr addr;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		assert_true(addr_parse(&addr, table[i].text));
+		expect(guard_own_address(&facts, &addr, &networks[addr.family == AF_INET6], reason),
+		       &table[i], reason);
+	}
+	assert_true(prefix_parse(&pair, "10.86.0.8/31"));
+	assert_true(guard_own_address(&facts, &pair.addr, &pair, reason));
+}
+
 static void test_endpoints(void **state)
 {
 	static const struct judged table[] = {
@@ -257,6 +289,7 @@ int main(void)
 		cmocka_unit_test_setup(test_routes, setup),
 		cmocka_unit_test_setup(test_exit_beside_a_full_tunnel, setup),
 		cmocka_unit_test_setup(test_addresses, setup),
+		cmocka_unit_test_setup(test_own_address, setup),
 		cmocka_unit_test_setup(test_endpoints, setup),
 		cmocka_unit_test_setup(test_networks, setup),
 	};

@@ -137,7 +137,7 @@ static void test_errors(void **state)
 		{ARRAY, "a", "a: must have at most 1 entries"},
 		{ARRAY, "o", "o: must be a list"},
 		{OBJECT, "a", "a: must be an object"},
-		{KEY, "s", "s: must be a WireGuard key, 44 characters of base64"},
+		{KEY, "s", "s: must be a WireGuard public key, 44 characters of base64"},
 		{KEY, "x", "x: is missing, must be a string"},
 		{ENDPOINT, "s",
 		 "s: must be an endpoint like 192.0.2.1:51820 or [2001:db8::1]:51820"},

@@ -325,7 +325,7 @@ static void test_restarts(void **state)
 					(way / 3 % 2 ? restart_host : restart_agent)(i);
 			}
 			assert_true(in_common());
-			run(2400);
+			run(3600);
 			expect_settled(true);
 			expect_never_down(way / 3 % 2 ? 60000 : 6000);
 		}
@@ -575,6 +575,33 @@ static void test_asking_has_a_limit(void **state)
 	expect_settled(true);
 }
 
+/* One that offers and offers: few of it are taken, and each is one that can be gone back from. */
+static void test_offering_has_a_limit(void **state)
+{
+	struct flying offer = {.message = {.step = PSK_OFFER}, .to = 1};
+	unsigned stored = 0;
+
+	(void)state;
+	start(true, true);
+	run(300);
+	for (unsigned i = 0; i < 600; i++) {
+		uint64_t before = s.ends[1].kept.highest;
+
+		offer.message.epoch = s.ends[1].psk.highest + 1;
+		offer.message.base = s.ends[0].psk.now.epoch;
+		memset(&offer.message.key, (int)i + 1, KEY_LEN);
+		hear(&offer);
+		stored += s.ends[1].kept.highest != before;
+		second();
+		assert_true(in_common());
+	}
+	assert_in_range(stored, 2, 61);
+	s.ends[0].psk.rotate_ms = s.now_ms;
+	run(2000);
+	expect_settled(true);
+	expect_never_down(60000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -584,6 +611,7 @@ int main(void)
 		cmocka_unit_test(test_noise),		cmocka_unit_test(test_replay),
 		cmocka_unit_test(test_one_is_off),      cmocka_unit_test(test_turned_off),
 		cmocka_unit_test(test_off_and_forgotten), cmocka_unit_test(test_no_answer),
+		cmocka_unit_test(test_offering_has_a_limit),
 		cmocka_unit_test(test_the_users),       cmocka_unit_test(test_asking_has_a_limit),
 	};
 

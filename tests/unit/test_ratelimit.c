@@ -61,6 +61,20 @@ static void time_that_goes_back(void **state)
 	assert_true(bucket_take(&bucket, 6000));
 }
 
+static void several_at_once(void **state)
+{
+	struct bucket bucket;
+
+	(void)state;
+	bucket_init(&bucket, 10, 8, 0);
+	assert_true(bucket_take_many(&bucket, 5, 0));
+	assert_false(bucket_take_many(&bucket, 4, 0)); /* all or none */
+	assert_true(bucket_take_many(&bucket, 3, 0));
+	assert_false(bucket_take_many(&bucket, 100, 700));
+	assert_true(bucket_take_many(&bucket, 100, 800)); /* as many as there can be */
+	assert_false(bucket_take(&bucket, 800));
+}
+
 static void rate_of_nothing(void **state)
 {
 	struct bucket bucket;
@@ -95,7 +109,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(burst_then_rate),     cmocka_unit_test(waiting_is_enough),
 		cmocka_unit_test(time_that_goes_back), cmocka_unit_test(rate_of_nothing),
-		cmocka_unit_test(fake_clock),
+		cmocka_unit_test(fake_clock),	       cmocka_unit_test(several_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -219,7 +219,7 @@ static void server_with_a_peers_key(void **unused)
 	expect(1, 0, "server_key_is_peer", "key of a peer");
 	memset(&f.fake->shown_key, 0, sizeof(f.fake->shown_key)); /* a weak one */
 	run();
-	expect(1, 0, "bad_answer", "cannot be answered");
+	expect(1, 0, "bad_answer", "server_key");
 }
 
 static void evil_answers(void **unused)

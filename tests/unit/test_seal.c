@@ -111,6 +111,45 @@ static void key_texts(void **state)
 	assert_string_equal(brief, "B6N8vBQg");
 }
 
+/* One way to write each key, and none for those that have the same secret with everyone. */
+static void canonical_keys(void **state)
+{
+	static const char *const bad[] = {
+		"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+		"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+		"4Ot6fDtBuK4WVuP68Z/EatoJjeucMrH9hmIFFl9JuAA=",
+		"X5yVvKNQjCSx0LFVnIPvWwREXMRYHI6G2CJO3dCfEVc=",
+		"7P///////////////////////////////////////38=",
+		"7f///////////////////////////////////////38=", /* 0, not reduced */
+		"9v///////////////////////////////////////38=", /* 9 */
+		"/////////////////////////////////////////38=",
+		"CQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAIA=",
+	};
+	static const char *const good[] = {
+		"CQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+		"6////////////////////////////////////////38=",
+		"/////////////////////////////////////////n8=",
+	};
+	struct key key;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		assert_true(key_parse(&key, bad[i]));
+		assert_false(key_is_canonical(&key));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		assert_true(key_parse(&key, good[i]));
+		assert_true(key_is_canonical(&key));
+	}
+	for (int i = 0; i < 20; i++) {
+		key_generate_private(&key);
+		key_public(&key, &key);
+		assert_true(key_is_canonical(&key));
+		key.bytes[31] |= 0x80;
+		assert_false(key_is_canonical(&key));
+	}
+}
+
 static void proof_vector(void **state)
 {
 	static const char body[] = "{\"name\":\"laptop\"}";
@@ -259,6 +298,7 @@ int main(void)
 		cmocka_unit_test(public_keys),
 		cmocka_unit_test(generated_keys),
 		cmocka_unit_test(key_texts),
+		cmocka_unit_test(canonical_keys),
 		cmocka_unit_test(proof_vector),
 		cmocka_unit_test(proof_of_something_else),
 		cmocka_unit_test(box_vector),

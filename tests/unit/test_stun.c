@@ -187,6 +187,36 @@ static void test_mapped_prefers_xor(void **state)
 	}
 }
 
+/* Of repeated attributes the first counts (RFC 8489 14), whichever it is. */
+static void test_repeated(void **state)
+{
+	static const uint8_t change[] = {0, 3, 0, 4, 0, 0, 0, 0, 0, 3, 0, 4, 0, 0, 0, 6};
+	struct endpoint first = at("192.0.2.1:1"), second = at("192.0.2.2:2");
+	uint8_t data[256];
+	struct stun_writer w;
+	struct stun_message m;
+	size_t len;
+
+	(void)state;
+	stun_begin(&w, data, sizeof(data), STUN_SUCCESS, txid);
+	stun_put_mapped(&w, &first);
+	stun_put_mapped(&w, &second);
+	stun_put_endpoint(&w, STUN_OTHER_ADDRESS, &first);
+	stun_put_endpoint(&w, STUN_OTHER_ADDRESS, &second);
+	assert_int_equal(stun_parse(&m, data, stun_finish(&w)), 0);
+	assert_true(endpoint_equal(&m.mapped, &first));
+	assert_true(endpoint_equal(&m.other_address, &first));
+	for (size_t turn = 0; turn < 2; turn++) {
+		stun_begin(&w, data, sizeof(data), STUN_REQUEST, txid);
+		len = stun_finish(&w);
+		memcpy(data + len, turn ? change + 8 : change, 8);
+		memcpy(data + len + 8, turn ? change : change + 8, 8);
+		data[3] = (uint8_t)(data[3] + 16);
+		assert_int_equal(stun_parse(&m, data, len + 16), 0);
+		assert_int_equal(m.change, turn ? 6 : 0);
+	}
+}
+
 /* What stands behind the integrity is anybody's: not believed (RFC 8489 14.6). */
 static void test_behind_integrity(void **state)
 {
@@ -288,6 +318,7 @@ int main(void)
 		cmocka_unit_test(test_rfc8489),
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_mapped_prefers_xor),
+		cmocka_unit_test(test_repeated),
 		cmocka_unit_test(test_behind_integrity),
 		cmocka_unit_test(test_truncated_integrity),
 		cmocka_unit_test(test_refused),
