@@ -65,4 +65,6 @@ kill -TERM "$second"
 check "carol goes to the first when the second stops" wait_for 30 url carol https://203.0.113.1:8443
 check "alice too" wait_for 30 url alice https://203.0.113.1:8443
 check "the tunnel is there" wait_for 10 tunnel_ping bob carol
+check "carol, who joined at the second, leaves at the first" on carol wg-mesh leave wg0
+check_not "and is gone" on coord wg-mesh-coordinator agent show carol
 lab_end
