@@ -66,7 +66,7 @@ static bool has_pin(const struct state *state, const char *pin)
 	return false;
 }
 
-static bool is_known(const struct state *state, const char *url)
+bool state_knows(const struct state *state, const char *url)
 {
 	bool known = state->coordinator_url && !strcmp(state->coordinator_url, url);
 
@@ -86,11 +86,11 @@ bool state_learn_others(struct state *state, json_t *urls)
 		const char *text = json_string_value(item);
 		char *url = text ? proto_origin(text) : NULL;
 
-		if (!url || is_known(&fresh, url) || fresh.other_count == STATE_MAX_OTHERS) {
+		if (!url || state_knows(&fresh, url) || fresh.other_count == STATE_MAX_OTHERS) {
 			free(url);
 			continue;
 		}
-		changed |= !is_known(state, url);
+		changed |= !state_knows(state, url);
 		fresh.others[fresh.other_count++] = url;
 	}
 	changed |= fresh.other_count != state->other_count;

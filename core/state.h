@@ -40,6 +40,7 @@ struct state *state_new(void);
 int state_save(const struct state *state, const char *path);
 void state_free(struct state *state); /* wipes the token */
 
+bool state_knows(const struct state *state, const char *url); /* a coordinator of our mesh */
 /* The list of all coordinators that one of them has told us: true where others are new or gone. */
 bool state_learn_others(struct state *state, json_t *urls);
 /* The YAML file is the user's word: another address of the coordinator than was remembered holds

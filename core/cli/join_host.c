@@ -216,7 +216,7 @@ static int look_at_state(struct join *join)
 				join->cli->paths.state,
 				found == -EBADMSG ? error : strerror(-found), join->cli->interface);
 	join->again = true;
-	if (strcmp(join->state->coordinator_url, join->link.origin) != 0)
+	if (!state_knows(join->state, join->link.origin))
 		return complain(
 			EXIT_FAILED,
 			"%s is in a mesh of %s: `wg-mesh leave %s` first, or join with another "
