@@ -178,6 +178,12 @@ static int look_at_interface(struct join *join)
 	return EXIT_DONE;
 }
 
+/* Any coordinator of a mesh that we are in is as good as another. */
+static bool is_ours(const struct join *join, const char *url)
+{
+	return url && (!strcmp(url, join->link.origin) || (join->again && state_knows(join->state, url)));
+}
+
 /* A configuration that was there before must be for this coordinator: it is not overwritten. */
 static int look_at_config(struct join *join)
 {
@@ -191,7 +197,7 @@ static int look_at_config(struct join *join)
 	config = config_load(path, error);
 	if (!config)
 		return complain(EXIT_USAGE, "%s", error);
-	if (!config->coordinator_url || strcmp(config->coordinator_url, join->link.origin) != 0)
+	if (!is_ours(join, config->coordinator_url))
 		code = complain(
 			EXIT_FAILED,
 			"%s is for the coordinator %s: change it or move it away%s%s, or join with "

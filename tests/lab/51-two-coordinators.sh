@@ -42,7 +42,7 @@ in_lab() { at_second network list | grep -q lab; }
 check "a network made at the first is at the second" wait_for 5 in_lab
 check "alice joins it by a link of the second" on alice wg-mesh join "$(at_second key create --network lab)"
 url() { [ "$(status "$1" .coordinator.connected)" = true ] && [ "$(status "$1" .coordinator.url)" = "$2" ]; }
-check "they are at the first" url alice https://203.0.113.1:8443
+check "they are at the first" wait_for 10 url alice https://203.0.113.1:8443
 
 on_bg alice /run/ping.log ping -i 0.2 -W 1 "$(mesh_address bob)"
 ping=$LAB_BG
