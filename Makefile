@@ -218,6 +218,7 @@ fuzz-%: fuzz
 
 check: all unit fuzz-replay ## build, unit tests, fuzz corpora and layers: everything without root
 	$Qsh tests/layers.sh
+	$Qsh tests/shape.sh
 	$Qsh tests/manuals.sh $B
 	$Q$B/wg-meshd wg0 --check --config etc/samples/agent.yaml --plugin-dir $B/plugins
 	$Q$B/wg-mesh-coordinator serve --check --config etc/samples/coordinator.yaml

@@ -40,5 +40,6 @@ void where_get(const struct where *where, struct proto_endpoints *out)
 	out->nat_type = where->nat_type;
 	out->upnp_mapped = where->upnp_mapped;
 	memcpy(out->endpoints, where->endpoints, out->count * sizeof(struct endpoint));
-	memcpy(out->local_endpoints, where->endpoints + out->count, out->local_count * sizeof(struct endpoint));
+	memcpy(out->local_endpoints, where->endpoints + out->count,
+	       out->local_count * sizeof(struct endpoint));
 }

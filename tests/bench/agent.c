@@ -90,8 +90,9 @@ static void on_timer(void *arg)
 
 static void post(struct sim *sim, const char *path, const char *headers, const char *body)
 {
-	char *text = xasprintf("POST /api/v1%s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-			       "Content-Length: %zu\r\n%s\r\n%s", path, strlen(body), headers, body);
+	char *text = xasprintf("POST /api/v1%s HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+			       "Content-Type: application/json\r\nContent-Length: %zu\r\n%s\r\n%s",
+			       path, strlen(body), headers, body);
 
 	line_write(sim, text, strlen(text));
 	free(text);

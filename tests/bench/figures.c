@@ -57,7 +57,7 @@ double samples_ms(struct samples *samples, double quantile)
 	return (double)samples->all[(size_t)(quantile * (double)(samples->count - 1))] / 1e6;
 }
 
-static void put(unsigned run, const char *name, const char *format, va_list args)
+static void PRINTF_LIKE(3, 0) put(unsigned run, const char *name, const char *format, va_list args)
 {
 	size_t i = 0;
 

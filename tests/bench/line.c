@@ -120,7 +120,9 @@ bool line_frames(struct sim *sim, const uint8_t *data, size_t len)
 
 	if (!sim->frame.len) {
 		taken = take_frames(sim, data, len);
-		return taken >= 0 && ((size_t)taken == len || !buf_add(&sim->frame, data + taken, len - (size_t)taken));
+		if (taken >= 0 && (size_t)taken < len)
+			buf_add(&sim->frame, data + taken, len - (size_t)taken);
+		return taken >= 0;
 	}
 	buf_add(&sim->frame, data, len);
 	taken = take_frames(sim, sim->frame.data, sim->frame.len);

@@ -101,7 +101,8 @@ static void nonce_of(uint8_t out[static 12], struct thin_keys *keys)
 }
 
 /* One context for all: a key costs little to set. `data` in place; the tag follows it. */
-static bool crypt(struct thin_keys *keys, bool sealing, const uint8_t head[static HEAD], uint8_t *data, size_t len)
+static bool crypt(struct thin_keys *keys, bool sealing, const uint8_t head[static HEAD], uint8_t *data,
+		  size_t len)
 {
 	uint8_t nonce[12];
 	int done;
@@ -115,7 +116,8 @@ static bool crypt(struct thin_keys *keys, bool sealing, const uint8_t head[stati
 	       (!sealing || EVP_CIPHER_CTX_ctrl(common.cipher, EVP_CTRL_AEAD_GET_TAG, TAG, data + len));
 }
 
-static void seal(struct thin_keys *keys, uint8_t type, const uint8_t *data, size_t len, struct buf *wire)
+static void seal(struct thin_keys *keys, uint8_t type, const uint8_t *data, size_t len,
+		 struct buf *wire)
 {
 	size_t body = len + 1 + TAG;
 	uint8_t *out = buf_reserve(wire, HEAD + body);
@@ -143,10 +145,10 @@ void thin_write(struct thin *thin, const void *data, size_t len, struct buf *wir
 
 static void add_hello(struct buf *out)
 {
-	static const uint8_t before[] = {1, 0, 0, 0, 3, 3}; /* ClientHello, its length comes later */
+	static const uint8_t before[] = {1, 0, 0, 112, 3, 3}; /* ClientHello and its length */
 	static const uint8_t after[] = {
 		0, 0, 2, 0x13, 0x01, 1, 0,		     /* no session; AES-128-GCM */
-		0, 65,					     /* extensions: */
+		0, 69,					     /* extensions: */
 		0, 43, 0, 3, 2, 3, 4,			     /* TLS 1.3 */
 		0, 10, 0, 4, 0, 2, 0, 0x1d,		     /* X25519 */
 		0, 13, 0, 8, 0, 6, 4, 3, 8, 4, 8, 7,	     /* signed with P-256, RSA-PSS or Ed25519 */
@@ -159,8 +161,6 @@ static void add_hello(struct buf *out)
 	buf_add(out, random, sizeof(random));
 	buf_add(out, after, sizeof(after));
 	buf_add(out, common.public_key, sizeof(common.public_key));
-	out->data[3] = (uint8_t)(out->len - 4);
-	out->data[sizeof(before) + sizeof(random) + 8] = (uint8_t)(out->len - sizeof(before) - sizeof(random) - 9);
 }
 
 void thin_begin(struct thin *thin, struct buf *wire)
@@ -257,7 +257,8 @@ static int take_messages(struct thin *thin, struct buf *wire)
 	return result;
 }
 
-static int take_record(struct thin *thin, uint8_t *record, size_t len, struct buf *plain, struct buf *wire)
+static int take_record(struct thin *thin, uint8_t *record, size_t len, struct buf *plain,
+		       struct buf *wire)
 {
 	uint8_t type = record[0], *body = record + HEAD;
 

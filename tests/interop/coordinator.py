@@ -697,8 +697,8 @@ def _(co):
         for abuser in abusers:
             abuser.kill()
             abuser.join()
-    # The floors are what two abusers who want the same two processors may cost.
-    for was, now, floor in zip(before, beside, (0.020, 0.050)):
+    # The floors are what two abusers may cost who want the same two processors, on a busy machine.
+    for was, now, floor in zip(before, beside, (0.030, 0.200)):
         assert now <= max(3 * was, floor), "ms before %r, beside %r" % tuple(
             [round(1000 * t, 1) for t in times] for times in (before, beside))
 
@@ -814,7 +814,7 @@ def _(co):
     one = Agent(co, "w1").register(key)
     ws = one.stream()
     snapshot = ws.receive()
-    equal(sorted(snapshot), ["epoch", "networks", "peers", "pins", "relays", "revision", "rules", "type"])
+    equal(sorted(snapshot), ["coordinators", "epoch", "networks", "peers", "pins", "relays", "revision", "rules", "type"])
     equal(snapshot["networks"][0]["addresses"], one.addresses)
     two = Agent(co, "w2").register(key, endpoint="192.0.2.7:51820", nat_type="full_cone")
     put = ws.find(lambda m: m.get("op") == "put" and m["peer"]["agent_id"] == two.id)

@@ -192,9 +192,10 @@ int link_del_address(struct link *link, uint32_t ifindex, const struct prefix *a
 	return nothing();
 }
 
-int link_add_route(struct link *link, uint32_t ifindex, const struct prefix *to, uint32_t table)
+int link_add_route(struct link *link, uint32_t ifindex, const struct prefix *to, uint32_t table,
+		   const struct addr *source)
 {
-	(void)link, (void)ifindex, (void)to, (void)table;
+	(void)link, (void)ifindex, (void)to, (void)table, (void)source;
 	return nothing();
 }
 
