@@ -74,8 +74,12 @@ static void act(int which, unsigned actions, const struct psk_message *message)
 {
 	struct end *end = &s.ends[which];
 
-	if (actions & PSK_STORE)
+	if (actions & PSK_STORE) {
 		end->kept = end->psk;
+		assert_int_equal(end->kept.state == PSK_IDLE, !end->kept.next.epoch);
+		assert_true(end->kept.highest >= end->kept.next.epoch);
+		assert_true(end->kept.highest >= end->kept.now.epoch);
+	}
 	if (actions & PSK_SET)
 		end->device = *psk_device(&end->psk);
 	if (actions & PSK_BEGUN)
