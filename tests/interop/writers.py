@@ -278,7 +278,7 @@ class Writer(threading.Thread):
         """At a gateway that stays, so that it does not go with it."""
         if self.room("device"):
             thing = self.new("device")
-            key = b64(randombytes(32))
+            key = b64(crypto_scalarmult_base(randombytes(32)))
             thing.id = self.ask(thing, {"key": key}, self.admin("peer add", name=thing.name, agent=self.shared["gateway"],
                                                                 public_key=key, endpoint="192.0.2.1:1"))["device"]["id"]
 
