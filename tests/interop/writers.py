@@ -2,7 +2,7 @@
 was answered, and what was asked without an answer: after a crash a thing must be as answered, or as
 asked last, and nothing else may be there."""
 import http.client, json, random, socket, threading
-from meshclient import TLS, Agent, b64, crypto_scalarmult_base, psql, randombytes
+from meshclient import TLS, Agent, b64, crypto_scalarmult_base, randombytes
 
 NOTHING = None      # the state of what is not there
 LIVE = 12           # things of a kind that a writer keeps
