@@ -59,10 +59,12 @@ host carol
 on_street carol eth0 203.0.113.30/24
 check "carol joins at the second" on carol wg-mesh join "$link"
 check "carol and bob meet" wait_for 20 is_direct carol bob
-start_coordinator --db $db >/dev/null
+on_bg coord /run/coordinator.log wg-mesh-coordinator serve --public-url https://203.0.113.1:8443 --db $db
 check "the first comes back" wait_for 20 on coord wg-mesh-coordinator agent show carol
 kill -TERM "$second"
 check "carol goes to the first when the second stops" wait_for 30 url carol https://203.0.113.1:8443
 check "alice too" wait_for 30 url alice https://203.0.113.1:8443
 check "the tunnel is there" wait_for 10 tunnel_ping bob carol
+check "carol, who joined at the second, leaves at the first" on carol wg-mesh leave wg0
+check_not "and is gone" on coord wg-mesh-coordinator agent show carol
 lab_end
