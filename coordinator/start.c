@@ -358,6 +358,12 @@ static void share_descriptors(struct config *config)
 	config->limits.connections = (unsigned)room;
 }
 
+/* A start that makes nothing yet must not fail halfway: the join link is printed only once. */
+static bool is_first(const struct config *config)
+{
+	return str_has_prefix(config->db, "sqlite:") && access(config->db + strlen("sqlite:"), F_OK);
+}
+
 /* ---- the whole ------------------------------------------------------------------------------ */
 
 int coordinator_start(struct coordinator *co, char *error, size_t size)
@@ -381,6 +387,8 @@ int coordinator_start(struct coordinator *co, char *error, size_t size)
 		snprintf(error, size, "cannot start a thread for passwords");
 		return 1;
 	}
+	if (is_first(&co->config) && coordinator_check(&co->config, error, size))
+		return 2;
 	if (make_dirs(&co->config, error, size) || coordinator_lock(&co->config, error, size) ||
 	    load_server_key(co, error, size) || open_tls(co, error, size) || open_store(co, error, size))
 		return 1;

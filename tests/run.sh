@@ -70,7 +70,7 @@ samples() {
 group samples samples
 group asan make -s -k -j2 -O asan
 group "asan fuzz" sh tests/sanitized.sh fuzz make -s -k -j2 -O fuzz-replay MODE=asan
-group lint one "shell files have nothing that shellcheck warns of" make -s lint
+group lint one "shell files have nothing that shellcheck warns of" make -s lint-shell
 group plugin sh tests/plugin/run.sh
 group "asan plugin" env MODE=asan sh tests/sanitized.sh plugin sh tests/plugin/run.sh
 group install sh tests/install.sh

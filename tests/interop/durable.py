@@ -177,8 +177,8 @@ class Run:
         self.early = self.rounds = self.cuts = 0
 
     def prepare(self):
-        from meshclient import Agent, b64
-        from writers import Line, Writer, administer, listed
+        from meshclient import Agent
+        from writers import Writer, administer, listed
         co, shared = self.co, {}
         administer(co, "network create", name="gate", cidr="10.99.0.0/16", approve=True)
         keys = {}

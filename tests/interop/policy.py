@@ -332,7 +332,10 @@ def _(unused):
     try:
         done = subprocess.run([PROGRAM, "serve", "--config", co.dir + "/coordinator.yaml"] + co.options, capture_output=True, text=True, timeout=20)
         equal(done.returncode, 2, "nothing else to go on with")
-        assert "p.yaml:1:" in done.stderr, done.stderr
+        assert "p.yaml:1:" in done.stderr and done.stderr.count("\n") == 1, done.stderr
+        write(co, ALLOW)
+        co.start()
+        assert "/join#" in co.read("out"), "the first join link was made by the start that failed, and is lost"
     finally:
         co.close()
 

@@ -804,7 +804,7 @@ def _(co):
         return answer["result"]
 
     def key_id():
-        return {"id": ask("key list", {})["keys"][-1]["id"]}
+        return {"id": next(k["id"] for k in ask("key list", {})["keys"] if k["network"] == "lab" and k["state"] == "valid")}
 
     def waiting():
         ask("policy apply", {"text": POLICY, "confirm": 60})

@@ -2,7 +2,7 @@
 was answered, and what was asked without an answer: after a crash a thing must be as answered, or as
 asked last, and nothing else may be there."""
 import http.client, json, random, socket, threading
-from meshclient import TLS, Agent, b64, crypto_scalarmult_base, psql, randombytes
+from meshclient import TLS, Agent, b64, crypto_scalarmult_base, randombytes
 
 NOTHING = None      # the state of what is not there
 LIVE = 12           # things of a kind that a writer keeps
@@ -278,7 +278,7 @@ class Writer(threading.Thread):
         """At a gateway that stays, so that it does not go with it."""
         if self.room("device"):
             thing = self.new("device")
-            key = b64(randombytes(32))
+            key = b64(crypto_scalarmult_base(randombytes(32)))
             thing.id = self.ask(thing, {"key": key}, self.admin("peer add", name=thing.name, agent=self.shared["gateway"],
                                                                 public_key=key, endpoint="192.0.2.1:1"))["device"]["id"]
 

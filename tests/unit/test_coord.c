@@ -361,7 +361,7 @@ static void network_change_finds_a_dead_connection(void **unused)
 
 static void moves_to_another_address(void **unused)
 {
-	struct fake *other = fake_new(f.loop);
+	struct fake *other = f.other = fake_new(f.loop);
 
 	(void)unused;
 	come_up();
