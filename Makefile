@@ -104,7 +104,7 @@ OBJ.wg-mesh             = $(call obj,$(CLI_SRC)) $(AGENT_PARTS)
 OBJ.wg-mesh-coordinator := $(call obj,$(COORD_SRC))
 OBJ.wg-mesh-relay       := $(call obj,$(RELAY_SRC))
 
-.PHONY: optional bench compile_commands.json lab-programs all help deps check asan lint format install uninstall dist clean size shape fresh fuzz fuzzers fuzz-replay unit
+.PHONY: optional lint-shell bench compile_commands.json lab-programs all help deps check asan lint format install uninstall dist clean size shape fresh fuzz fuzzers fuzz-replay unit
 
 all: $(PROGRAMS) $(PLUGINS) optional ## build the programs and plugins (MODE=release|debug|asan|fuzz)
 
@@ -218,6 +218,7 @@ fuzz-%: fuzz
 
 check: all unit fuzz-replay ## build, unit tests, fuzz corpora and layers: everything without root
 	$Qsh tests/layers.sh
+	$Qsh tests/shape.sh
 	$Qsh tests/manuals.sh $B
 	$Q$B/wg-meshd wg0 --check --config etc/samples/agent.yaml --plugin-dir $B/plugins
 	$Q$B/wg-mesh-coordinator serve --check --config etc/samples/coordinator.yaml
@@ -230,14 +231,16 @@ C_FILES  = $(shell git ls-files '*.c' '*.h' 2>/dev/null || find core coordinator
 SH_FILES = $(shell git ls-files '*.sh' 2>/dev/null || find etc tests -name '*.sh') .ci/run \
 	$(shell grep -l '^.!/bin/sh' $(EXAMPLES))
 
-lint: ## clang-tidy and shellcheck (each where it is installed)
-	$Qif command -v shellcheck >/dev/null; then shellcheck -s dash -S warning $(SH_FILES); \
-		else echo "lint: no shellcheck here, shell files were not looked at"; fi
+lint: lint-shell ## clang-tidy and shellcheck (each where it is installed)
 	$Qif command -v clang-tidy >/dev/null; then \
 		$(MAKE) --no-print-directory compile_commands.json && \
 		clang-tidy --quiet -p . $(filter-out tests/%,$(filter %.c,$(C_FILES))) 2>&1 | \
 			awk '!/warnings? (and .*)?generated/ { print } /warning:|error:/ { bad = 1 } END { exit bad }'; \
 		else echo "lint: no clang-tidy here, C files were not looked at"; fi
+
+lint-shell: ## shellcheck alone
+	$Qif command -v shellcheck >/dev/null; then shellcheck -s dash -S warning $(SH_FILES); \
+		else echo "lint: no shellcheck here, shell files were not looked at"; fi
 
 format: ## lay out every C file as .clang-format says
 	$Qclang-format -i $(C_FILES)

@@ -21,6 +21,7 @@
 #define MAX_REQUEST (4u << 20) /* a policy of 1 MiB, as JSON */
 #define MAX_CLIENTS 64
 #define IDLE_MS     10000
+#define OVERDUE_MS  8000 /* a database that takes, or gives, nothing */
 #define QUEUE_ROOM  (1u << 20)
 
 struct admin {
@@ -38,6 +39,7 @@ struct client {
 	struct stream *stream;
 	struct store_wait wait;
 	struct admin_call call;
+	struct loop_timer overdue;
 	struct buf in; /* a request so far */
 	json_t *answer;
 	uid_t uid;
@@ -73,6 +75,7 @@ static void answer_now(void *arg)
 	json_t *answer = client->answer;
 
 	client->answer = NULL;
+	timer_stop(&client->overdue);
 	if (client->wait.refused) {
 		json_decref(answer);
 		answer = refusal_json(&(struct refusal){.status = 409, .code = "conflict",
@@ -93,6 +96,21 @@ static void refused(struct client *client, const struct refusal *why)
 	client->follows = false;
 	client->answer = refusal_json(why);
 	answer_now(client);
+}
+
+/* What was written stays queued: it may yet be done. */
+static void on_overdue(void *arg)
+{
+	struct client *client = arg;
+
+	admin_call_cancel(&client->call);
+	store_wait_cancel(&client->wait);
+	json_decref(client->answer);
+	json_decref(client->missed);
+	client->missed = NULL;
+	refused(client, &(struct refusal){.status = 503, .code = "store_unavailable",
+					  .detail = "the database does not answer at the moment; what was asked "
+						    "for may be done when it is back: look, and try again"});
 }
 
 /* `audit` may go on. */
@@ -155,6 +173,7 @@ static void on_request(struct client *client, const char *text, size_t len)
 		}
 		client->writes = !admin_row(command) || admin_row(command)->write;
 		who_root(&who, (unsigned)client->uid);
+		timer_start(&client->overdue, OVERDUE_MS);
 		admin_run(&client->call, client->admin->co, command, arguments, &who, on_done, client);
 	}
 	json_decref(json);
@@ -186,6 +205,7 @@ static void on_closed(void *arg, const char *reason)
 	struct client *client = arg;
 
 	(void)reason;
+	timer_stop(&client->overdue);
 	admin_call_cancel(&client->call);
 	store_wait_cancel(&client->wait);
 	buf_wipe(&client->in);
@@ -235,6 +255,7 @@ static void on_accept(void *arg, int fd, unsigned events)
 	client = xcalloc(1, sizeof(*client));
 	client->admin = admin;
 	client->uid = uid;
+	timer_init(&client->overdue, admin->co->loop, on_overdue, client);
 	buf_init(&client->in, MAX_REQUEST);
 	list_add_tail(&admin->clients, &client->node);
 	admin->count++;

@@ -323,6 +323,12 @@ void admin_audit(struct admin_call *call, struct js *js)
 		admin_finish(call, NULL, &why);
 		return;
 	}
+	if (store_behind(call->co->store)) {
+		refuse(&why, 503, "store_unavailable", "the database, where the audit is, does not answer at the "
+		       "moment: try again");
+		admin_finish(call, NULL, &why);
+		return;
+	}
 	reading = xcalloc(1, sizeof(*reading));
 	reading->call = call;
 	reading->co = call->co;

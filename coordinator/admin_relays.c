@@ -36,7 +36,7 @@ static void take_stun(struct proto_relay *as, const json_t *list)
 			as->stun[as->stun_count++] = xstrdup(json_string_value(item));
 }
 
-static void load(void *arg, const struct store_value *row)
+void relays_row(void *arg, const struct store_value *row)
 {
 	struct coordinator *co = arg;
 	struct relay *relay = xcalloc(1, sizeof(*relay));
@@ -56,7 +56,7 @@ static void load(void *arg, const struct store_value *row)
 
 int relays_load(struct coordinator *co)
 {
-	return store_read(co->store, STORE_RELAYS, PROTO_MAX_RELAYS, load, co);
+	return store_read(co->store, STORE_RELAYS, PROTO_MAX_RELAYS, relays_row, co);
 }
 
 void relays_append(const struct coordinator *co, json_t *array)

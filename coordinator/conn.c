@@ -6,6 +6,7 @@
  * from the first byte, so one that drips a byte a second holds nothing for long.
  */
 #include "conn.h"
+#include "cluster.h"
 #include "dispatch.h"
 #include "server.h"
 #include "lib/log.h"
@@ -157,6 +158,11 @@ static void now_durable(void *arg)
 	struct request *rq = arg;
 	json_t *answer = rq->answer;
 
+	if (rq->wait.refused && cluster_healing(rq->co->cluster)) {
+		store_wait(rq->co->store, &rq->wait, now_durable, rq);
+		rq->wait.refused = true;
+		return;
+	}
 	rq->answer = NULL;
 	if (!rq->wait.refused) {
 		reply(rq, rq->status, answer);

@@ -33,6 +33,7 @@ struct coordinator {
 	struct config config;
 	const json_t *options; /* of the command line, for a reload */
 	struct store *store;
+	struct cluster *cluster; /* NULL: there can be no others */
 	struct mesh mesh;
 	struct challenges *challenges;
 	struct users users;
@@ -65,6 +66,7 @@ struct coordinator {
 };
 
 json_t *coordinator_relays(const struct coordinator *co); /* RELAY of the protocol, new */
+json_t *coordinator_urls(const struct coordinator *co); /* of all coordinators */
 json_t *coordinator_pins(const struct coordinator *co);
 /* "https://HOST:PORT/join#KEY[.PIN]", new; wipe it. */
 char *coordinator_link(const struct coordinator *co, const char *key);

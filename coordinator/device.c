@@ -26,9 +26,9 @@ struct device *device_add(struct mesh *mesh, const char *id, const char *name, s
 void device_del(struct mesh *mesh, struct device *device)
 {
 	list_del(&device->in_agent);
-	map_del(device->network->devices, device->name);
+	mesh_unmap(device->network->devices, device->name, device);
 	map_del(mesh->devices, device->id);
-	map_del(mesh->devices_by_key, device->public_key.bytes);
+	mesh_unmap(mesh->devices_by_key, device->public_key.bytes, device);
 	free(device);
 }
 

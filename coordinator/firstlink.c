@@ -20,7 +20,7 @@
 struct first {
 	struct store_wait wait;
 	struct coordinator *co;
-	char *link;
+	char *link, key[PROTO_ID_MAX];
 };
 
 /* JOURNAL_STREAM is "DEVICE:INODE" of what the journal gave (systemd.exec(5)). */
@@ -54,7 +54,9 @@ static void show(void *arg)
 	char *path = xasprintf("%s/first-links", first->co->config.state);
 	char *line = xasprintf("%s\n", first->link);
 
-	if (is_service()) {
+	if (!map_get(first->co->mesh.keys, first->key)) {
+		log_info("first-link", "reason=\"another coordinator on this database has made one\"");
+	} else if (is_service()) {
 		if (file_write_atomic(path, line, strlen(line), 0600) < 0)
 			log_error("first-link", "file=%s reason=\"cannot be written; make a link with "
 				  "key create\"", path);
@@ -76,14 +78,17 @@ static void show(void *arg)
 void firstlink_make(struct coordinator *co, struct network *network)
 {
 	const struct key_wish wish = {.network = network, .reusable = true, .lifetime_ms = LIFETIME_MS};
+	const struct join_key *key;
 	struct first *first;
 	char secret[SECRET_TEXT];
 	struct refusal why;
 
-	if (!registry_key_create(co, &wish, "first start", secret, &why))
+	key = registry_key_create(co, &wish, "first start", secret, &why);
+	if (!key)
 		return;
 	first = xcalloc(1, sizeof(*first));
 	first->co = co;
+	str_copy(first->key, sizeof(first->key), key->id);
 	first->link = coordinator_link(co, secret);
 	secret_wipe(secret, sizeof(secret));
 	store_wait(co->store, &first->wait, show, first);

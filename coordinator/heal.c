@@ -146,6 +146,21 @@ int heal_check(struct coordinator *co)
 	return 0;
 }
 
+void heal_row(struct coordinator *co, const struct store_value *row)
+{
+	struct heal_meta meta = {.old = co->readmission, .generation = co->generation};
+
+	if (!strcmp(store_string(&row[0]), "token_secret") && row[1].len == TOKEN_SECRET_LEN)
+		memcpy(co->token_secret, row[1].data, TOKEN_SECRET_LEN);
+	read_meta(&meta, row);
+	co->readmission = meta.old;
+	if (meta.generation > co->generation) {
+		co->generation = meta.generation;
+		remember(co);
+	}
+	secret_wipe(&meta, sizeof(meta));
+}
+
 /* ---- coming back -------------------------------------------------------------------------------------- */
 
 json_t *heal_memberships(const struct agent *agent)

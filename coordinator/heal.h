@@ -18,6 +18,8 @@ int heal_check(struct coordinator *co);
 /* The agent, made again with what it had where that is free. NULL: refused. */
 struct agent *heal_readmit(struct coordinator *co, const char *id, const struct key *public_key,
 			   const char *old_token, struct refusal *why);
+/* Of the table meta, as another coordinator has written it. */
+void heal_row(struct coordinator *co, const struct store_value *row);
 /* For a token: where its agent is a member. New. */
 json_t *heal_memberships(const struct agent *agent);
 

@@ -21,10 +21,16 @@ void mesh_init(struct mesh *mesh)
 	mesh->devices_by_key = map_new(KEY_LEN);
 }
 
-static void free_key(struct mesh *mesh, struct join_key *key)
+void mesh_unmap(struct map *map, const void *key, const void *value)
 {
-	map_del(mesh->keys, key->id);
-	map_del(mesh->keys_by_hash, key->hash);
+	if (map_get(map, key) == value)
+		map_del(map, key);
+}
+
+void mesh_key_del(struct mesh *mesh, struct join_key *key)
+{
+	mesh_unmap(mesh->keys, key->id, key);
+	mesh_unmap(mesh->keys_by_hash, key->hash, key);
 	json_decref(key->tags);
 	free(key);
 }
@@ -46,7 +52,7 @@ void mesh_fini(struct mesh *mesh)
 		mesh_agent_del(mesh, agent);
 	}
 	for (pos = 0; (key = map_next(mesh->keys, &pos, NULL));)
-		free_key(mesh, key);
+		mesh_key_del(mesh, key);
 	list_each_safe(network, next, &mesh->networks, node)
 		mesh_network_del(mesh, network);
 	map_free(mesh->networks_by_name);
@@ -90,7 +96,7 @@ void mesh_network_del(struct mesh *mesh, struct network *network)
 
 	while ((key = map_next(mesh->keys, &pos, NULL)))
 		if (key->network == network)
-			free_key(mesh, key);
+			mesh_key_del(mesh, key);
 	map_del(mesh->networks_by_name, network->name);
 	map_del(mesh->networks_by_id, network->id);
 	list_del(&network->node);
@@ -113,6 +119,7 @@ struct agent *mesh_agent_add(struct mesh *mesh, const char *id, const struct key
 	list_init(&agent->devices);
 	list_init(&agent->unsaved);
 	list_init(&agent->leaving);
+	list_init(&agent->unsaid);
 	map_put(mesh->agents, agent->id, agent);
 	map_put(mesh->agents_by_key, agent->public_key.bytes, agent);
 	return agent;
@@ -121,9 +128,10 @@ struct agent *mesh_agent_add(struct mesh *mesh, const char *id, const struct key
 void mesh_agent_del(struct mesh *mesh, struct agent *agent)
 {
 	map_del(mesh->agents, agent->id);
-	map_del(mesh->agents_by_key, agent->public_key.bytes);
+	mesh_unmap(mesh->agents_by_key, agent->public_key.bytes, agent);
 	list_del(&agent->unsaved);
 	list_del(&agent->leaving);
+	list_del(&agent->unsaid);
 	json_decref(agent->capabilities);
 	free(agent->at);
 	free(agent);
@@ -131,7 +139,7 @@ void mesh_agent_del(struct mesh *mesh, struct agent *agent)
 
 void mesh_agent_rekey(struct mesh *mesh, struct agent *agent, const struct key *public_key)
 {
-	map_del(mesh->agents_by_key, agent->public_key.bytes);
+	mesh_unmap(mesh->agents_by_key, agent->public_key.bytes, agent);
 	agent->public_key = *public_key;
 	map_put(mesh->agents_by_key, agent->public_key.bytes, agent);
 }
@@ -157,7 +165,7 @@ void mesh_member_del(struct member *member)
 	struct network *network = member->network;
 
 	mesh_member_classify(member, NULL);
-	map_del(network->names, member->name);
+	mesh_unmap(network->names, member->name, member);
 	network->member_count--;
 	list_del(&member->in_agent);
 	list_del(&member->in_network);
@@ -183,7 +191,7 @@ void mesh_member_classify(struct member *member, struct class *class)
 
 void mesh_member_rename(struct member *member, const char *name)
 {
-	map_del(member->network->names, member->name);
+	mesh_unmap(member->network->names, member->name, member);
 	str_copy(member->name, sizeof(member->name), name);
 	map_put(member->network->names, member->name, member);
 }

@@ -62,7 +62,7 @@ struct member {
 	struct route *routes;
 	unsigned route_count;
 	uint64_t joined_at;
-	uint64_t changed; /* sync's: revision of its last change */
+	uint64_t shown, changed; /* sync's: revisions since when it is shown, and of its last change */
 	char *text; /* its PEER as others are told; NULL: to be written anew */
 };
 
@@ -80,6 +80,7 @@ struct agent {
 	uint64_t reset_revision;  /* sync's: whoever left off before this needs a snapshot */
 	struct bucket requests;
 	struct list unsaved;      /* registry's: endpoints or online state not on disk yet */
+	struct list unsaid;       /* cluster's: to be told to other coordinators */
 	struct list leaving;      /* sync's: without a stream, still shown online until offline_at */
 	uint64_t offline_at;      /* monotonic ms */
 	char home[INSTANCE_ID_MAX]; /* the coordinator that has its stream, or had it last; "": the only one */
@@ -123,6 +124,11 @@ void mesh_member_rename(struct member *member, const char *name);
 struct join_key *mesh_key_add(struct mesh *mesh, const char *id, const uint8_t hash[static HASH_LEN],
 			      struct network *network);
 
+/* Only where it is this one that is there: while another coordinator's changes come in one by one, two may
+ * for a moment have the same name. */
+void mesh_unmap(struct map *map, const void *key, const void *value);
+void mesh_key_del(struct mesh *mesh, struct join_key *key);
+
 struct member *mesh_member(const struct agent *agent, const struct network *network); /* or NULL */
 struct network *mesh_network(const struct mesh *mesh, const char *name_or_id);        /* or NULL */
 bool mesh_agent_in(const struct agent *agent, const struct network *network);
@@ -131,6 +137,17 @@ bool mesh_agent_in(const struct agent *agent, const struct network *network);
 bool mesh_shown(const struct member *member);
 /* Who is shown to whom: members of classes that see each other. */
 bool mesh_sees(const struct member *viewer, const struct member *other);
+
+/* ---- mesh_load.c: what rows of the store say, but for ids, names, addresses and routes ---- */
+struct store_value;
+bool mesh_row_public_key(const struct store_value *value, struct key *out);
+void mesh_row_network(const struct store_value *row, struct network *network);
+bool mesh_row_ranges(const struct store_value *row, struct prefix *cidr, struct prefix *cidr6);
+void mesh_row_agent(const struct store_value *row, struct agent *agent); /* not its key, nor where it is */
+void mesh_row_seen(const struct store_value *row, struct agent *agent);  /* where it is */
+void mesh_row_member(const struct store_value *row, struct member *member);
+void mesh_row_key(const struct store_value *row, struct join_key *key);
+json_t *mesh_row_tags(const struct store_value *value); /* new */
 
 void mesh_peer(const struct member *member, struct proto_peer *out);
 json_t *mesh_peer_json(const struct member *member);

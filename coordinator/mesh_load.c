@@ -1,6 +1,6 @@
 /*
- * mesh_load.c - the mesh from its tables, once, at the start. A row that does not make sense is left
- * out with a log line; it stays in the database for a person to look at.
+ * mesh_load.c - the mesh from its tables, at the start; and what single rows say, for apply.c too. A row
+ * that does not make sense is left out with a log line; it stays in the database for a person to look at.
  */
 #include "mesh.h"
 #include "device.h"
@@ -23,23 +23,6 @@ static void bad_row(const char *table, const struct store_value *row)
 		 "out\"", table, store_string(&row[0]));
 }
 
-static void load_network(void *arg, const struct store_value *row)
-{
-	struct loading *loading = arg;
-	struct prefix cidr, cidr6 = {0};
-	struct network *network;
-
-	if (!prefix_parse(&cidr, store_string(&row[2])) ||
-	    (row[3].type == STORE_TEXT && !prefix_parse(&cidr6, store_string(&row[3])))) {
-		bad_row("networks", row);
-		return;
-	}
-	network = mesh_network_add(loading->mesh, store_string(&row[0]), store_string(&row[1]), &cidr,
-				   &cidr6);
-	network->created_at = (uint64_t)row[4].number;
-	network->approve = row[5].number;
-}
-
 static json_t *parse(const struct store_value *value)
 {
 	char error[JS_ERROR];
@@ -47,26 +30,56 @@ static json_t *parse(const struct store_value *value)
 	return value->type == STORE_TEXT ? js_load(value->data, value->len, error) : NULL;
 }
 
-static void load_agent(void *arg, const struct store_value *row)
+json_t *mesh_row_tags(const struct store_value *value)
 {
-	struct loading *loading = arg;
-	struct proto_endpoints endpoints;
-	struct agent *agent;
-	struct key key;
-	json_t *at;
-	struct js js;
+	json_t *tags = parse(value);
 
-	if (row[1].type != STORE_BLOB || row[1].len != KEY_LEN) {
-		bad_row("agents", row);
-		return;
-	}
-	memcpy(key.bytes, row[1].data, KEY_LEN);
-	agent = mesh_agent_add(loading->mesh, store_string(&row[0]), &key);
+	if (json_is_array(tags))
+		return tags;
+	json_decref(tags);
+	return json_array();
+}
+
+bool mesh_row_public_key(const struct store_value *value, struct key *out)
+{
+	if (value->type != STORE_BLOB || value->len != KEY_LEN)
+		return false;
+	memcpy(out->bytes, value->data, KEY_LEN);
+	return true;
+}
+
+/* ---- one by one -------------------------------------------------------------------------------- */
+
+bool mesh_row_ranges(const struct store_value *row, struct prefix *cidr, struct prefix *cidr6)
+{
+	memset(cidr6, 0, sizeof(*cidr6));
+	return prefix_parse(cidr, store_string(&row[2])) &&
+	       (row[3].type != STORE_TEXT || prefix_parse(cidr6, store_string(&row[3])));
+}
+
+void mesh_row_network(const struct store_value *row, struct network *network)
+{
+	network->created_at = (uint64_t)row[4].number;
+	network->approve = row[5].number;
+}
+
+void mesh_row_agent(const struct store_value *row, struct agent *agent)
+{
 	agent->created_at = (uint64_t)row[2].number;
 	agent->expired = row[3].number;
 	agent->ephemeral = row[4].number;
+	json_decref(agent->capabilities);
 	agent->capabilities = parse(&row[5]);
-	at = parse(&row[6]);
+	agent->tokens_from = (uint64_t)row[9].number;
+	agent->expires_at = (uint64_t)row[12].number;
+}
+
+void mesh_row_seen(const struct store_value *row, struct agent *agent)
+{
+	json_t *at = parse(&row[6]);
+	struct proto_endpoints endpoints;
+	struct js js;
+
 	if (at) {
 		js_read(&js, at);
 		if (proto_read_endpoints(&js, &endpoints))
@@ -75,20 +88,60 @@ static void load_agent(void *arg, const struct store_value *row)
 	}
 	agent->last_seen = (uint64_t)row[7].number;
 	agent->online = row[8].number;
-	agent->tokens_from = (uint64_t)row[9].number;
 	str_copy(agent->home, sizeof(agent->home), store_string(&row[10]));
 	agent->home_since = (uint64_t)row[11].number;
-	agent->expires_at = (uint64_t)row[12].number;
 }
 
-static json_t *tags_of(const struct store_value *value)
+void mesh_row_member(const struct store_value *row, struct member *member)
 {
-	json_t *tags = parse(value);
+	json_decref(member->tags);
+	member->tags = mesh_row_tags(&row[5]);
+	str_copy(member->key_id, sizeof(member->key_id), store_string(&row[6]));
+	member->joined_at = (uint64_t)row[7].number;
+	member->pending = row[8].number;
+}
 
-	if (json_is_array(tags))
-		return tags;
-	json_decref(tags);
-	return json_array();
+void mesh_row_key(const struct store_value *row, struct join_key *key)
+{
+	key->reusable = row[3].number;
+	key->ephemeral = row[4].number;
+	str_copy(key->name, sizeof(key->name), store_string(&row[5]));
+	json_decref(key->tags);
+	key->tags = mesh_row_tags(&row[6]);
+	key->created_at = (uint64_t)row[7].number;
+	key->expires_at = (uint64_t)row[8].number;
+	key->used_at = (uint64_t)row[9].number;
+	str_copy(key->used_by, sizeof(key->used_by), store_string(&row[10]));
+	key->revoked_at = (uint64_t)row[11].number;
+}
+
+/* ---- all of them ------------------------------------------------------------------------------- */
+
+static void load_network(void *arg, const struct store_value *row)
+{
+	struct loading *loading = arg;
+	struct prefix cidr, cidr6;
+
+	if (mesh_row_ranges(row, &cidr, &cidr6))
+		mesh_row_network(row, mesh_network_add(loading->mesh, store_string(&row[0]),
+						       store_string(&row[1]), &cidr, &cidr6));
+	else
+		bad_row("networks", row);
+}
+
+static void load_agent(void *arg, const struct store_value *row)
+{
+	struct loading *loading = arg;
+	struct agent *agent;
+	struct key key;
+
+	if (!mesh_row_public_key(&row[1], &key)) {
+		bad_row("agents", row);
+		return;
+	}
+	agent = mesh_agent_add(loading->mesh, store_string(&row[0]), &key);
+	mesh_row_agent(row, agent);
+	mesh_row_seen(row, agent);
 }
 
 static void load_member(void *arg, const struct store_value *row)
@@ -107,11 +160,7 @@ static void load_member(void *arg, const struct store_value *row)
 		ipam_claim(network->ipam, &member->address);
 	if (network->ipam6 && addr_parse(&member->address6, store_string(&row[4])))
 		ipam_claim(network->ipam6, &member->address6);
-	json_decref(member->tags);
-	member->tags = tags_of(&row[5]);
-	str_copy(member->key_id, sizeof(member->key_id), store_string(&row[6]));
-	member->joined_at = (uint64_t)row[7].number;
-	member->pending = row[8].number;
+	mesh_row_member(row, member);
 }
 
 static void load_route(void *arg, const struct store_value *row)
@@ -136,23 +185,11 @@ static void load_key(void *arg, const struct store_value *row)
 {
 	struct loading *loading = arg;
 	struct network *network = map_get(loading->mesh->networks_by_id, store_string(&row[2]));
-	struct join_key *key;
 
-	if (!network || row[1].type != STORE_BLOB || row[1].len != HASH_LEN) {
+	if (network && row[1].type == STORE_BLOB && row[1].len == HASH_LEN)
+		mesh_row_key(row, mesh_key_add(loading->mesh, store_string(&row[0]), row[1].data, network));
+	else
 		bad_row("keys", row);
-		return;
-	}
-	key = mesh_key_add(loading->mesh, store_string(&row[0]), row[1].data, network);
-	key->reusable = row[3].number;
-	key->ephemeral = row[4].number;
-	str_copy(key->name, sizeof(key->name), store_string(&row[5]));
-	json_decref(key->tags);
-	key->tags = tags_of(&row[6]);
-	key->created_at = (uint64_t)row[7].number;
-	key->expires_at = (uint64_t)row[8].number;
-	key->used_at = (uint64_t)row[9].number;
-	str_copy(key->used_by, sizeof(key->used_by), store_string(&row[10]));
-	key->revoked_at = (uint64_t)row[11].number;
 }
 
 static void load_device(void *arg, const struct store_value *row)
@@ -163,11 +200,10 @@ static void load_device(void *arg, const struct store_value *row)
 	struct device *device;
 	struct key key;
 
-	if (!network || !via || row[4].type != STORE_BLOB || row[4].len != KEY_LEN) {
+	if (!network || !via || !mesh_row_public_key(&row[4], &key)) {
 		bad_row("devices", row);
 		return;
 	}
-	memcpy(key.bytes, row[4].data, KEY_LEN);
 	device = device_add(loading->mesh, store_string(&row[0]), store_string(&row[3]), network, via, &key);
 	if (addr_parse(&device->address, store_string(&row[5])))
 		ipam_claim(network->ipam, &device->address);

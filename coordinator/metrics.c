@@ -3,6 +3,7 @@
  */
 #include "metrics.h"
 #include "api.h"
+#include "cluster.h"
 #include "dispatch.h"
 #include "events.h"
 #include "password.h"
@@ -109,6 +110,7 @@ void api_metrics(struct request *rq)
 	gauge(&out, "agents", "agents registered", map_count(co->mesh.agents));
 	gauge(&out, "networks", "networks", map_count(co->mesh.networks_by_id));
 	gauge(&out, "streams", "agents connected", sync_streams(co->sync));
+	gauge(&out, "other_coordinators", "others on the same database that live", cluster_others(co->cluster));
 	gauge(&out, "listeners", "dashboards listening to events", events_listeners(co->events));
 	gauge(&out, "connections", "connections open", server_connections(co->server));
 	gauge(&out, "store_queue", "statements that wait for the database", store_queued(co->store));

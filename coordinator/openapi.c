@@ -130,14 +130,17 @@ static const struct {
 		  "{\"4f\":{\"connected\":true,\"latency_ms\":12.3,\"path\":\"direct\"}}}"},
 	{"agent", "{\"type\":\"signal\",\"id\":1,\"to\":\"4f\",\"network\":\"default\",\"box\":\"AAAA\"}"},
 	{"coordinator", "{\"type\":\"snapshot\",\"epoch\":\"e1\",\"revision\":7,\"networks\":[" NETWORK
-			"],\"relays\":[" RELAY "],\"pins\":[],\"peers\":[" PEER "]}"},
+			"],\"relays\":[" RELAY "],\"pins\":[],"
+			"\"coordinators\":[\"https://mesh.example.net:8443\"],\"peers\":[" PEER "]}"},
 	{"coordinator", "{\"type\":\"resume\",\"epoch\":\"e1\",\"revision\":7}"},
 	{"coordinator", "{\"type\":\"delta\",\"revision\":12,\"changes\":["
 			"{\"op\":\"put\",\"peer\":" PEER "},"
 			"{\"op\":\"patch\",\"agent_id\":\"4f\",\"network\":\"default\",\"online\":false},"
 			"{\"op\":\"remove\",\"agent_id\":\"4f\",\"network\":\"default\"},"
 			"{\"op\":\"networks\",\"networks\":[" NETWORK "]},"
-			"{\"op\":\"relays\",\"relays\":[" RELAY "]}]}"},
+			"{\"op\":\"relays\",\"relays\":[" RELAY "]},"
+			"{\"op\":\"coordinators\",\"coordinators\":[\"https://mesh.example.net:8443\","
+			"\"https://mesh2.example.net:8443\"],\"pins\":[]}]}"},
 	{"coordinator", "{\"type\":\"signal\",\"from\":\"4f\",\"network\":\"default\",\"box\":\"AAAA\"}"},
 	{"coordinator", "{\"type\":\"token\",\"token\":\"eyJ...\",\"expires_in\":86400}"},
 	{"coordinator", "{\"type\":\"error\",\"code\":\"peer_offline\",\"detail\":\"to: is not connected "

@@ -6,7 +6,7 @@
  * restart the file is taken only if it is not what was last read from it, so that an older file does not
  * undo what was applied later.
  */
-#include "policy_state.h"
+#include "policy_state_private.h"
 #include "policy_file.h"
 #include "store.h"
 #include "sync.h"
@@ -23,21 +23,6 @@
 #define MAX_FILE (1024 * 1024)
 #define KEEP     100 /* versions in the store */
 #define META_KEY "policy_file" /* SHA-256 of the file as it was last taken */
-
-struct version {
-	struct policy *policy;
-	struct policy_index *index;
-	uint64_t number, applied_at; /* number 0: nobody gave one */
-	char by[100];
-};
-
-struct policy_state {
-	struct coordinator *co;
-	struct version now, kept; /* kept.policy NULL: nothing waits */
-	uint64_t last_number, confirm_by; /* monotonic ms */
-	struct loop_timer confirm;
-	struct policy_file *file; /* NULL: none */
-};
 
 const struct policy *policy_in_force(const struct coordinator *co)
 {
@@ -103,7 +88,7 @@ bool policy_name_ok(const struct coordinator *co, const char *name, bool by_key,
 
 /* ---- another policy ------------------------------------------------------------------------------- */
 
-static void version_fini(struct version *version)
+void policy_version_fini(struct version *version)
 {
 	policy_index_free(version->index);
 	policy_free(version->policy);
@@ -139,7 +124,7 @@ static void audit(struct policy_state *state, const char *actor, const char *act
 	registry_audit(state->co, actor, action, number, state->now.policy->name);
 }
 
-static void restore_kept(struct policy_state *state)
+void policy_restore_kept(struct policy_state *state)
 {
 	struct version dropped = state->now;
 
@@ -147,15 +132,17 @@ static void restore_kept(struct policy_state *state)
 	state->now = state->kept;
 	state->kept = (struct version){0};
 	sync_policy(state->co, state->now.index);
-	version_fini(&dropped);
+	policy_version_fini(&dropped);
 }
 
 static void on_unconfirmed(void *arg)
 {
 	struct policy_state *state = arg;
 
+	store_begin(state->co->store);
 	audit(state, "nobody", "policy-not-confirmed");
-	restore_kept(state);
+	policy_write_waiting(state, 0);
+	policy_restore_kept(state);
 	policy_file_again(state->file, false);
 }
 
@@ -200,9 +187,10 @@ bool policy_apply(struct coordinator *co, struct policy *policy, const char *act
 		state->kept = old;
 		state->confirm_by = loop_now(co->loop) + confirm_ms;
 		timer_start(&state->confirm, confirm_ms);
+		policy_write_waiting(state, state->now.applied_at + confirm_ms);
 		return true;
 	}
-	version_fini(&old);
+	policy_version_fini(&old);
 	write_version(state);
 	return true;
 }
@@ -215,8 +203,9 @@ bool policy_confirm(struct coordinator *co, const char *actor, struct refusal *w
 		return refuse(why, 409, "nothing_waits", "no policy waits to be confirmed: what policy show "
 			      "says is in force");
 	timer_stop(&state->confirm);
-	version_fini(&state->kept);
+	policy_version_fini(&state->kept);
 	write_version(state);
+	policy_write_waiting(state, 0);
 	audit(state, actor, "policy-confirmed");
 	return true;
 }
@@ -228,7 +217,8 @@ bool policy_roll_back(struct coordinator *co, const char *actor, struct refusal 
 	if (!state->kept.policy)
 		return refuse(why, 409, "nothing_waits", "no policy waits to be confirmed");
 	audit(state, actor, "policy-taken-back");
-	restore_kept(state);
+	policy_write_waiting(state, 0);
+	policy_restore_kept(state);
 	return true;
 }
 
@@ -322,7 +312,7 @@ static int take_stored(struct policy_state *state, struct stored *stored, char *
 			 "FILE", reason);
 		return 2;
 	}
-	version_fini(&state->now);
+	policy_version_fini(&state->now);
 	state->now = (struct version){.policy = policy, .index = policy_index_new(policy),
 				      .number = stored->number, .applied_at = stored->applied_at};
 	str_copy(state->now.by, sizeof(state->now.by), stored->by);
@@ -348,7 +338,7 @@ static int take_file(struct policy_state *state, const struct stored *stored, co
 		policy = policy_parse(path, buf_text(&text), text.len, reason);
 	}
 	if (policy) {
-		version_fini(&state->now);
+		policy_version_fini(&state->now);
 		version_init(state, &state->now, policy, "the policy file");
 		write_version(state);
 		policy_file_taken(state->co, buf_text(&text), text.len);
@@ -387,6 +377,8 @@ int policy_state_start(struct policy_state *state, char *error, size_t size)
 	if (result || file)
 		return 2;
 	place_all(co);
+	store_begin(co->store);
+	policy_write_waiting(state, 0); /* a start takes it back */
 	return 0;
 }
 
@@ -412,7 +404,7 @@ void policy_state_free(struct policy_state *state)
 		return;
 	timer_stop(&state->confirm);
 	policy_file_free(state->file);
-	version_fini(&state->now);
-	version_fini(&state->kept);
+	policy_version_fini(&state->now);
+	policy_version_fini(&state->kept);
 	free(state);
 }

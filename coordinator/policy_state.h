@@ -17,6 +17,14 @@ void policy_state_free(struct policy_state *state);
 int policy_state_start(struct policy_state *state, char *error, size_t size);
 void policy_reload(struct coordinator *co); /* reads the file again */
 
+/* The newest of the table policies, as another coordinator has written it. */
+void policy_row(struct coordinator *co, const struct store_value *row);
+
+/* One that waits to be confirmed waits at all coordinators, by a row of the table meta: true: it is that
+ * row. And where there is none any more, it was not confirmed. */
+bool policy_waiting_row(struct coordinator *co, const struct store_value *row);
+void policy_none_waits(struct coordinator *co);
+
 const struct policy *policy_in_force(const struct coordinator *co);
 json_t *policy_state_json(const struct coordinator *co);
 

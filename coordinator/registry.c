@@ -6,6 +6,7 @@
  * Whoever asked is answered, and sync tells the others, only when the store has them on disk.
  */
 #include "registry.h"
+#include "cluster.h"
 #include "device.h"
 #include "policy_state.h"
 #include "store.h"
@@ -224,12 +225,20 @@ static bool ranges_ok(const struct agent *agent, const struct network *network, 
 	return true;
 }
 
-static bool give_addresses(struct member *member, uint64_t wall_ms, struct refusal *why)
+static uint32_t scattered(const struct coordinator *co, const struct network *network)
+{
+	unsigned bits = 32 - network->cidr.bits;
+
+	return cluster_others(co->cluster) ? 1 + random_below((1u << MIN(bits, 31u)) - 2) : 0;
+}
+
+static bool give_addresses(struct coordinator *co, struct member *member, uint64_t wall_ms, struct refusal *why)
 {
 	struct network *network = member->network;
 	uint32_t host = 0, host6;
 
-	if (ipam_take(network->ipam, 0, wall_ms, &member->address, &host) < 0)
+	/* Several that begin at the same place would be refused one after the other. */
+	if (ipam_take(network->ipam, scattered(co, network), wall_ms, &member->address, &host) < 0)
 		return refuse(why, 409, "network_full", "the network %s has no free address", network->name);
 	if (network->ipam6 && ipam_take(network->ipam6, host, wall_ms, &member->address6, &host6) < 0) {
 		ipam_release(network->ipam, &member->address, 1);
@@ -295,7 +304,7 @@ static struct member *admit(struct coordinator *co, const struct registration *r
 		where_set(&agent->at, &reg->at);
 	}
 	member = mesh_member_add(agent, key->network, reg->name);
-	if (!give_addresses(member, now, why)) {
+	if (!give_addresses(co, member, now, why)) {
 		mesh_member_del(member);
 		if (is_new)
 			mesh_agent_del(&co->mesh, agent);
@@ -380,22 +389,54 @@ static json_t *difference(json_t *before, json_t *now)
 	return changed;
 }
 
-void registry_endpoints(struct coordinator *co, struct agent *agent, const struct proto_endpoints *at)
+/* What is otherwise in the second than the first, new; NULL: nothing. */
+static json_t *moved(const struct proto_endpoints *from, const struct proto_endpoints *to)
 {
-	json_t *before, *now = proto_write_endpoints(at), *changed;
-	struct proto_endpoints was;
+	json_t *before = proto_write_endpoints(from), *now = proto_write_endpoints(to);
+	json_t *changed = difference(before, now);
 
-	where_get(agent->at, &was);
-	before = proto_write_endpoints(&was);
-	where_set(&agent->at, at);
-	registry_seen(co, agent);
-	changed = difference(before, now);
-	if (json_object_size(changed))
-		sync_patch(co->sync, agent, changed);
-	else
-		json_decref(changed);
 	json_decref(before);
 	json_decref(now);
+	if (json_object_size(changed))
+		return changed;
+	json_decref(changed);
+	return NULL;
+}
+
+void registry_endpoints(struct coordinator *co, struct agent *agent, const struct proto_endpoints *at)
+{
+	struct proto_endpoints was;
+	json_t *changed;
+
+	where_get(agent->at, &was);
+	changed = moved(&was, at);
+	where_set(&agent->at, at);
+	registry_seen(co, agent);
+	if (!changed)
+		return;
+	sync_patch(co->sync, agent, changed);
+	cluster_say(co->cluster, agent);
+}
+
+void registry_heard(struct coordinator *co, struct agent *agent, const struct proto_endpoints *at,
+		    bool online, uint64_t last_seen)
+{
+	struct proto_endpoints was;
+	json_t *changed;
+
+	where_get(agent->at, &was);
+	changed = moved(&was, at);
+	where_set(&agent->at, at);
+	agent->last_seen = MAX(agent->last_seen, last_seen);
+	mesh_changed(agent);
+	if (agent->online != online) {
+		changed = changed ? changed : json_object();
+		json_object_set_new(changed, "online", json_boolean(online));
+		json_object_set_new(changed, "last_seen", js_from_time(agent->last_seen));
+		agent->online = online;
+	}
+	if (changed)
+		sync_patch(co->sync, agent, changed);
 }
 
 void registry_online(struct coordinator *co, struct agent *agent, bool online)
@@ -406,4 +447,5 @@ void registry_online(struct coordinator *co, struct agent *agent, bool online)
 	agent->online = online;
 	sync_patch(co->sync, agent, json_pack("{sbso}", "online", online, "last_seen",
 					      js_from_time(agent->last_seen)));
+	cluster_say(co->cluster, agent);
 }

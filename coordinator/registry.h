@@ -70,6 +70,9 @@ struct member *registry_register(struct coordinator *co, const struct registrati
 				 struct refusal *why);
 
 void registry_endpoints(struct coordinator *co, struct agent *agent, const struct proto_endpoints *at);
+/* The same, as another coordinator has said it. */
+void registry_heard(struct coordinator *co, struct agent *agent, const struct proto_endpoints *at,
+		    bool online, uint64_t last_seen);
 void registry_online(struct coordinator *co, struct agent *agent, bool online);
 void registry_seen(struct coordinator *co, struct agent *agent);
 void registry_save_seen(struct coordinator *co, unsigned max); /* some of the lazy ones, now */

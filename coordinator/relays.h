@@ -8,6 +8,7 @@
 #include "lib/proto.h"
 
 struct coordinator;
+struct store_value;
 
 struct relay {
 	struct list node; /* coordinator's */
@@ -17,6 +18,7 @@ struct relay {
 };
 
 int relays_load(struct coordinator *co);
+void relays_row(void *co, const struct store_value *row); /* adds it */
 void relays_free(struct coordinator *co);
 void relays_append(const struct coordinator *co, json_t *array); /* RELAYs of the protocol */
 

@@ -16,6 +16,7 @@ struct change {
 	/* its owner's: */
 	const struct class *not_seeing; /* not for those who see this class; NULL: none */
 	uint64_t previous; /* revision of the change before it for the same receivers; 0: none */
+	bool durable;      /* waits for the disk */
 	unsigned fields;   /* what it tells: a later one that tells all of it replaces it */
 };
 

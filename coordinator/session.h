@@ -25,6 +25,7 @@ struct session {
 	bool greeted;          /* hello has come */
 	bool behind;           /* has not read what it was sent: more when it has */
 	uint64_t sent, acked;  /* revisions */
+	uint64_t early;        /* up to here it has heard of what need not wait for the disk */
 	struct ws_watch watch;
 	uint64_t token_ends_ms;
 	unsigned bad_frames;

@@ -7,6 +7,7 @@
 #include "admin.h"
 #include "api.h"
 #include "challenge.h"
+#include "cluster.h"
 #include "embedded.h"
 #include "events.h"
 #include "firstlink.h"
@@ -38,6 +39,8 @@
 #include <unistd.h>
 
 #define SWEEP_MS       (60 * 60 * 1000ull)
+#define LEAD_MS        30000             /* how soon who leads is asked for again */
+#define BULLETIN_KEEP_MS (3600 * 1000ull)
 #define SAVE_MS        2000
 #define SAVE_MORE_MS   250               /* where that was not all */
 #define SAVE_AT_ONCE   500               /* agents: what takes no noticeable time */
@@ -152,25 +155,68 @@ static int open_tls(struct coordinator *co, char *error, size_t size)
 
 struct meta {
 	uint8_t secret[TOKEN_SECRET_LEN];
-	bool has_secret, initialised;
+	struct key server;
+	bool has_secret, has_server, initialised;
+	char by[INSTANCE_ID_MAX]; /* who has made the first start */
 };
 
 static void read_meta(void *arg, const struct store_value *row)
 {
 	struct meta *meta = arg;
+	const char *key = store_string(&row[0]);
 
-	if (!strcmp(store_string(&row[0]), "token_secret") && row[1].len == TOKEN_SECRET_LEN) {
+	if (!strcmp(key, "token_secret") && row[1].len == TOKEN_SECRET_LEN) {
 		memcpy(meta->secret, row[1].data, TOKEN_SECRET_LEN);
 		meta->has_secret = true;
-	}
-	if (!strcmp(store_string(&row[0]), "initialised"))
+	} else if (!strcmp(key, "server_public")) {
+		meta->has_server = mesh_row_public_key(&row[1], &meta->server);
+	} else if (!strcmp(key, "initialised")) {
 		meta->initialised = true;
+		if (row[1].len < sizeof(meta->by))
+			memcpy(meta->by, row[1].data, row[1].len);
+	}
 }
 
-static void write_meta(struct coordinator *co, const char *key, const void *data, size_t len)
+/* Of several coordinators that start at once, one writes it. */
+static void write_new(struct coordinator *co, const char *key, const void *data, size_t len)
 {
-	store_write(co->store, STORE_META_PUT,
+	store_write(co->store, STORE_META_NEW,
 		    (struct store_value[]){store_text(key), store_blob(data, len)});
+}
+
+static int cannot_read(char *error, size_t size)
+{
+	snprintf(error, size, "cannot read the database: restore it from a backup");
+	return 1;
+}
+
+/* All coordinators on one database are one to the agents: the same token secret, and, where there can be
+ * several, the same server key. */
+static int take_identity(struct coordinator *co, struct meta *meta, char *error, size_t size)
+{
+	uint8_t random[TOKEN_SECRET_LEN];
+
+	if (store_read(co->store, STORE_META, 100, read_meta, meta) < 0)
+		return cannot_read(error, size);
+	if (!meta->has_secret) {
+		random_bytes(random, sizeof(random));
+		store_begin(co->store);
+		write_new(co, "token_secret", random, sizeof(random));
+		secret_wipe(random, sizeof(random));
+	}
+	if (co->cluster && !meta->has_server) {
+		store_begin(co->store);
+		write_new(co, "server_public", co->public_key.bytes, KEY_LEN);
+	}
+	if (store_settle(co->store) < 0 || store_read(co->store, STORE_META, 100, read_meta, meta) < 0)
+		return cannot_read(error, size);
+	memcpy(co->token_secret, meta->secret, sizeof(meta->secret));
+	secret_wipe(&meta->secret, sizeof(meta->secret));
+	if (!co->cluster || key_equal(&meta->server, &co->public_key))
+		return 0;
+	snprintf(error, size, "%s/server.key is not the key of the other coordinators on this database: copy "
+		 "server.key from the state directory of one of them", co->config.state);
+	return 1;
 }
 
 static struct network *make_default_network(struct coordinator *co)
@@ -190,36 +236,48 @@ static struct network *make_default_network(struct coordinator *co)
 	return registry_network_create(co, "default", &cidr, &cidr6, "first start", &why);
 }
 
+static int load_mesh(struct coordinator *co)
+{
+	return mesh_load(&co->mesh, co->store, clock_wall_ms());
+}
+
+/* What is made here is there as a whole or, where another was quicker, not at all. */
+static int first_start(struct coordinator *co)
+{
+	const char *self = co->cluster ? store_instance(co->store) : "1";
+	struct meta meta = {0};
+	struct network *network;
+
+	store_begin(co->store);
+	write_new(co, "initialised", self, strlen(self));
+	network = make_default_network(co);
+	if (network)
+		firstlink_make(co, network);
+	if (!co->cluster)
+		return 0;
+	if (store_settle(co->store) < 0 || store_read(co->store, STORE_META, 100, read_meta, &meta) < 0)
+		return -EIO;
+	secret_wipe(&meta.secret, sizeof(meta.secret));
+	if (!strcmp(meta.by, self))
+		return 0;
+	mesh_fini(&co->mesh);
+	mesh_init(&co->mesh);
+	return load_mesh(co);
+}
+
 static int open_store(struct coordinator *co, char *error, size_t size)
 {
 	struct meta meta = {0};
-	struct network *network;
 
 	co->store = store_open(co->loop, co->config.db, error, size);
 	if (!co->store)
 		return 1;
-	if (store_read(co->store, STORE_META, 100, read_meta, &meta) < 0 ||
-	    mesh_load(&co->mesh, co->store, clock_wall_ms()) < 0 || users_load(co) < 0 ||
-	    relays_load(co) < 0) {
-		snprintf(error, size, "cannot read the database: restore it from a backup");
+	co->cluster = cluster_new(co);
+	if (take_identity(co, &meta, error, size))
 		return 1;
-	}
-	if (!meta.has_secret) {
-		random_bytes(meta.secret, sizeof(meta.secret));
-		write_meta(co, "token_secret", meta.secret, sizeof(meta.secret));
-	}
-	memcpy(co->token_secret, meta.secret, sizeof(meta.secret));
-	secret_wipe(&meta.secret, sizeof(meta.secret));
-	if (heal_check(co) < 0) {
-		snprintf(error, size, "cannot read the database: restore it from a backup");
-		return 1;
-	}
-	if (!meta.initialised) {
-		write_meta(co, "initialised", "1", 1);
-		network = make_default_network(co);
-		if (network)
-			firstlink_make(co, network);
-	}
+	if (load_mesh(co) < 0 || users_load(co) < 0 || relays_load(co) < 0 || heal_check(co) < 0 ||
+	    (!meta.initialised && first_start(co) < 0))
+		return cannot_read(error, size);
 	return 0;
 }
 
@@ -231,7 +289,7 @@ static void end_agents(struct coordinator *co, uint64_t wall_ms)
 	size_t pos = 0;
 
 	while ((agent = map_next(co->mesh.agents, &pos, NULL)))
-		if (agent->ephemeral && !agent->session &&
+		if (agent->ephemeral && !agent->session && !cluster_has(co->cluster, agent) &&
 		    MAX(agent->last_seen, agent->created_at) + co->config.ephemeral_ms < wall_ms)
 			registry_remove(co, agent, NULL, "ephemeral");
 		else if (agent->expires_at && agent->expires_at <= wall_ms && !agent->expired)
@@ -243,6 +301,13 @@ static void sweep(void *arg)
 	struct coordinator *co = arg;
 	uint64_t now = clock_wall_ms();
 
+	if (!cluster_leads(co->cluster)) { /* another does it, or none yet */
+		timer_start(&co->sweep, LEAD_MS);
+		return;
+	}
+	store_begin(co->store);
+	store_write(co->store, STORE_BULLETIN_DEL,
+		    (struct store_value[]){store_int((int64_t)(now - BULLETIN_KEEP_MS))});
 	store_write(co->store, STORE_RETIRED_DEL, (struct store_value[]){store_int((int64_t)now)});
 	access_sweep(co, now);
 	store_write(co->store, STORE_AUDIT_TRIM, (struct store_value[]){store_int(AUDIT_KEEP)});
@@ -255,7 +320,8 @@ static void save(void *arg)
 
 	if (!store_behind(co->store))
 		registry_save_seen(co, SAVE_AT_ONCE);
-	end_agents(co, clock_wall_ms());
+	if (cluster_leads(co->cluster))
+		end_agents(co, clock_wall_ms());
 	api_note_left_out(co);
 	timer_start(&co->save, list_empty(&co->unsaved) ? SAVE_MS : SAVE_MORE_MS);
 }
@@ -292,6 +358,12 @@ static void share_descriptors(struct config *config)
 	config->limits.connections = (unsigned)room;
 }
 
+/* A start that makes nothing yet must not fail halfway: the join link is printed only once. */
+static bool is_first(const struct config *config)
+{
+	return str_has_prefix(config->db, "sqlite:") && access(config->db + strlen("sqlite:"), F_OK);
+}
+
 /* ---- the whole ------------------------------------------------------------------------------ */
 
 int coordinator_start(struct coordinator *co, char *error, size_t size)
@@ -315,6 +387,8 @@ int coordinator_start(struct coordinator *co, char *error, size_t size)
 		snprintf(error, size, "cannot start a thread for passwords");
 		return 1;
 	}
+	if (is_first(&co->config) && coordinator_check(&co->config, error, size))
+		return 2;
 	if (make_dirs(&co->config, error, size) || coordinator_lock(&co->config, error, size) ||
 	    load_server_key(co, error, size) || open_tls(co, error, size) || open_store(co, error, size))
 		return 1;
@@ -346,6 +420,7 @@ void coordinator_stop(struct coordinator *co)
 	passwords_free(co->passwords);
 	if (co->store)
 		registry_save_seen(co, UINT_MAX);
+	cluster_free(co->cluster);
 	sync_free(co->sync);
 	store_wait_cancel(&co->generation_wait);
 	events_free(co->events);
@@ -389,6 +464,16 @@ json_t *coordinator_relays(const struct coordinator *co)
 	return relays;
 }
 
+json_t *coordinator_urls(const struct coordinator *co)
+{
+	json_t *urls = json_array();
+
+	for (unsigned i = 0; i < co->config.url_count; i++)
+		json_array_append_new(urls, json_string(co->config.urls[i]));
+	cluster_add_urls(co->cluster, urls);
+	return urls;
+}
+
 json_t *coordinator_pins(const struct coordinator *co)
 {
 	json_t *pins = json_array();
@@ -397,6 +482,8 @@ json_t *coordinator_pins(const struct coordinator *co)
 		json_array_append_new(pins, json_string(co->tls_pin));
 	if (*co->next_pin)
 		json_array_append_new(pins, json_string(co->next_pin));
+	if (json_array_size(pins))
+		cluster_add_pins(co->cluster, pins);
 	return pins;
 }
 

@@ -9,60 +9,17 @@
  * Those who wait for a group that was refused are called one batch later, so that who heard of the
  * refusal can first fetch what is there instead.
  */
-#include "store_driver.h"
+#include "store_private.h"
 #include "lib/log.h"
 #include "lib/str.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #define MAX_QUEUED 20000 /* statements */
 
-struct row {
-	struct list node;
-	struct store_value values[STORE_MAX_VALUES]; /* their data follows */
-};
-
-struct query {
-	struct list node, rows;
-	enum store_read what;
-	char *id;
-	int64_t limit;
-	store_row_fn *fn;
-	store_done_fn *done;
-	void *arg;
-};
-
-struct batch {
-	struct list ops, queries, waits;
-	unsigned count;
-	uint64_t serial;
-};
-
-struct store {
-	struct loop *loop;
-	const struct store_driver *driver;
-	struct store_backend *backend;
-	struct loop_task hand_over;
-	struct batch open, busy;
-	unsigned group;
-	bool in_flight; /* loop's view: busy is with the writer */
-	atomic_bool failing;
-	uint64_t commit_us; /* of busy: the writer's until it is posted */
-	struct histogram commits;
-	store_refused_fn *refused;
-	void *refused_arg;
-
-	pthread_t writer;
-	pthread_mutex_t lock, in_use; /* in_use: of the backend */
-	pthread_cond_t wake;
-	bool has_work, stopping; /* under lock */
-};
-
-static void batch_init(struct batch *batch)
+void store_batch_init(struct batch *batch)
 {
 	list_init(&batch->ops);
 	list_init(&batch->queries);
@@ -81,7 +38,7 @@ static void list_move(struct list *to, struct list *from)
 	list_init(from);
 }
 
-static void free_ops(struct list *ops, bool refused_too)
+void store_free_ops(struct list *ops, bool refused_too)
 {
 	struct store_op *op, *tmp;
 
@@ -103,7 +60,7 @@ static void free_rows(struct query *query)
 	}
 }
 
-static void free_query(struct query *query)
+void store_free_query(struct query *query)
 {
 	free_rows(query);
 	list_del(&query->node);
@@ -116,7 +73,7 @@ static bool batch_empty(const struct batch *batch)
 	return list_empty(&batch->ops) && list_empty(&batch->queries) && list_empty(&batch->waits);
 }
 
-static void hand_over(void *arg)
+void store_hand_over(void *arg)
 {
 	struct store *store = arg;
 
@@ -167,7 +124,7 @@ static void take_refusals(struct store *store, struct list *ops)
 		if (store->refused)
 			store->refused(store->refused_arg, op->what, op->values);
 	}
-	free_ops(ops, true);
+	store_free_ops(ops, true);
 }
 
 static void deliver(struct store *store, struct list *queries)
@@ -180,7 +137,7 @@ static void deliver(struct store *store, struct list *queries)
 			query->fn(query->arg, row->values);
 		if (query->done)
 			query->done(query->arg, store->busy.serial);
-		free_query(query);
+		store_free_query(query);
 	}
 }
 
@@ -203,7 +160,7 @@ static void committed(void *arg)
 		list_del(&wait->node);
 		wait->fn(wait->arg);
 	}
-	hand_over(store);
+	store_hand_over(store);
 }
 
 /* ---- the writer's thread ------------------------------------------------------------------------ */
@@ -240,7 +197,7 @@ static int do_batch(struct store *store, char *error, size_t size)
 	if (!list_empty(&store->busy.ops))
 		result = store->driver->commit(store->backend, &store->busy.ops, error, size);
 	if (!result)
-		free_ops(&store->busy.ops, false);
+		store_free_ops(&store->busy.ops, false);
 	list_each(query, &store->busy.queries, node) {
 		if (result)
 			break;
@@ -250,11 +207,6 @@ static int do_batch(struct store *store, char *error, size_t size)
 	}
 	pthread_mutex_unlock(&store->in_use);
 	return result;
-}
-
-static bool only_refused(const struct list *ops)
-{
-	return !list_empty(ops) && container_of(ops->next, struct store_op, node)->refused;
 }
 
 /* False: stopping before it went through. */
@@ -282,7 +234,7 @@ static bool batch_until_done(struct store *store)
 	return true;
 }
 
-static void *writer(void *arg)
+void *store_writer(void *arg)
 {
 	struct store *store = arg;
 	uint64_t began;
@@ -304,95 +256,6 @@ static void *writer(void *arg)
 	}
 	pthread_mutex_unlock(&store->lock);
 	return NULL;
-}
-
-/* ---- opening ------------------------------------------------------------------------------------- */
-
-const struct store_driver *store_driver(const char *url)
-{
-	if (str_has_prefix(url, "sqlite:"))
-		return &store_sqlite;
-	if (str_has_prefix(url, "postgres://") || str_has_prefix(url, "postgresql://"))
-		return &store_postgres;
-	return NULL;
-}
-
-bool store_url_ok(const char *url, const char **why)
-{
-	const struct store_driver *driver = store_driver(url);
-
-	*why = !driver ? "is neither sqlite:PATH nor postgres://USER@HOST/DATABASE"
-		       : "needs PostgreSQL, which this build is without: build it where pkg-config finds libpq";
-	return driver && driver->open;
-}
-
-struct store *store_open(struct loop *loop, const char *url, char *error, size_t size)
-{
-	struct store *store = xcalloc(1, sizeof(*store));
-
-	store->loop = loop;
-	store->driver = store_driver(url);
-	store->group = 1;
-	batch_init(&store->open);
-	batch_init(&store->busy);
-	store->open.serial = 1;
-	task_init(&store->hand_over, hand_over, store);
-	pthread_mutex_init(&store->lock, NULL);
-	pthread_mutex_init(&store->in_use, NULL);
-	pthread_cond_init(&store->wake, NULL);
-	store->backend = store->driver->open(url, error, size);
-	if (!store->backend)
-		goto bad;
-	if (pthread_create(&store->writer, NULL, writer, store)) {
-		snprintf(error, size, "cannot start a thread for the database");
-		goto bad;
-	}
-	return store;
-bad:
-	store->driver->close(store->backend);
-	pthread_mutex_destroy(&store->lock);
-	pthread_mutex_destroy(&store->in_use);
-	pthread_cond_destroy(&store->wake);
-	free(store);
-	return NULL;
-}
-
-static void drop_batch(struct batch *batch)
-{
-	struct query *query, *tmp;
-
-	free_ops(&batch->ops, true);
-	list_each_safe(query, tmp, &batch->queries, node) {
-		if (query->done)
-			query->done(query->arg, 0);
-		free_query(query);
-	}
-}
-
-void store_close(struct store *store)
-{
-	char error[200];
-
-	if (!store)
-		return;
-	task_cancel(&store->hand_over);
-	pthread_mutex_lock(&store->lock);
-	store->stopping = true;
-	pthread_cond_signal(&store->wake);
-	pthread_mutex_unlock(&store->lock);
-	pthread_join(store->writer, NULL);
-	if ((!list_empty(&store->busy.ops) && !only_refused(&store->busy.ops) &&
-	     store->driver->commit(store->backend, &store->busy.ops, error, sizeof(error)) < 0) ||
-	    (!list_empty(&store->open.ops) &&
-	     store->driver->commit(store->backend, &store->open.ops, error, sizeof(error)) < 0))
-		log_error("store-failed", "reason=\"%s; what was not answered is lost\"", error);
-	drop_batch(&store->busy);
-	drop_batch(&store->open);
-	store->driver->close(store->backend);
-	pthread_mutex_destroy(&store->lock);
-	pthread_mutex_destroy(&store->in_use);
-	pthread_cond_destroy(&store->wake);
-	free(store);
 }
 
 /* ---- what the loop asks for ------------------------------------------------------------------------ */
@@ -503,32 +366,41 @@ uint64_t store_batch(const struct store *store)
 	return store->open.serial;
 }
 
+const char *store_instance(const struct store *store)
+{
+	return store->driver->instance ? store->driver->instance(store->backend) : "";
+}
+
+int store_settle(struct store *store)
+{
+	char error[200];
+	int result = 0;
+
+	pthread_mutex_lock(&store->in_use);
+	if (!list_empty(&store->open.ops))
+		result = store->driver->commit(store->backend, &store->open.ops, error, sizeof(error));
+	pthread_mutex_unlock(&store->in_use);
+	if (result) {
+		log_error("store-failed", "reason=\"%s\"", error);
+		return -EIO;
+	}
+	store_free_ops(&store->open.ops, true);
+	store->open.count = 0;
+	return 0;
+}
+
+bool store_pending(const struct store *store, enum store_about about, const char *id)
+{
+	const struct store_op *op;
+
+	list_each(op, &store->open.ops, node)
+		if (store_about(op->what) == about && (!id || !strcmp(store_string(&op->values[0]), id)))
+			return true;
+	return false;
+}
+
 void store_on_refused(struct store *store, store_refused_fn *fn, void *arg)
 {
 	store->refused = fn;
 	store->refused_arg = arg;
-}
-
-/* ---- values ------------------------------------------------------------------------------------------ */
-
-struct store_value store_int(int64_t number)
-{
-	return (struct store_value){.type = STORE_INT, .number = number};
-}
-
-struct store_value store_text(const char *text)
-{
-	if (!text)
-		return (struct store_value){.type = STORE_NULL};
-	return (struct store_value){.type = STORE_TEXT, .data = text, .len = strlen(text)};
-}
-
-struct store_value store_blob(const void *data, size_t len)
-{
-	return (struct store_value){.type = STORE_BLOB, .data = data, .len = len};
-}
-
-const char *store_string(const struct store_value *value)
-{
-	return value->type == STORE_TEXT && value->data ? value->data : "";
 }

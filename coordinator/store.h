@@ -70,6 +70,7 @@ enum store_write {
 	STORE_RELAY_DEL,    /* id */
 	STORE_DEVICE_PUT,   /* id, network_id, via, name, public_key, address4, address6, created_at */
 	STORE_DEVICE_DEL,   /* id */
+	STORE_BULLETIN_DEL, /* at: those before */
 	STORE_WRITES,
 };
 
@@ -90,10 +91,31 @@ enum store_read {
 	STORE_TOKENS,
 	STORE_RELAYS,
 	STORE_DEVICES,
-	/* Of one agent or key; the limit is ignored. */
-	STORE_AGENT_OF, STORE_MEMBERS_OF, STORE_ROUTES_OF, STORE_KEY_OF,
+	/* Of one; the limit is ignored. */
+	STORE_AGENT_OF, STORE_MEMBERS_OF, STORE_ROUTES_OF, STORE_KEY_OF, STORE_NETWORK_OF, STORE_USER_OF,
+	STORE_TOKEN_OF, STORE_DEVICE_OF,
+	STORE_BULLETINS,     /* id, text; in order, those after `limit`, some */
+	STORE_LAST_BULLETIN, /* id, or 0; id of the oldest that is kept, or 0 */
 	STORE_READS,
 };
+
+/* What a bulletin names: what a commit has changed, for other coordinators on the same database. Its text
+ * is JSON: {"from": store_instance of who committed, NAME: {ID: true}, .., "audit": [[the row], ..]}. */
+enum store_about {
+	ABOUT_NOTHING,
+	ABOUT_NETWORK,
+	ABOUT_USER,
+	ABOUT_TOKEN,
+	ABOUT_RELAYS,
+	ABOUT_POLICY,
+	ABOUT_META, /* a policy that waits no more was confirmed, or not */
+	ABOUT_KEY,
+	ABOUT_AGENT,
+	ABOUT_DEVICE,
+	ABOUTS,
+};
+extern const char *const store_about_names[ABOUTS];
+enum store_about store_about(enum store_write what);
 
 struct store;
 struct store_wait { /* embedded in its owner; all-zero: not waiting */
@@ -112,7 +134,7 @@ typedef void store_row_fn(void *arg, const struct store_value *row);
 /* At the start: waits for the database. */
 int store_read(struct store *store, enum store_read what, int64_t limit, store_row_fn *fn, void *arg);
 /* Without waiting: the rows come in a later wake, before those who wait from now on are called; then
- * done (also, with 0, when the store is closed before). `id` is for the last four, else NULL. */
+ * done (also, with 0, when the store is closed before). `id` is for those of one, else NULL. */
 typedef void store_done_fn(void *arg, uint64_t batch);
 void store_fetch(struct store *store, enum store_read what, const char *id, int64_t limit,
 		 store_row_fn *fn, store_done_fn *done, void *arg);
@@ -127,6 +149,15 @@ bool store_behind(const struct store *store);    /* take no more work for now */
 /* Of what is being filled: what is written under one number is committed at once. Rows that were
  * fetched have what was written up to, and with, the number that done is given. */
 uint64_t store_batch(const struct store *store);
+
+/* This process, to others on the same database; "": it can have no others. */
+const char *store_instance(const struct store *store);
+/* At the start: commits what is queued and waits for it. What is refused is dropped without a word: look
+ * what is there instead. 0 or -EIO. */
+int store_settle(struct store *store);
+/* While fetched rows are given: has something been written about it (id NULL: any) since they were
+ * read? */
+bool store_pending(const struct store *store, enum store_about about, const char *id);
 
 /* Called on the loop for each write of a refused group, before its waiters. */
 typedef void store_refused_fn(void *arg, enum store_write what, const struct store_value *values);

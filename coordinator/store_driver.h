@@ -34,6 +34,7 @@ struct store_driver {
 		    size_t size);
 	int (*load)(struct store_backend *backend, const char *table, const char *const *columns,
 		    const struct store_value *values, unsigned count, char *error, size_t size);
+	const char *(*instance)(struct store_backend *backend); /* NULL: one process at a time */
 	const char *snapshot; /* begins a transaction that sees the database as it is now */
 };
 
@@ -52,6 +53,9 @@ extern const struct sql_write sql_writes[STORE_WRITES];
 extern const char *const sql_reads[STORE_READS];
 extern const char *const sql_migrations[]; /* entries are never changed, only added */
 extern const int sql_version;              /* how many there are */
+
+/* Of a commit, new; NULL: nothing that concerns anyone. store_bulletin.c */
+char *bulletin_text(const char *from, const struct list *ops);
 
 /* What a backup has, in an order that foreign keys allow. */
 struct sql_table {

@@ -5,44 +5,37 @@
  * The tricky thing is a connection that breaks during COMMIT: nobody has said whether it was done. So
  * each transaction's number is asked for beforehand, and the next connection asks what became of it.
  */
-#include "store_driver.h"
+#include "store_postgres.h"
 
 #ifdef HAVE_LIBPQ
 
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/secret.h"
 #include "lib/str.h"
 
 #include <errno.h>
-#include <libpq-fe.h>
 #include <stdio.h>
 #include <string.h>
 
-#define TYPE_BYTEA 17
-#define TYPE_INT8  20
-#define TYPE_INT4  23
 #define PIPELINED  500 /* statements sent before their results are read */
 #define ATTEMPTS   5   /* where two coordinators stood in each other's way */
 #define BEGIN_TEXT "BEGIN"
-
-struct store_backend {
-	PGconn *conn;
-	char *url;
-	bool prepared[STORE_WRITES];
-	char txid[24]; /* of the transaction that is open, or of which COMMIT was not answered; "": none */
-	bool in_doubt;
-	bool again;    /* the last failure passes by itself */
-	char why[200];
-};
 
 /* ---- results ------------------------------------------------------------------------------------ */
 
 /* The server's first line; what libpq says has the host, never the password. */
 static void set_why(struct store_backend *backend, const char *text)
 {
+	if (!*text) /* nothing came, not even an error */
+		text = PQerrorMessage(backend->conn);
+	if (!*text)
+		text = "the connection was lost";
 	snprintf(backend->why, sizeof(backend->why), "PostgreSQL says: %.*s", (int)strcspn(text, "\n"), text);
 }
 
 /* 0; -EEXIST: the data is not allowed; -EIO. Frees the result. */
-static int judge(struct store_backend *backend, PGresult *result, bool must_change)
+int postgres_judge(struct store_backend *backend, PGresult *result, bool must_change)
 {
 	ExecStatusType status = PQresultStatus(result);
 	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
@@ -52,8 +45,8 @@ static int judge(struct store_backend *backend, PGresult *result, bool must_chan
 		verdict = must_change && !strcmp(PQcmdTuples(result), "0") ? -EEXIST : 0;
 	} else if (status != PGRES_PIPELINE_ABORTED) {
 		set_why(backend, PQresultErrorMessage(result));
-		/* Class 23: a constraint, 22: data it cannot take, 40: try again. */
-		backend->again = state && str_has_prefix(state, "40");
+		/* Class 23: a constraint, 22: data it cannot take, 40: try again; 55P03: a lock took too long. */
+		backend->again = state && (str_has_prefix(state, "40") || !strcmp(state, "55P03"));
 		if (state && (str_has_prefix(state, "23") || str_has_prefix(state, "22")))
 			verdict = -EEXIST;
 	}
@@ -63,7 +56,13 @@ static int judge(struct store_backend *backend, PGresult *result, bool must_chan
 
 static int run(struct store_backend *backend, const char *sql)
 {
-	return judge(backend, PQexec(backend->conn, sql), false);
+	return postgres_judge(backend, PQexec(backend->conn, sql), false);
+}
+
+static void on_notice(void *arg, const char *text)
+{
+	(void)arg;
+	log_debug("postgres", "notice=\"%.*s\"", (int)strcspn(text, "\n"), text);
 }
 
 /* ---- connecting ---------------------------------------------------------------------------------- */
@@ -77,10 +76,10 @@ static int schema_version(struct store_backend *backend, int *version)
 	    !PQgetisnull(result, 0, 0))
 		parse_u64(PQgetvalue(result, 0, 0), &number);
 	*version = (int)number;
-	return judge(backend, result, false);
+	return postgres_judge(backend, result, false);
 }
 
-static int run_translated(struct store_backend *backend, const char *sql)
+int postgres_run_translated(struct store_backend *backend, const char *sql)
 {
 	char *text = sql_for_postgres(sql);
 	int result = run(backend, text);
@@ -106,7 +105,7 @@ static int migrate(struct store_backend *backend)
 	if (version < sql_version) {
 		snprintf(sql, sizeof(sql), "INSERT INTO schema_version VALUES (%d)", sql_version);
 		for (; version < sql_version; version++)
-			if (run_translated(backend, sql_migrations[version]))
+			if (postgres_run_translated(backend, sql_migrations[version]))
 				return -EIO;
 		if (run(backend, sql))
 			return -EIO;
@@ -127,6 +126,7 @@ static int connect_now(struct store_backend *backend)
 		set_why(backend, PQerrorMessage(backend->conn));
 		return -EIO;
 	}
+	PQsetNoticeProcessor(backend->conn, on_notice, NULL);
 	/* An answer must mean that it is on the disk; one of us that hangs must not block the others. */
 	return run(backend, "SET client_min_messages=warning;"
 			    "SET lock_timeout='10s';"
@@ -135,7 +135,7 @@ static int connect_now(struct store_backend *backend)
 			    "THEN set_config('synchronous_commit','on',false) END");
 }
 
-static int connected(struct store_backend *backend)
+int postgres_connected(struct store_backend *backend)
 {
 	if (backend->conn && PQstatus(backend->conn) == CONNECTION_OK)
 		return 0;
@@ -154,8 +154,11 @@ static void postgres_close(struct store_backend *backend)
 static struct store_backend *postgres_open(const char *url, char *error, size_t size)
 {
 	struct store_backend *backend = xcalloc(1, sizeof(*backend));
+	uint8_t unique[8];
 
 	backend->url = xstrdup(url);
+	random_bytes(unique, sizeof(unique));
+	hex_encode(backend->instance, sizeof(backend->instance), unique, sizeof(unique));
 	if (!connect_now(backend) && !migrate(backend))
 		return backend;
 	snprintf(error, size, "cannot use the PostgreSQL database: %s", backend->why);
@@ -165,13 +168,8 @@ static struct store_backend *postgres_open(const char *url, char *error, size_t 
 
 /* ---- writing ----------------------------------------------------------------------------------------- */
 
-struct parameters {
-	const char *values[STORE_MAX_VALUES];
-	int lengths[STORE_MAX_VALUES], formats[STORE_MAX_VALUES];
-	char numbers[STORE_MAX_VALUES][24];
-};
-
-static void fill(struct parameters *out, const struct store_value *values, unsigned count)
+void postgres_fill(struct parameters *out, const struct store_value *values,
+		   unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
 		const struct store_value *value = &values[i];
@@ -202,7 +200,7 @@ static int prepare(struct store_backend *backend, enum store_write what)
 	if (backend->prepared[what])
 		return 0;
 	sql = sql_for_postgres(sql_writes[what].sql);
-	result = judge(backend, PQprepare(backend->conn, name_of(name, what), sql, 0, NULL), false);
+	result = postgres_judge(backend, PQprepare(backend->conn, name_of(name, what), sql, 0, NULL), false);
 	free(sql);
 	backend->prepared[what] = !result;
 	return result;
@@ -213,7 +211,7 @@ static int send_one(struct store_backend *backend, const struct store_op *op)
 	struct parameters p;
 	char name[16];
 
-	fill(&p, op->values, op->count);
+	postgres_fill(&p, op->values, op->count);
 	return PQsendQueryPrepared(backend->conn, name_of(name, op->what), (int)op->count, p.values, p.lengths,
 				   p.formats, 0) ? 0 : -EIO;
 }
@@ -225,8 +223,8 @@ static int write_one(struct store_backend *backend, const struct store_op *op)
 
 	if (prepare(backend, op->what))
 		return -EIO;
-	fill(&p, op->values, op->count);
-	return judge(backend, PQexecPrepared(backend->conn, name_of(name, op->what), (int)op->count, p.values,
+	postgres_fill(&p, op->values, op->count);
+	return postgres_judge(backend, PQexecPrepared(backend->conn, name_of(name, op->what), (int)op->count, p.values,
 					     p.lengths, p.formats, 0), sql_writes[op->what].must_change);
 }
 
@@ -241,7 +239,7 @@ static int collect(struct store_backend *backend, const struct list *first, unsi
 		const struct store_op *op = container_of(node, struct store_op, node);
 
 		while ((result = PQgetResult(backend->conn))) {
-			each = judge(backend, result, sql_writes[op->what].must_change);
+			each = postgres_judge(backend, result, sql_writes[op->what].must_change);
 			verdict = verdict ? verdict : each;
 		}
 	}
@@ -285,7 +283,28 @@ static int begin(struct store_backend *backend)
 	result = PQexec(backend->conn, "SELECT txid_current()");
 	if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1)
 		str_copy(backend->txid, sizeof(backend->txid), PQgetvalue(result, 0, 0));
-	return judge(backend, result, false);
+	return postgres_judge(backend, result, false);
+}
+
+/* The lock makes the numbers of bulletins visible in their order, so that who asks for those after the last
+ * it has seen misses none. */
+static int publish(struct store_backend *backend)
+{
+	char *text = bulletin_text(backend->instance, backend->ops), at[24];
+	const char *values[] = {at, text};
+	int result;
+
+	if (!text)
+		return 0;
+	snprintf(at, sizeof(at), "%lld", (long long)clock_wall_ms());
+	result = run(backend, "SELECT pg_advisory_xact_lock(2002873666)");
+	if (!result)
+		result = postgres_judge(backend, PQexecParams(backend->conn,
+						     "WITH new AS (INSERT INTO bulletins (at,text) VALUES ($1,$2) "
+						     "RETURNING id) SELECT pg_notify('wg_mesh','') FROM new",
+						     2, NULL, values, NULL, NULL, 0), false);
+	free(text);
+	return result;
 }
 
 static int run_step(struct store_backend *backend, const char *sql)
@@ -294,6 +313,11 @@ static int run_step(struct store_backend *backend, const char *sql)
 
 	if (!strcmp(sql, BEGIN_TEXT))
 		return begin(backend);
+	if (!strcmp(sql, "COMMIT")) {
+		result = publish(backend);
+		if (result)
+			return result;
+	}
 	if (!strcmp(sql, "ROLLBACK") && PQtransactionStatus(backend->conn) == PQTRANS_IDLE)
 		return 0;
 	result = run(backend, sql);
@@ -322,7 +346,7 @@ static int look_up_doubt(struct store_backend *backend)
 	int verdict = -EIO, error;
 	PGresult *result;
 
-	if (connected(backend))
+	if (postgres_connected(backend))
 		return -EIO;
 	result = PQexecParams(backend->conn, "SELECT txid_status($1::bigint)", 1, NULL, values, NULL, NULL, 0);
 	if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1) {
@@ -333,7 +357,7 @@ static int look_up_doubt(struct store_backend *backend)
 		else if (strcmp(status, "in progress"))
 			verdict = 1;
 	}
-	error = judge(backend, result, false);
+	error = postgres_judge(backend, result, false);
 	if (!error && verdict < 0)
 		snprintf(backend->why, sizeof(backend->why), "PostgreSQL is still busy with the last commit");
 	return verdict;
@@ -344,6 +368,7 @@ static int postgres_commit(struct store_backend *backend, struct list *ops, char
 	static const struct sql_steps steps = {run_step, write_all, write_one};
 	int result = -EIO;
 
+	backend->ops = ops;
 	if (backend->in_doubt) {
 		result = look_up_doubt(backend);
 		backend->in_doubt = result < 0;
@@ -351,7 +376,7 @@ static int postgres_commit(struct store_backend *backend, struct list *ops, char
 	if (!backend->in_doubt && result) {
 		for (int i = 0; i < ATTEMPTS; i++) {
 			backend->again = false;
-			result = connected(backend);
+			result = postgres_connected(backend);
 			if (!result)
 				result = sql_commit(&steps, backend, ops);
 			if (!result || !backend->again)
@@ -368,120 +393,13 @@ static int postgres_commit(struct store_backend *backend, struct list *ops, char
 	return result;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------- */
-
-static struct store_value column(const PGresult *result, int row, int at, unsigned char **owned)
+static const char *postgres_instance(struct store_backend *backend)
 {
-	const char *text = PQgetvalue(result, row, at);
-	size_t len;
-
-	*owned = NULL;
-	if (PQgetisnull(result, row, at))
-		return (struct store_value){.type = STORE_NULL};
-	switch (PQftype(result, at)) {
-	case TYPE_INT4:
-	case TYPE_INT8:
-		return store_int(strtoll(text, NULL, 10));
-	case TYPE_BYTEA:
-		*owned = PQunescapeBytea((const unsigned char *)text, &len);
-		return store_blob(*owned, *owned ? len : 0);
-	}
-	return store_text(text);
-}
-
-static void each_row(const PGresult *result, store_row_fn *fn, void *arg)
-{
-	int columns = MIN(PQnfields(result), STORE_MAX_VALUES);
-
-	for (int row = 0; row < PQntuples(result); row++) {
-		struct store_value values[STORE_MAX_VALUES] = {0};
-		unsigned char *owned[STORE_MAX_VALUES] = {0};
-
-		for (int i = 0; i < columns; i++)
-			values[i] = column(result, row, i, &owned[i]);
-		fn(arg, values);
-		for (int i = 0; i < columns; i++)
-			PQfreemem(owned[i]);
-	}
-}
-
-static int postgres_read(struct store_backend *backend, enum store_read what, const char *id, int64_t limit,
-			 store_row_fn *fn, void *arg, char *error, size_t size)
-{
-	char number[24], *sql;
-	const char *values[] = {id ? id : number};
-	PGresult *result;
-	int verdict = -EIO;
-
-	snprintf(number, sizeof(number), "%lld", (long long)limit);
-	if (!connected(backend)) {
-		sql = sql_for_postgres(sql_reads[what]);
-		result = PQexecParams(backend->conn, sql, 1, NULL, values, NULL, NULL, 0);
-		if (PQresultStatus(result) == PGRES_TUPLES_OK)
-			each_row(result, fn, arg);
-		verdict = judge(backend, result, false);
-		free(sql);
-	}
-	if (verdict)
-		snprintf(error, size, "%s", backend->why);
-	return verdict ? -EIO : 0;
-}
-
-static int postgres_exec(struct store_backend *backend, const char *sql, char *error, size_t size)
-{
-	if (!connected(backend) && !run_translated(backend, sql))
-		return 0;
-	snprintf(error, size, "%s", backend->why);
-	return -EIO;
-}
-
-static int postgres_dump(struct store_backend *backend, const char *table, store_dump_fn *fn, void *arg,
-			 char *error, size_t size)
-{
-	const char *names[STORE_MAX_VALUES];
-	char sql[80];
-	PGresult *result;
-	unsigned count;
-
-	snprintf(sql, sizeof(sql), "SELECT * FROM %s ORDER BY 1", table);
-	result = PQexec(backend->conn, sql);
-	count = (unsigned)MIN(PQnfields(result), STORE_MAX_VALUES);
-	for (unsigned i = 0; i < count; i++)
-		names[i] = PQfname(result, (int)i);
-	for (int row = 0; row < PQntuples(result); row++) {
-		struct store_value values[STORE_MAX_VALUES] = {0};
-		unsigned char *owned[STORE_MAX_VALUES] = {0};
-
-		for (unsigned i = 0; i < count; i++)
-			values[i] = column(result, row, (int)i, &owned[i]);
-		fn(arg, names, values, count);
-		for (unsigned i = 0; i < count; i++)
-			PQfreemem(owned[i]);
-	}
-	if (!judge(backend, result, false))
-		return 0;
-	snprintf(error, size, "%s", backend->why);
-	return -EIO;
-}
-
-static int postgres_load(struct store_backend *backend, const char *table, const char *const *columns,
-			 const struct store_value *values, unsigned count, char *error, size_t size)
-{
-	char *sql = sql_insert(table, columns, count), *theirs = sql_for_postgres(sql);
-	struct parameters p;
-	int verdict;
-
-	fill(&p, values, count);
-	verdict = judge(backend, PQexecParams(backend->conn, theirs, (int)count, NULL, p.values, p.lengths,
-					      p.formats, 0), false);
-	free(theirs);
-	free(sql);
-	if (verdict)
-		snprintf(error, size, "%s", backend->why);
-	return verdict;
+	return backend->instance;
 }
 
 const struct store_driver store_postgres = {
+	.instance = postgres_instance,
 	.exec = postgres_exec,
 	.dump = postgres_dump,
 	.load = postgres_load,

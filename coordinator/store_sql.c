@@ -135,6 +135,7 @@ const struct sql_write sql_writes[STORE_WRITES] = {
 	[STORE_DEVICE_PUT] = {8, false, "INSERT INTO devices (id,network_id,via,name,public_key,address4,"
 					"address6,created_at) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)"},
 	[STORE_DEVICE_DEL] = {1, false, "DELETE FROM devices WHERE id=?1"},
+	[STORE_BULLETIN_DEL] = {1, false, "DELETE FROM bulletins WHERE at<?1"},
 };
 
 #define AGENT  "id,public_key,created_at,expired,ephemeral,capabilities,endpoints,last_seen,online," \
@@ -144,8 +145,13 @@ const struct sql_write sql_writes[STORE_WRITES] = {
 #define KEY    "id,hash,network_id,reusable,ephemeral,name,tags,created_at,expires_at,used_at,used_by," \
 	       "revoked_at"
 
+#define NETWORK "id,name,cidr,cidr6,created_at,approve"
+#define USER    "name,password,roles,created_at,last_login"
+#define TOKEN   "id,hash,session,user_name,label,limits,scopes,created_at,expires_at,used_at"
+#define DEVICE  "id,network_id,via,name,public_key,address4,address6,created_at"
+
 const char *const sql_reads[STORE_READS] = {
-	[STORE_NETWORKS] = "SELECT id,name,cidr,cidr6,created_at,approve FROM networks LIMIT ?1",
+	[STORE_NETWORKS] = "SELECT " NETWORK " FROM networks LIMIT ?1",
 	[STORE_AGENTS] = "SELECT " AGENT " FROM agents LIMIT ?1",
 	[STORE_MEMBERS] = "SELECT " MEMBER " FROM agent_networks LIMIT ?1",
 	[STORE_ROUTES] = "SELECT " ROUTE " FROM routes LIMIT ?1",
@@ -157,18 +163,21 @@ const char *const sql_reads[STORE_READS] = {
 			   "ORDER BY version DESC LIMIT ?1",
 	[STORE_META] = "SELECT key,value FROM meta LIMIT ?1",
 	[STORE_INSTANCES] = "SELECT id,urls,pin,seen_at FROM instances LIMIT ?1",
-	[STORE_USERS] = "SELECT name,password,roles,created_at,last_login FROM users "
-			"ORDER BY name LIMIT ?1",
-	[STORE_TOKENS] = "SELECT id,hash,session,user_name,label,limits,scopes,created_at,expires_at,"
-			 "used_at FROM tokens ORDER BY created_at,id LIMIT ?1",
+	[STORE_USERS] = "SELECT " USER " FROM users ORDER BY name LIMIT ?1",
+	[STORE_TOKENS] = "SELECT " TOKEN " FROM tokens ORDER BY created_at,id LIMIT ?1",
 	[STORE_RELAYS] = "SELECT id,region,url,public_key,stun,created_at FROM relays "
 			 "ORDER BY region,id LIMIT ?1",
-	[STORE_DEVICES] = "SELECT id,network_id,via,name,public_key,address4,address6,created_at "
-			  "FROM devices LIMIT ?1",
+	[STORE_DEVICES] = "SELECT " DEVICE " FROM devices LIMIT ?1",
 	[STORE_AGENT_OF] = "SELECT " AGENT " FROM agents WHERE id=?1",
 	[STORE_MEMBERS_OF] = "SELECT " MEMBER " FROM agent_networks WHERE agent_id=?1",
 	[STORE_ROUTES_OF] = "SELECT " ROUTE " FROM routes WHERE agent_id=?1",
 	[STORE_KEY_OF] = "SELECT " KEY " FROM keys WHERE id=?1",
+	[STORE_NETWORK_OF] = "SELECT " NETWORK " FROM networks WHERE id=?1",
+	[STORE_USER_OF] = "SELECT " USER " FROM users WHERE name=?1",
+	[STORE_TOKEN_OF] = "SELECT " TOKEN " FROM tokens WHERE id=?1",
+	[STORE_DEVICE_OF] = "SELECT " DEVICE " FROM devices WHERE id=?1",
+	[STORE_BULLETINS] = "SELECT id,text FROM bulletins WHERE id>?1 ORDER BY id LIMIT 200",
+	[STORE_LAST_BULLETIN] = "SELECT COALESCE(max(id),0),COALESCE(min(id),0) FROM bulletins LIMIT ?1",
 };
 
 /* A new table belongs in here too, unless it is only of today (instances, bulletins). */

@@ -3,17 +3,19 @@
  *
  * A change that must be durable holds back all that follow until the disk has it (`gate`), so that no
  * agent hears of a peer that a crash would take back, and the order stays. Endpoints and online
- * state alone do not wait.
+ * state alone do not wait; where the gate stays shut (a database that is away) they are also told out
+ * of turn, for paths must be repaired meanwhile. They say what is, not what changes, so they may come
+ * again in their place.
  */
 #include "sync_private.h"
-#include "conn.h"
+#include "cluster.h"
 #include "events.h"
 #include "policy_state.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/secret.h"
 #include "lib/str.h"
-#include "lib/seal.h"
+#include "lib/stream.h"
 
 #include <string.h>
 
@@ -21,11 +23,10 @@
 #define SCRATCH_KEPT (256u << 10)
 #define RING_BYTES   (4u << 20)
 #define WAKE_BYTES   (16u << 20)
-#define RETURN_MS    3000 /* a stream that comes back so soon was never away */
-#define BEHIND_BYTES (64u << 10) /* queued: no more until it has been read */
 #define GAP_MS       20          /* between two deltas to a network, at least; */
 #define GAP_MEMBERS  20          /* so many that are told make it a millisecond longer, */
 #define GAP_MAX_MS   100         /* up to this */
+#define STUCK_MS     300         /* a disk that takes longer holds back no patches */
 
 /* ---- who is to be told --------------------------------------------------------------------- */
 
@@ -139,21 +140,54 @@ void sync_drained(struct session *session)
 	task_defer(sync->co->loop, &sync->flush);
 }
 
+/* What came behind the gate was collected early: it is still to be told in its turn. */
+static void mark_early(struct sync *sync)
+{
+	struct session *session;
+
+	list_each(session, &sync->sessions, node)
+		if (session->agent && session->early > sync->asked)
+			mark(sync, session);
+}
+
 static void on_durable(void *arg)
 {
 	struct sync *sync = arg;
 
+	if (cluster_healing(sync->co->cluster)) { /* something of it may not be true */
+		store_wait(sync->co->store, &sync->gate, on_durable, sync);
+		return;
+	}
 	sync->waiting = false;
 	flush_up_to(sync, sync->asked);
+	mark_early(sync);
 	task_defer(sync->co->loop, &sync->flush); /* for what came meanwhile */
+}
+
+static void flush_early(struct sync *sync)
+{
+	uint64_t now = loop_now(sync->co->loop), due = sync->waiting_ms + STUCK_MS;
+	struct session *session, *tmp;
+
+	if (now < due) {
+		if (!timer_active(&sync->gap))
+			timer_start(&sync->gap, due - now);
+		return;
+	}
+	collect(sync);
+	list_each_safe(session, tmp, &sync->dirty, dirty)
+		if (stream_queued(session->stream) <= BEHIND_BYTES)
+			sync_send_early(sync, session);
 }
 
 static void on_flush(void *arg)
 {
 	struct sync *sync = arg;
 
-	if (sync->waiting)
+	if (sync->waiting) {
+		flush_early(sync);
 		return;
+	}
 	collect(sync);
 	sync->asked = ring_revision(sync->ring);
 	if (!sync->must_wait) {
@@ -162,6 +196,7 @@ static void on_flush(void *arg)
 	}
 	sync->must_wait = false;
 	sync->waiting = true;
+	sync->waiting_ms = loop_now(sync->co->loop);
 	store_wait(sync->co->store, &sync->gate, on_durable, sync);
 }
 
@@ -180,6 +215,7 @@ static struct change *publish(struct sync *sync, struct network *network, struct
 
 	json_decref(json);
 	change->previous = *last;
+	change->durable = durable;
 	*last = ring_revision(sync->ring);
 	sync->co->counters[COUNT_CHANGES]++;
 	sync->must_wait |= durable;
@@ -257,6 +293,8 @@ void sync_put(struct sync *sync, struct member *member)
 		       true);
 	for (unsigned i = 0; made && i < member->class->seen_count; i++)
 		publish_rules(sync, network, member->class->seen[i]);
+	if (!before)
+		member->shown = member->changed;
 	if (!before || before == member->class)
 		return;
 	publish_removal(sync, network, before, member->class, member->agent->id);
@@ -273,7 +311,11 @@ void sync_remove(struct sync *sync, const struct network *network, const char *a
 	events_agent_gone(sync->co->events, network, agent_id);
 	if (!before)
 		return;
+	if (member->changed > sync->limit)
+		ring_forget(sync->ring, member->changed);
 	mesh_member_classify(member, NULL);
+	if (member->shown > MAX(sync->limit, sync->snapshot)) /* nobody has heard of it */
+		return;
 	publish_removal(sync, member->network, before, NULL, agent_id);
 }
 
@@ -317,6 +359,13 @@ void sync_relays(struct sync *sync)
 {
 	publish(sync, NULL, NULL, &sync->changed_all, "",
 		json_pack("{ssso}", "op", "relays", "relays", coordinator_relays(sync->co)), false);
+}
+
+void sync_coordinators(struct sync *sync)
+{
+	publish(sync, NULL, NULL, &sync->changed_all, "",
+		json_pack("{sssoso}", "op", "coordinators", "coordinators", coordinator_urls(sync->co), "pins",
+			  coordinator_pins(sync->co)), false);
 }
 
 /* A change for nobody makes the revision after which the agent may not resume. */
@@ -385,134 +434,6 @@ void sync_anew(struct sync *sync, struct session *session)
 	mark(sync, session);
 }
 
-/* ---- coming and going ------------------------------------------------------------------------ */
-
-void sync_hello(struct session *session, const char *epoch, uint64_t revision)
-{
-	struct sync *sync = session->co->sync;
-	struct agent *agent = session->agent;
-
-	if (epoch && !strcmp(epoch, sync->epoch) && sync_missed(sync, agent, revision, 0)) {
-		session->sent = revision;
-		sync->co->counters[COUNT_RESUMES]++;
-		session_send(session, json_pack("{sssssI}", "type", "resume", "epoch", sync->epoch,
-						"revision", (json_int_t)revision));
-		sync_send_delta(sync, session);
-	} else {
-		sync_send_snapshot(sync, session);
-	}
-	registry_online(sync->co, agent, true);
-}
-
-void sync_accept(struct request *rq)
-{
-	struct sync *sync = rq->co->sync;
-	struct agent *agent = rq->agent;
-
-	if (!conn_wants_websocket(rq))
-		return;
-	if (agent->session)
-		session_bye(agent->session, "replaced", 0);
-	list_del(&agent->leaving);
-	session_open(rq, agent, &sync->sessions);
-	sync->streams++;
-}
-
-void sync_ended(struct session *session)
-{
-	struct sync *sync = session->co->sync;
-
-	session->agent->session = NULL;
-	sync->streams--;
-	sync_leaving(sync, session->agent, RETURN_MS);
-}
-
-static void on_leave(void *arg)
-{
-	struct sync *sync = arg;
-	uint64_t now = loop_now(sync->co->loop);
-	struct agent *agent, *tmp;
-
-	list_each_safe(agent, tmp, &sync->leaving, leaving) {
-		if (agent->offline_at > now)
-			continue;
-		list_del(&agent->leaving);
-		registry_online(sync->co, agent, false);
-	}
-	if (!list_empty(&sync->leaving))
-		timer_start(&sync->leave, 1000);
-}
-
-void sync_leaving(struct sync *sync, struct agent *agent, uint64_t ms)
-{
-	agent->offline_at = loop_now(sync->co->loop) + ms;
-	if (list_empty(&agent->leaving))
-		list_add_tail(&sync->leaving, &agent->leaving);
-	if (!timer_active(&sync->leave))
-		timer_start(&sync->leave, 1000);
-}
-
-void sync_cut(struct sync *sync, struct agent *agent, const char *reason)
-{
-	(void)sync;
-	if (agent->session)
-		session_bye(agent->session, reason, 0);
-	list_del(&agent->leaving);
-}
-
-void sync_bye(struct sync *sync)
-{
-	struct session *session, *tmp;
-
-	list_each_safe(session, tmp, &sync->sessions, node)
-		if (session->agent)
-			session_bye(session, "restart", 500 + random_below(4500));
-}
-
-/* ---- signals ----------------------------------------------------------------------------------- */
-
-/* Passed on at once, or an error: nothing is kept for later. The box is not ours to open. */
-bool sync_signal(struct session *session, struct js *js, const char **code)
-{
-	const char *to = js_need_string(js, "to", PROTO_ID_MAX - 1);
-	const char *name = js_need_string(js, "network", PROTO_NAME_MAX - 1);
-	const char *box = js_need_string(js, "box", (PROTO_MAX_SIGNAL + 2) / 3 * 4);
-	struct mesh *mesh = &session->co->mesh;
-	struct member *mine, *theirs;
-	struct network *network;
-	uint8_t bytes[PROTO_MAX_SIGNAL];
-	struct agent *agent;
-
-	*code = "bad_signal";
-	if (js_ok(js) && base64_decode(bytes, sizeof(bytes), box) < SEAL_OVERHEAD)
-		js_fail(js, "box", "must be a sealed box of at most 4096 bytes, as base64");
-	if (!js_ok(js))
-		return false;
-	network = map_get(mesh->networks_by_name, name);
-	agent = map_get(mesh->agents, to);
-	mine = network ? mesh_member(session->agent, network) : NULL;
-	theirs = network && agent ? mesh_member(agent, network) : NULL;
-	*code = "unknown_peer";
-	if (!mine || !theirs || !mesh_sees(mine, theirs)) {
-		js_fail(js, "to", "is no peer of yours in this network");
-		return false;
-	}
-	*code = "peer_offline";
-	if (!agent->session || !agent->session->greeted) {
-		js_fail(js, "to", "is not connected now");
-		return false;
-	}
-	*code = "peer_busy";
-	if (stream_queued(agent->session->stream) > BEHIND_BYTES || !session_may_signal(session, agent)) {
-		js_fail(js, "to", "has not read what it was sent before: try again soon");
-		return false;
-	}
-	session_send(agent->session, json_pack("{ssssssss}", "type", "signal", "from", session->agent->id,
-					       "network", name, "box", box));
-	session->co->counters[COUNT_SIGNALS]++;
-	return true;
-}
-
 /* ---- the module ---------------------------------------------------------------------------------- */
 
 struct sync *sync_new(struct coordinator *co)
@@ -529,7 +450,7 @@ struct sync *sync_new(struct coordinator *co)
 	list_init(&sync->dirty_networks);
 	list_init(&sync->dirty);
 	task_init(&sync->flush, on_flush, sync);
-	timer_init(&sync->leave, co->loop, on_leave, sync);
+	timer_init(&sync->leave, co->loop, sync_leave_due, sync);
 	timer_init(&sync->gap, co->loop, on_gap, sync);
 	buf_init(&sync->found, 0);
 	buf_init(&sync->scratch, SNAPSHOT_MAX);

@@ -28,11 +28,16 @@ void sync_bye(struct sync *sync); /* to every stream: the coordinator is about t
 
 void sync_accept(struct request *rq); /* the route's handler */
 
+/* A signal that came by another coordinator; dropped where there is no stream, or they are no peers. */
+void sync_signal_from(struct coordinator *co, const char *to, const char *from, const char *network,
+		      const char *box);
+
 /* Also puts the member into the class that it belongs to now. */
 void sync_put(struct sync *sync, struct member *member);
 void sync_remove(struct sync *sync, const struct network *network, const char *agent_id);
 void sync_patch(struct sync *sync, const struct agent *agent, json_t *fields); /* takes fields */
 void sync_relays(struct sync *sync);
+void sync_coordinators(struct sync *sync);
 void sync_reset(struct sync *sync, struct agent *agent); /* what it may see has changed: all anew */
 void sync_cut(struct sync *sync, struct agent *agent, const char *reason);
 void sync_drained(struct session *session); /* it has read what it was sent */

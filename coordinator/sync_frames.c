@@ -97,10 +97,10 @@ static void send_scratch(struct sync *sync, struct session *session)
 void sync_send_snapshot(struct sync *sync, struct session *session)
 {
 	uint64_t revision = ring_revision(sync->ring);
-	json_t *head = json_pack("{sssssIsososo}", "type", "snapshot", "epoch", sync->epoch, "revision",
+	json_t *head = json_pack("{sssssIsosososo}", "type", "snapshot", "epoch", sync->epoch, "revision",
 				 (json_int_t)revision, "networks", mesh_networks_json(session->agent),
 				 "relays", coordinator_relays(sync->co), "pins",
-				 coordinator_pins(sync->co));
+				 coordinator_pins(sync->co), "coordinators", coordinator_urls(sync->co));
 	char *text = js_dump(head);
 	struct buf *out = &sync->scratch;
 
@@ -116,7 +116,7 @@ void sync_send_snapshot(struct sync *sync, struct session *session)
 	stream_set_limit(session->stream, out->len + out->len / 8 + QUEUE_ROOM);
 	histogram_add(&sync->co->metrics.snapshot_bytes, HISTOGRAM_BYTES, (double)out->len);
 	send_scratch(sync, session);
-	session->sent = revision;
+	session->sent = sync->snapshot = revision;
 	sync->co->counters[COUNT_SNAPSHOTS]++;
 	free(text);
 	json_decref(head);
@@ -133,6 +133,8 @@ static bool walk(struct sync *sync, const struct agent *agent, const struct clas
 		change = ring_get(sync->ring, revision);
 		if (!change)
 			return false;
+		if (sync->only_patches && change->durable)
+			continue;
 		if (revision <= limit && change->text && strcmp(change->agent_id, agent->id) &&
 		    !(change->not_seeing && class_sees(class, change->not_seeing)))
 			buf_add(&sync->found, &revision, sizeof(revision));
@@ -212,5 +214,26 @@ void sync_send_delta(struct sync *sync, struct session *session)
 	sync_add_found(sync, out);
 	buf_puts(out, "]}");
 	histogram_add(&sync->co->metrics.delta_bytes, HISTOGRAM_BYTES, (double)out->len);
+	send_scratch(sync, session);
+}
+
+void sync_send_early(struct sync *sync, struct session *session)
+{
+	uint64_t newest = ring_revision(sync->ring);
+	struct buf *out = &sync->scratch;
+	bool fine;
+
+	if (session->anew || session->held)
+		return;
+	sync->only_patches = true;
+	fine = sync_missed(sync, session->agent, MAX(session->sent, session->early), newest);
+	sync->only_patches = false;
+	session->early = newest;
+	if (!fine || !sync->found.len)
+		return;
+	out->len = 0;
+	buf_addf(out, "{\"type\":\"delta\",\"revision\":%llu,\"changes\":[", (unsigned long long)session->sent);
+	sync_add_found(sync, out);
+	buf_puts(out, "]}");
 	send_scratch(sync, session);
 }

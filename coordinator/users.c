@@ -66,13 +66,16 @@ static json_t *parse(const struct store_value *value)
 	return value->type == STORE_TEXT ? js_load(value->data, value->len, error) : NULL;
 }
 
-static void load_user(void *arg, const struct store_value *row)
+void user_row(void *arg, const struct store_value *row)
 {
-	struct user *user = user_add(arg, store_string(&row[0]));
+	struct coordinator *co = arg;
+	struct user *user = map_get(co->users.by_name, store_string(&row[0]));
 	json_t *roles = parse(&row[2]);
 
-	if (row[1].type == STORE_TEXT)
-		user->password = xstrdup(store_string(&row[1]));
+	if (!user)
+		user = user_add(co, store_string(&row[0]));
+	free(user->password);
+	user->password = row[1].type == STORE_TEXT ? xstrdup(store_string(&row[1])) : NULL;
 	if (json_is_object(roles)) {
 		json_decref(user->roles);
 		user->roles = json_incref(roles);
@@ -82,7 +85,7 @@ static void load_user(void *arg, const struct store_value *row)
 	user->last_login = (uint64_t)row[4].number;
 }
 
-static void load_access(void *arg, const struct store_value *row)
+void access_row(void *arg, const struct store_value *row)
 {
 	struct coordinator *co = arg;
 	struct access *access;
@@ -110,9 +113,36 @@ static void load_access(void *arg, const struct store_value *row)
 
 int users_load(struct coordinator *co)
 {
-	int result = store_read(co->store, STORE_USERS, INT64_MAX, load_user, co);
+	int result = store_read(co->store, STORE_USERS, INT64_MAX, user_row, co);
 
-	return result < 0 ? result : store_read(co->store, STORE_TOKENS, INT64_MAX, load_access, co);
+	return result < 0 ? result : store_read(co->store, STORE_TOKENS, INT64_MAX, access_row, co);
+}
+
+static void drop_access(struct coordinator *co, struct access *access)
+{
+	events_cut(co->events, access->id);
+	forget_access(&co->users, access);
+}
+
+void access_gone(struct coordinator *co, const char *id)
+{
+	struct access *access = map_get(co->users.accesses, id);
+
+	if (access)
+		drop_access(co, access);
+}
+
+void user_gone(struct coordinator *co, const char *name)
+{
+	struct user *user = map_get(co->users.by_name, name);
+	struct access *access;
+	size_t pos = 0;
+
+	while (user && (access = map_next(co->users.accesses, &pos, NULL)))
+		if (access->user == user)
+			drop_access(co, access);
+	if (user)
+		forget_user(&co->users, user);
 }
 
 /* ---- users ----------------------------------------------------------------------------- */
@@ -198,9 +228,8 @@ struct access *access_make(struct coordinator *co, const struct access *like, ch
 
 void access_end(struct coordinator *co, struct access *access)
 {
-	events_cut(co->events, access->id);
 	store_write(co->store, STORE_TOKEN_DEL, (struct store_value[]){store_text(access->id)});
-	forget_access(&co->users, access);
+	drop_access(co, access);
 }
 
 void access_end_sessions(struct coordinator *co, const struct user *user, const char *but)

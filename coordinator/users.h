@@ -36,6 +36,11 @@ struct users {
 void users_init(struct users *users);
 void users_fini(struct users *users);
 int users_load(struct coordinator *co);
+/* As another coordinator has written it: made or changed; forgotten. Nothing is written. */
+void user_row(void *co, const struct store_value *row);
+void user_gone(struct coordinator *co, const char *name);
+void access_row(void *co, const struct store_value *row);
+void access_gone(struct coordinator *co, const char *id);
 
 struct user *user_add(struct coordinator *co, const char *name); /* not written yet */
 void user_write(struct coordinator *co, const struct user *user);

@@ -59,6 +59,45 @@ bool agent_claimed(const struct agent *agent, const struct prefix *prefix)
 	return map_get(agent->claims, &key) != NULL;
 }
 
+static bool has_peer(const struct proto_network *network, const struct prefix_list *allowed,
+		     size_t route_from)
+{
+	for (size_t i = 0; i < route_from; i++) {
+		for (unsigned j = 0; j < network->address_count; j++) {
+			struct prefix range = prefix_mask(&network->addresses[j]);
+
+			if (prefix_contains(&range, &allowed->at[i].addr))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Our address of this family in the network that we share with who has these addresses. */
+static const struct addr *source_to(const struct agent *agent, const struct prefix_list *allowed,
+				    size_t route_from, uint8_t family)
+{
+	for (size_t i = 0; i < agent->state->network_count; i++) {
+		const struct proto_network *network = &agent->state->networks[i];
+
+		if (!has_peer(network, allowed, route_from))
+			continue;
+		for (unsigned j = 0; j < network->address_count; j++) {
+			if (network->addresses[j].addr.family == family)
+				return &network->addresses[j].addr;
+		}
+	}
+	return NULL;
+}
+
+const struct addr *agent_route_source(const struct agent *agent, const struct prefix *route)
+{
+	struct claim_key key = claim_of(route);
+	const struct agent_peer *peer = map_get(agent->claims, &key);
+
+	return peer ? source_to(agent, &peer->allowed, peer->route_from, route->addr.family) : NULL;
+}
+
 /* Longest first: most of what is claimed is single addresses. */
 bool agent_in_tunnel(struct agent *agent, const struct addr *addr)
 {
@@ -195,10 +234,11 @@ static void route_event(struct agent *agent, struct agent_peer *peer, enum event
 }
 
 /* One that an earlier agent has made is put again, for a link that was down, and is no news. */
-static void add_route(struct agent *agent, struct agent_peer *peer, const struct prefix *route)
+static void add_route(struct agent *agent, struct agent_peer *peer, const struct prefix *route,
+		      const struct addr *source)
 {
 	bool was_there = tunnel_owns_route(agent->tunnel, route, agent->table);
-	int error = tunnel_put_route(agent->tunnel, route, agent->table);
+	int error = tunnel_put_route(agent->tunnel, route, agent->table, source);
 
 	if (error && error != -EEXIST)
 		log_warn("route-not-set", "peer=%s reason=\"%s\"", peer->name, strerror(-error));
@@ -221,7 +261,8 @@ static void change_routes(struct agent *agent, struct agent_peer *peer,
 	}
 	for (size_t i = next_from; i < next->count; i++) {
 		if (!list_has(now, &next->at[i]))
-			add_route(agent, peer, &next->at[i]);
+			add_route(agent, peer, &next->at[i],
+				  source_to(agent, next, next_from, next->at[i].addr.family));
 	}
 }
 

@@ -102,7 +102,7 @@ static void do_status(struct agent *agent, struct control_client *client, json_t
 		.public_key = agent->public_key,
 		.networks = agent->state->networks,
 		.network_count = agent->state->network_count,
-		.coordinator_url = agent->state->coordinator_url,
+		.coordinator_url = coord_origin(agent->coord),
 		.coordinator_connected = coord_connected(agent->coord),
 		.coordinator_since_wall_ms = coord_since_wall_ms(agent->coord),
 		.coordinator_refusal = coord_refusal(agent->coord),

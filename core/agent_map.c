@@ -212,12 +212,14 @@ static const char *network_wrong(struct agent *agent, const struct proto_network
 	return addresses_wrong(agent, ours, told, reason);
 }
 
-static void take_network(struct agent *agent, json_t *item)
+/* True: our addresses in it are others now. */
+static bool take_network(struct agent *agent, json_t *item)
 {
 	char reason[GUARD_REASON];
 	struct proto_network told, *ours;
 	const char *wrong;
 	struct js js;
+	bool other;
 
 	memset(&told, 0, sizeof(told));
 	js_read(&js, item);
@@ -226,28 +228,46 @@ static void take_network(struct agent *agent, json_t *item)
 			: "the coordinator sent a network that cannot be read";
 	if (wrong) {
 		agent_refused(agent, NULL, NULL, wrong);
-		return;
+		return false;
 	}
 	for (unsigned i = 0; i < told.address_count; i++)
 		told.addresses[i].bits =
 			told.addresses[i].addr.family == AF_INET ? told.cidr.bits : told.cidr6.bits;
 	ours = recorded(agent, told.name);
-	if (!same_addresses(ours, &told)) { /* a peer may have been given what is ours now, or the other way */
+	other = !same_addresses(ours, &told);
+	if (other) { /* a peer may have been given what is ours now, or the other way */
 		agent->recheck_all = true;
 		task_defer(agent->loop, &agent->recheck);
 	}
 	*ours = told;
+	return other;
+}
+
+/* Our addresses are others now. */
+static void renew_routes(struct agent *agent)
+{
+	const struct ledger_entry *entry;
+	const struct addr *source;
+
+	for (size_t pos = 0; (entry = tunnel_next_route(agent->tunnel, &pos));) {
+		source = agent_route_source(agent, &entry->prefix);
+		if (source)
+			tunnel_renew_route(agent->tunnel, &entry->prefix, entry->number, source);
+	}
 }
 
 static void networks(void *arg, json_t *list)
 {
 	struct agent *agent = arg;
+	bool other = false;
 	json_t *item;
 	size_t i;
 
-	json_array_foreach(list, i, item) take_network(agent, item);
+	json_array_foreach(list, i, item) other |= take_network(agent, item);
 	agent->facts_dirty = true;
 	agent_map_addresses(agent);
+	if (other)
+		renew_routes(agent);
 	agent_save_soon(agent);
 }
 
@@ -325,6 +345,19 @@ const struct netmap_ops agent_netmap_ops = {
 
 /* ---- the whole ---- */
 
+static void put_ranges(struct agent *agent)
+{
+	for (size_t i = 0; i < agent->state->network_count; i++) {
+		const struct proto_network *n = &agent->state->networks[i];
+
+		for (unsigned j = 0; j < n->address_count; j++) {
+			struct prefix range = prefix_mask(&n->addresses[j]);
+
+			tunnel_put_route(agent->tunnel, &range, agent->table, &n->addresses[j].addr);
+		}
+	}
+}
+
 /* With Table = off or a table of its own nothing may come into the main table, and a network's
  * length on an address would put a route there: then each address is alone, and the range goes
  * where it should. */
@@ -342,17 +375,14 @@ void agent_map_addresses(struct agent *agent)
 			if (agent->table != RT_TABLE_MAIN)
 				wanted[count] = prefix_host(&n->addresses[j].addr);
 			count++;
-			if (agent->table && agent->table != RT_TABLE_MAIN) {
-				struct prefix range = prefix_mask(&n->addresses[j]);
-
-				tunnel_put_route(agent->tunnel, &range, agent->table);
-			}
 		}
 	}
 	error = tunnel_set_addresses(agent->tunnel, wanted, count);
 	if (error)
 		log_warn("address", "reason=\"an address of the mesh could not be set: %s\"",
 			 strerror(-error));
+	if (agent->table && agent->table != RT_TABLE_MAIN)
+		put_ranges(agent);
 }
 
 void agent_map_routes(struct agent *agent)
@@ -360,7 +390,8 @@ void agent_map_routes(struct agent *agent)
 	const struct ledger_entry *entry;
 
 	for (size_t pos = 0; (entry = tunnel_next_route(agent->tunnel, &pos));)
-		tunnel_put_route(agent->tunnel, &entry->prefix, entry->number);
+		tunnel_put_route(agent->tunnel, &entry->prefix, entry->number,
+				 agent_route_source(agent, &entry->prefix));
 }
 
 void agent_map_recheck(struct agent *agent, bool only_contended)

@@ -118,6 +118,8 @@ void agent_peer_apply(struct agent *agent,
 		      struct agent_peer *peer); /* to WireGuard, as the map has it */
 void agent_peer_drop(struct agent *agent, struct agent_peer *peer); /* it has left; frees it */
 bool agent_claimed(const struct agent *agent, const struct prefix *prefix);
+/* Our address in the network that we share with the peer of this route; NULL: of no family of its. */
+const struct addr *agent_route_source(const struct agent *agent, const struct prefix *route);
 /* Packets to it go through this very tunnel: it must never become an endpoint of a peer in it. */
 bool agent_in_tunnel(struct agent *agent, const struct addr *addr);
 

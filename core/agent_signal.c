@@ -114,7 +114,7 @@ static void connected(void *arg, bool is_connected, const char *why)
 	};
 
 	if (is_connected)
-		log_info("coordinator-connected", "url=%s", agent->state->coordinator_url);
+		log_info("coordinator-connected", "url=%s", coord_origin(agent->coord));
 	if (is_connected) {
 		coord_send_endpoints(agent->coord, &agent->at);
 		agent->facts_dirty = true; /* a name may lead elsewhere now */

@@ -6,6 +6,7 @@
  * or us) could have written it; it is checked on the open descriptor that is then read.
  */
 #include "config.h"
+#include "lib/proto.h"
 #include "lib/file.h"
 #include "lib/schema.h"
 #include "lib/str.h"
@@ -72,54 +73,13 @@ struct reading { /* what every step below needs */
 	char *error;
 };
 
-/* "HOST" or "HOST:PORT"; a HOST with colons is in brackets. */
-static bool port_valid(const char *host, size_t len)
-{
-	const char *bracket = *host == '[' ? memchr(host, ']', len) : NULL;
-	const char *colon = memchr(bracket ? bracket : host, ':', len - (size_t)(bracket ? bracket - host : 0));
-	char text[8];
-	uint16_t port;
-
-	if (bracket && bracket + 1 < host + len && bracket[1] != ':')
-		return false;
-	if (!colon)
-		return true;
-	len -= (size_t)(colon + 1 - host);
-	if (len >= sizeof(text))
-		return false;
-	memcpy(text, colon + 1, len);
-	text[len] = '\0';
-	return parse_u16(text, &port) && port;
-}
-
-/* "https://HOST[:PORT]", a '/' at the end is dropped. */
-static char *origin_of(const char *url)
-{
-	const char *host = url + strlen("https://");
-	char *origin;
-	size_t len;
-
-	if (!str_has_prefix(url, "https://") || strlen(url) > 280)
-		return NULL;
-	len = strcspn(host, "/?#@ \t\\\"'<>");
-	if (len == 0 || host[0] == ':' || (host[len] && strcmp(host + len, "/") != 0) ||
-	    !port_valid(host, len))
-		return NULL;
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)host[i] <= 0x20 || (unsigned char)host[i] >= 0x7f)
-			return NULL;
-	origin = xstrdup(url);
-	origin[strlen("https://") + len] = '\0';
-	return origin;
-}
-
 static bool read_coordinator(struct reading *r, const json_t *root)
 {
 	const json_t *object = json_object_get(root, "coordinator");
 	const json_t *url = json_object_get(object, "url"), *pin = json_object_get(object, "pin");
 	uint8_t bytes[32];
 
-	r->config->coordinator_url = origin_of(json_string_value(url));
+	r->config->coordinator_url = proto_origin(json_string_value(url));
 	if (!r->config->coordinator_url)
 		return schema_fail(r->config->yaml, url, r->error,
 				   "url must be https://HOST:PORT, PORT 1 to 65535, and nothing more");

@@ -16,6 +16,7 @@
 
 #define BACKOFF_MIN  1000
 #define BACKOFF_MAX  60000
+#define NEXT_MS      500   /* to another coordinator: all that were at the same do not come at once */
 #define SETTLED      10000 /* a stream that lived shorter counts as a failure */
 #define HINT_MAX     (12ull * 3600 * 1000) /* how far a wall clock may put off the first renewal */
 
@@ -46,8 +47,13 @@ static void wait_and_retry(struct coord *coord)
 {
 	uint64_t base = BACKOFF_MIN << MIN(coord->failures, 6u);
 	uint64_t delay = coord_jittered(MIN(base, BACKOFF_MAX));
+	bool go_on = (!coord->bye_ms || coord->elsewhere) && !coord_next(coord);
 
-	if (coord->bye_ms) {
+	coord->elsewhere = false;
+	if (go_on) {
+		coord->bye_ms = 0;
+		delay = random_below(NEXT_MS);
+	} else if (coord->bye_ms) {
 		delay = coord->bye_ms + random_below((uint32_t)coord->bye_ms / 2 + 1);
 		coord->bye_ms = 0;
 	} else {
@@ -59,11 +65,11 @@ static void wait_and_retry(struct coord *coord)
 /* Heard of once an outage, not at each attempt. */
 void coord_failed(struct coord *coord, const char *why)
 {
-	if (coord->failures == 0)
-		log_warn("coordinator-away", "url=%s reason=\"%s\"", coord->state->coordinator_url, why);
+	if (coord->failures == 0 && coord->tried == 0)
+		log_warn("coordinator-away", "url=%s reason=\"%s\"", coord_origin(coord), why);
 	else
-		log_debug("coordinator-away", "url=%s attempts=%u reason=\"%s\"",
-			  coord->state->coordinator_url, coord->failures + 1, why);
+		log_debug("coordinator-away", "url=%s attempts=%u reason=\"%s\"", coord_origin(coord),
+			  coord->failures + 1, why);
 	wait_and_retry(coord);
 }
 
@@ -102,8 +108,10 @@ static void on_closed(void *arg, const struct coord_sync_end *end)
 		coord_connect(coord);
 		return;
 	}
-	if (coord->connected && loop_now(coord->loop) - coord->in_step_ms >= SETTLED)
+	if (coord->connected && loop_now(coord->loop) - coord->in_step_ms >= SETTLED) {
 		coord->failures = 0;
+		coord->tried = 0;
+	}
 	if (coord_code_rejects(end->code))
 		coord_set_rejected(coord, end->code, end->why);
 	coord->proved = false;
@@ -146,6 +154,7 @@ void coord_retry_now(struct coord *coord)
 	if (!coord->started)
 		return;
 	coord->failures = 0;
+	coord->tried = 0;
 	if (coord->open && coord_sync_check(coord->sync))
 		return;
 	if (coord->open) {
@@ -165,6 +174,7 @@ void coord_retry_now(struct coord *coord)
 
 void coord_reconnect(struct coord *coord)
 {
+	coord->turn = 0;
 	if (coord->open)
 		coord_sync_end(coord->sync, "the coordinator's address has changed");
 	else

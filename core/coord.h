@@ -1,7 +1,7 @@
 /*
  * coord.h - the agent's side of the coordinator: tokens, the sync stream, reconnecting with
  * back-off (1 s doubling to 60 s) and jitter. Speaks through callbacks; knows nothing of peers'
- * paths. Losing it tears nothing down.
+ * paths. Losing it tears nothing down. Where there are several coordinators, the next is asked at once.
  */
 #ifndef CORE_COORD_H
 #define CORE_COORD_H
@@ -33,6 +33,7 @@ void coord_reconnect(struct coord *coord); /* address or pins in the state are o
 bool coord_connected(const struct coord *coord);
 const char *coord_refusal(const struct coord *coord); /* the code of rejected(), until we are in again; or NULL */
 struct addr coord_remote(const struct coord *coord); /* family 0: not connected */
+const char *coord_origin(const struct coord *coord); /* of the coordinator that is used, or tried */
 uint64_t coord_since_wall_ms(const struct coord *coord);
 void coord_set_fwmark(struct coord *coord, uint32_t fwmark);
 

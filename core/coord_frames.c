@@ -93,6 +93,7 @@ static const char *on_snapshot(struct coord *coord, json_t *frame)
 	    !has_list(frame, "relays", PROTO_MAX_RELAYS))
 		return "a snapshot without its lists, or with too long ones";
 	learn_pins(coord, json_object_get(frame, "pins"));
+	coord_learn_others(coord, json_object_get(frame, "coordinators"));
 	in_step(coord, frame, revision);
 	return NULL;
 }
@@ -109,6 +110,21 @@ static const char *on_resume(struct coord *coord, json_t *frame)
 	return NULL;
 }
 
+static void learn_coordinators(struct coord *coord, json_t *changes)
+{
+	json_t *change;
+	size_t i;
+
+	json_array_foreach(changes, i, change) {
+		const char *op = json_string_value(json_object_get(change, "op"));
+
+		if (!op || strcmp(op, "coordinators"))
+			continue;
+		learn_pins(coord, json_object_get(change, "pins"));
+		coord_learn_others(coord, json_object_get(change, "coordinators"));
+	}
+}
+
 static const char *on_delta(struct coord *coord, json_t *frame)
 {
 	int64_t revision;
@@ -120,6 +136,7 @@ static const char *on_delta(struct coord *coord, json_t *frame)
 	if (!has_list(frame, "changes", MAX_CHANGES))
 		return "a delta without its changes, or with too many";
 	coord->heard = revision;
+	learn_coordinators(coord, json_object_get(frame, "changes"));
 	coord->ops->delta(coord->arg, frame);
 	return NULL;
 }
@@ -165,8 +182,10 @@ static const char *on_error(struct coord *coord, json_t *frame)
 static const char *on_bye(struct coord *coord, json_t *frame)
 {
 	const json_t *after = json_object_get(frame, "retry_after_ms");
+	const char *reason = json_string_value(json_object_get(frame, "reason"));
 	int64_t ms = json_is_integer(after) ? json_integer_value(after) : 0;
 
+	coord->elsewhere = reason && !strcmp(reason, "restart");
 	coord->bye_ms = (uint64_t)MIN(MAX(ms, BYE_MIN), BYE_MAX);
 	coord_sync_end(coord->sync, "the coordinator said good-bye");
 	return NULL;

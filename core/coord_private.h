@@ -1,6 +1,6 @@
 /*
- * coord_private.h - struct coord, for the three files that make it up: coord.c (when to connect),
- * coord_token.c (with what), coord_frames.c (what is said).
+ * coord_private.h - struct coord, for the four files that make it up: coord.c (when to connect),
+ * coord_others.c (where), coord_token.c (with what), coord_frames.c (what is said).
  */
 #ifndef CORE_COORD_PRIVATE_H
 #define CORE_COORD_PRIVATE_H
@@ -24,6 +24,8 @@ struct coord {
 	struct coord_sync *sync;   /* dialling or open */
 	struct api_call *renewal;  /* asking for a token */
 	struct loop_timer retry, renew;
+	size_t turn, tried;        /* which coordinator: 0 the state's URL, then the others; since one was good */
+	bool elsewhere;            /* it said that it stops */
 	unsigned failures;         /* in a row, without a snapshot or resume between them */
 	bool started, open, connected, proved; /* proved: the token was got by proof for this attempt */
 	uint64_t since_wall_ms, attempt_ms, bye_ms;
@@ -46,6 +48,10 @@ void coord_set_rejected(struct coord *coord, const char *code, const char *why);
 void coord_failed(struct coord *coord, const char *why); /* says it once an outage, and waits */
 uint64_t coord_jittered(uint64_t ms); /* half to one and a half times */
 bool coord_code_rejects(const char *code);
+
+/* coord_others.c */
+bool coord_next(struct coord *coord); /* another coordinator's turn; true: each had one */
+void coord_learn_others(struct coord *coord, json_t *urls);
 
 /* coord_token.c */
 void coord_fill_api(struct coord *coord, struct api *api, const char *pins[static COORD_MAX_PINS + 1]);

@@ -27,7 +27,7 @@ void coord_fill_api(struct coord *coord, struct api *api, const char *pins[stati
 	pins[count] = NULL;
 	*api = (struct api){
 		.fetch = coord->fetch,
-		.origin = coord->state->coordinator_url,
+		.origin = coord_origin(coord),
 		.trust = {.pins = count ? pins : NULL, .fwmark = coord->fwmark},
 		.private_key = coord->private_key,
 		.server_key = &coord->state->server_key,

@@ -152,6 +152,8 @@ static void servers(struct addrs *list, const struct state *state)
 	size_t i, j;
 
 	add_host_of(list, state->coordinator_url);
+	for (i = 0; i < state->other_count; i++)
+		add_host_of(list, state->others[i]);
 	json_array_foreach(state->relays, i, relay)
 	{
 		add_host_of(list, json_string_value(json_object_get(relay, "url")));

@@ -115,7 +115,7 @@ int link_del_address(struct link *link, uint32_t ifindex, const struct prefix *a
 
 /* A removal names no scope or type: any fits. */
 static int change_route(struct link *link, uint16_t type, uint16_t flags, uint32_t ifindex,
-			const struct prefix *to, uint32_t table)
+			const struct prefix *to, uint32_t table, const struct addr *source)
 {
 	struct prefix net = prefix_mask(to);
 	bool add = type == RTM_NEWROUTE;
@@ -131,17 +131,20 @@ static int change_route(struct link *link, uint16_t type, uint16_t flags, uint32
 	mnl_attr_put(message, RTA_DST, addr_len(&net.addr), net.addr.bytes);
 	mnl_attr_put_u32(message, RTA_OIF, ifindex);
 	mnl_attr_put_u32(message, RTA_TABLE, table);
+	if (source)
+		mnl_attr_put(message, RTA_PREFSRC, addr_len(source), source->bytes);
 	return netlink_ask(&link->nl, message, NULL, NULL);
 }
 
-int link_add_route(struct link *link, uint32_t ifindex, const struct prefix *to, uint32_t table)
+int link_add_route(struct link *link, uint32_t ifindex, const struct prefix *to, uint32_t table,
+		   const struct addr *source)
 {
-	return change_route(link, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, ifindex, to, table);
+	return change_route(link, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, ifindex, to, table, source);
 }
 
 int link_del_route(struct link *link, uint32_t ifindex, const struct prefix *to, uint32_t table)
 {
-	return change_route(link, RTM_DELROUTE, 0, ifindex, to, table);
+	return change_route(link, RTM_DELROUTE, 0, ifindex, to, table, NULL);
 }
 
 struct rules { /* those found, as the orders that remove them */

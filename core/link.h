@@ -38,7 +38,9 @@ void link_close(struct link *link);
 int link_find(struct link *link, const char *interface, uint32_t *ifindex, bool *up); /* -ENODEV */
 int link_add_address(struct link *link, uint32_t ifindex, const struct prefix *address);
 int link_del_address(struct link *link, uint32_t ifindex, const struct prefix *address);
-int link_add_route(struct link *link, uint32_t ifindex, const struct prefix *to, uint32_t table);
+/* source: the address that packets of this host leave with, one of its own; NULL: the kernel's choice. */
+int link_add_route(struct link *link, uint32_t ifindex, const struct prefix *to, uint32_t table,
+		   const struct addr *source);
 int link_del_route(struct link *link, uint32_t ifindex, const struct prefix *to, uint32_t table);
 /* Removes the policy rules of both families that have this priority and are ours (protocol 119). */
 int link_del_rules(struct link *link, uint32_t priority);

@@ -26,6 +26,8 @@
 #define RESEND_MAX 600000
 #define BEGIN_MS   10000 /* between two offers that the other end has caused */
 #define REFUSED_MS 3600000
+#define ASK_MS     6000 /* the other end may well begin by itself */
+#define ASKS       3    /* where it was refused before, by us too */
 
 static const char *const step_names[PSK_STEPS] = {"offer", "ack", "done", "none", "ask"};
 
@@ -369,6 +371,13 @@ static bool alone(const struct psk *psk, uint64_t now)
 	return session_age(psk, now) > LOST_MS && now - psk->reachable_ms >= ALONE_MS;
 }
 
+/* The other end may have a key and we none; or it was refused when we were off, and waits. */
+static bool may_ask(const struct psk *psk, uint64_t now)
+{
+	return psk->wanted && !psk->refused && !has_key(psk) &&
+	       (alone(psk, now) || (!psk->maker && psk->asks < ASKS));
+}
+
 static unsigned speak(struct psk *psk, const struct psk_event *event, struct psk_message *out)
 {
 	uint64_t now = event->now_ms;
@@ -389,8 +398,10 @@ static unsigned speak(struct psk *psk, const struct psk_event *event, struct psk
 		return say(out, PSK_DONE, psk->next.epoch, false);
 	if (to_begin && alone(psk, now) && has_key(psk)) /* do you hold it? */
 		return say(out, PSK_DONE, psk->now.epoch, false);
-	if (to_begin && alone(psk, now) && psk->wanted && !psk->refused) /* the other may have one */
+	if (to_begin && may_ask(psk, now)) {
+		psk->asks++;
 		return say(out, PSK_ASK, MAX(psk->highest, 1u), false);
+	}
 	psk->tries = 0;
 	return 0;
 }
@@ -400,12 +411,14 @@ static unsigned look(struct psk *psk, const struct psk_event *event, struct psk_
 	uint64_t now = event->now_ms;
 	unsigned actions = 0;
 
-	if (event->reachable && !psk->reachable) {
+	if ((event->reachable && !psk->reachable) || (psk->wanted && !psk->was_wanted)) {
 		psk->reachable_ms = now;
 		psk->refused = false;
-		send_at(psk, now + RESEND_MS);
+		psk->asks = 0;
+		send_at(psk, now + (psk->state == PSK_IDLE ? ASK_MS : RESEND_MS));
 	}
 	psk->reachable = event->reachable;
+	psk->was_wanted = psk->wanted;
 	psk->path_ms = !event->has_path ? 0 : psk->path_ms ? psk->path_ms : now;
 	if (shaken(psk, event))
 		actions = judge_handshake(psk, now, out);

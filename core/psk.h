@@ -63,11 +63,11 @@ struct psk { /* durable is what is said to be kept; the rest begins at zero */
 	bool maker, wanted;       /* ours to make; psk: auto */
 	uint64_t every_ms;        /* how long a key serves */
 
-	bool using_next, looked, refused, reachable;
+	bool using_next, looked, refused, reachable, was_wanted;
 	uint64_t handshake_wall_ms, session_ms, looked_ms; /* as last seen */
 	uint64_t set_ms, switch_ms, rotate_ms, begun_ms, send_ms, reachable_ms, path_ms,
 		taken_ms;
-	unsigned tries;
+	unsigned tries, asks;
 };
 
 struct psk_event {

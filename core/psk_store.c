@@ -63,7 +63,7 @@ static bool read_key(struct js *of, const char *name, struct psk_key *out)
 	js_read(&js, js_object(of, name));
 	out->epoch = (uint64_t)js_int(&js, "epoch", 0, PSK_EPOCH_MAX, 0);
 	if (js_string(&js, "key", NULL))
-		js_need_key(&js, "key", &out->key);
+		js_need_preshared(&js, "key", &out->key);
 	js_wipe(js.object, "key");
 	return js_ok(&js);
 }

@@ -20,7 +20,6 @@
 #define MAX_INPUT    (256 * 1024)
 #define MAX_TAGS     32
 #define MAX_PEERS    2000
-#define MAX_PINS     16
 #define MAX_TOKEN    8192
 #define MAX_LIFETIME (10 * 365 * 86400)
 
@@ -136,7 +135,7 @@ static json_t *check_relays(struct js *js)
 
 static json_t *check_pins(struct js *js)
 {
-	json_t *pins = js_array(js, "pins", MAX_PINS), *item;
+	json_t *pins = js_array(js, "pins", REGISTER_MAX_PINS), *item;
 	uint8_t bytes[32];
 	size_t i;
 
@@ -364,24 +363,39 @@ static void read_peers(struct registration *r, struct js *js)
 	r->api.peer_count = json_array_size(peers);
 }
 
+/* The link's, and what has been learnt since. */
+static void read_pins(struct registration *r, struct js *js)
+{
+	json_t *more = check_pins(js), *item;
+	const char *pin = js_string(js, "pin", NULL);
+	uint8_t bytes[32];
+	size_t i, count = 0;
+
+	if (pin && *pin && base64url_decode(bytes, sizeof(bytes), pin) != (int)sizeof(bytes))
+		js_fail(js, "pin", "must be 43 characters of base64url");
+	if (pin && *pin)
+		r->pins[count++] = pin;
+	json_array_foreach(more, i, item)
+		if (count && js_ok(js)) /* without one, the usual authorities are gone by */
+			r->pins[count++] = json_string_value(item);
+	json_decref(more); /* borrowed from the document */
+	r->api.trust.pins = count ? r->pins : NULL;
+}
+
 static void read_common(struct registration *r, struct js *js)
 {
-	const char *url = js_need_string(js, "url", 299), *pin = js_string(js, "pin", NULL);
-	uint8_t bytes[32];
+	const char *url = js_need_string(js, "url", 299);
 
 	if (!str_has_prefix(url, "https://") || strpbrk(url + MIN(strlen(url), 8), "/?#@ "))
 		js_fail(js, "url", "must be https://HOST:PORT");
-	if (pin && *pin && base64url_decode(bytes, sizeof(bytes), pin) != (int)sizeof(bytes))
-		js_fail(js, "pin", "must be 43 characters of base64url");
 	if (!key_parse(&r->private_key, js_need_string(js, "private_key", KEY_BASE64 - 1)))
 		js_fail(js, "private_key", "must be a WireGuard key, 44 characters of base64");
 	read_peers(r, js);
-	r->pins[0] = pin && *pin ? pin : NULL;
+	read_pins(r, js);
 	r->api.origin = url;
 	r->api.fetch = r->fetch;
 	r->api.private_key = &r->private_key;
 	r->api.server_key = &r->server_key;
-	r->api.trust.pins = r->pins[0] ? r->pins : NULL;
 }
 
 static void run(struct registration *r)

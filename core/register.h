@@ -13,6 +13,7 @@
  *   in   {"rekey":true,"url","pin","agent_id","private_key","new_private_key","server_key"|null,
  *         "again":b}     again: it was asked before with this new key, and may have come to pass
  *   out  {"status":200,"token":..,"expires_in":..}: the coordinator has the new key
+ *        "pins":[..] beside a pin are others that are as good, in each request
  *   in   {"deregister":true,"url","pin","agent_id","token"|null,"private_key","server_key"|null}
  *   out  {"status":204}, also where the coordinator did not know it any more
  *

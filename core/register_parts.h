@@ -10,11 +10,13 @@
 
 enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_INPUT = 2, EXIT_UNREACHABLE = 4 };
 
+#define REGISTER_MAX_PINS 16
+
 struct registration {
 	struct loop *loop;
 	struct fetch *fetch;
 	struct api api;
-	const char *pins[2];
+	const char *pins[1 + REGISTER_MAX_PINS + 1];
 	struct key private_key, new_private_key, server_key;
 	struct key *peers;
 	json_t *in, *out;

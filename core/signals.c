@@ -94,9 +94,8 @@ static bool read_psk(struct js *js, struct signal_message *out)
 	out->psk.answer = out->answer;
 	out->psk.epoch = (uint64_t)epoch;
 	out->psk.base = (uint64_t)js_int(js, "base", 0, PSK_EPOCH_MAX, 0);
-	if (out->psk.step == PSK_OFFER && js_string(js, "key", NULL) &&
-	    js_need_key(js, "key", &out->psk.key) && key_is_zero(&out->psk.key))
-		js_fail(js, "key", "is no key");
+	if (out->psk.step == PSK_OFFER && js_string(js, "key", NULL))
+		js_need_preshared(js, "key", &out->psk.key);
 	return js_ok(js);
 }
 

@@ -27,11 +27,18 @@ struct state *state_new(void)
 	return xcalloc(1, sizeof(struct state));
 }
 
+static void forget_others(struct state *state)
+{
+	while (state->other_count)
+		free(state->others[--state->other_count]);
+}
+
 void state_free(struct state *state)
 {
 	if (!state)
 		return;
 	free(state->coordinator_url);
+	forget_others(state);
 	if (state->token)
 		secret_wipe(state->token, strlen(state->token));
 	free(state->token);
@@ -59,6 +66,40 @@ static bool has_pin(const struct state *state, const char *pin)
 	return false;
 }
 
+static bool is_known(const struct state *state, const char *url)
+{
+	bool known = state->coordinator_url && !strcmp(state->coordinator_url, url);
+
+	for (size_t i = 0; i < state->other_count; i++)
+		known |= !strcmp(state->others[i], url);
+	return known;
+}
+
+bool state_learn_others(struct state *state, json_t *urls)
+{
+	struct state fresh = {.coordinator_url = state->coordinator_url};
+	bool changed = false;
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(urls, i, item) {
+		const char *text = json_string_value(item);
+		char *url = text ? proto_origin(text) : NULL;
+
+		if (!url || is_known(&fresh, url) || fresh.other_count == STATE_MAX_OTHERS) {
+			free(url);
+			continue;
+		}
+		changed |= !is_known(state, url);
+		fresh.others[fresh.other_count++] = url;
+	}
+	changed |= fresh.other_count != state->other_count;
+	forget_others(state);
+	memcpy(state->others, fresh.others, sizeof(state->others));
+	state->other_count = fresh.other_count;
+	return changed;
+}
+
 bool state_follow(struct state *state, const char *url, const char *pin)
 {
 	bool changed = false;
@@ -66,6 +107,7 @@ bool state_follow(struct state *state, const char *url, const char *pin)
 	if (!state->coordinator_url || strcmp(state->coordinator_url, url) != 0) {
 		free(state->coordinator_url);
 		state->coordinator_url = xstrdup(url);
+		forget_others(state);
 		changed = true;
 	}
 	if (pin && !has_pin(state, pin)) {
@@ -99,6 +141,7 @@ static void read_identity(struct state *state, struct js *js)
 	if ((token && strlen(token) > MAX_TOKEN) || (old && strlen(old) > MAX_TOKEN))
 		js_fail(js, "token", "is too long");
 	state->coordinator_url = xstrdup(js_string(js, "coordinator_url", NULL));
+	state_learn_others(state, js_array(js, "coordinators", STATE_MAX_OTHERS));
 	state->token = xstrdup(token);
 	state->old_token = xstrdup(old);
 	state->token_renew_wall_ms = (uint64_t)js_int(js, "token_renew_wall_ms", 0, INT64_MAX, 0);
@@ -218,6 +261,15 @@ static json_t *write_pins(const struct state *state)
 	return pins;
 }
 
+static json_t *write_others(const struct state *state)
+{
+	json_t *urls = json_array();
+
+	for (size_t i = 0; i < state->other_count; i++)
+		json_array_append_new(urls, json_string(state->others[i]));
+	return urls;
+}
+
 static json_t *write_networks(const struct state *state)
 {
 	json_t *networks = json_array();
@@ -230,7 +282,7 @@ static json_t *write_networks(const struct state *state)
 static json_t *write_state(const struct state *state)
 {
 	return json_pack(
-		"{s:i, s:o, s:s, s:s, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:o, s:o}",
+		"{s:i, s:o, s:s, s:s, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:o, s:o, s:o}",
 		"schema", 1, "coordinator_url", js_from_string(state->coordinator_url),
 		"agent_id", state->agent_id, "name", state->name,
 		"token", js_from_string(state->token), "old_token", js_from_string(state->old_token),
@@ -243,7 +295,7 @@ static json_t *write_state(const struct state *state)
 		"enabled_unit", state->enabled_unit,
 		"config_sha256", js_from_string(state->config_sha256),
 		"config_path", js_from_string(state->config_path),
-		"yaml_sha256", js_from_string(state->yaml_sha256));
+		"yaml_sha256", js_from_string(state->yaml_sha256), "coordinators", write_others(state));
 }
 
 int state_save(const struct state *state, const char *path)

@@ -8,8 +8,12 @@
 
 #include "lib/proto.h"
 
+#define STATE_MAX_OTHERS 8
+
 struct state {
-	char *coordinator_url;        /* at which the identity below holds */
+	char *coordinator_url;        /* at which the identity below holds, */
+	char *others[STATE_MAX_OTHERS]; /* and at these, as it has told us */
+	size_t other_count;
 	char agent_id[PROTO_ID_MAX], name[PROTO_NAME_MAX];
 	char *token;                  /* secret; NULL: none */
 	char *old_token; /* secret; the last one that was refused: a coordinator that has forgotten us
@@ -36,6 +40,8 @@ struct state *state_new(void);
 int state_save(const struct state *state, const char *path);
 void state_free(struct state *state); /* wipes the token */
 
+/* The list of all coordinators that one of them has told us: true where others are new or gone. */
+bool state_learn_others(struct state *state, json_t *urls);
 /* The YAML file is the user's word: another address of the coordinator than was remembered holds
  * from now on, and a pin that is not among ours replaces them. pin NULL: ours stay. true: something
  * was changed. */

@@ -7,17 +7,12 @@
 #include "tunnel.h"
 
 #include "lib/clock.h"
-#include "lib/file.h"
 #include "lib/log.h"
 #include "lib/map.h"
 #include "lib/str.h"
-#include <ctype.h>
 #include <errno.h>
-#include <linux/rtnetlink.h>
-#include <strings.h>
 #include <string.h>
 
-#define CONFIG_MAX (1024 * 1024)
 #define GLANCE_MS  20 /* how old a look at the device may be to begin a handshake by it */
 
 struct tunnel {
@@ -399,7 +394,25 @@ bool tunnel_owns_route(const struct tunnel *tunnel, const struct prefix *to, uin
 	return ledger_has(tunnel->ledger, &entry);
 }
 
-int tunnel_put_route(struct tunnel *tunnel, const struct prefix *to, uint32_t table)
+static int add_route(struct tunnel *tunnel, const struct prefix *to, uint32_t table,
+		     const struct addr *source)
+{
+	int error = link_add_route(tunnel->link, tunnel->ifindex, to, table, source);
+
+	if (error == -EINVAL && source) /* the address could not be set */
+		error = link_add_route(tunnel->link, tunnel->ifindex, to, table, NULL);
+	return error;
+}
+
+int tunnel_renew_route(struct tunnel *tunnel, const struct prefix *to, uint32_t table,
+		       const struct addr *source)
+{
+	link_del_route(tunnel->link, tunnel->ifindex, to, table);
+	return add_route(tunnel, to, table, source);
+}
+
+int tunnel_put_route(struct tunnel *tunnel, const struct prefix *to, uint32_t table,
+		     const struct addr *source)
 {
 	struct ledger_entry entry = {.kind = LEDGER_ROUTE, .prefix = *to, .number = table};
 	bool was_ours = ledger_has(tunnel->ledger, &entry);
@@ -407,7 +420,7 @@ int tunnel_put_route(struct tunnel *tunnel, const struct prefix *to, uint32_t ta
 
 	if (error)
 		return error;
-	error = link_add_route(tunnel->link, tunnel->ifindex, to, table);
+	error = add_route(tunnel, to, table, source);
 	if (error && !was_ours)
 		ledger_del(tunnel->ledger, &entry);
 	return error == -EEXIST && was_ours ? 0 : error;
@@ -429,60 +442,4 @@ int tunnel_remove_route(struct tunnel *tunnel, const struct prefix *to, uint32_t
 const struct ledger_entry *tunnel_next_route(const struct tunnel *tunnel, size_t *pos)
 {
 	return next_of(tunnel, LEDGER_ROUTE, pos);
-}
-
-/* ---- the user's file ---- */
-
-static char *trimmed(char *text)
-{
-	char *end;
-
-	while (isspace((unsigned char)*text))
-		text++;
-	end = text + strlen(text);
-	while (end > text && isspace((unsigned char)end[-1]))
-		*--end = '\0';
-	return text;
-}
-
-static uint32_t table_number(const char *value)
-{
-	uint64_t number;
-
-	if (strcasecmp(value, "off") == 0)
-		return 0;
-	if (parse_u64(value, &number) && number && number <= UINT32_MAX)
-		return (uint32_t)number;
-	return RT_TABLE_MAIN;
-}
-
-uint32_t tunnel_table(const char *config_path)
-{
-	uint32_t table = RT_TABLE_MAIN;
-	bool interface = false;
-	struct buf text;
-	char *line, *next, *value;
-
-	buf_init(&text, CONFIG_MAX);
-	if (file_read(config_path, CONFIG_MAX, &text)) {
-		buf_free(&text);
-		return table;
-	}
-	for (line = buf_text(&text); line; line = next) {
-		next = strchr(line, '\n');
-		if (next)
-			*next++ = '\0';
-		line[strcspn(line, "#")] = '\0';
-		line = trimmed(line);
-		if (*line == '[')
-			interface = strcasecmp(line, "[interface]") == 0;
-		value = strchr(line, '=');
-		if (!interface || !value)
-			continue;
-		*value++ = '\0';
-		if (strcasecmp(trimmed(line), "table") == 0)
-			table = table_number(trimmed(value));
-	}
-	buf_wipe(&text); /* the private key was in it */
-	return table;
 }

@@ -28,7 +28,7 @@ wslay/     core/lib/ws.c
 yaml.h     core/lib/yaml.c
 ev.h       core/lib/loop.h
 sqlite3.h  coordinator/store_sqlite.c
-libpq-fe.h coordinator/store_postgres.c coordinator/bus.c
+libpq-fe.h coordinator/store_postgres.h coordinator/bus.c
 jwt.h      coordinator/token.c
 qrencode.h coordinator/cli_device.c
 jansson.h  *

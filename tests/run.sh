@@ -59,6 +59,8 @@ group clang one "builds without a warning (clang)" make -s -j2 all CC=clang B=bu
 group unit make -s -k -j2 -O all unit
 group fuzz make -s -k -j2 -O fuzz-replay
 group layers sh tests/layers.sh
+group shape sh tests/shape.sh
+group manuals sh tests/manuals.sh build/release
 samples() {
 	one "the sample of the agent is good" build/release/wg-meshd wg0 --check --config etc/samples/agent.yaml
 	one "the sample of the coordinator is good" build/release/wg-mesh-coordinator serve --check \
@@ -68,7 +70,7 @@ samples() {
 group samples samples
 group asan make -s -k -j2 -O asan
 group "asan fuzz" sh tests/sanitized.sh fuzz make -s -k -j2 -O fuzz-replay MODE=asan
-group lint one "shell files have nothing that shellcheck warns of" make -s lint
+group lint one "shell files have nothing that shellcheck warns of" make -s lint-shell
 group plugin sh tests/plugin/run.sh
 group "asan plugin" env MODE=asan sh tests/sanitized.sh plugin sh tests/plugin/run.sh
 group install sh tests/install.sh

@@ -15,6 +15,12 @@ for dir in $(find core coordinator relay plugins hooks etc tests -type f ! -name
 		bad=1
 	}
 done
+# A second line of one name would win, and leave out what the first has.
+twice=$(cut -d: -f1 tests/unit/sources.mk | grep '^SRC' | sort | uniq -d)
+[ -z "$twice" ] || {
+	echo "tests/unit/sources.mk: more than one line of $twice"
+	bad=1
+}
 files=$(find core coordinator relay plugins -name '*.[ch]')
 # shellcheck disable=SC2086 # words are wanted; the project's files have no blanks in their names
 awk '

@@ -147,9 +147,13 @@ int enrol_register(const struct enrolment *e, bool preview, json_t **answer)
 /* What every request has that is made for a state. */
 static json_t *request_of(const struct state *state, const struct key *private_key)
 {
+	json_t *pins = json_array();
+
+	for (size_t i = 1; i < state->pin_count; i++)
+		json_array_append_new(pins, json_string(state->pins[i]));
 	return json_pack(
-		"{s:s,s:o,s:s,s:o,s:o}", "url", state->coordinator_url, "pin",
-		js_from_string(state->pin_count ? state->pins[0] : NULL), "agent_id",
+		"{s:s,s:o,s:o,s:s,s:o,s:o}", "url", state->coordinator_url, "pin",
+		js_from_string(state->pin_count ? state->pins[0] : NULL), "pins", pins, "agent_id",
 		state->agent_id, "private_key", js_from_key(private_key), "server_key",
 		key_is_zero(&state->server_key) ? json_null() : js_from_key(&state->server_key));
 }
@@ -165,15 +169,31 @@ int enrol_rekey(const struct state *state, const struct key *private_key, const 
 	return ask(request, answer, why);
 }
 
-int enrol_deregister(const struct state *state, const struct key *private_key,
-		     char why[static ENROL_WHY])
+static int deregister_at(const struct state *state, const char *url, const struct key *private_key,
+			 char why[static ENROL_WHY])
 {
 	json_t *answer, *request = request_of(state, private_key);
 	int code;
 
+	json_object_set_new(request, "url", json_string(url));
 	json_object_set_new(request, "deregister", json_true());
 	json_object_set_new(request, "token", js_from_string(state->token));
 	code = ask(request, &answer, why);
 	json_decref(answer);
+	return code;
+}
+
+/* Any coordinator of the mesh can let us go; of those away, the first is named. */
+int enrol_deregister(const struct state *state, const struct key *private_key,
+		     char why[static ENROL_WHY])
+{
+	int code = deregister_at(state, state->coordinator_url, private_key, why);
+	char other[ENROL_WHY];
+
+	for (size_t i = 0; code == EXIT_NOT_REACHABLE && i < state->other_count; i++) {
+		code = deregister_at(state, state->others[i], private_key, other);
+		if (code != EXIT_NOT_REACHABLE)
+			memcpy(why, other, sizeof(other));
+	}
 	return code;
 }

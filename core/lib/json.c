@@ -203,6 +203,16 @@ bool js_need_key(struct js *js, const char *key, struct key *out)
 	return false;
 }
 
+bool js_need_preshared(struct js *js, const char *key, struct key *out)
+{
+	const char *text = js_need_string(js, key, KEY_BASE64 - 1);
+
+	if (key_parse(out, text) && !key_is_zero(out))
+		return true;
+	js_fail(js, key, "must be a preshared key, 44 characters of base64");
+	return false;
+}
+
 bool js_endpoint(struct js *js, const char *key, struct endpoint *out)
 {
 	const char *text = get_string(js, key);

@@ -34,6 +34,7 @@ bool js_bool(struct js *js, const char *key, bool fallback);
 json_t *js_array(struct js *js, const char *key, size_t max_count); /* borrowed; NULL: absent */
 json_t *js_object(struct js *js, const char *key);
 bool js_need_key(struct js *js, const char *key, struct key *out);
+bool js_need_preshared(struct js *js, const char *key, struct key *out); /* any bytes but all zero */
 bool js_endpoint(struct js *js, const char *key, struct endpoint *out); /* false: absent or wrong */
 
 /* The text of a secret in a tree that is about to go; nobody may read it afterwards. */

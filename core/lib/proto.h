@@ -126,6 +126,9 @@ struct proto_relay {
 bool proto_id_valid(const char *text); /* of an agent or a network */
 
 /* JSON from structs: new references. */
+/* "https://HOST[:PORT]" of a URL that is no more than that, new; NULL: it is not. */
+char *proto_origin(const char *url);
+
 json_t *proto_write_endpoints(const struct proto_endpoints *at);
 json_t *proto_write_peer(const struct proto_peer *peer);
 json_t *proto_write_network(const struct proto_network *network);

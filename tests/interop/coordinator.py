@@ -814,7 +814,7 @@ def _(co):
     one = Agent(co, "w1").register(key)
     ws = one.stream()
     snapshot = ws.receive()
-    equal(sorted(snapshot), ["epoch", "networks", "peers", "pins", "relays", "revision", "rules", "type"])
+    equal(sorted(snapshot), ["coordinators", "epoch", "networks", "peers", "pins", "relays", "revision", "rules", "type"])
     equal(snapshot["networks"][0]["addresses"], one.addresses)
     two = Agent(co, "w2").register(key, endpoint="192.0.2.7:51820", nat_type="full_cone")
     put = ws.find(lambda m: m.get("op") == "put" and m["peer"]["agent_id"] == two.id)

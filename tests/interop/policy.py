@@ -182,6 +182,28 @@ def _(co):
     equal(co.admin("policy", "show"), text)
 
 
+@case("the shell is told every command and option, and where a file is to be named")
+def _(co):
+    def offered(*words):
+        done = subprocess.run([PROGRAM, "complete-words", *words], capture_output=True, text=True, timeout=20)
+        equal((done.returncode, done.stderr), (0, ""), words)
+        return [line.partition("\t")[0] for line in done.stdout.splitlines()]
+
+    helped = subprocess.run([PROGRAM, "--help"], capture_output=True, text=True, timeout=20).stdout
+    rows = re.findall(r"^  ([a-z]+)(?: ([a-z]+))?\b", helped.partition("commands:")[2].partition("options:")[0], re.M)
+    assert len(rows) > 30, rows
+    equal(offered(""), list(dict.fromkeys(first for first, _ in rows)))
+    for first, second in rows:
+        if second:
+            assert second in offered(first, ""), (first, second)
+            equal([w for w in offered(first, second[:3]) if w == second], [second])
+    equal(offered("po"), ["policy"])
+    equal(offered("policy", "apply", "--c"), ["--confirm", "--config", "--check"])
+    equal(offered("policy", "apply", "p"), [], "a file's name")
+    equal(offered("serve", "--pol"), ["--policy"])
+    equal([offered(), offered("nonsense", "x"), offered("policy", "nonsense", "x")], [[], [], []])
+
+
 @case("the same over REST, for roles and scopes that may")
 def _(co):
     mesh(co, one=[], two=[])
@@ -310,7 +332,10 @@ def _(unused):
     try:
         done = subprocess.run([PROGRAM, "serve", "--config", co.dir + "/coordinator.yaml"] + co.options, capture_output=True, text=True, timeout=20)
         equal(done.returncode, 2, "nothing else to go on with")
-        assert "p.yaml:1:" in done.stderr, done.stderr
+        assert "p.yaml:1:" in done.stderr and done.stderr.count("\n") == 1, done.stderr
+        write(co, ALLOW)
+        co.start()
+        assert "/join#" in co.read("out"), "the first join link was made by the start that failed, and is lost"
     finally:
         co.close()
 

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Cases of rest.sh. With words: only the cases whose name has one of them."""
-import json, re, subprocess, sys, time
+import glob, json, re, subprocess, sys, time
 import coordinator, meshclient
 from coordinator import FAST, NO_RELAY, case, equal, refused
 from meshclient import Agent, Coordinator, Ws, b64, wait_until
@@ -256,6 +256,18 @@ def _(co):
             equal((name, at, answer[0]), (name, at, status), answer[1])
             assert str(status) in operation["responses"], "%s: %d is not in the document" % (name, status)
             fits(document["components"]["schemas"]["Problem"], answer[1], document, name)
+
+
+@case("every code that an answer can have is in the README")
+def _(co):
+    with open("coordinator/README.md") as f:
+        readme = set(re.findall(r"[a-z_]+", " ".join(line for line in f if line.startswith("| ") or "unknown_command" in line)))
+    codes = set()
+    for path in glob.glob("coordinator/*.c"):
+        with open(path) as f:
+            codes |= set(re.findall(r'\b(?:refuse|reply_problem|api_refused|refused|problem)\(\&?\w+, \d{3},\s*"([a-z_]+)"', f.read()))
+    assert len(codes) > 40, codes
+    equal(sorted(codes - readme), [])
 
 
 # ---- what a user of headscale would do --------------------------------------------------------
@@ -792,7 +804,7 @@ def _(co):
         return answer["result"]
 
     def key_id():
-        return {"id": ask("key list", {})["keys"][-1]["id"]}
+        return {"id": next(k["id"] for k in ask("key list", {})["keys"] if k["network"] == "lab" and k["state"] == "valid")}
 
     def waiting():
         ask("policy apply", {"text": POLICY, "confirm": 60})

@@ -244,10 +244,10 @@ static void test_link_family(struct link *link, uint32_t ifindex, struct prefix 
 	done(link_add_address(link, ifindex, &address), "add-address");
 	check(has_address(link, &address), "address-there", "not in the list");
 	check(link_add_address(link, ifindex, &address) == -EEXIST, "add-address-again", "no EEXIST");
-	done(link_add_route(link, ifindex, &route, 254), "add-route");
+	done(link_add_route(link, ifindex, &route, 254, NULL), "add-route");
 	check(has_route(link, &route, 254), "route-there", "not in the list");
-	check(link_add_route(link, ifindex, &route, 254) == -EEXIST, "add-route-again", "no EEXIST");
-	done(link_add_route(link, ifindex, &route, 7777), "add-route-table");
+	check(link_add_route(link, ifindex, &route, 254, NULL) == -EEXIST, "add-route-again", "no EEXIST");
+	done(link_add_route(link, ifindex, &route, 7777, &address.addr), "add-route-table");
 	check(has_route(link, &route, 7777), "route-in-table", "not in the list");
 	done(link_del_route(link, ifindex, &route, 7777), "del-route-table");
 	done(link_del_route(link, ifindex, &route, 254), "del-route");
@@ -432,7 +432,7 @@ static void make_link(struct link *link, struct ledger *ledger, uint32_t ifindex
 		for (size_t j = 0; j < 2; j++) {
 			own(ledger, &(struct ledger_entry){.kind = LEDGER_ROUTE, .prefix = route,
 							   .number = tables[j]});
-			done(link_add_route(link, ifindex, &route, tables[j]), "make-route");
+			done(link_add_route(link, ifindex, &route, tables[j], NULL), "make-route");
 		}
 	}
 }

@@ -24,7 +24,7 @@
 static struct fixture {
 	struct loop *loop;
 	struct fetch *fetch;
-	struct fake *fake;
+	struct fake *fake, *other; /* other: NULL where a test has one only */
 	struct state *state;
 	struct key private_key;
 	struct coord *coord;
@@ -108,6 +108,8 @@ static int tear_down(void **unused)
 	coord_free(f.coord);
 	clock_set_fake(0, 0);
 	fake_free(f.fake);
+	if (f.other)
+		fake_free(f.other);
 	fetch_free(f.fetch);
 	state_free(f.state);
 	loop_free(f.loop);
@@ -359,7 +361,7 @@ static void network_change_finds_a_dead_connection(void **unused)
 
 static void moves_to_another_address(void **unused)
 {
-	struct fake *other = fake_new(f.loop);
+	struct fake *other = f.other = fake_new(f.loop);
 
 	(void)unused;
 	come_up();
@@ -372,7 +374,103 @@ static void moves_to_another_address(void **unused)
 	clock_set_fake(0, 0);
 	coord_free(f.coord);
 	f.coord = NULL;
-	fake_free(other);
+}
+
+/* A second one of the same mesh: it has the same server key and takes the same tokens. */
+static struct fake *another(void)
+{
+	struct fake *fake = f.other = fake_new(f.loop);
+
+	fake->private_key = f.fake->private_key;
+	fake->public_key = f.fake->public_key;
+	fake->shown_key = f.fake->shown_key;
+	snprintf(fake->token, sizeof(fake->token), "%s", f.fake->token);
+	return fake;
+}
+
+static void come_up_with(const struct fake *other, bool delta)
+{
+	char frame[600];
+
+	coord_start(f.coord);
+	until(fake_heard(f.fake, "hello"));
+	snprintf(frame, sizeof(frame),
+		 "{\"type\":\"snapshot\",\"epoch\":\"E\",\"revision\":5,\"networks\":[],\"relays\":[],\"peers\":[],"
+		 "\"pins\":[\"%s\",\"%s\"],\"coordinators\":[\"%s\",\"%s\"]}",
+		 f.fake->pin, other->pin, f.fake->origin, other->origin);
+	fake_say(f.fake, delta ? SNAPSHOT : frame);
+	until(f.snapshots == 1);
+	if (!delta)
+		return;
+	snprintf(frame, sizeof(frame),
+		 "{\"type\":\"delta\",\"revision\":6,\"changes\":[{\"op\":\"coordinators\",\"coordinators\":[\"%s\"],"
+		 "\"pins\":[\"%s\"]}]}", other->origin, other->pin);
+	fake_say(f.fake, frame);
+	until(f.deltas == 1);
+}
+
+static void goes_to_another_coordinator(void **unused)
+{
+	(void)unused;
+	for (int delta = 0; delta < 2; delta++) {
+		struct fake *other = another();
+		uint64_t began;
+
+		come_up_with(other, delta);
+		assert_int_equal(f.state->other_count, 1);
+		assert_string_equal(f.state->others[0], other->origin);
+		began = clock_ms();
+		f.fake->deaf = true;
+		fake_cut(f.fake);
+		until(fake_heard(other, "hello"));
+		assert_true(clock_ms() - began < 3000); /* before the first back-off could have ended twice */
+		fake_say(other, SNAPSHOT);
+		until(f.snapshots == 2);
+		assert_true(coord_connected(f.coord));
+		assert_string_equal(coord_origin(f.coord), other->origin);
+		assert_int_equal(other->challenges, 0); /* by the token it had */
+		assert_int_equal(f.rejections, 0);
+		f.fake->deaf = false; /* and back */
+		idle(11);
+		fake_say(other, "{\"type\":\"bye\",\"reason\":\"restart\",\"retry_after_ms\":5000}");
+		until(fake_count(f.fake, "hello") == 2);
+		if (delta)
+			return;
+		tear_down(NULL);
+		set_up(NULL);
+	}
+}
+
+static void proves_to_one_at_a_time(void **unused)
+{
+	struct fake *other = another();
+
+	(void)unused;
+	come_up_with(other, false);
+	snprintf(other->token, sizeof(other->token), "unlike ours");
+	fake_cut(f.fake);
+	f.fake->refuse_upgrade = "token_expired";
+	until(other->proofs == 1);
+	assert_int_equal(other->bad_proofs, 0);
+	until(fake_heard(other, "hello"));
+}
+
+static void backs_off_when_each_had_its_turn(void **unused)
+{
+	struct fake *other = another();
+	unsigned before;
+
+	(void)unused;
+	come_up_with(other, false);
+	f.fake->refuse_upgrade = other->refuse_upgrade = "unknown_agent";
+	f.fake->refuse_proof = other->refuse_proof = "unknown_agent";
+	fake_cut(f.fake);
+	turn(60000);
+	before = f.fake->connections + other->connections;
+	turn(60000);
+	assert_true(f.fake->connections + other->connections - before < 30);
+	assert_true(other->connections > 0);
+	assert_int_equal(f.rejections, 1);
 }
 
 static void silence_ends_a_connection(void **unused)
@@ -599,6 +697,9 @@ int main(void)
 		TEST(good_bye_is_obeyed),
 		TEST(network_change_finds_a_dead_connection),
 		TEST(moves_to_another_address),
+		TEST(goes_to_another_coordinator),
+		TEST(proves_to_one_at_a_time),
+		TEST(backs_off_when_each_had_its_turn),
 		TEST(silence_ends_a_connection),
 		TEST(an_idle_connection_lives),
 		TEST(backs_off),

@@ -74,8 +74,12 @@ static void act(int which, unsigned actions, const struct psk_message *message)
 {
 	struct end *end = &s.ends[which];
 
-	if (actions & PSK_STORE)
+	if (actions & PSK_STORE) {
 		end->kept = end->psk;
+		assert_int_equal(end->kept.state == PSK_IDLE, !end->kept.next.epoch);
+		assert_true(end->kept.highest >= end->kept.next.epoch);
+		assert_true(end->kept.highest >= end->kept.now.epoch);
+	}
 	if (actions & PSK_SET)
 		end->device = *psk_device(&end->psk);
 	if (actions & PSK_BEGUN)
@@ -505,6 +509,26 @@ static void test_turned_off(void **state)
 	}
 }
 
+/* On at one end, which is refused; then on at the other, by a reload or a restart, at any moment. */
+static void test_turned_on(void **state)
+{
+	(void)state;
+	for (unsigned way = 0; way < 4; way++) {
+		for (unsigned at = 0; at < 130; at++) {
+			struct end *late = &s.ends[way & 1];
+
+			start(!(way & 1) ? false : true, !(way & 1) ? true : false);
+			run(at);
+			late->wanted = late->psk.wanted = true;
+			if (way & 2)
+				restart_agent((int)(way & 1));
+			run(300);
+			expect_settled(true);
+			expect_never_down(6000);
+		}
+	}
+}
+
 /* Off, and all forgotten: the other end hears that there is none. */
 static void test_off_and_forgotten(void **state)
 {
@@ -610,7 +634,7 @@ int main(void)
 		cmocka_unit_test(test_all_forgotten),   cmocka_unit_test(test_away_a_week),
 		cmocka_unit_test(test_noise),		cmocka_unit_test(test_replay),
 		cmocka_unit_test(test_one_is_off),      cmocka_unit_test(test_turned_off),
-		cmocka_unit_test(test_off_and_forgotten), cmocka_unit_test(test_no_answer),
+		cmocka_unit_test(test_turned_on), cmocka_unit_test(test_off_and_forgotten), cmocka_unit_test(test_no_answer),
 		cmocka_unit_test(test_offering_has_a_limit),
 		cmocka_unit_test(test_the_users),       cmocka_unit_test(test_asking_has_a_limit),
 	};

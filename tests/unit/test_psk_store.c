@@ -48,6 +48,8 @@ static struct psk some(uint64_t i)
 	psk.ours = i & 1;
 	if (i % 3)
 		psk.now.key = numbered(1000 + i);
+	if (i % 3 == 2) /* any bytes; not only what a public key may be */
+		memset(&psk.now.key, 0xff, KEY_LEN);
 	if (psk.state) {
 		psk.next.epoch = i + 1;
 		if (i % 5)

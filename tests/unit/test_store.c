@@ -380,6 +380,105 @@ static void test_fetch(void **state)
 	assert_string_equal(buf_text(&seen), "n1|default|10.0.0.0/16|-|1700000000000|0|\n");
 }
 
+/* What a commit tells others, and what of it they read. */
+static void test_bulletins(void **state)
+{
+	char wanted[300];
+
+	(void)state;
+	buf_free(&seen);
+	put_network("n1", "default");
+	put_agent("a1", 1, "nas", "10.0.0.1");
+	put_agent("a2", 2, "pc", "10.0.0.2");
+	put_key("k1", 3, 1);
+	WRITE(STORE_AUDIT_PUT, N(7), T("root"), T("made"), T("k1"), T(NULL), T("n1"));
+	assert_true(flush());
+	WRITE(STORE_AGENT_SEEN, T("a1"), T("[]"), N(5), N(1), T("i1"), N(10)); /* of no interest */
+	assert_true(flush());
+	store_begin(store);
+	WRITE(STORE_NETWORK_PUT, T("n2"), T("default"), T("10.1.0.0/16"), T(NULL), N(1), N(0)); /* refused */
+	store_begin(store);
+	WRITE(STORE_KEY_REVOKE, T("k1"), N(9));
+	assert_true(flush());
+	store_fetch(store, STORE_BULLETINS, NULL, 0, note_row, NULL, NULL);
+	assert_true(flush());
+	if (!postgres) { /* one coordinator only */
+		assert_string_equal(store_instance(store), "");
+		assert_string_equal(buf_text(&seen), "");
+		return;
+	}
+	snprintf(wanted, sizeof(wanted),
+		 "1|{\"from\":\"%s\",\"networks\":{\"n1\":true},\"agents\":{\"a1\":true,\"a2\":true},"
+		 "\"keys\":{\"k1\":true},\"audit\":[[7,\"root\",\"made\",\"k1\",null,\"n1\"]]}|\n"
+		 "2|{\"from\":\"%s\",\"keys\":{\"k1\":true}}|\n", store_instance(store), store_instance(store));
+	assert_string_equal(buf_text(&seen), wanted);
+	buf_free(&seen);
+	store_fetch(store, STORE_BULLETINS, NULL, 1, note_row, NULL, NULL); /* after the first */
+	store_fetch(store, STORE_LAST_BULLETIN, NULL, 1, note_row, NULL, NULL);
+	assert_true(flush());
+	snprintf(wanted + strlen(wanted), sizeof(wanted) - strlen(wanted), "2|1|\n");
+	assert_string_equal(buf_text(&seen), strchr(wanted, '\n') + 1);
+	WRITE(STORE_BULLETIN_DEL, N(INT64_MAX));
+	assert_true(flush());
+	assert_string_equal(rows(STORE_BULLETINS), "");
+}
+
+static void note_pending(void *arg, const struct store_value *row)
+{
+	const bool *wanted = arg;
+
+	assert_int_equal(store_pending(store, ABOUT_AGENT, store_string(&row[0])), *wanted);
+	assert_int_equal(store_pending(store, ABOUT_AGENT, NULL), *wanted);
+	assert_false(store_pending(store, ABOUT_KEY, NULL));
+	assert_false(store_pending(store, ABOUT_AGENT, "a9"));
+	note_row(NULL, row);
+}
+
+static void write_meanwhile(void *arg)
+{
+	(void)arg;
+	WRITE(STORE_AGENT_EXPIRY, T("a1"), N(77));
+}
+
+/* A row that was read while something newer waits to be written is known as such. */
+static void test_pending(void **state)
+{
+	bool yes = true, no = false;
+	struct loop_task task;
+
+	(void)state;
+	buf_free(&seen);
+	put_network("n1", "default");
+	put_agent("a1", 1, "nas", "10.0.0.1");
+	assert_true(flush());
+	store_fetch(store, STORE_AGENT_OF, "a1", 0, note_pending, NULL, &no);
+	assert_true(flush());
+	store_fetch(store, STORE_AGENT_OF, "a1", 0, note_pending, NULL, &yes);
+	task_init(&task, write_meanwhile, NULL); /* after this has been handed over */
+	task_defer(loop, &task);
+	assert_true(flush());
+	assert_true(flush());
+	assert_non_null(strstr(rows(STORE_AGENTS), "|77|"));
+}
+
+/* At the start, without the loop; of two that make the same, one is there. */
+static void test_settle(void **state)
+{
+	(void)state;
+	store_begin(store);
+	WRITE(STORE_META_NEW, T("secret"), blob(1));
+	assert_int_equal(store_settle(store), 0);
+	store_begin(store);
+	WRITE(STORE_META_NEW, T("secret"), blob(2));
+	put_network("n1", "default");
+	store_begin(store);
+	put_network("n2", "other");
+	assert_int_equal(store_settle(store), 0);
+	assert_string_equal(rows(STORE_META), "secret|<32:01>|\n");
+	assert_string_equal(rows(STORE_NETWORKS), "n2|other|10.0.0.0/16|-|1700000000000|0|\n");
+	assert_true(flush());
+}
+
 /* More than goes through the database's pipe at once. */
 static void test_many(void **state)
 {
@@ -479,7 +578,7 @@ int main(void)
 #define CASE(f) cmocka_unit_test_setup_teardown(f, begin, end)
 	const struct CMUnitTest tests[] = {
 		CASE(test_round_trip), CASE(test_refused_by_group), CASE(test_conditions), CASE(test_fetch),
-		CASE(test_many), cmocka_unit_test(test_from_every_version), cmocka_unit_test(test_newer_version),
+		CASE(test_bulletins), CASE(test_pending), CASE(test_settle), CASE(test_many), cmocka_unit_test(test_from_every_version), cmocka_unit_test(test_newer_version),
 	};
 	int failed;
 

@@ -1,0 +1,29 @@
+/*
+ * policy_state_private.h - the inside of policy_state.h, for policy_state.c and policy_follow.c.
+ */
+#ifndef COORDINATOR_POLICY_STATE_PRIVATE_H
+#define COORDINATOR_POLICY_STATE_PRIVATE_H
+
+#include "policy_state.h"
+
+struct version {
+	struct policy *policy;
+	struct policy_index *index;
+	uint64_t number, applied_at; /* number 0: nobody gave one */
+	char by[100];
+};
+
+struct policy_state {
+	struct coordinator *co;
+	struct version now, kept; /* kept.policy NULL: nothing waits */
+	uint64_t last_number, confirm_by; /* monotonic ms */
+	struct loop_timer confirm;
+	struct policy_file *file; /* NULL: none */
+};
+
+void policy_version_fini(struct version *version);
+void policy_restore_kept(struct policy_state *state);
+/* To other coordinators; until 0: none waits any more. Wall ms. */
+void policy_write_waiting(struct policy_state *state, uint64_t until);
+
+#endif

@@ -1,0 +1,114 @@
+/*
+ * store_bulletin.c - what a commit tells other coordinators: which rows to read again. Also the values
+ * that statements take.
+ */
+#include "store_driver.h"
+#include "lib/json.h"
+
+#include <string.h>
+
+#define MAX_AUDIT 200 /* lines of one commit that are told to those who follow elsewhere */
+
+const char *const store_about_names[ABOUTS] = {
+	[ABOUT_NOTHING] = "",	     [ABOUT_NETWORK] = "networks", [ABOUT_USER] = "users",
+	[ABOUT_TOKEN] = "tokens",    [ABOUT_RELAYS] = "relays",	   [ABOUT_META] = "meta",
+	[ABOUT_POLICY] = "policies", [ABOUT_KEY] = "keys",	   [ABOUT_AGENT] = "agents",
+	[ABOUT_DEVICE] = "devices",
+};
+
+/* By the statement's first value. What is not here (endpoints, last uses, addresses that rest, the trimming
+ * of old rows) each coordinator knows otherwise, or need not know. */
+enum store_about store_about(enum store_write what)
+{
+	static const enum store_about table[STORE_WRITES] = {
+		[STORE_NETWORK_PUT] = ABOUT_NETWORK, [STORE_NETWORK_SET] = ABOUT_NETWORK,
+		[STORE_NETWORK_DEL] = ABOUT_NETWORK, [STORE_AGENT_PUT] = ABOUT_AGENT,
+		[STORE_AGENT_KEY] = ABOUT_AGENT,     [STORE_AGENT_EXPIRE] = ABOUT_AGENT,
+		[STORE_AGENT_EXPIRY] = ABOUT_AGENT,  [STORE_AGENT_DEL] = ABOUT_AGENT,
+		[STORE_MEMBER_PUT] = ABOUT_AGENT,    [STORE_MEMBER_DEL] = ABOUT_AGENT,
+		[STORE_ROUTE_PUT] = ABOUT_AGENT,     [STORE_ROUTES_DEL] = ABOUT_AGENT,
+		[STORE_KEY_PUT] = ABOUT_KEY,	     [STORE_KEY_USE] = ABOUT_KEY,
+		[STORE_KEY_REVOKE] = ABOUT_KEY,	     [STORE_POLICY_PUT] = ABOUT_POLICY,
+		[STORE_META_PUT] = ABOUT_META,	     [STORE_META_NEW] = ABOUT_META,
+		[STORE_META_DEL] = ABOUT_META,	     [STORE_USER_PUT] = ABOUT_USER,
+		[STORE_USER_DEL] = ABOUT_USER,	     [STORE_TOKEN_PUT] = ABOUT_TOKEN,
+		[STORE_TOKEN_DEL] = ABOUT_TOKEN,     [STORE_RELAY_PUT] = ABOUT_RELAYS,
+		[STORE_RELAY_DEL] = ABOUT_RELAYS,    [STORE_DEVICE_PUT] = ABOUT_DEVICE,
+		[STORE_DEVICE_DEL] = ABOUT_DEVICE,
+	};
+
+	return table[what];
+}
+
+static void add_id(json_t *bulletin, const char *name, const struct store_op *op)
+{
+	json_t *ids = json_object_get(bulletin, name);
+	const struct store_value *id = &op->values[0];
+
+	if (!ids) {
+		ids = json_object();
+		json_object_set_new(bulletin, name, ids);
+	}
+	json_object_set_new(ids, id->type == STORE_TEXT ? store_string(id) : "", json_true());
+}
+
+static void add_audit(json_t *bulletin, const struct store_op *op)
+{
+	json_t *lines = json_object_get(bulletin, "audit"), *line = json_array();
+
+	if (!lines) {
+		lines = json_array();
+		json_object_set_new(bulletin, "audit", lines);
+	}
+	for (unsigned i = 0; i < op->count; i++)
+		json_array_append_new(line, op->values[i].type == STORE_INT
+						    ? json_integer((json_int_t)op->values[i].number)
+						    : js_from_string(op->values[i].data));
+	if (json_array_size(lines) < MAX_AUDIT)
+		json_array_append(lines, line);
+	json_decref(line);
+}
+
+char *bulletin_text(const char *from, const struct list *ops)
+{
+	json_t *bulletin = json_pack("{ss}", "from", from);
+	const struct store_op *op;
+	char *text = NULL;
+
+	list_each(op, ops, node) {
+		if (op->refused)
+			continue;
+		if (op->what == STORE_AUDIT_PUT)
+			add_audit(bulletin, op);
+		else if (store_about(op->what))
+			add_id(bulletin, store_about_names[store_about(op->what)], op);
+	}
+	if (json_object_size(bulletin) > 1)
+		text = js_dump(bulletin);
+	json_decref(bulletin);
+	return text;
+}
+
+/* ---- values ------------------------------------------------------------------------------------- */
+
+struct store_value store_int(int64_t number)
+{
+	return (struct store_value){.type = STORE_INT, .number = number};
+}
+
+struct store_value store_text(const char *text)
+{
+	if (!text)
+		return (struct store_value){.type = STORE_NULL};
+	return (struct store_value){.type = STORE_TEXT, .data = text, .len = strlen(text)};
+}
+
+struct store_value store_blob(const void *data, size_t len)
+{
+	return (struct store_value){.type = STORE_BLOB, .data = data, .len = len};
+}
+
+const char *store_string(const struct store_value *value)
+{
+	return value->type == STORE_TEXT && value->data ? value->data : "";
+}

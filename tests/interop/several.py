@@ -1,0 +1,640 @@
+"""Cases of postgres.sh: PostgreSQL that goes away, and several coordinators on one database."""
+import copy, http.client, json, os, shutil, signal, socket, subprocess, sys, threading, time
+import meshclient
+from meshclient import Agent, Coordinator, wait_until
+from coordinator import FAST, agents, equal, refused
+
+AWAY = float(os.environ.get("WG_MESH_TEST_AWAY", "6"))  # seconds without a database
+cases = []
+
+
+def case(name):
+    def add(function):
+        cases.append((name, function))
+        return function
+    return add
+
+
+def meanwhile(function, *arguments):
+    """Runs it in a thread; what is returned waits for the result."""
+    done = []
+    thread = threading.Thread(target=lambda: done.append(function(*arguments)))
+    thread.start()
+
+    def result(seconds=30):
+        thread.join(seconds)
+        if not done:
+            raise AssertionError("no answer")
+        return done[0]
+    return result
+
+
+def move(agent, endpoint):
+    return agent.ask("PUT", "/endpoint", {"endpoint": endpoint, "nat_type": "unknown"})
+
+
+def hears(stream, endpoint, seconds):
+    return stream.find(lambda m: m.get("op") == "patch" and m.get("endpoint") == endpoint, seconds)
+
+
+def command(co, name, arguments):
+    """By the socket, as the command line does."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(20)
+        s.connect(co.dir + "/run/coordinator.sock")
+        s.sendall(json.dumps({"command": name, "arguments": arguments}).encode() + b"\n")
+        answer = json.loads(s.makefile().readline())
+    if not answer["ok"]:
+        raise RuntimeError("%s: %s" % (name, answer))
+    return answer["result"]
+
+
+def apply(co, text, **more):
+    return command(co, "policy apply", {"text": text, **more})
+
+
+def policy(co):
+    return command(co, "policy show", {})
+
+
+@case("PostgreSQL away: reads go on, writes are refused with a reason, patches arrive, and all is well by itself")
+def _(server):
+    co = Coordinator(FAST).start()
+    try:
+        key = co.key("--reusable")
+        a, b = Agent(co, "a").register(key), Agent(co, "b").register(key)
+        stream = b.stream()
+        stream.receive()
+        server.stop("immediate")
+        began = time.time()
+        try:
+            late = Agent(co, "late")
+            registering = meanwhile(late.try_register, key)  # nobody has noticed yet
+            equal(a.ask("GET", "/peers")[0], 200)
+            assert wait_until(lambda: len(agents(co)) == 3)
+            for n in range(3):  # behind the new agent, which nobody may hear of yet
+                time.sleep(0.5)
+                equal(move(a, "198.51.100.7:%d" % (1000 + n))[0], 200)
+                assert hears(stream, "198.51.100.7:%d" % (1000 + n), 3), "patch %d" % n
+            refused(registering(), 503, "store_unavailable")
+            assert wait_until(lambda: "store-failed" in co.log())
+            reason = co.log().partition("store-failed")[2].partition("\n")[0]
+            assert "PostgreSQL says: " in reason and "says: ;" not in reason, reason
+            refused(Agent(co, "later").try_register(key), 503, "store_unavailable")
+            assert "database" in co.admin("key", "create", code=1)
+            assert "database" in co.admin("audit", code=1)
+            stream.find(lambda m: False, max(0.1, began + AWAY - time.time()))  # answers pings
+            equal(move(a, "198.51.100.7:2000")[0], 200)
+            assert hears(stream, "198.51.100.7:2000", 3), "a patch at the end"
+            assert not stream.find(lambda m: m.get("op") == "put", 0.3), "heard of an agent that is on no disk"
+            equal(co.request("GET", "/healthz", root=True)[0], 503)
+        finally:
+            server.start()
+        assert wait_until(lambda: Agent(co, "new").try_register(key)[0] == 201, 20), "no recovery"
+        assert stream.find(lambda m: m.get("op") == "put" and m["peer"]["name"] == "late"), "the one that waited"
+        assert stream.find(lambda m: m.get("op") == "put" and m["peer"]["name"] == "new")
+        equal(late.try_register(key)[0], 200)
+        assert "store-back" in co.log() and "store-failed" not in co.log().partition("store-back")[2]
+        assert "\nNOTICE" not in co.log()
+        equal(sorted(row["name"] for row in agents(co)), ["a", "b", "late", "new"])
+        assert "late" in co.admin("audit")
+    finally:
+        co.close()
+
+
+@case("PostgreSQL restarted under work: nothing that was answered is lost")
+def _(server):
+    co = Coordinator(FAST).start()
+    try:
+        key, answered, stop = co.key("--reusable"), [], threading.Event()
+
+        def work(at):
+            n = 0
+            while not stop.is_set():
+                n += 1
+                agent = Agent(co, "w%d-%d" % (at, n))
+                for _ in range(60):
+                    status = agent.try_register(key)[0]
+                    if status in (200, 201):
+                        answered.append(agent.name)
+                        break
+                    equal(status, 503)
+                    time.sleep(0.1)
+
+        workers = [meanwhile(work, at) for at in range(3)]
+        for how in ("fast", "immediate"):
+            time.sleep(0.7)
+            server.stop(how)
+            server.start()
+        time.sleep(1)
+        stop.set()
+        for worker in workers:
+            worker()
+        assert len(answered) > 20, len(answered)
+        co.stop()
+        co.start()
+        names = [row["name"] for row in agents(co)]
+        equal(sorted(set(names)), sorted(names), "names")
+        assert not set(answered) - set(names), "lost: %s" % (set(answered) - set(names))
+    finally:
+        co.close()
+
+
+class Pair:
+    """Two coordinators on one database."""
+
+    def __init__(self, config=FAST):
+        self.a = Coordinator(config).start()
+        self.b = another(self.a, config).start()
+        assert wait_until(lambda: "coordinator-found" in self.a.log() and "coordinator-found" in self.b.log())
+
+    def __enter__(self):
+        return self.a, self.b
+
+    def __exit__(self, *_):
+        for co in (self.b, self.a):
+            try:
+                for line in co.log().splitlines():
+                    if "runtime error" in line or "AddressSanitizer" in line:
+                        raise AssertionError(line)
+            finally:
+                co.close()
+
+
+def another(co, config=FAST):
+    new = Coordinator(config, database=co.database)
+    os.makedirs(new.dir + "/state", 0o700)
+    shutil.copy(co.dir + "/state/server.key", new.dir + "/state/server.key")
+    return new
+
+
+def soon(test, seconds=3):
+    """The contract says a second."""
+    result = wait_until(test, seconds)
+    if not result:
+        raise AssertionError("not in %s seconds" % seconds)
+    return result
+
+
+def at(agent, co):
+    """The same agent, asking another coordinator."""
+    other = copy.copy(agent)
+    other.co = co
+    return other
+
+
+def names(co):
+    return sorted(row["name"] for row in agents(co))
+
+
+@case("who joins at one is at the other, with key and token; each tells its agents of the other's")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable", "--tag", "web")
+        one = Agent(a, "one").register(key)
+        soon(lambda: Agent(b, "two").try_register(key)[0] == 201)
+        soon(lambda: names(a) == names(b) == ["one", "two"])
+        equal(at(one, b).ask("GET", "/peers")[0], 200)
+        stream = at(one, b).stream()
+        equal([p["name"] for p in stream.receive()["peers"]], ["two"])
+        three = Agent(a, "three").register(key)
+        put = stream.find(lambda m: m.get("op") == "put", 3)
+        equal((put["peer"]["name"], put["peer"]["addresses"]), ("three", [x.partition("/")[0] for x in three.addresses]))
+        equal(len({x for row in agents(b) for x in row["addresses"]}), sum(len(row["addresses"]) for row in agents(b)))
+        a.admin("agent", "rename", "three", "drei")
+        assert stream.find(lambda m: m.get("op") == "put" and m["peer"]["name"] == "drei", 3), "renamed"
+        a.admin("agent", "tag", "drei", "--tag", "db")
+        soon(lambda: [row["tags"] for row in agents(b) if row["name"] == "drei"] == [["db"]])
+        three.try_register(key, advertised_routes=["192.168.7.0/24"])
+        soon(lambda: "192.168.7.0/24" in b.admin("route", "list"))
+        b.admin("route", "approve", "drei", "192.168.7.0/24")
+        assert stream.find(lambda m: m.get("op") == "put" and m["peer"]["routes"] == ["192.168.7.0/24"], 3), "route"
+        soon(lambda: json.loads(a.admin("route", "list", "--json"))["routes"][0]["approved"])
+        b.admin("agent", "remove", "drei")
+        assert stream.find(lambda m: m.get("op") == "remove" and m["agent_id"] == three.id, 3), "removed"
+        soon(lambda: names(a) == ["one", "two"])
+        refused(three.ask("GET", "/peers"), 401, "unknown_agent")
+
+
+@case("networks, keys, users, tokens, relays and devices of one are the other's")
+def _(server):
+    with Pair() as (a, b):
+        a.admin("network", "create", "lab", "--cidr", "10.99.0.0/16")
+        soon(lambda: "lab" in b.admin("network", "list"))
+        key = b.key("--network", "lab")
+        soon(lambda: Agent(a, "gate").try_register(key)[0] == 201)
+        refused(Agent(b, "late").try_register(key), 403, "join_key_used")
+        key = a.key("--reusable")
+        ident = {k["id"] for k in json.loads(a.admin("key", "list", "--json"))["keys"] if k["network"] == "default"}
+        soon(lambda: ident == {k["id"] for k in json.loads(b.admin("key", "list", "--json"))["keys"]
+                               if k["network"] == "default"})
+        b.admin("user", "add", "ann", "--role", "admin", stdin="correct horse battery\n")
+        soon(lambda: "ann" in a.admin("user", "list"))
+        token = a.admin("token", "create", "--user", "ann").strip()
+        bearer = {"Authorization": "Bearer " + token}
+        soon(lambda: b.request("GET", "/networks", headers=bearer)[0] == 200)
+        a.admin("relay", "add", "https://relay.example:8444", "--region", "fra")
+        soon(lambda: "fra" in b.admin("relay", "list"))
+        a.admin("peer", "add", "phone", "--via", "gate", "--endpoint", "gate.example:51820")
+        soon(lambda: "phone" in b.admin("peer", "list"))
+        b.admin("peer", "remove", "phone")
+        soon(lambda: "phone" not in a.admin("peer", "list"))
+        b.admin("user", "remove", "ann")
+        soon(lambda: a.request("GET", "/networks", headers=bearer)[0] == 401)
+        assert "wg_mesh_other_coordinators 1" in a.request("GET", "/metrics", root=True)[1].decode()
+        b.admin("agent", "remove", "gate")
+        b.admin("network", "remove", "lab")
+        soon(lambda: "lab" not in a.admin("network", "list"))
+        follow = subprocess.run([meshclient.PROGRAM, "--config", a.dir + "/coordinator.yaml", "audit"],
+                                capture_output=True, text=True, timeout=20).stdout
+        assert "network-removed" in follow and "relay-added" in follow
+
+
+@case("a policy applied at one holds at the other")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        one, two = Agent(a, "one").register(key), Agent(a, "two").register(key)
+        soon(lambda: names(b) == ["one", "two"])
+        stream = at(two, b).stream()
+        equal([p["name"] for p in stream.receive()["peers"]], ["one"])
+        apply(a, "version: 1\ndefault: deny\n")
+        assert stream.find(lambda m: m.get("op") == "remove" and m["agent_id"] == one.id, 3), "told of a removal"
+        soon(lambda: at(two, b).ask("GET", "/peers")[1]["peers"] == [])
+        for n in range(2):  # the numbers go on
+            apply((b, a)[n], "version: 1\ndefault: allow\n# %d\n" % n)
+            soon(lambda: len({policy(co)["text"] for co in (a, b)}) == 1)
+        equal(policy(a)["version"], policy(b)["version"])
+        soon(lambda: len(at(two, b).ask("GET", "/peers")[1]["peers"]) == 1)
+
+
+def members_told(stream, quiet=2):
+    """All who came and went, until nothing comes for a while."""
+    told = []
+    try:
+        while True:
+            for change in stream.receive(quiet).get("changes", []):
+                if change["op"] in ("put", "remove"):
+                    told.append((change["op"], change.get("agent_id") or change["peer"]["agent_id"]))
+    except socket.timeout:
+        return told
+
+
+@case("a policy that waits to be confirmed waits at both: confirmed or taken back at either, and by itself")
+def _(server):
+    with Pair() as (a, b):
+        allow, deny = "version: 1\ndefault: allow\n# 1\n", "version: 1\ndefault: deny\n"
+        apply(a, allow)
+        soon(lambda: policy(b)["text"] == allow)
+
+        def both(text, waiting, seconds=3):
+            soon(lambda: [(policy(co)["text"], policy(co)["waiting"]) for co in (a, b)] == [(text, waiting)] * 2, seconds)
+
+        apply(a, deny, confirm=2)
+        both(deny, True)
+        both(allow, False, 9)  # nobody has confirmed
+        assert command(a, "audit", {})["audit"][-1]["action"] == "policy-not-confirmed"
+        equal(sum(line["action"] == "policy-not-confirmed" for line in command(a, "audit", {})["audit"]), 1)
+        apply(a, deny, confirm=60)
+        both(deny, True)
+        try:
+            apply(b, allow)
+            raise AssertionError("a second one was taken")
+        except RuntimeError as why:
+            assert "policy_waiting" in str(why)
+        command(b, "policy confirm", {})
+        both(deny, False)
+        apply(b, allow, confirm=60)
+        both(allow, True)
+        b.stop(signal.SIGKILL)  # and a start takes it back
+        b.start()
+        both(deny, False)
+
+
+@case("taken at both at once: one name, one one-shot key, one address; who is refused hears why")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        soon(lambda: Agent(b, "first").try_register(key)[0] == 201)
+        for n in range(12):
+            results = [meanwhile(Agent(co, "n%d" % n).try_register, key) for co in (a, b)]
+            results = [result() for result in results]
+            equal(sorted(status for status, _ in results), [201, 409], str(results))
+            equal([answer["code"] for status, answer in results if status == 409], ["name_taken"])
+        for n in range(12):
+            once = (a, b)[n % 2].key()
+            soon(lambda: len(json.loads(a.admin("key", "list", "--json"))["keys"]) ==
+                 len(json.loads(b.admin("key", "list", "--json"))["keys"]))
+            results = [meanwhile(Agent(co, "k%d-%s" % (n, which)).try_register, once)
+                       for which, co in (("a", a), ("b", b))]
+            results = [result() for result in results]
+            equal(sorted(status for status, _ in results), [201, 403], str(results))
+            equal([answer["code"] for status, answer in results if status == 403], ["join_key_used"])
+        soon(lambda: names(a) == names(b))
+        equal(len(names(a)), 25)
+        for co in (a, b):
+            taken = [x for row in agents(co) for x in row["addresses"]]
+            equal(len(set(taken)), len(taken), "addresses")
+        equal(meshclient.psql(a.database, "SELECT count(*) FROM agents").strip(), "25")
+        assert not [line for co in (a, b) for line in co.log().splitlines() if "bad-row" in line]
+
+
+@case("nobody hears of an agent that was refused")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        first = Agent(a, "first").register(key)
+        stream = first.stream()
+        stream.receive()
+        seen = []
+        for n in range(8):
+            results = [meanwhile(Agent(co, "n%d" % n).try_register, key) for co in (a, b)]
+            winners = [answer["agent_id"] for status, answer in (result() for result in results) if status == 201]
+            equal(len(winners), 1)
+            seen += winners
+        told = members_told(stream)
+        equal(sorted(told), sorted(("put", agent) for agent in seen))
+
+
+@case("where an agent is, and whether it is online, is known at both; its signals pass; the newer stream stays")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        one, two = Agent(a, "one").register(key), Agent(a, "two").register(key)
+        soon(lambda: names(b) == ["one", "two"])
+        here, there = one.stream(), at(two, b).stream()
+        here.receive(), there.receive()
+        assert here.find(lambda m: m.get("op") == "patch" and m.get("online") is True and m["agent_id"] == two.id, 3)
+        soon(lambda: [row["online"] for co in (a, b) for row in agents(co)] == [True] * 4)
+        equal(move(at(two, b), "198.51.100.9:9")[0], 200)
+        assert hears(here, "198.51.100.9:9", 3), "an endpoint"
+        box = meshclient.b64(os.urandom(4096))
+        here.send({"type": "signal", "id": 1, "to": two.id, "network": "default", "box": box})
+        signal_ = there.find(lambda m: m.get("type") == "signal", 3)
+        equal((signal_["from"], signal_["box"]), (one.id, box))
+        here.send({"type": "signal", "id": 2, "to": "0" * 24, "network": "default", "box": box})
+        assert here.find(lambda m: m.get("code") == "unknown_peer", 3)
+        moved = at(one, b).stream()
+        moved.receive()
+        bye = here.find(lambda m: m.get("type") == "bye", 3)
+        equal(bye["reason"], "replaced")
+        there.send({"type": "signal", "id": 1, "to": one.id, "network": "default", "box": box})
+        assert moved.find(lambda m: m.get("type") == "signal", 3), "a signal to where it is now"
+        assert not there.find(lambda m: m.get("op") == "patch" and m.get("online") is False, 5), "was shown offline"
+        moved.close()
+        soon(lambda: {row["name"]: row["online"] for row in agents(a)}["one"] is False, 10)
+        there.send({"type": "signal", "id": 2, "to": one.id, "network": "default", "box": box})
+        assert there.find(lambda m: m.get("code") == "peer_offline", 3)
+
+
+@case("who is revoked at one is cut off at the other")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        for act in ("remove", "expire"):
+            agent = Agent(a, act).register(key)
+            soon(lambda: act in names(b))
+            stream = at(agent, b).stream()
+            stream.receive()
+            began = time.time()
+            a.admin("agent", act, act)
+            assert stream.ended(3), "the stream goes on"
+            assert time.time() - began < 3
+            refused(at(agent, b).ask("GET", "/peers"), 401,
+                    "unknown_agent" if act == "remove" else "agent_expired")
+
+
+@case("a coordinator with another server key does not start; two that start first make one mesh")
+def _(server):
+    a, b = Coordinator(FAST), None
+    try:
+        b = Coordinator(FAST, database=a.database)
+        os.makedirs(a.dir + "/state", 0o700)
+        with open(a.dir + "/state/server.key", "w") as f:
+            f.write(meshclient.b64(os.urandom(32)) + "\n")
+        os.makedirs(b.dir + "/state", 0o700)
+        shutil.copy(a.dir + "/state/server.key", b.dir + "/state/server.key")
+        starting = [meanwhile(co.start) for co in (a, b)]
+        [result() for result in starting]
+        lines = (a.read("out") + b.read("out")).split()
+        equal(len(lines), 1, "join links")
+        key = lines[0].partition("#")[2].partition(".")[0]
+        soon(lambda: Agent(a, "a").register(key) and Agent(b, "b").register(key))
+        soon(lambda: names(a) == names(b) == ["a", "b"])
+        equal(at(Agent(a, "c").register(key), a).ask("GET", "/peers")[0], 200)
+        c = Coordinator(FAST, database=a.database)
+        try:
+            with open(c.dir + "/err", "w+") as err:
+                code = subprocess.run([meshclient.PROGRAM, "serve", "--config", c.dir + "/coordinator.yaml"],
+                                      stdout=subprocess.DEVNULL, stderr=err, timeout=20).returncode
+                err.seek(0)
+                said = err.read()
+            equal(code, 1, said)
+            assert "copy server.key" in said, said
+        finally:
+            c.close()
+    finally:
+        if b:
+            b.close()
+        a.close()
+
+
+@case("a connection that PostgreSQL ends loses nothing")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        one = Agent(a, "one").register(key)
+        soon(lambda: names(b) == ["one"])
+        stream = at(one, b).stream()
+        stream.receive()
+        registered = []
+        for n in range(30):
+            if n % 5 == 2:
+                meshclient.psql(a.database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "
+                                "application_name LIKE '%%bus' AND datname='%s'" % a.database)
+            registered.append(Agent(a, "r%d" % n).register(key).id)
+            time.sleep(0.05)
+        equal(set(members_told(stream)), {("put", agent) for agent in registered})
+        soon(lambda: names(a) == names(b))
+        assert b.log().count("bus-away") >= 3
+
+
+@case("bulletins that are gone: everything is read again")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        for n in range(3):
+            Agent(a, "n%d" % n).register(key)
+        soon(lambda: len(names(b)) == 3)
+        os.kill(b.process.pid, signal.SIGSTOP)  # it sleeps for more than an hour, as it were
+        try:
+            meshclient.psql(a.database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "
+                            "datname='%s' AND pid<>pg_backend_pid()" % a.database)
+            assert wait_until(lambda: Agent(a, "late").try_register(key)[0] in (200, 201), 20)
+            a.admin("agent", "remove", "n1")
+            a.admin("network", "create", "lab", "--cidr", "10.99.0.0/16")
+            a.admin("key", "create", "--network", "lab")
+            meshclient.psql(a.database, "DELETE FROM bulletins")
+            a.admin("agent", "rename", "n2", "zwei")
+        finally:
+            os.kill(b.process.pid, signal.SIGCONT)
+        soon(lambda: names(a) == names(b) == ["late", "n0", "zwei"], 20)
+        assert "bulletins-missed" in b.log()
+        assert "lab" in b.admin("network", "list")
+        soon(lambda: [len(json.loads(co.admin("key", "list", "--json"))["keys"]) for co in (a, b)] == [3, 3])
+
+
+@case("one that was frozen is found again, and what it has missed is said")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        one, two = Agent(a, "one").register(key), Agent(a, "two").register(key)
+        soon(lambda: names(b) == ["one", "two"])
+        here, there = one.stream(), at(two, b).stream()
+        here.receive(), there.receive()
+        soon(lambda: [row["online"] for co in (a, b) for row in agents(co)] == [True] * 4)
+        os.kill(b.process.pid, signal.SIGSTOP)
+        try:
+            assert wait_until(lambda: "coordinator-gone" in a.log(), 20)
+            assert here.find(lambda m: m.get("op") == "patch" and m.get("online") is False, 20), "not shown offline"
+            equal(move(one, "198.51.100.4:4")[0], 200)
+            three = Agent(a, "three").register(key)
+        finally:
+            os.kill(b.process.pid, signal.SIGCONT)
+        soon(lambda: {row["name"]: row["online"] for row in agents(a)} == {"one": True, "two": True, "three": False}, 9)
+        soon(lambda: names(b) == ["one", "three", "two"])
+        soon(lambda: {row["name"]: row["online"] for row in agents(b)}["one"] is True)
+        soon(lambda: "198.51.100.4:4" in json.dumps(agents(b)))
+        three.stream().receive()
+        soon(lambda: {row["name"]: row["online"] for row in agents(b)}["three"] is True)
+
+
+class Roaming:
+    """An agent that goes to the next coordinator when it loses one, as wg-meshd does."""
+
+    def __init__(self, agent, coordinators):
+        self.agent, self.known = agent, {co.origin: co for co in coordinators}
+        self.connect(agent.co)
+
+    def connect(self, co):
+        self.stream = at(self.agent, co).stream()
+        snapshot = self.stream.receive()
+        equal(snapshot["type"], "snapshot")
+        self.urls, self.co = snapshot["coordinators"], co
+
+    def come_back(self):
+        """After its coordinator has died."""
+        if not self.stream.ended(20):
+            raise AssertionError("its stream goes on")
+        for url in self.urls:
+            if url != self.co.origin:
+                self.connect(self.known[url])
+                return True
+        raise AssertionError("it knows no other: %s" % self.urls)
+
+
+@case("one killed under load: no answered write is lost, every agent is at the other in time, none is shown offline")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        watcher = Agent(b, "watcher")
+        soon(lambda: watcher.try_register(key)[0] in (200, 201))
+        watcher.register(key)
+        watching = watcher.stream()
+        watching.receive()
+        roaming = [Roaming(Agent(a, "r%d" % n).register(key), (a, b)) for n in range(30)]
+        soon(lambda: len(names(b)) == 31)
+        answered, stop = [], threading.Event()
+
+        def work(co, at_):
+            n = 0
+            while not stop.is_set():
+                n += 1
+                agent = Agent(co, "w%d-%d" % (at_, n))
+                try:
+                    if agent.try_register(key)[0] == 201:
+                        answered.append(agent.name)
+                except (OSError, EOFError, http.client.HTTPException):
+                    if stop.wait(0.05):
+                        return
+
+        workers = [meanwhile(work, co, n) for n, co in enumerate((a, a, b))]
+        time.sleep(1.5)
+        a.stop(signal.SIGKILL)
+        began = time.time()
+        back = [meanwhile(one.come_back) for one in roaming]
+        equal(all(result(40) for result in back), True)
+        took = time.time() - began
+        assert took < 30, "%.1f seconds" % took
+        time.sleep(0.5)
+        stop.set()
+        for worker in workers:
+            worker()
+        assert len(answered) > 20, len(answered)
+        equal(set(answered) - set(names(b)), set(), "lost")
+        equal(len(names(b)), len(set(names(b))), "names")
+        time.sleep(max(0, began + 12 - time.time()))  # by then the dead one was judged
+        online = {row["name"]: row["online"] for row in agents(b)}
+        equal([name for name in online if name.startswith("r") and not online[name]], [])
+        assert "coordinator-gone" in b.log()
+        gone = watching.find(lambda m: m.get("op") == "patch" and m.get("online") is False and
+                             m["agent_id"] in {one.agent.id for one in roaming}, 1)
+        assert not gone, gone
+        a.start()
+        assert wait_until(lambda: names(a) == names(b))
+        soon(lambda: {row["name"]: row["online"] for row in agents(a)}["r0"] is True, 5)
+        Agent(a, "afterwards").register(key)
+        soon(lambda: "afterwards" in names(b))
+
+
+@case("one that stops says so: its agents go to the other at once")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        one = Roaming(Agent(a, "one").register(key), (a, b))
+        soon(lambda: names(b) == ["one"])
+        a.stop()
+        bye = one.stream.find(lambda m: m.get("type") == "bye", 3)
+        equal(bye["reason"], "restart")
+        one.come_back()
+        soon(lambda: [row["online"] for row in agents(b)] == [True])
+        assert "it stops" in b.log()
+
+
+@case("PostgreSQL restarted under two coordinators: they find each other again and nothing is missed")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        one = Agent(a, "one").register(key)
+        soon(lambda: names(b) == ["one"])
+        stream = at(one, b).stream()
+        stream.receive()
+        server.stop("immediate")
+        time.sleep(2)
+        here = [row["online"] for row in agents(b)]
+        server.start()
+        equal(here, [True])
+        for n, co in enumerate((a, b, a, b)):
+            assert wait_until(lambda: Agent(co, "n%d" % n).try_register(key)[0] == 201), n
+        soon(lambda: names(a) == names(b) == ["n0", "n1", "n2", "n3", "one"], 10)
+        equal(move(at(one, a), "198.51.100.3:3")[0], 200)
+        soon(lambda: "198.51.100.3:3" in json.dumps(agents(b)), 10)
+        equal(move(at(one, b), "198.51.100.3:4")[0], 200)
+        soon(lambda: "198.51.100.3:4" in json.dumps(agents(a)), 10)
+
+
+def run(server, words):
+    failed = 0
+    for name, function in cases:
+        if words and words != ["several"] and not any(word in name for word in words):
+            continue
+        try:
+            function(server)
+            print("ok several: " + name, flush=True)
+        except Exception as why:
+            failed += 1
+            line = why.__traceback__
+            while line.tb_next and line.tb_frame.f_code.co_name != "_":
+                line = line.tb_next  # of the case
+            print("not ok several: %s: %s (line %d)" % (name, why or type(why).__name__, line.tb_lineno), flush=True)
+    return failed
