@@ -9,16 +9,11 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 unset MODE MAKEFLAGS MFLAGS
 export WERROR=1 # for every make below
-results=$(mktemp)
-trap 'rm -f "$results" "$results.out"' EXIT
+if [ "${1:-}" != --group ]; then
+	results=$(mktemp)
+	trap 'rm -f "$results" "$results".*' EXIT
+fi
 trap 'exit 130' INT TERM
-
-# Without its packages most would fail, each for a reason that is none: one failure says it all.
-sh etc/packages.sh build try test || {
-	echo "not ok packages: what the tests need could not be installed"
-	echo "0 passed, 1 failed, 0 skipped"
-	exit 1
-}
 
 words=$*
 wanted() { # NAME
@@ -29,27 +24,61 @@ wanted() { # NAME
 	return 1
 }
 group() { # NAME COMMAND...
+	wanted "$1" || return 0
+	run_group "$@"
+}
+run_group() { # NAME COMMAND...
 	name=$1
 	shift
-	wanted "$name" || return 0
-	echo "== $name"
+	said=$results.$$
 	begin=$(date +%s)
-	"$@" </dev/null >"$results.out" 2>&1
+	"$@" </dev/null >"$said" 2>&1
 	status=$?
-	cat "$results.out"
-	grep -aE '^(ok|not ok|skip) ' "$results.out" >>"$results"
-	if ! grep -qaE '^(ok|not ok|skip) ' "$results.out"; then
-		echo "not ok $name: ended with $status and told of no case" | tee -a "$results"
-	elif [ $status -ne 0 ] && [ $status -ne 77 ] && ! grep -qa '^not ok ' "$results.out"; then
-		echo "not ok $name: ended with $status" | tee -a "$results"
+	if ! grep -qaE '^(ok|not ok|skip) ' "$said"; then
+		echo "not ok $name: ended with $status and told of no case" >>"$said"
+	elif [ $status -ne 0 ] && [ $status -ne 77 ] && ! grep -qa '^not ok ' "$said"; then
+		echo "not ok $name: ended with $status" >>"$said"
 	fi
-	echo "-- $name took $(($(date +%s) - begin)) s"
+	flock "$results" sh -c '
+		echo "== $1"
+		cat "$2"
+		echo "-- $1 took $3 s"
+		grep -aE "^(ok|not ok|skip) " "$2" >>"$0"' \
+		"$results" "$name" "$said" $(($(date +%s) - begin))
+	rm -f "$said"
+}
+# beside NAME COMMAND... - a group of those that wait most of the time; `together` runs them, two at once.
+beside() {
+	wanted "$1" || return 0
+	queued=$1
+	shift
+	printf '%s\t%s\n' "$queued" "$*" >>"$results.queue"
+}
+together() {
+	[ -s "$results.queue" ] || return 0
+	xargs -P 2 -n 1 -d '\n' sh tests/run.sh --group "$results" <"$results.queue"
+	rm -f "$results.queue"
 }
 # A command whose exit code is the whole answer.
 one() { # WHAT COMMAND...
 	what=$1
 	shift
 	if "$@"; then echo "ok $what"; else echo "not ok $what"; fi
+}
+
+if [ "${1:-}" = --group ]; then # one that `together` starts: RESULTS, NAME<tab>COMMAND
+	results=$2
+	tab=$(printf '\t')
+	# shellcheck disable=SC2086 # words are wanted
+	run_group "${3%%"$tab"*}" ${3#*"$tab"}
+	exit 0
+fi
+
+# Without its packages most would fail, each for a reason that is none: one failure says it all.
+sh etc/packages.sh build try test || {
+	echo "not ok packages: what the tests need could not be installed"
+	echo "0 passed, 1 failed, 0 skipped"
+	exit 1
 }
 
 # In folders of their own: what another make has built there before may have had warnings.
@@ -75,37 +104,27 @@ group plugin sh tests/plugin/run.sh
 group "asan plugin" env MODE=asan sh tests/sanitized.sh plugin sh tests/plugin/run.sh
 group install sh tests/install.sh
 group size one "the footprint is within its budget" make -s size
-# The coordinator's own suite is long: on SQLite it runs with the sanitizers only (below), and in
-# the release build on PostgreSQL.
+# The coordinator's own suite is long: on SQLite it runs with the sanitizers only, and in the release
+# build on PostgreSQL.
 for script in tests/interop/*.sh; do
-	case $script in */coordinator.sh) continue ;; esac
-	group "interop $(basename "$script" .sh)" sh "$script"
+	case $script in */coordinator.sh) ;; *) beside "interop $(basename "$script" .sh)" sh "$script" ;; esac
 done
-# With ASan and UBSan, side by side, as they wait most of the time.
-asan_interop() {
-	make -s -j2 MODE=asan all || return
-	for suite in agent coordinator rest stun; do
-		env WG_MESH_BUILD=build/asan RELAY="$PWD/build/asan/wg-mesh-relay" \
-			sh tests/sanitized.sh "interop $suite" sh "tests/interop/$suite.sh" >"$results.$suite" 2>&1 &
-	done
-	wait
-	for suite in agent coordinator rest stun; do
-		cat "$results.$suite"
-		rm "$results.$suite"
-	done
-}
-group "asan interop" asan_interop
+for suite in agent coordinator rest; do
+	beside "asan interop $suite" env WG_MESH_BUILD=build/asan sh tests/sanitized.sh $suite sh tests/interop/$suite.sh
+done
+together
+group "asan interop stun" env RELAY="$PWD/build/asan/wg-mesh-relay" sh tests/sanitized.sh stun sh tests/interop/stun.sh
+# Those that measure run alone. With ASan and UBSan all the same again, but for 70-memory, which has a
+# half of its own for that, and 34-bulk, which measures WireGuard.
 for script in tests/lab/[0-9]*.sh; do
-	group "lab $(basename "$script" .sh)" sh "$script"
+	lab=$(basename "$script" .sh)
+	case $lab in
+	10-* | 30-* | 34-* | 80-*) group "lab $lab" sh "$script" ;;
+	*) beside "lab $lab" sh "$script" ;;
+	esac
+	case $lab in 34-* | 70-* | 80-*) ;; *) beside "asan lab $lab" env LAB_MODE=asan sh "$script" ;; esac
 done
-# The same again, built with ASan and UBSan (70-memory has a half of its own for that, 34-bulk measures
-# WireGuard).
-asan_lab() {
-	for script in tests/lab/[0-9]*.sh; do
-		case $script in */70-* | */34-*) ;; *) LAB_MODE=asan sh "$script" ;; esac
-	done
-}
-group "asan lab" asan_lab
+together
 group try sh tests/lab/try.sh
 group kernel sh tests/kernel/run.sh
 
