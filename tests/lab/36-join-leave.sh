@@ -10,21 +10,6 @@ on_street alice eth0 203.0.113.30/24
 host bob
 on_street bob eth0 203.0.113.31/24
 key_create() { on coord wg-mesh-coordinator key create "$@" 2>/dev/null; }
-code_of() { # EXPECTED WHAT COMMAND...
-	expected=$1 what=$2
-	shift 2
-	"$@" >$LAB_DIR/code.out 2>&1
-	code=$?
-	if [ $code -eq "$expected" ]; then
-		ok "$what"
-	else
-		not_ok "$what (exit code $code, not $expected)"
-		sed 's/^/    /' $LAB_DIR/code.out
-	fi
-}
-says() {
-	check "it says: $1" sh -c 'grep -q -e "$1" "$2" || { cat "$2"; false; }' sh "$1" $LAB_DIR/code.out
-}
 state_of_host() {
 	on "$1" sh -c 'ip address; ip route show table all; ip rule; ls -lR /etc/wireguard /etc/wg-mesh /var/lib/wg-mesh /run; cat /etc/wireguard/*.conf; pgrep -c -x wg-meshd' 2>/dev/null |
 		grep -v -e valid_lft -e 'fe80:'

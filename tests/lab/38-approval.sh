@@ -11,19 +11,6 @@ host bob
 on_street bob eth0 203.0.113.31/24
 on coord wg-mesh-coordinator network create careful --cidr 10.240.0.0/16 --approve >/dev/null 2>&1
 key_create() { on coord wg-mesh-coordinator key create "$@" 2>/dev/null; }
-code_of() { # EXPECTED WHAT COMMAND...
-	expected=$1 what=$2
-	shift 2
-	"$@" >$LAB_DIR/code.out 2>&1
-	code=$?
-	if [ $code -eq "$expected" ]; then
-		ok "$what"
-	else
-		not_ok "$what (exit code $code, not $expected)"
-		sed 's/^/    /' $LAB_DIR/code.out
-	fi
-}
-says() { check "it says: $1" grep -q -e "$1" $LAB_DIR/code.out; }
 approved() { [ "$(status "$1" '.networks[0].approved')" = "$2" ]; }
 peers() { [ "$(status "$1" '.peers | length')" = "$2" ]; }
 

@@ -105,6 +105,22 @@ check_not() {
 	fi
 	sed 's/^/    /' $LAB_DIR/check.out | tail -n 15
 }
+# code_of CODE WHAT COMMAND... - ok if it exits with CODE; `says PATTERN` then looks at what it said
+code_of() {
+	expected=$1 what=$2
+	shift 2
+	"$@" >$LAB_DIR/code.out 2>&1
+	code=$?
+	if [ $code -eq "$expected" ]; then
+		ok "$what"
+	else
+		not_ok "$what (exit code $code, not $expected)"
+		sed 's/^/    /' $LAB_DIR/code.out
+	fi
+}
+says() {
+	check "it says: $1" sh -c 'grep -q -e "$1" "$2" || { cat "$2"; false; }' sh "$1" $LAB_DIR/code.out
+}
 # wait_for SECONDS COMMAND... - tries five times a second
 wait_for() {
 	wait_until=$(($(date +%s) + $1))
