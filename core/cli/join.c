@@ -169,6 +169,17 @@ static int bring_up(struct join *join)
 	return EXIT_DONE;
 }
 
+/* What comes next is a question to it. */
+static void wait_for_agent(const struct join *join)
+{
+	struct agent agent;
+
+	if (join->cli->no_up)
+		return;
+	agent_await(join->cli, &agent, false);
+	agent_close(&agent);
+}
+
 static void print_addresses(const json_t *networks)
 {
 	const json_t *network;
@@ -277,8 +288,10 @@ int run_join(struct cli *cli)
 	}
 	if (code)
 		join_take_back(&join);
-	else
+	else {
+		wait_for_agent(&join);
 		tell(&join);
+	}
 	join_fini(&join);
 	return code;
 }

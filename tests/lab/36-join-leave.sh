@@ -70,6 +70,12 @@ says 'PostUp = wg-mesh up %i || true'
 check "it was not taken down" test "$index" = "$(on alice sh -c 'ip -o link show wg0 | cut -d: -f1')"
 running() { on "$1" wg-mesh status wg0; }
 check "the agent runs" wait_for 5 running alice
+# An agent has its pid file before its socket: what is asked in between waits.
+for i in 1 2 3 4 5 6; do
+	on alice wg-mesh down wg0
+	code_of 0 "status right behind up, $i" on alice sh -c 'wg-mesh up wg0; wg-mesh status wg0'
+	code_of 0 "status right behind join, $i" on alice sh -c "wg-mesh join '$LAB_LINK' && wg-mesh status wg0"
+done
 check "up --wait ends with 0" on alice wg-mesh up wg0 --wait 10
 check "status --healthy" on alice wg-mesh status wg0 --healthy
 check "without --edit-conf the file is as it was" test "$(on alice grep -c . /etc/wireguard/wg0.conf)" = 4
