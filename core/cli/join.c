@@ -7,6 +7,7 @@
  */
 #include "join.h"
 #include "agent.h"
+#include "lib/daemon.h"
 #include "lib/secret.h"
 #include "run.h"
 #include "running.h"
@@ -135,13 +136,6 @@ static int interface_up(struct join *join)
 	return EXIT_DONE;
 }
 
-/* Whether wg-quick has started the agent by its PostUp. */
-static bool has_up_hook(struct join *join)
-{
-	return join->made_conf || join->edited_conf ||
-	       conf_has_up(buf_text(&join->conf), join->conf.len);
-}
-
 static int bring_up(struct join *join)
 {
 	bool changed = false;
@@ -160,24 +154,28 @@ static int bring_up(struct join *join)
 		if (code)
 			return code;
 	}
-	if (!join->interface_up) {
-		code = interface_up(join);
-		if (code || has_up_hook(join))
-			return code;
-	}
-	agent_up(join->cli); /* it has said what failed; the host has joined all the same */
-	return EXIT_DONE;
+	return join->interface_up ? EXIT_DONE : interface_up(join);
 }
 
-/* What comes next is a question to it. */
-static void wait_for_agent(const struct join *join)
+/* wg-quick's PostUp may have started it: then it is waited for, since what comes next is a question
+ * to it. What PostUp says is lost in wg-quick's own words, so it is asked for again. 0, or an exit
+ * code after a sentence; the host has joined all the same. */
+static int start_agent(const struct join *join)
 {
 	struct agent agent;
+	int error, code;
 
-	if (join->cli->no_up)
-		return;
 	agent_await(join->cli, &agent, false);
 	agent_close(&agent);
+	code = agent_up(join->cli);
+	if (code)
+		return EXIT_FAILED;
+	error = agent_await(join->cli, &agent, true);
+	agent_close(&agent);
+	if (!error || daemon_holder(join->cli->paths.pid)) /* or it is only slow */
+		return EXIT_DONE;
+	return complain(EXIT_FAILED, "the agent of %s has ended at once: %s says why",
+			join->cli->interface, join->cli->paths.log);
 }
 
 static void print_addresses(const json_t *networks)
@@ -245,10 +243,22 @@ static void tell(struct join *join)
 		       "`wg-mesh down %s` before it goes\n",
 		       interface, interface, interface);
 	print_approval(join);
-	if (join->cli->no_up)
+	if (join->agent_failed)
+		printf("Its agent does not run: see to what is said above, then wg-mesh up %s\n",
+		       interface);
+	else if (join->cli->no_up)
 		printf("Next: wg-quick up %s\n", join->cli->conf ? join->conf_path : interface);
 	else
 		printf("Next: wg-mesh status %s\n", interface);
+}
+
+static int finish(struct join *join)
+{
+	int code = join->cli->no_up ? EXIT_DONE : start_agent(join);
+
+	join->agent_failed = code != EXIT_DONE;
+	tell(join);
+	return code;
 }
 
 static void join_fini(struct join *join)
@@ -288,10 +298,8 @@ int run_join(struct cli *cli)
 	}
 	if (code)
 		join_take_back(&join);
-	else {
-		wait_for_agent(&join);
-		tell(&join);
-	}
+	else
+		code = finish(&join);
 	join_fini(&join);
 	return code;
 }

@@ -182,6 +182,18 @@ code_of 0 "erin leaves" on erin wg-mesh leave wg0
 check "what she changed is kept" on erin grep -q '# mine' /etc/wg-mesh/wg0.yaml.bak
 for n in 35 36; do on "nas$n" wg-mesh leave wg0 >/dev/null 2>&1; done
 
+# ---- an agent that cannot start: the host has joined all the same --------------------
+host frank
+on_street frank eth0 203.0.113.37/24
+on frank sh -c 'mkdir -p /run/wg-mesh && mount -t tmpfs -o ro tmpfs /run/wg-mesh'
+code_of 1 "frank joins, and his agent cannot start" on frank wg-mesh join "$LAB_LINK" --name frank
+says 'frank has joined'
+says 'Read-only file system'
+says 'agent does not run'
+on frank umount /run/wg-mesh
+code_of 0 "with that mended the agent comes" on frank wg-mesh up wg0 --wait 10
+code_of 0 "frank leaves" on frank wg-mesh leave wg0
+
 # ---- with a file that join made, and the coordinator away --------------------------
 host dave
 on_street dave eth0 203.0.113.33/24
