@@ -84,6 +84,7 @@ static void stop_running_agent(struct join *join)
 	struct agent agent;
 
 	if (agent_connect(&agent, join->cli->paths.socket) == 0) {
+		join->stopped_agent = true;
 		gone.fd = agent.fd;
 		if (agent_send(&agent, "{\"command\":\"stop\"}") < 0 ||
 		    agent_next(&agent, STOP_MS, &answer) < 0 || poll(&gone, 1, STOP_MS) <= 0) {
@@ -246,7 +247,9 @@ static void tell(struct join *join)
 	if (join->agent_failed)
 		printf("Its agent does not run: see to what is said above, then wg-mesh up %s\n",
 		       interface);
-	else if (join->cli->no_up)
+	else if (join->cli->no_up && join->interface_up && !join->stopped_agent)
+		printf("Next: wg-mesh up %s\n", interface);
+	else if (join->cli->no_up && !join->interface_up)
 		printf("Next: wg-quick up %s\n", join->cli->conf ? join->conf_path : interface);
 	else
 		printf("Next: wg-mesh status %s\n", interface);
@@ -254,8 +257,10 @@ static void tell(struct join *join)
 
 static int finish(struct join *join)
 {
-	int code = join->cli->no_up ? EXIT_DONE : start_agent(join);
+	int code = EXIT_DONE;
 
+	if (!join->cli->no_up || join->stopped_agent) /* what ran goes on */
+		code = start_agent(join);
 	join->agent_failed = code != EXIT_DONE;
 	tell(join);
 	return code;

@@ -76,6 +76,13 @@ for i in 1 2 3 4 5 6; do
 	code_of 0 "status right behind up, $i" on alice sh -c 'wg-mesh up wg0; wg-mesh status wg0'
 	code_of 0 "status right behind join, $i" on alice sh -c "wg-mesh join '$LAB_LINK' && wg-mesh status wg0"
 done
+code_of 0 "--no-up with an agent that runs" on alice sh -c "wg-mesh join '$LAB_LINK' --no-up && wg-mesh status wg0"
+says 'Next: wg-mesh status wg0'
+on alice wg-mesh down wg0
+code_of 0 "--no-up with the interface up and no agent" on alice wg-mesh join "$LAB_LINK" --no-up
+says 'Next: wg-mesh up wg0'
+check_not "leaves it so" on alice wg-mesh status wg0
+on alice wg-mesh up wg0
 check "up --wait ends with 0" on alice wg-mesh up wg0 --wait 10
 check "status --healthy" on alice wg-mesh status wg0 --healthy
 check "without --edit-conf the file is as it was" test "$(on alice grep -c . /etc/wireguard/wg0.conf)" = 4
