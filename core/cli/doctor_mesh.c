@@ -361,6 +361,8 @@ static void check_overlap(struct doctor *doctor)
 
 	if (!doctor->state || ledger_read(&ledger, doctor->cli->paths.ledger) < 0)
 		ledger = NULL;
+	if (doctor->state)
+		overlap_spare(&facts, doctor->state);
 	for (size_t i = 0; doctor->state && i < doctor->state->network_count; i++)
 		json_array_append_new(networks, proto_write_network(&doctor->state->networks[i]));
 	if (json_array_size(networks) &&

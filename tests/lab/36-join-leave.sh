@@ -21,12 +21,13 @@ before=$(state_of_host alice)
 code_of 1 "a link with an unknown key" on alice wg-mesh join "$(echo "$LAB_LINK" | sed 's/#.*\./#nokeyofthiskind./')"
 says 'key is not known'
 # Keys that serve no more: used by another host (which leaves again), expired, revoked.
+known=$(on coord wg-mesh-coordinator key list --json | jq -c '[.keys[].id]')
 used=$(key_create) expired=$(key_create --expires 1s) revoked=$(key_create --reusable)
 host mallory
 on_street mallory eth0 203.0.113.39/24
 code_of 0 "a key serves once" on mallory wg-mesh join "$used"
 on mallory wg-mesh leave wg0 >/dev/null 2>&1
-revoked_id=$(on coord wg-mesh-coordinator key list --json | jq -r '[.keys[] | select(.reusable)] | sort_by(.created_at) | last | .id')
+revoked_id=$(on coord wg-mesh-coordinator key list --json | jq -r --argjson known "$known" '.keys[] | select(.reusable) | .id | select(. as $id | $known | index($id) | not)')
 on coord wg-mesh-coordinator key revoke "$revoked_id" >/dev/null 2>&1 || not_ok "a key is revoked"
 sleep 1.2
 for why in used expired revoked; do
@@ -109,6 +110,16 @@ check "she is in both" wait_for 10 both
 check "the interface stayed up" test "$index" = "$(on alice sh -c 'ip -o link show wg0 | cut -d: -f1')"
 has_address() { on alice ip -br address show wg0 | grep -q '10\.44\.'; }
 check "and has the address" wait_for 5 has_address
+
+# ---- wg-quick save has written the mesh into her file ------------------------------
+sees_bob() { on alice wg show wg0 peers | grep -q .; }
+on alice cp -p /etc/wireguard/wg0.conf /run/wg0.conf
+wait_for 10 sees_bob
+on alice wg-quick save wg0 >/dev/null 2>&1
+check "(it is so: the file has addresses of the mesh)" on alice sh -c 'test $(grep -c "^Address" /etc/wireguard/wg0.conf) -gt 1'
+check "(it is so: and bob)" on alice grep -q '^\[Peer\]' /etc/wireguard/wg0.conf
+code_of 0 "alice joins again after wg-quick save" on alice wg-mesh join "$LAB_LINK"
+on alice cp -p /run/wg0.conf /etc/wireguard/wg0.conf
 
 # ---- leaving -----------------------------------------------------------------------
 check "alice leaves" on alice wg-mesh leave wg0
