@@ -71,9 +71,13 @@ static void check_conf(struct doctor *doctor)
 		doctor_say(doctor, DOCTOR_PROBLEM,
 			   "add to [Interface]: PostUp = wg-mesh up %i || true and PreDown = "
 			   "wg-mesh down %i || true",
-			   "%s lacks %s: wg-quick does not start or stop the agent",
+			   "%s lacks %s: wg-quick does not start or stop the agent%s",
 			   doctor->conf_path,
-			   conf_has_up(text, len) ? "the PreDown line" : "the PostUp line");
+			   conf_has_up(text, len) ? "the PreDown line" : "the PostUp line",
+			   !conf_saves(text, len) || conf_has_down(text, len)
+				   ? ""
+				   : ", and with SaveConfig = true and no PreDown, wg-quick down "
+				     "writes the mesh's addresses and peers into it");
 	else
 		doctor_say(doctor, DOCTOR_OK, NULL, "%s is private and has both hook lines",
 			   doctor->conf_path);

@@ -220,6 +220,10 @@ static void print_missing_hooks(struct join *join)
 	       "starts and\n"
 	       "stops the agent:\n%s\n%s\n",
 	       join->conf_path, hooks.up, hooks.down);
+	if (conf_saves(text, join->conf.len) && !conf_has_down(text, join->conf.len))
+		printf("%s has SaveConfig = true: without PreDown, wg-quick down writes the mesh's "
+		       "addresses and\npeers into it\n",
+		       join->conf_path);
 }
 
 static void tell(struct join *join)

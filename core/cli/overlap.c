@@ -189,29 +189,20 @@ void overlap_gather_device(struct overlap_facts *facts, const struct wg_device *
 	}
 }
 
-/* One setting may hold several, with commas or blanks between. peer NULL: they are not a peer's. */
+/* peer NULL: they are not a peer's. */
 static void add_listed(struct overlap_facts *facts, const struct conf_line *line, const char *what,
 		       const char *peer)
 {
+	struct prefix prefix;
 	size_t at = 0;
 
-	for (size_t len; at < line->value_len; at += len + 1) {
-		char word[PREFIX_TEXT + 1];
-		struct prefix prefix;
-
-		len = 0;
-		while (at + len < line->value_len && !strchr(", \t", line->value[at + len]))
-			len++;
-		if (len && len < sizeof(word)) {
-			memcpy(word, line->value + at, len);
-			word[len] = '\0';
-			if (!prefix_parse(&prefix, word) || (!peer && is_own(facts, &prefix)))
-				continue;
-			if (prefix.bits >= min_bits(&prefix))
-				overlap_add(facts, &prefix, what);
-			else if (peer)
-				add_wide(facts, &prefix, peer);
-		}
+	while (conf_next_prefix(line, &at, &prefix)) {
+		if (!peer && is_own(facts, &prefix))
+			continue;
+		if (prefix.bits >= min_bits(&prefix))
+			overlap_add(facts, &prefix, what);
+		else if (peer)
+			add_wide(facts, &prefix, peer);
 	}
 }
 

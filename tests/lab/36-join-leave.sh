@@ -119,6 +119,11 @@ on alice wg-quick save wg0 >/dev/null 2>&1
 check "(it is so: the file has addresses of the mesh)" on alice sh -c 'test $(grep -c "^Address" /etc/wireguard/wg0.conf) -gt 1'
 check "(it is so: and bob)" on alice grep -q '^\[Peer\]' /etc/wireguard/wg0.conf
 code_of 0 "alice joins again after wg-quick save" on alice wg-mesh join "$LAB_LINK"
+on alice sed -i 's/^PrivateKey/SaveConfig = true\n&/' /etc/wireguard/wg0.conf
+code_of 0 "and with SaveConfig" on alice wg-mesh join "$LAB_LINK"
+says 'has SaveConfig = true: without PreDown'
+on alice wg-mesh doctor wg0 >$LAB_DIR/code.out 2>&1
+says 'with SaveConfig = true and no PreDown'
 on alice cp -p /run/wg0.conf /etc/wireguard/wg0.conf
 
 # ---- leaving -----------------------------------------------------------------------
