@@ -96,6 +96,29 @@ static void check_table(struct doctor *doctor)
 	free(table);
 }
 
+/* The same of our addresses: the agent would not be the one who takes them away. */
+static void check_saved_addresses(struct doctor *doctor)
+{
+	const struct state *state = doctor->state;
+	char text[ADDR_TEXT];
+	unsigned line;
+
+	for (size_t i = 0; state && i < state->network_count; i++) {
+		for (unsigned j = 0; j < state->networks[i].address_count; j++) {
+			const struct addr *address = &state->networks[i].addresses[j].addr;
+
+			line = conf_address_line(buf_text(&doctor->conf), doctor->conf.len, address);
+			if (!line)
+				continue;
+			addr_format(text, address);
+			doctor_say(doctor, DOCTOR_PROBLEM,
+				   "delete it there, so that the mesh keeps this address",
+				   "line %u of %s has %s, which is our address in the mesh", line,
+				   doctor->conf_path, text);
+		}
+	}
+}
+
 /* Peers in the file who are members: written by hand before, or saved by `wg-quick save`. */
 static void check_double_peers(struct doctor *doctor)
 {
@@ -427,6 +450,7 @@ const struct doctor_check doctor_mesh_checks[] = {
 	{"wg-quick", check_conf},
 	{"table", check_table},
 	{"peers", check_double_peers},
+	{"addresses", check_saved_addresses},
 	{"interface", check_interface},
 	{"agent", check_agent},
 	{"plugins", check_plugins},

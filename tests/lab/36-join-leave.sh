@@ -124,10 +124,17 @@ code_of 0 "and with SaveConfig" on alice wg-mesh join "$LAB_LINK"
 says 'has SaveConfig = true: without PreDown'
 on alice wg-mesh doctor wg0 >$LAB_DIR/code.out 2>&1
 says 'with SaveConfig = true and no PreDown'
+says 'line [0-9]* of /etc/wireguard/wg0.conf has 10\.44\..*our address'
+says 'lines [0-9]* to [0-9]* of /etc/wireguard/wg0.conf describe bob'
+on alice cp -p /etc/wireguard/wg0.conf /run/saved.conf
 on alice cp -p /run/wg0.conf /etc/wireguard/wg0.conf
 
 # ---- leaving -----------------------------------------------------------------------
-check "alice leaves" on alice wg-mesh leave wg0
+on alice cp -p /run/saved.conf /etc/wireguard/wg0.conf
+code_of 0 "alice leaves" on alice wg-mesh leave wg0
+says '10\.44\..*stays in /etc/wireguard/wg0.conf: delete it from line'
+says 'bob is a member .* lines [0-9]* to [0-9]* there'
+on alice cp -p /run/wg0.conf /etc/wireguard/wg0.conf
 check "her interface is hers and up" test "$index" = "$(on alice sh -c 'ip -o link show wg0 | cut -d: -f1')"
 check "no peer of the mesh is left" test -z "$(on alice wg show wg0 peers)"
 check "no address of the mesh is left" test "$(on alice ip -4 -br address show wg0 | grep -o '[0-9.]*/[0-9]*')" = 172.31.5.1/24
