@@ -9,6 +9,7 @@
 #include "link.h"
 #include "overlap.h"
 #include "run.h"
+#include "running.h"
 #include "service.h"
 #include "status_text.h"
 #include "table.h"
@@ -24,6 +25,7 @@
 #include <unistd.h>
 
 #define RESOLVE_MS 4000
+#define HELLO_MS   500
 
 static void check_joined(struct doctor *doctor)
 {
@@ -60,7 +62,10 @@ static void check_conf(struct doctor *doctor)
 	size_t len = doctor->conf.len;
 	struct stat st;
 
-	if (!doctor->conf_there)
+	if (doctor->conf_hidden)
+		doctor_say(doctor, DOCTOR_PROBLEM, "use sudo", "%s can be read by root only",
+			   doctor->conf_path);
+	else if (!doctor->conf_there)
 		doctor_say(doctor, DOCTOR_NOTE, NULL,
 			   "there is no %s: something else than wg-quick makes the interface",
 			   doctor->conf_path);
@@ -189,6 +194,24 @@ static void check_interface(struct doctor *doctor)
 	wg_device_fini(&device);
 }
 
+/* One that hangs holds its socket: `up` would not help. */
+static bool agent_hangs(struct doctor *doctor)
+{
+	const char *interface = doctor->cli->interface;
+	struct agent agent;
+	char remedy[128];
+	bool hangs = running_look(doctor->cli, &agent, HELLO_MS) == RUNS_HUNG;
+
+	agent_close(&agent);
+	snprintf(remedy, sizeof(remedy), "wg-mesh down %s ends it, then wg-mesh up %s", interface,
+		 interface);
+	if (hangs)
+		doctor_say(doctor, DOCTOR_PROBLEM, remedy,
+			   "the agent of %s (process %d) runs but does not answer", interface,
+			   (int)agent.pid);
+	return hangs;
+}
+
 static void check_agent(struct doctor *doctor)
 {
 	char remedy[PATHS_MAX + 64];
@@ -197,9 +220,9 @@ static void check_agent(struct doctor *doctor)
 		 doctor->cli->paths.log);
 	if (doctor->status)
 		doctor_say(doctor, DOCTOR_OK, NULL, "the agent runs and answers");
-	else if (access(doctor->cli->paths.socket, F_OK) < 0 && errno == EACCES)
+	else if (access(doctor->cli->paths.socket, W_OK) < 0 && errno == EACCES)
 		doctor_say(doctor, DOCTOR_PROBLEM, "use sudo", "the agent answers root only");
-	else
+	else if (!agent_hangs(doctor))
 		doctor_say(
 			doctor, DOCTOR_PROBLEM,
 			service_is_ours(doctor->cli)

@@ -88,6 +88,16 @@ check "up --wait ends with 0" on alice wg-mesh up wg0 --wait 10
 check "status --healthy" on alice wg-mesh status wg0 --healthy
 check "without --edit-conf the file is as it was" test "$(on alice grep -c . /etc/wireguard/wg0.conf)" = 4
 check "status without a name finds the only one" on alice wg-mesh status
+on alice setpriv --reuid 65534 --clear-groups wg-mesh doctor wg0 >$LAB_DIR/code.out 2>&1
+says '/etc/wireguard/wg0.conf can be read by root only'
+says 'the agent answers root only'
+# shellcheck disable=SC2046
+kill -STOP $(pgrep -x wg-meshd)
+on alice wg-mesh doctor wg0 >$LAB_DIR/code.out 2>&1
+# shellcheck disable=SC2046
+kill -CONT $(pgrep -x wg-meshd)
+says 'runs but does not answer'
+says 'wg-mesh down wg0 ends it'
 code_of 2 "a word that is no peer" on alice wg-mesh ping wg0 nobody -c 1
 
 # ---- a peer written by hand who is a member ---------------------------------------
