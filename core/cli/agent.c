@@ -163,7 +163,7 @@ int agent_open(const struct cli *cli, struct agent *agent)
 			cli->interface, cli->interface);
 }
 
-int agent_ask(const struct cli *cli, json_t *request, int timeout_ms, json_t **answer)
+int agent_exchange(const struct cli *cli, json_t *request, int timeout_ms, json_t **answer)
 {
 	struct agent agent;
 	int code = agent_open(cli, &agent), error;
@@ -180,14 +180,21 @@ int agent_ask(const struct cli *cli, json_t *request, int timeout_ms, json_t **a
 		code = complain(EXIT_NOT_REACHABLE,
 				"the agent of %s (process %d) does not answer: %s", cli->interface,
 				(int)agent.pid, strerror(-error));
-	else
+	agent_close(&agent);
+out:
+	free(line);
+	return code;
+}
+
+int agent_ask(const struct cli *cli, json_t *request, int timeout_ms, json_t **answer)
+{
+	int code = agent_exchange(cli, request, timeout_ms, answer);
+
+	if (!code)
 		code = agent_refusal(*answer);
 	if (code) {
 		json_decref(*answer);
 		*answer = NULL;
 	}
-	agent_close(&agent);
-out:
-	free(line);
 	return code;
 }

@@ -27,6 +27,8 @@ int agent_send(struct agent *agent, const char *line);             /* without it
 /* One question, one answer: what most commands are. Complains and returns an exit code where that
  * fails or the agent says no; else 0 and a new reference. `request` is taken. */
 int agent_ask(const struct cli *cli, json_t *request, int timeout_ms, json_t **answer);
+/* The same, but an agent that says no has answered: agent_refusal is the caller's. */
+int agent_exchange(const struct cli *cli, json_t *request, int timeout_ms, json_t **answer);
 int agent_refusal(
 	json_t *answer); /* prints {"ok":false,...}; its exit code, 0 when there is none */
 int agent_open(const struct cli *cli, struct agent *agent); /* agent_await, or complains */

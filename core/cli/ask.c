@@ -198,27 +198,40 @@ static bool print_pong(const json_t *pong)
 	return direct;
 }
 
+/* One probe. *again: asking once more may have another result; that nobody is called so, or may not
+ * be asked, stays as it is. */
+static int ping_once(const struct cli *cli, bool *direct, bool *again)
+{
+	json_t *pong;
+	int code = agent_exchange(
+		cli, json_pack("{s:s,s:s}", "command", "ping", "peer", cli->args.items[0]), PING_MS,
+		&pong);
+
+	*again = false;
+	if (code)
+		return code;
+	code = agent_refusal(pong);
+	if (!code)
+		*direct = print_pong(pong);
+	*again = !code || strstr(words_text(pong, "error"), " does not answer");
+	json_decref(pong);
+	return code;
+}
+
 int run_ping(struct cli *cli)
 {
 	uint64_t count = cli->count ? cli->count : cli->until_direct ? 10 : 4;
-	bool direct = false;
+	bool direct = false, again;
 	uint64_t answered = 0;
-	json_t *pong;
 	int code = EXIT_DONE;
 
 	for (uint64_t i = 0; i < count && !(cli->until_direct && direct); i++) {
 		if (i)
 			poll(NULL, 0, PING_PAUSE_MS);
-		code = agent_ask(
-			cli, json_pack("{s:s,s:s}", "command", "ping", "peer", cli->args.items[0]),
-			PING_MS, &pong);
-		if (code == EXIT_USAGE || code == EXIT_NOT_RUNNING)
-			return code; /* no such peer, or nobody to ask: asking again is no use */
-		if (code)
-			continue;
-		answered++;
-		direct = print_pong(pong);
-		json_decref(pong);
+		code = ping_once(cli, &direct, &again);
+		if (!again)
+			return code;
+		answered += !code;
 	}
 	if (cli->until_direct && !direct)
 		return complain(

@@ -91,6 +91,8 @@ check "status without a name finds the only one" on alice wg-mesh status
 on alice setpriv --reuid 65534 --clear-groups wg-mesh doctor wg0 >$LAB_DIR/code.out 2>&1
 says '/etc/wireguard/wg0.conf can be read by root only'
 says 'the agent answers root only'
+code_of 1 "ping as somebody else than root" on alice setpriv --reuid 65534 --clear-groups wg-mesh ping wg0 bob
+check "it is told once" test "$(grep -c 'use sudo' $LAB_DIR/code.out)" = 1
 # shellcheck disable=SC2046
 kill -STOP $(pgrep -x wg-meshd)
 on alice wg-mesh doctor wg0 >$LAB_DIR/code.out 2>&1
