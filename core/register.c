@@ -27,7 +27,7 @@
 static const struct {
 	const char *code, *remedy;
 } remedies[] = {
-	{"name_reserved", "choose another with --name"},
+	{"name_reserved", "join with --name NAME"}, /* it has said to choose another */
 	{"name_invalid", "choose another with --name"},
 	{"name_not_allowed", "choose that one with --name, or ask for another link"},
 	{"tag_not_allowed", "leave out --tag, or ask for another link"},
@@ -74,6 +74,17 @@ static void refused(struct registration *r, const struct api_answer *answer)
 	       "the coordinator refused: %s%s%s", answer->detail, *remedy ? "; " : "", remedy);
 }
 
+static void unreachable(struct registration *r, const char *detail)
+{
+	const char *host = r->api.origin + strlen("https://"), *port = strrchr(host, ':');
+
+	if (port && strchr(port, ']')) /* an IPv6 address without one */
+		port = NULL;
+	register_refuse(r, EXIT_UNREACHABLE, 0, "unreachable",
+			"the coordinator cannot be reached: %s: is it running, and is its TCP port %s open "
+			"to this host?", detail, port ? port + 1 : "443");
+}
+
 /* No answer of a coordinator's, or a refusal of it. */
 void register_failed(struct registration *r, const struct api_answer *answer)
 {
@@ -88,7 +99,7 @@ void register_failed(struct registration *r, const struct api_answer *answer)
 	else if (!strcmp(code, "untrusted"))
 		register_refuse(r, EXIT_REFUSED, 0, code, "the server at %s cannot be trusted: %s", url, answer->detail);
 	else if (!strcmp(code, "unreachable"))
-		register_refuse(r, EXIT_UNREACHABLE, 0, code, "the coordinator cannot be reached: %s", answer->detail);
+		unreachable(r, answer->detail);
 	else
 		register_refuse(r, EXIT_REFUSED, 0, code, "%s", answer->detail);
 }

@@ -443,7 +443,8 @@ bool join_link_parse(struct join_link *out, const char *text, char error[static 
 	slash = host + strcspn(host, "/#?");
 	if (!authority_valid(host, (size_t)(slash - host)) ||
 	    !copy_part(out->origin, sizeof(out->origin), text, (size_t)(slash - text))) {
-		snprintf(error, JS_ERROR, "the join link names no host that could be reached");
+		snprintf(error, JS_ERROR, "the join link names no HOST:PORT that could be reached "
+					  "(a port is 1 to 65535)");
 		goto bad;
 	}
 	if (strncmp(slash, "/join#", 6)) {

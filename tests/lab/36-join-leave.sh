@@ -40,6 +40,11 @@ done
 code_of 1 "a link with another pin" on alice wg-mesh join "$(echo "$LAB_LINK" | sed 's/\.[^.]*$/.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA/')"
 says 'another key'
 code_of 4 "a coordinator that is not there" on alice wg-mesh join "https://203.0.113.77:8443/join#${LAB_LINK#*#}"
+says 'is its TCP port 8443 open'
+code_of 2 "a port that is none" on alice wg-mesh join "https://203.0.113.77:99999/join#${LAB_LINK#*#}"
+says 'a port is 1 to 65535'
+code_of 1 "a name that is reserved" on alice wg-mesh join "$LAB_LINK" --name self
+says 'the name self is reserved: choose another; join with --name NAME$'
 code_of 2 "no link at all" on alice wg-mesh join
 code_of 2 "a word that is no link" on alice wg-mesh join hello
 code_of 2 "a name that is none" on alice wg-mesh join "$LAB_LINK" --name 'a b'
