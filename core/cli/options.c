@@ -11,7 +11,8 @@
 
 #include <stdarg.h>
 
-#define NAMES_MAX 40
+#define NAMES_MAX      40
+#define NAME_MAX_BYTES 40
 
 static bool fail(char error[static OPTION_ERROR], const char *format, ...) PRINTF_LIKE(2, 3);
 static bool fail(char error[static OPTION_ERROR], const char *format, ...)
@@ -67,7 +68,8 @@ static bool add_words(struct words *words, char *text)
 	return true;
 }
 
-static bool set(struct cli *cli, const struct option *option, char *value,
+/* typed: the option as it was, so that an answer names that. */
+static bool set(struct cli *cli, const struct option *option, const char *typed, char *value,
 		char error[static OPTION_ERROR])
 {
 	char *at = (char *)cli + option->offset;
@@ -82,8 +84,8 @@ static bool set(struct cli *cli, const struct option *option, char *value,
 		return true;
 	case OPTION_NUMBER:
 		if (!parse_u64(value, &number) || number < option->min || number > option->max)
-			return fail(error, "--%s takes a number from %llu to %llu, not %.40s",
-				    option->name, (unsigned long long)option->min,
+			return fail(error, "%s takes a number from %llu to %llu, not %.40s",
+				    typed, (unsigned long long)option->min,
 				    (unsigned long long)option->max, value);
 		*(uint64_t *)(void *)at = number;
 		if (option->has_offset)
@@ -91,7 +93,7 @@ static bool set(struct cli *cli, const struct option *option, char *value,
 		return true;
 	case OPTION_LIST:
 		if (!add_words((struct words *)(void *)at, value))
-			return fail(error, "--%s takes at most %d values", option->name, WORDS_MAX);
+			return fail(error, "%s takes at most %d values", typed, WORDS_MAX);
 		return true;
 	}
 	return false;
@@ -102,7 +104,7 @@ bool options_take(struct cli *cli, const struct option *own, int argc, char **ar
 {
 	char *word = argv[*i], *name = word + 1, *equals = NULL, *value;
 	const struct option *option;
-	char letter = 0;
+	char letter = 0, typed[NAME_MAX_BYTES];
 	size_t len = 0;
 
 	if (word[1] == '-') {
@@ -119,15 +121,16 @@ bool options_take(struct cli *cli, const struct option *own, int argc, char **ar
 		option = find_in(global_options, name, len, letter);
 	if (!option)
 		return unknown(own, word, error);
+	snprintf(typed, sizeof(typed), "%s%.*s", letter ? "-" : "--", letter ? 1 : (int)len, name);
 	if (option->type == OPTION_FLAG && equals)
 		return fail(error, "--%s takes no value", option->name);
 	value = equals ? equals + 1 : NULL;
 	if (option->type != OPTION_FLAG && !value) {
 		if (*i + 1 >= argc)
-			return fail(error, "--%s needs a value: %s", option->name, option->value);
+			return fail(error, "%s needs a value: %s", typed, option->value);
 		value = argv[++*i];
 	}
-	return set(cli, option, value, error);
+	return set(cli, option, typed, value, error);
 }
 
 bool options_parse(struct cli *cli, const struct option *own, int argc, char **argv,

@@ -83,6 +83,8 @@ static void test_wrong(void **state)
 		 "--listen-port takes a number from 1 to 65535, not 65536"},
 		{"join", "--listen-port x", "--listen-port takes a number from 1 to 65535, not x"},
 		{"join", "--name", "--name needs a value: NAME"},
+		{"ping", "-c 0 wg0 nas", "-c takes a number from 1 to 1000000, not 0"},
+		{"ping", "-c", "-c needs a value: N"},
 		{"join", "--no-up=1", "--no-up takes no value"},
 		{"status", "--wait 1", "there is no option --wait here: see --help"},
 		{"status", "-x", "there is no option -x here: see --help"},
