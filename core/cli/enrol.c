@@ -42,16 +42,25 @@ static int read_link_file(const char *path, struct join_link *out)
 {
 	char text[LINK_MAX + 1] = "";
 	FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
-	int code;
+	int code, error;
 
 	if (!file)
 		return complain(EXIT_USAGE, "%s cannot be read: %s", path, strerror(errno));
+	path = file == stdin ? "standard input" : path;
 	setvbuf(file, NULL, _IONBF, 0); /* no copy in a buffer of stdio's */
-	if (!fgets(text, sizeof(text), file))
+	error = 0;
+	if (!fgets(text, sizeof(text), file)) {
+		error = ferror(file) ? errno : ENODATA;
 		text[0] = '\0';
+	}
 	if (file != stdin)
 		fclose(file);
-	code = parse_link(out, text);
+	if (error == ENODATA)
+		code = complain(EXIT_USAGE, "%s is empty: a join link is expected there", path);
+	else if (error)
+		code = complain(EXIT_USAGE, "%s cannot be read: %s", path, strerror(error));
+	else
+		code = parse_link(out, text);
 	secret_wipe(text, sizeof(text));
 	return code;
 }

@@ -45,6 +45,10 @@ code_of 2 "a port that is none" on alice wg-mesh join "https://203.0.113.77:9999
 says 'a port is 1 to 65535'
 code_of 1 "a name that is reserved" on alice wg-mesh join "$LAB_LINK" --name self
 says 'the name self is reserved: choose another; join with --name NAME$'
+code_of 2 "a link's file that is a directory" on alice wg-mesh join --link-file /etc
+says '/etc cannot be read: Is a directory'
+code_of 2 "a link's file that is empty" on alice wg-mesh join --link-file /dev/null
+says '/dev/null is empty'
 code_of 2 "no link at all" on alice wg-mesh join
 code_of 2 "a word that is no link" on alice wg-mesh join hello
 code_of 2 "a name that is none" on alice wg-mesh join "$LAB_LINK" --name 'a b'
