@@ -274,6 +274,10 @@ static void clean_conf(struct leave *leave)
 
 static void remove_file(struct leave *leave, const char *path)
 {
+	struct stat st;
+
+	if (lstat(path, &st) < 0 && errno == ENOENT)
+		return; /* a read-only directory has another word for it */
 	if (unlink(path) < 0 && errno != ENOENT)
 		worse(leave,
 		      complain(EXIT_FAILED, "%s cannot be removed: %s", path, strerror(errno)));

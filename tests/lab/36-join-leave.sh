@@ -241,8 +241,10 @@ code_of 1 "frank joins, and his agent cannot start" on frank wg-mesh join "$LAB_
 says 'frank has joined'
 says 'Read-only file system'
 says 'agent does not run'
+on frank wg-mesh leave wg0 >$LAB_DIR/code.out 2>&1
+check_not "leave speaks of no file that is not there" grep -q 'cannot be removed' $LAB_DIR/code.out
 on frank umount /run/wg-mesh
-code_of 0 "with that mended the agent comes" on frank wg-mesh up wg0 --wait 10
+code_of 0 "with that mended the agent comes" on frank sh -c "wg-mesh join '$(key_create)' && wg-mesh up wg0 --wait 10"
 code_of 0 "frank leaves" on frank wg-mesh leave wg0
 
 # ---- with a file that join made, and the coordinator away --------------------------
