@@ -3,6 +3,7 @@
  * the two that are several: ping and events.
  */
 #include "agent.h"
+#include "config.h"
 #include "lib/clock.h"
 #include "status_text.h"
 #include "table.h"
@@ -175,12 +176,33 @@ int run_explain(struct cli *cli)
 	return code;
 }
 
+/* The one setting that is for join alone: the coordinator knows this host by its name. */
+static void say_name_stays(const struct cli *cli)
+{
+	char error[YAML_ERROR];
+	struct config *config = config_load(cli->paths.config, error);
+	json_t *status = NULL;
+
+	if (config && config->name && !agent_ask(cli, request("status"), ANSWER_MS, &status) &&
+	    strcmp(config->name, words_text(status, "name")) != 0)
+		complain(EXIT_DONE,
+			 "name: %s in %s changes nothing: this host has joined as %s; `wg-mesh leave "
+			 "%s`, then join with --name %s",
+			 config->name, cli->paths.config, words_text(status, "name"), cli->interface,
+			 config->name);
+	json_decref(status);
+	if (config)
+		config_free(config);
+}
+
 int run_reload(struct cli *cli)
 {
 	json_t *answer;
 	int code = agent_ask(cli, request("reload"), ANSWER_MS, &answer);
 
 	json_decref(answer);
+	if (!code)
+		say_name_stays(cli);
 	return code;
 }
 

@@ -183,6 +183,12 @@ check "and nobody was registered by it" test "$(agents_known)" = 1
 on erin sh -c "mkdir -p /etc/wg-mesh; umask 077; printf '# by hand\ncoordinator: {url: \"https://203.0.113.1:8443\"}\nlisten_port: 41555\n' >/etc/wg-mesh/wg0.yaml; cp -p /etc/wg-mesh/wg0.yaml /run/yaml; echo old >/etc/wireguard/wg0.conf.bak"
 code_of 0 "erin joins with a configuration of her own" on erin wg-mesh join "$LAB_LINK" --name erin
 check "its listen_port is the new interface's" test "$(on erin wg show wg0 listen-port)" = 41555
+on erin sh -c 'echo "name: other" >>/etc/wg-mesh/wg0.yaml'
+code_of 0 "reload with another name" on erin wg-mesh reload wg0
+says 'name: other in /etc/wg-mesh/wg0.yaml changes nothing: this host has joined as erin'
+on erin cp -p /run/yaml /etc/wg-mesh/wg0.yaml
+code_of 0 "reload without it" on erin wg-mesh reload wg0
+check "says nothing" test ! -s $LAB_DIR/code.out
 code_of 2 "another --name" on erin wg-mesh join "$(key_create --network office)" --name else
 says 'has joined as erin'
 own=$(on erin sh -c 'wg genkey | wg pubkey')
