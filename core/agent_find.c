@@ -98,6 +98,8 @@ static struct agent_peer *choose(struct agent *agent, struct control_client *cli
 		control_reply(client, json_pack("{s:b, s:i, s:s, s:O}", "ok", 0, "exit", 2, "error",
 						"that could be several peers", "matches",
 						found->names));
+	else if (!strcmp(s->text, agent->state->name))
+		control_error(client, 2, "%s is this host", s->text);
 	else
 		control_error(client, 2, "no peer of %s is called %.80s; see `wg-mesh status`",
 			      agent->interface, s->text);

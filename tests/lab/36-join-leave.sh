@@ -109,6 +109,8 @@ on alice wg-mesh doctor wg0 >$LAB_DIR/code.out 2>&1
 kill -CONT $(pgrep -x wg-meshd)
 says 'runs but does not answer'
 says 'wg-mesh down wg0 ends it'
+code_of 2 "her own name" on alice wg-mesh ping wg0 alice
+says 'alice is this host'
 code_of 2 "a word that is no peer" on alice wg-mesh ping wg0 nobody -c 1
 
 # ---- a peer written by hand who is a member ---------------------------------------
