@@ -4,6 +4,7 @@
 #include "agent.h"
 #include "lib/clock.h"
 #include "lib/daemon.h"
+#include "turn.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -127,7 +128,8 @@ int agent_await(const struct cli *cli, struct agent *agent, bool called)
 
 	while ((error = agent_connect(agent, cli->paths.socket)) == -ENOENT ||
 	       error == -ECONNREFUSED) {
-		if (clock_ms() >= end || (!called && !daemon_holder(cli->paths.pid)))
+		if (clock_ms() >= end || (!called && !daemon_holder(cli->paths.pid) &&
+					  !turn_up_since(cli, START_MS)))
 			break;
 		agent_close(agent);
 		poll(NULL, 0, NAP_MS);

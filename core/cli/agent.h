@@ -32,8 +32,8 @@ int agent_exchange(const struct cli *cli, json_t *request, int timeout_ms, json_
 int agent_refusal(
 	json_t *answer); /* prints {"ok":false,...}; its exit code, 0 when there is none */
 int agent_open(const struct cli *cli, struct agent *agent); /* agent_await, or complains */
-/* agent_connect; one that is starting has its pid file before its socket, and is waited for, two
- * seconds at most. called: so is one that was started just now and may have neither yet. */
+/* agent_connect; one that is starting, with its pid file and no socket yet, or that `up` was called
+ * for just now, is waited for, two seconds at most. called: so is one that nothing tells of. */
 int agent_await(const struct cli *cli, struct agent *agent, bool called);
 
 /* Ends the agent of this interface by pidfd, its supervisor first; only a wg-meshd for this

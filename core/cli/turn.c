@@ -58,11 +58,26 @@ void turn_take(struct turn *turn, const struct cli *cli, bool down)
 	limit = clock_ms() + TURN_MS;
 	turn->fd = open_turn(cli, down);
 	clock_gettime(CLOCK_REALTIME, &now[0]); /* finer than what the kernel would put there */
-	now[1] = now[0];
-	if (turn->fd >= 0 && down)
+	now[1] = down ? now[0] : (struct timespec){.tv_nsec = UTIME_OMIT};
+	if (turn->fd >= 0)
 		futimens(turn->fd, now);
 	while (turn->fd >= 0 && flock(turn->fd, LOCK_EX | LOCK_NB) < 0 && clock_ms() < limit)
 		poll(NULL, 0, NAP_MS);
+}
+
+bool turn_up_since(const struct cli *cli, unsigned ms)
+{
+	struct timespec now;
+	struct stat st;
+	int64_t ago;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (stat(cli->paths.turn, &st) < 0 ||
+	    (st.st_atim.tv_sec == st.st_mtim.tv_sec && st.st_atim.tv_nsec == st.st_mtim.tv_nsec))
+		return false;
+	ago = (int64_t)(now.tv_sec - st.st_atim.tv_sec) * 1000 +
+	      (now.tv_nsec - st.st_atim.tv_nsec) / 1000000;
+	return ago >= 0 && ago < (int64_t)ms;
 }
 
 void turn_end(struct turn *turn)

@@ -15,6 +15,9 @@ struct turn {
 /* down: that one was asked for is written down first, so that an agent that was started before and
  * waits for another's end gives up (core/main.c). */
 void turn_take(struct turn *turn, const struct cli *cli, bool down);
+/* Whether `up` was called in these last milliseconds, and no `down` after it: what it has started may
+ * have no pid file yet. The file's access time tells. */
+bool turn_up_since(const struct cli *cli, unsigned ms);
 void turn_end(struct turn *turn);
 bool turn_over(const struct turn *turn);
 /* What a wait may have: what it wants, or what is left, but never nothing. */
