@@ -1,8 +1,8 @@
 /*
  * agent_parts.h - the agent from inside, for agent*.c only: agent.c begins and ends it, agent_map.c
- * makes of the map what WireGuard is told, agent_tunnel.c follows what WireGuard does,
- * agent_signal.c talks with the other agents, agent_psk.c agrees on preshared keys with them,
- * agent_control.c talks with the user, agent_event.c tells what happened.
+ * makes of the map what WireGuard is told, agent_networks.c keeps our own networks, agent_tunnel.c
+ * follows what WireGuard does, agent_signal.c talks with the other agents, agent_psk.c agrees on
+ * preshared keys with them, agent_control.c talks with the user, agent_event.c tells what happened.
  */
 #ifndef CORE_AGENT_PARTS_H
 #define CORE_AGENT_PARTS_H
@@ -84,6 +84,8 @@ struct agent {
 
 	struct netmap *netmap;
 	struct map *by_key, *claims; /* to agent_peer */
+	struct proto_network *left;  /* that we were taken out of in this run */
+	size_t left_count;
 	struct peers *peers;
 	struct proto_endpoints at; /* ours */
 
@@ -122,6 +124,9 @@ bool agent_claimed(const struct agent *agent, const struct prefix *prefix);
 const struct addr *agent_route_source(const struct agent *agent, const struct prefix *route);
 /* Packets to it go through this very tunnel: it must never become an endpoint of a peer in it. */
 bool agent_in_tunnel(struct agent *agent, const struct addr *addr);
+
+/* agent_networks.c */
+void agent_networks(void *arg, json_t *list); /* ours, as the coordinator tells them */
 
 /* agent_map.c */
 extern const struct netmap_ops agent_netmap_ops;
