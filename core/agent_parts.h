@@ -178,6 +178,10 @@ bool agent_follow(struct agent *agent, struct control_client *client);
 /* NULL: the client was told why. */
 struct agent_peer *agent_find_named(struct agent *agent, struct control_client *client,
 				    const char *text);
+/* The address that is meant by these words of the user: itself, or of the network that NAME@NETWORK
+ * names; else the first. "": it has none. */
+void agent_find_address(struct agent *agent, const struct agent_peer *peer, const char *text,
+			char out[static ADDR_TEXT]);
 
 /* agent_control.c */
 void agent_control(void *arg, struct control_client *client, json_t *request);

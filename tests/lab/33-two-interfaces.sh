@@ -108,6 +108,14 @@ first=$(on bob wg-mesh status wg0 --json | jq -r '.networks[] | select(.name == 
 check "he has one of the first" has_range "$first"
 check "he sees alice in both" wait_for 5 shares "default office"
 check "they meet" wait_for 10 is_direct bob alice
+addresses_of_alice() { status alice '[.addresses[] | split("/")[0]] | sort | join(" ")'; }
+seen_of_alice() { status bob '.peers[] | select(.name == "alice") | [.addresses[]] | sort | join(" ")'; }
+check "he sees all her addresses" test "$(addresses_of_alice)" = "$(seen_of_alice)"
+for network in default office; do
+	at=$(status alice ".networks[] | select(.name == \"$network\").addresses[0]" | cut -d/ -f1)
+	check "ping $at says which it was" sh -c "nsenter -t $(pid_of bob) -a wg-mesh ping wg0 $at -c 1 | grep -qF $at"
+	check "and so does ping alice@$network" sh -c "nsenter -t $(pid_of bob) -a wg-mesh ping wg0 alice@$network -c 1 | grep -qF $at"
+done
 on_bg bob /run/events.out wg-mesh events wg0 --json
 sleep 0.5
 check "bob is removed from the first" on coord wg-mesh-coordinator agent remove bob --network default
