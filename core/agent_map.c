@@ -219,10 +219,11 @@ static void put_ranges(struct agent *agent)
 /* With Table = off or a table of its own nothing may come into the main table, and a network's
  * length on an address would put a route there: then each address is alone, and the range goes
  * where it should. */
-void agent_map_addresses(struct agent *agent)
+bool agent_map_addresses(struct agent *agent)
 {
 	struct prefix wanted[PROTO_MAX_NETWORKS * 2];
 	size_t count = 0;
+	bool added;
 	int error;
 
 	for (size_t i = 0; i < agent->state->network_count; i++) {
@@ -235,12 +236,13 @@ void agent_map_addresses(struct agent *agent)
 			count++;
 		}
 	}
-	error = tunnel_set_addresses(agent->tunnel, wanted, count);
+	error = tunnel_set_addresses(agent->tunnel, wanted, count, &added);
 	if (error)
 		log_warn("address", "reason=\"an address of the mesh could not be set: %s\"",
 			 strerror(-error));
 	if (agent->table && agent->table != RT_TABLE_MAIN)
 		put_ranges(agent);
+	return added;
 }
 
 void agent_map_routes(struct agent *agent)
@@ -250,6 +252,44 @@ void agent_map_routes(struct agent *agent)
 	for (size_t pos = 0; (entry = tunnel_next_route(agent->tunnel, &pos));)
 		tunnel_put_route(agent->tunnel, &entry->prefix, entry->number,
 				 agent_route_source(agent, &entry->prefix));
+}
+
+/* Of a peer's route, or of a network's own range in a table of its own. */
+static const struct addr *source_of(struct agent *agent, const struct prefix *route)
+{
+	for (size_t i = 0; i < agent->state->network_count; i++) {
+		const struct proto_network *n = &agent->state->networks[i];
+
+		for (unsigned j = 0; j < n->address_count; j++) {
+			struct prefix range = prefix_mask(&n->addresses[j]);
+
+			if (prefix_equal(&range, route))
+				return &n->addresses[j].addr;
+		}
+	}
+	return agent_route_source(agent, route);
+}
+
+/* An IPv6 route outlives the address that it names as its source, and has none from then on. */
+void agent_map_sources(struct agent *agent)
+{
+	struct link_route *routes;
+	size_t count;
+
+	if (!agent->table || link_routes(tunnel_link(agent->tunnel), agent->table, &routes, &count))
+		return;
+	for (size_t i = 0; i < count; i++) {
+		const struct link_route *r = &routes[i];
+		const struct addr *source;
+
+		if (r->ifindex != tunnel_ifindex(agent->tunnel) || r->protocol != LINK_PROTOCOL ||
+		    !tunnel_owns_route(agent->tunnel, &r->to, r->table))
+			continue;
+		source = source_of(agent, &r->to);
+		if (source && !addr_equal(source, &r->source))
+			tunnel_renew_route(agent->tunnel, &r->to, r->table, source);
+	}
+	free(routes);
 }
 
 void agent_map_recheck(struct agent *agent, bool only_contended)
@@ -295,6 +335,7 @@ void agent_map_synced(struct agent *agent)
 		if (!route_known(agent, &entry->prefix))
 			tunnel_remove_route(agent->tunnel, &entry->prefix, entry->number);
 	}
+	agent_map_sources(agent); /* that agent may have given them none */
 }
 
 void agent_map_free(struct agent *agent)

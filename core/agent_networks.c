@@ -222,19 +222,6 @@ static bool bring_back(struct agent *agent, const json_t *list)
 
 /* ---- the whole ---- */
 
-/* Our addresses are others now. */
-static void renew_routes(struct agent *agent)
-{
-	const struct ledger_entry *entry;
-	const struct addr *source;
-
-	for (size_t pos = 0; (entry = tunnel_next_route(agent->tunnel, &pos));) {
-		source = agent_route_source(agent, &entry->prefix);
-		if (source)
-			tunnel_renew_route(agent->tunnel, &entry->prefix, entry->number, source);
-	}
-}
-
 void agent_networks(void *arg, json_t *list)
 {
 	struct agent *agent = arg;
@@ -247,7 +234,8 @@ void agent_networks(void *arg, json_t *list)
 	agent->facts_dirty = true;
 	agent_map_addresses(agent);
 	if (other) { /* a peer may have been given what is ours now, or the other way */
-		renew_routes(agent);
+		agent_map_routes(agent);
+		agent_map_sources(agent);
 		agent->recheck_all = true;
 		task_defer(agent->loop, &agent->recheck);
 	}

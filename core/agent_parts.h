@@ -134,8 +134,9 @@ void agent_map_synced(
 	struct agent *agent); /* the map is the coordinator's now: sweep what it lacks */
 /* What peers may have: host, config or foreign peers changed, or a claim was let go. */
 void agent_map_recheck(struct agent *agent, bool only_contended);
-void agent_map_addresses(struct agent *agent);
+bool agent_map_addresses(struct agent *agent); /* true: one was not there */
 void agent_map_routes(struct agent *agent); /* puts back what a link that went down has taken */
+void agent_map_sources(struct agent *agent); /* of routes that have lost theirs, or never had one */
 const struct guard_facts *agent_facts(struct agent *agent);
 struct agent_peer *agent_find(struct agent *agent, const struct key *key);
 void agent_map_free(struct agent *agent);

@@ -139,4 +139,31 @@ check "he joins the first again" on bob wg-mesh join "$LAB_LINK"
 check "and is in both" wait_for 5 in_networks bob "default office"
 check "with the address" wait_for 5 has_range "$first"
 check "and alice" wait_for 5 shares "default office"
+
+# Routes keep our address as their source: one that the user deletes comes back, and the routes with it.
+on coord wg-mesh-coordinator network create six --cidr 10.66.0.0/16 --cidr6 fd66::/64 >/dev/null || not_ok "a network with IPv6"
+six=$(on coord wg-mesh-coordinator key create --network six --reusable)
+for name in carol dave; do
+	host $name
+	on_street $name eth0 203.0.113.4${#name}/24
+done
+on carol sh -c 'mkdir -p /etc/wg-mesh; printf "routes: {accept: true}\n" >/run/accept'
+check "carol joins" on carol wg-mesh join "$six"
+on carol sh -c 'cat /run/accept >>/etc/wg-mesh/wg0.yaml'
+check "and accepts routes" on carol wg-mesh reload wg0
+check "dave offers two" on dave wg-mesh join "$six" --advertise-routes fd77:77::/48,192.168.77.0/24
+check "which are approved" on coord wg-mesh-coordinator route approve dave fd77:77::/48
+check "both" on coord wg-mesh-coordinator route approve dave 192.168.77.0/24
+address_of_carol() { status carol ".addresses[] | select(test(\"$1\"))" | head -n 1; }
+four=$(address_of_carol '^10') six=$(address_of_carol '^fd')
+has_source() { on carol ip "-$1" route show dev wg0 | grep -q "^$2 .*src ${3%/*} "; }
+both_sources() { has_source 4 192.168.77.0/24 "$four" && has_source 6 fd77:77::/48 "$six"; }
+check "the routes have carol's addresses as their source" wait_for 5 both_sources
+on carol ip address del "$six" dev wg0
+on carol ip address del "$four" dev wg0
+check "also when those were deleted" wait_for 5 both_sources
+on carol sh -c "ip -6 route del fd77:77::/48 dev wg0; kill -KILL \$(cat /run/wg-mesh/wg0.pid); sleep 0.3; ip -6 route del fd77:77::/48 dev wg0 2>/dev/null; ip -6 route add fd77:77::/48 dev wg0 proto 119"
+check_not "a route of an older agent has none" both_sources
+on carol wg-mesh up wg0
+check "it gets one" wait_for 5 both_sources
 lab_end
