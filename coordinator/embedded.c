@@ -105,13 +105,37 @@ static void forget(struct embedded *embedded)
 	embedded->pid = 0;
 }
 
+/* What it said last, which is mostly why. */
+static void last_words(const struct embedded *embedded, char *out, size_t size)
+{
+	char *path = xasprintf("%s/relay.log", embedded->co->config.state), text[512], *line;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t got = -1;
+
+	*out = '\0';
+	free(path);
+	if (fd < 0)
+		return;
+	if (lseek(fd, -(off_t)(sizeof(text) - 1), SEEK_END) >= 0 || !lseek(fd, 0, SEEK_SET))
+		got = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	while (got > 0 && text[got - 1] == '\n')
+		got--;
+	text[MAX(got, 0)] = '\0';
+	line = strrchr(text, '\n');
+	str_copy(out, size, line ? line + 1 : text);
+}
+
 static void on_ended(void *arg, int fd, unsigned events)
 {
 	struct embedded *embedded = arg;
+	char said[256];
 
 	(void)fd;
 	(void)events;
-	log_warn("relay-ended", "pid=%d reason=\"it will be started again\"", (int)embedded->pid);
+	last_words(embedded, said, sizeof(said));
+	log_warn("relay-ended", "pid=%d said=\"%s\" reason=\"it will be started again; relay: {stun: ADDR:PORT} "
+		 "in the configuration moves it\"", (int)embedded->pid, said);
 	waitpid(embedded->pid, NULL, WNOHANG); /* where it was our child */
 	forget(embedded);
 	embedded->ready = false;

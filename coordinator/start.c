@@ -241,7 +241,8 @@ static int load_mesh(struct coordinator *co)
 	return mesh_load(&co->mesh, co->store, clock_wall_ms());
 }
 
-/* What is made here is there as a whole or, where another was quicker, not at all. */
+/* What is made here is there as a whole or, where another was quicker, not at all. It comes last, when
+ * nothing can go wrong any more: the join link is shown only once. */
 static int first_start(struct coordinator *co)
 {
 	const char *self = co->cluster ? store_instance(co->store) : "1";
@@ -265,7 +266,7 @@ static int first_start(struct coordinator *co)
 	return load_mesh(co);
 }
 
-static int open_store(struct coordinator *co, char *error, size_t size)
+static int open_store(struct coordinator *co, bool *initialised, char *error, size_t size)
 {
 	struct meta meta = {0};
 
@@ -275,8 +276,8 @@ static int open_store(struct coordinator *co, char *error, size_t size)
 	co->cluster = cluster_new(co);
 	if (take_identity(co, &meta, error, size))
 		return 1;
-	if (load_mesh(co) < 0 || users_load(co) < 0 || relays_load(co) < 0 || heal_check(co) < 0 ||
-	    (!meta.initialised && first_start(co) < 0))
+	*initialised = meta.initialised;
+	if (load_mesh(co) < 0 || users_load(co) < 0 || relays_load(co) < 0 || heal_check(co) < 0)
 		return cannot_read(error, size);
 	return 0;
 }
@@ -358,16 +359,11 @@ static void share_descriptors(struct config *config)
 	config->limits.connections = (unsigned)room;
 }
 
-/* A start that makes nothing yet must not fail halfway: the join link is printed only once. */
-static bool is_first(const struct config *config)
-{
-	return str_has_prefix(config->db, "sqlite:") && access(config->db + strlen("sqlite:"), F_OK);
-}
-
 /* ---- the whole ------------------------------------------------------------------------------ */
 
 int coordinator_start(struct coordinator *co, char *error, size_t size)
 {
+	bool initialised;
 	int result;
 
 	list_init(&co->unsaved);
@@ -387,10 +383,9 @@ int coordinator_start(struct coordinator *co, char *error, size_t size)
 		snprintf(error, size, "cannot start a thread for passwords");
 		return 1;
 	}
-	if (is_first(&co->config) && coordinator_check(&co->config, error, size))
-		return 2;
 	if (make_dirs(&co->config, error, size) || coordinator_lock(&co->config, error, size) ||
-	    load_server_key(co, error, size) || open_tls(co, error, size) || open_store(co, error, size))
+	    load_server_key(co, error, size) || open_tls(co, error, size) ||
+	    open_store(co, &initialised, error, size))
 		return 1;
 	result = policy_state_start(co->policy, error, size);
 	if (result)
@@ -401,6 +396,11 @@ int coordinator_start(struct coordinator *co, char *error, size_t size)
 	co->server = server_new(co, error, size);
 	if (!co->server)
 		return 1;
+	if (!initialised && first_start(co) < 0)
+		return cannot_read(error, size);
+	if (co->config.url_private)
+		log_warn("public-url", "url=%s reason=\"links and agents get this address, which is reached from "
+			 "here only: say --public-url\"", co->config.urls[0]);
 	share_descriptors(&co->config);
 	if (co->config.relay_embedded)
 		co->embedded = embedded_new(co);

@@ -47,6 +47,39 @@ def _(co):
     assert secret not in co.log(), "the link is in the log"
 
 
+@case("a first start that fails at the port or the policy loses no join link")
+def _(_co):
+    co = Coordinator(FAST)
+    try:
+        with socket.socket() as taken, open(co.dir + "/out", "ab") as out, open(co.dir + "/log", "ab") as log:
+            taken.bind(("127.0.0.1", co.port))
+            taken.listen()
+            command = [PROGRAM, "serve", "--config", co.dir + "/coordinator.yaml"]
+            equal(subprocess.run(command, stdout=out, stderr=log, timeout=20).returncode, 1)
+        assert "choose another with --listen" in co.log()
+        with open(co.dir + "/policy.yaml", "w") as f:
+            f.write("version: 2\n")
+        with open(co.dir + "/out", "ab") as out, open(co.dir + "/log", "ab") as log:
+            equal(subprocess.run(command, stdout=out, stderr=log, timeout=20).returncode, 2)
+        os.remove(co.dir + "/policy.yaml")
+        equal(co.read("out"), "")
+        co.start()
+        equal(len(co.read("out").split()), 1, "links")
+    finally:
+        co.close()
+
+
+@case("a relay that ends at once is told of in its own words")
+def _(_co):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        co = Coordinator("relay: {stun: '127.0.0.1:%d'}\n" % taken.getsockname()[1]).start()
+        try:
+            assert wait_until(lambda: "cannot listen" in co.log() and "moves it" in co.log()), co.log()
+        finally:
+            co.close()
+
+
 @case("twenty lines of Python register an agent")
 def _(co):
     link = co.admin("key", "create").strip()
