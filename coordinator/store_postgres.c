@@ -403,6 +403,9 @@ const struct store_driver store_postgres = {
 	.exec = postgres_exec,
 	.dump = postgres_dump,
 	.load = postgres_load,
+	.alone = "DO $$ BEGIN IF EXISTS (SELECT FROM pg_stat_activity WHERE datname=current_database() AND "
+		 "application_name='wg-mesh-coordinator bus') THEN RAISE EXCEPTION 'coordinators work on this "
+		 "database: stop all of them first'; END IF; END $$",
 	.snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
 	.open = postgres_open,
 	.close = postgres_close,

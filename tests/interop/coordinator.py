@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Cases of coordinator.sh. With words: only the cases whose name has one of them."""
-import base64, hmac, json, multiprocessing, os, re, resource, select, shutil, signal, socket, stat, struct, subprocess, sys, threading, time
+import base64, hashlib, hmac, json, multiprocessing, os, re, resource, select, shutil, signal, socket, stat, struct, subprocess, sys, threading, time
 import meshclient
 from meshclient import PROGRAM, Agent, Coordinator, Ws, b64, free_port, wait_until
 from nacl.bindings import crypto_scalarmult_base, randombytes
@@ -1550,6 +1550,33 @@ def _(co):
     equal(by_proof(co, before, "/token")[0], 200)
     equal(come_back(co, after)[0], 200)
     equal(sorted(a["name"] for a in agents(co)), ["after", "before"])
+
+
+def keys(co):
+    """What tells one server's key files from another's."""
+    digest = hashlib.sha256()
+    for name in ("server.key", "tls.key", "tls.crt"):
+        with open(co.dir + "/state/" + name, "rb") as f:
+            digest.update(f.read())
+    return digest.hexdigest()
+
+
+@case("a restore that fails leaves the server's keys")
+def _(unused):
+    co, other = Coordinator(FAST).start(), Coordinator(FAST).start()
+    try:
+        other.admin("backup", co.dir + "/backup")
+        co.stop()
+        kept = keys(co)
+        for url in ("postgres://x@127.0.0.1:1/x", "sqlite:%s/none/x.db" % co.dir):
+            said = co.admin("--db", url, "restore", co.dir + "/backup", code=1)
+            equal(said.count("\n"), 1, said)
+        equal(keys(co), kept)
+        co.start()
+        Agent(co, "a").register(co.key())
+    finally:
+        other.close()
+        co.close()
 
 
 @case("--readmit 0: only who is in the backup")

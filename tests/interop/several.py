@@ -340,6 +340,27 @@ def _(server):
         assert not [line for co in (a, b) for line in co.log().splitlines() if "bad-row" in line]
 
 
+@case("restore and migrate wait until the last coordinator on the database has ended")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        a.admin("backup", a.dir + "/backup")
+        a.stop()
+        key_file, kept = a.dir + "/state/server.key", b.read("state/server.key")
+        os.unlink(key_file)
+        for words in (["restore", a.dir + "/backup"], ["migrate", "--to", "sqlite:" + a.dir + "/moved.db"]):
+            said = a.admin(*words, code=1)
+            assert "coordinators work on this database" in said, said
+            equal(said.count("\n"), 1, said)
+        assert not os.path.exists(key_file), "a restore that failed has put keys there"
+        Agent(b, "answered").register(key)
+        b.stop()
+        a.admin("restore", a.dir + "/backup")
+        assert a.read("state/server.key") == kept, "another server key"
+        a.start()
+        equal(names(a), [])
+
+
 @case("nobody hears of an agent that was refused")
 def _(server):
     with Pair() as (a, b):
