@@ -271,6 +271,16 @@ static int write_pipelined(struct store_backend *backend, struct list *ops)
 	return result;
 }
 
+static bool adds_device(const struct list *ops)
+{
+	const struct store_op *op;
+
+	list_each(op, ops, node)
+		if (op->what == STORE_DEVICE_PUT)
+			return true;
+	return false;
+}
+
 static int begin(struct store_backend *backend)
 {
 	PGresult *result;
@@ -278,6 +288,9 @@ static int begin(struct store_backend *backend)
 
 	*backend->txid = '\0';
 	verdict = run(backend, BEGIN_TEXT);
+	/* What a device takes, no agent may have, and two tables have no constraint together. */
+	if (!verdict && adds_device(backend->ops))
+		verdict = run(backend, "LOCK TABLE agents,agent_networks IN SHARE ROW EXCLUSIVE MODE");
 	if (verdict)
 		return verdict;
 	result = PQexec(backend->conn, "SELECT txid_current()");
