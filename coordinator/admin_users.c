@@ -53,6 +53,7 @@ static json_t *user_result(const struct coordinator *co, const struct user *user
 
 static bool manages(struct coordinator *co, const struct who *who, const struct user *user)
 {
+	unsigned networks = 0; /* that are still there: who has none of them is nobody's but root's */
 	const char *id;
 	json_t *role;
 
@@ -63,8 +64,9 @@ static bool manages(struct coordinator *co, const struct who *who, const struct 
 
 		if (!strcmp(id, EVERYWHERE) || (network && who_role(who, network) < ROLE_ADMIN))
 			return false;
+		networks += network != NULL;
 	}
-	return json_object_size(user->roles) && who_highest(who) >= ROLE_ADMIN;
+	return networks > 0;
 }
 
 static bool is_self(const struct who *who, const struct user *user)
@@ -369,7 +371,7 @@ static unsigned tokens_of(struct coordinator *co, const struct user *user)
 
 static const json_t *access_roles(const struct access *access)
 {
-	return access->limits ? access->limits : access->user->roles;
+	return access->user ? access->user->roles : access->limits;
 }
 
 json_t *admin_token_create(struct coordinator *co, struct js *js, const struct who *who,

@@ -745,6 +745,32 @@ def _(co):
     print("     cut off after %d ms" % ((time.time() - begin) * 1000), file=sys.stderr)
 
 
+@case("who is left without a network, and who has a role everywhere, is managed by no organisation's admin")
+def _(co):
+    for name, number in (("blue", 1), ("gone", 2)):
+        co.admin("network", "create", name, "--cidr", "10.25%d.0.0/16" % number)
+    user(co, "blue-admin", "admin", "--network", "blue")
+    user(co, "tom", "admin", "--network", "gone")
+    user(co, "tim", "viewer", "--network", "gone")
+    co.admin("user", "role", "tim", "viewer", "--network", "blue")
+    co.admin("network", "remove", "gone")
+    blue = session(co, "blue-admin")
+    refused(blue("GET", "/users/tom"), 404, "unknown_user")
+    refused(blue("PATCH", "/users/tom", {"password": "another long password"}), 404, "unknown_user")
+    refused(blue("POST", "/tokens", {"user": "tom"}), 404, "unknown_user")
+    refused(blue("DELETE", "/users/tom"), 404, "unknown_user")
+    equal(sorted(u["name"] for u in blue.ok("GET", "/users")["users"]), ["blue-admin", "tim"])
+    equal(login(co, "tom")[0], 201)
+    blue.ok("PATCH", "/users/tim", {"password": "another long password"})
+    made = blue.ok("POST", "/tokens", {"role": "viewer"}, 201)["token"]["id"]
+    equal(blue("DELETE", "/tokens/" + made)[0], 204)
+    equal([line["action"] for line in blue.ok("GET", "/audit")["audit"] if line["subject"] == made],
+          ["token-created", "token-revoked"])
+    everything = root(co)
+    everything.ok("PATCH", "/users/tom", {"role": "viewer", "network": "blue"})
+    blue.ok("GET", "/users/tom")
+
+
 @case("events: what happens, for those who may see it, until the token ends")
 def _(co):
     co.admin("network", "create", "red", "--cidr", "10.251.0.0/16")
