@@ -5,6 +5,7 @@
  * role (an organisation's admin manages its own people), and a token never has more than its maker.
  */
 #include "admin_commands.h"
+#include "policy_state.h"
 #include "lib/clock.h"
 #include "lib/secret.h"
 #include "lib/str.h"
@@ -159,6 +160,11 @@ json_t *admin_user_add(struct coordinator *co, struct js *js, const struct who *
 		return NULL;
 	if (map_get(co->users.by_name, name)) {
 		refuse(why, 409, "name_taken", "there is a user %s already", name);
+		return NULL;
+	}
+	if (who_role(who, NULL) < ROLE_ADMIN && who_owner(policy_in_force(co), name)) {
+		refuse(why, 403, "name_not_allowed", "the policy lets %s give tags: ask an administrator for "
+		       "everything to add this user", name);
 		return NULL;
 	}
 	roles = json_object();

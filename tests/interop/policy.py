@@ -851,6 +851,15 @@ tags:
     co.admin("agent", "tag", agents["lab"].id, "server", "top")
     Agent(co, "late").register(early)
     equal(json.loads(co.admin("agent", "show", "late", "--json"))["agent"]["tags"], ["server"], "a key of before")
+    # Nobody becomes an owner by making the user that is named.
+    co.admin("policy", "apply", write(co, ALLOW + "groups: {crew: [gail]}\ntags: {server: [crew, fred], x: [admin, carl]}\n"))
+    for name in ("fred", "gail"):
+        refused(api["dora"]("POST", "/users", {"name": name, "password": "correct horse battery", "role": "operator",
+                                               "network": "lab"}), 403, "name_not_allowed")
+        api["root"].ok("POST", "/users", {"name": name, "password": "correct horse battery", "role": "operator",
+                                          "network": "lab"}, 201)
+    api["dora"].ok("POST", "/users", {"name": "hugo", "password": "correct horse battery", "role": "operator",
+                                      "network": "lab"}, 201)
 
 
 def main():
