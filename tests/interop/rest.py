@@ -524,6 +524,22 @@ def _(unused):
         co.close()
 
 
+@case("who joins again by a key that is not ephemeral stays")
+def _(unused):
+    co = Coordinator(FAST + "ephemeral_after: 2s\n").start()
+    try:
+        passing, lasting = co.key("--ephemeral", "--reusable"), co.key("--reusable")
+        gone, kept = Agent(co, "gone").register(passing), Agent(co, "kept").register(passing)
+        kept.register(lasting)
+        kept.register(lasting)
+        equal({row["name"]: row["ephemeral"] for row in coordinator.agents(co)}, {"gone": True, "kept": False})
+        assert wait_until(lambda: gone.ask("GET", "/peers")[0] == 401, 15), "it is still there"
+        time.sleep(3)
+        equal(kept.ask("GET", "/peers")[0], 200)
+    finally:
+        co.close()
+
+
 @case("an agent expires when it was told to: token and stream end, and it joins again by proof and key")
 def _(co):
     agent, other = Agent(co, "short").register(co.key()), Agent(co, "other").register(co.key())
