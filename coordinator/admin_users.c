@@ -364,6 +364,16 @@ static bool read_owner(struct coordinator *co, struct js *js, const struct who *
 	return true;
 }
 
+/* Of ASCII and of Latin-1 (in UTF-8 0xc2 and 0x80 to 0x9f). */
+static bool has_control(const char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f ||
+		    ((unsigned char)*text == 0xc2 && (unsigned char)text[1] < 0xa0))
+			return true;
+	return false;
+}
+
 static unsigned tokens_of(struct coordinator *co, const struct user *user)
 {
 	const struct access *access;
@@ -392,8 +402,9 @@ json_t *admin_token_create(struct coordinator *co, struct js *js, const struct w
 	if (!read_owner(co, js, who, &like.user, why) || !read_limits(co, js, who, &like.limits, why) ||
 	    !read_scopes(who, js, &like.scopes, why) || !admin_lifetime(js, &lifetime, why))
 		goto refused;
-	if (!str_copy(like.label, sizeof(like.label), label)) {
-		refuse(why, 422, "name_invalid", "a token's name has at most 63 characters");
+	if (!str_copy(like.label, sizeof(like.label), label) || has_control(label)) {
+		refuse(why, 422, "name_invalid", "a token's name has at most 63 characters, none of them a control "
+		       "character such as a line's end");
 		goto refused;
 	}
 	if (!like.user && !like.limits) {

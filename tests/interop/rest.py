@@ -787,6 +787,27 @@ def _(co):
     blue.ok("GET", "/users/tom")
 
 
+@case("what others chose cannot move an administrator's cursor, nor write lines of its own")
+def _(co):
+    evil = "\x1b]0;owned\x07\x9b31m\nFAKE LINE"
+    Agent(co, "plain").register(co.key(), capabilities=["sync", "x" + evil])
+    everything = root(co)
+    refused(everything("POST", "/tokens", {"role": "viewer", "name": evil}), 422, "name_invalid")
+    everything.ok("POST", "/tokens", {"role": "viewer", "name": "für später"}, 201)
+    everything.ok("PUT", "/policy", {"text": "version: 1\ndefault: allow\n", "file": evil})
+    login(co, evil)
+    for words in (["audit"], ["token", "list"], ["agent", "list"], ["agent", "show", "plain"], ["policy", "show"], ["user", "list"]):
+        said = co.admin(*words)
+        wrong = [c for c in said if c != "\n" and (ord(c) < 32 or 127 <= ord(c) < 160)]
+        equal(wrong, [], "%s: %r" % (words, said))
+        assert "\nFAKE" not in said, words
+    assert "für später" in co.admin("token", "list")
+    many = ["tag-with-a-long-name-%02d" % n for n in range(12)]
+    co.admin("agent", "tag", "plain", *many)
+    line = [x for x in co.admin("agent", "show", "plain").splitlines() if x.startswith("tags")][0]
+    assert line.split()[1] == ",".join(many) or line.endswith(",..."), line
+
+
 @case("events: what happens, for those who may see it, until the token ends")
 def _(co):
     co.admin("network", "create", "red", "--cidr", "10.251.0.0/16")
