@@ -1469,6 +1469,11 @@ def _(co):
     for words in (["x"], ["x", "--via", gate.name, "--public-key", "short"], ["x", "--via", gate.name, "--endpoint", "a b:1"],
                   ["x", "--via", gate.name, "--endpoint", "host:0"], ["x", "--via", gate.name, "--endpoint", "host\nDNS=1:5"]):
         co.admin("peer", "add", *words, code=2)
+    for endpoint in ("[:5", "-:1", "....:1", "::1:5", "1.2.3:5", "a-.b:5", "[fe80::1%eth0]:5", "[1.2.3.4]:5", ":5", "a..b:5"):
+        co.admin("peer", "add", "x", "--via", gate.name, "--endpoint", endpoint, code=2)
+    for n, endpoint in enumerate(("[2001:db8::1]:5", "192.0.2.1:5", "a:5", "3com.x-y.example:65535")):
+        assert "Endpoint = %s\n" % endpoint in co.admin("peer", "add", "e%d" % n, "--via", gate.name, "--endpoint", endpoint)
+        co.admin("peer", "remove", "e%d" % n)
     co.admin("peer", "add", "x", "--via", "nobody", code=1)
     equal([d["name"] for d in json.loads(co.admin("peer", "list", "--json"))["devices"]], ["tablet"])
     co.admin("agent", "remove", gate.name)
