@@ -1052,7 +1052,7 @@ def _(co):
     ws1.receive(), ws2.receive()
     co.admin("agent", "remove", "c2")
     assert ws2.ended(2), "its stream goes on"
-    assert ws1.find(lambda m: m.get("op") == "remove" and m["agent_id"] == two.id)
+    assert ws1.find(lambda m: m.get("op") == "remove" and m["agent_id"] == two.id, 3)
     equal(Ws(co, "/api/v1/agents/%s/sync" % two.id, two.token).status, 401)
     newer = one.stream()
     assert ws1.ended(2), "the older of two streams of one agent goes on"

@@ -327,7 +327,7 @@ def _(unused):
         co.start()
         equal({**show(co)}, state)
         write(co, ALLOW)
-        assert wait_until(lambda: show(co)["text"] == ALLOW), "the file mended"
+        assert wait_until(lambda: show(co)["text"] == ALLOW, WITHIN), "the file mended"
     finally:
         co.close()
     co = Coordinator(FAST)
@@ -387,7 +387,7 @@ def _(unused):
 
         def hup(peers):
             co.admin("policy", "apply", write(co, text(not peers), "other.yaml"))
-            watcher.until(lambda: (watcher.names() == []) == peers)
+            assert watcher.until(lambda: (watcher.names() == []) == peers, WITHIN) is not None, "the other policy"
             with open(path, "w") as f:
                 f.write(text(peers))
             co.process.send_signal(signal.SIGHUP)
@@ -415,7 +415,7 @@ def _(unused):
         equal(show(co)["text"], ALLOW)
         # SIGHUP says that the file counts.
         co.process.send_signal(signal.SIGHUP)
-        assert wait_until(lambda: show(co)["text"] == DENY), "SIGHUP took no file"
+        assert wait_until(lambda: show(co)["text"] == DENY, WITHIN), "SIGHUP took no file"
     finally:
         co.close()
 
@@ -461,7 +461,7 @@ def _(co):
     said = co.admin("policy", "apply", write(co, ALLOW, "third.yaml"), code=1)
     assert "policy 2 waits to be confirmed" in said, said
     for watcher, names in zip(watchers, (["three", "two"], ["one", "three"], ["one", "two"])):
-        assert watcher.until(lambda: watcher.names() == names, 10) is not None, watcher.names()
+        assert watcher.until(lambda: watcher.names() == names, 2 + WITHIN) is not None, watcher.names()
     for watcher, before in zip(watchers, rules):
         watcher.quiet()
         equal([r["own"] for r in watcher.rules["default"]], [r["own"] for r in before["default"]])
@@ -501,7 +501,7 @@ def _(unused):
             time.sleep(0.5)
             equal(show(co)["text"], DENY, "it was taken too early")
             co.admin("policy", end)
-            assert wait_until(lambda: show(co)["text"] == text, 10), "it was forgotten"
+            assert wait_until(lambda: show(co)["text"] == text, WITHIN), "it was forgotten"
     finally:
         co.close()
 

@@ -547,9 +547,9 @@ def _(co):
     ws.receive(), seen.receive()
     co.admin("agent", "expire", "short", "--in", "2s")
     equal(agent.ask("GET", "/peers")[0], 200)
-    assert ws.find(lambda m: m.get("type") == "bye" and m["reason"] == "expired", 8)
+    assert ws.find(lambda m: m.get("type") == "bye" and m["reason"] == "expired", 2 + 3)
     assert ws.ended(2), "its stream goes on"
-    assert seen.find(lambda m: m.get("op") == "remove" and m["agent_id"] == agent.id)
+    assert seen.find(lambda m: m.get("op") == "remove" and m["agent_id"] == agent.id, 3)
     refused(agent.ask("GET", "/peers"), 401, "agent_expired")
     refused(coordinator.by_proof(co, agent, "/token"), 401, "agent_expired")
     status, answer = agent.try_register(co.key())
