@@ -137,12 +137,15 @@ static void link_changed(void *arg)
 {
 	struct agent *agent = arg;
 	uint64_t before = agent->facts.host_hash;
+	bool added;
 
 	agent_poll(agent); /* the interface may be gone */
 	if (agent->ending)
 		return;
-	agent_map_addresses(agent);
+	added = agent_map_addresses(agent);
 	agent_map_routes(agent);
+	if (added)
+		agent_map_sources(agent);
 	agent->facts_dirty = true;
 	agent_facts(agent);
 	if (agent->facts.host_hash == before)

@@ -30,17 +30,29 @@ static struct prefix *allowed_of(const struct wg_peer *wg)
 	return allowed;
 }
 
+/* All that it has in the networks it shares with us. */
+static void add_memberships(struct status_peer *one, struct addr *addresses,
+			    const struct netmap_member *m)
+{
+	for (; m && one->network_count < PROTO_MAX_NETWORKS; m = m->next) {
+		one->networks[one->network_count++] = m->peer.network;
+		memcpy(&addresses[one->address_count], m->peer.addresses,
+		       m->peer.address_count * sizeof(*addresses));
+		one->address_count += m->peer.address_count;
+	}
+	one->addresses = addresses;
+}
+
 static void add_member(struct agent *agent, json_t *document, struct agent_peer *peer)
 {
-	struct netmap_member *first = netmap_by_key(agent->netmap, &peer->key), *m;
+	struct netmap_member *first = netmap_by_key(agent->netmap, &peer->key);
+	struct addr addresses[PROTO_MAX_NETWORKS * PROTO_MAX_ADDRESSES];
 	const struct wg_peer *wg = peer->managed ? NULL : map_get(agent->foreign, peer->key.bytes);
 	struct prefix *theirs = wg ? allowed_of(wg) : NULL;
 	struct status_peer one = {
 		.name = first->peer.name,
 		.agent_id = first->peer.agent_id,
 		.public_key = peer->key,
-		.addresses = first->peer.addresses,
-		.address_count = first->peer.address_count,
 		.allowed = peer->allowed.at,
 		.allowed_count = peer->allowed.count,
 		.online = first->peer.online,
@@ -52,8 +64,7 @@ static void add_member(struct agent *agent, json_t *document, struct agent_peer 
 				    : nat_type_name(first->peer.at.nat_type),
 	};
 
-	for (m = first; m && one.network_count < PROTO_MAX_NETWORKS; m = m->next)
-		one.networks[one.network_count++] = m->peer.network;
+	add_memberships(&one, addresses, first);
 	if (wg) {
 		one.allowed = theirs;
 		one.allowed_count = wg->allowed_ip_count;
@@ -130,25 +141,24 @@ struct ping {
 	struct agent *agent;
 	struct control_client *client;
 	struct peers_ping *waiting;
+	char address[ADDR_TEXT]; /* the one that was asked for, or the first */
 };
 
 static void ping_done(void *arg, struct peer *path, double rtt_ms)
 {
 	struct ping *ping = arg;
 	struct netmap_member *member = netmap_by_key(ping->agent->netmap, &path->public_key);
-	char address[ADDR_TEXT] = "", endpoint[ENDPOINT_TEXT];
+	char endpoint[ENDPOINT_TEXT];
 	const char *name = member ? member->peer.name : "?";
 
 	if (rtt_ms < 0) {
 		control_error(ping->client, 1, "%s does not answer%s", name,
 			      path->path == PATH_DIRECT ? "" : ": there is no path to it yet");
 	} else {
-		if (member && member->peer.address_count)
-			addr_format(address, &member->peer.addresses[0]);
 		endpoint_format(endpoint, &path->endpoint);
 		control_reply(ping->client,
 			      json_pack("{s:b, s:s, s:s, s:s, s:s, s:n, s:f}", "ok", 1, "name",
-					name, "address", address, "path", path_name(path->path),
+					name, "address", ping->address, "path", path_name(path->path),
 					"endpoint", endpoint, "region", "latency_ms", rtt_ms));
 	}
 	free(ping);
@@ -184,6 +194,8 @@ static void do_ping(struct agent *agent, struct control_client *client, json_t *
 	ping = xcalloc(1, sizeof(*ping));
 	ping->agent = agent;
 	ping->client = client;
+	agent_find_address(agent, peer, json_string_value(json_object_get(request, "peer")),
+			   ping->address);
 	control_on_close(client, ping_dropped, ping);
 	ping->waiting = peers_ping(peer->path, ping_done, ping);
 }

@@ -122,3 +122,30 @@ struct agent_peer *agent_find_named(struct agent *agent, struct control_client *
 	json_decref(s.prefix.names);
 	return peer;
 }
+
+/* Among those of one network; false: it is none of them that is meant. */
+static bool meant(const struct proto_peer *member, const char *text, char out[static ADDR_TEXT])
+{
+	const char *at = strchr(text, '@');
+
+	for (unsigned i = 0; i < member->address_count; i++) {
+		addr_format(out, &member->addresses[i]);
+		if (strcmp(out, text) == 0 || (at && strcmp(member->network, at + 1) == 0))
+			return true;
+	}
+	return false;
+}
+
+void agent_find_address(struct agent *agent, const struct agent_peer *peer, const char *text,
+			char out[static ADDR_TEXT])
+{
+	struct netmap_member *first = netmap_by_key(agent->netmap, &peer->key), *m;
+
+	for (m = first; m; m = m->next) {
+		if (meant(&m->peer, text, out))
+			return;
+	}
+	*out = '\0';
+	if (first && first->peer.address_count)
+		addr_format(out, &first->peer.addresses[0]);
+}

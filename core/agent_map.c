@@ -1,7 +1,7 @@
 /*
  * What the map says, and what follows from it for the whole interface: peers that come, change and
- * go, our own networks and addresses, relays. Work is per changed peer; what one peer may have is
- * agent_accept.c's.
+ * go, our addresses, relays. Work is per changed peer; what one peer may have is agent_accept.c's, our
+ * own networks are agent_networks.c's.
  */
 #include "agent_parts.h"
 
@@ -129,148 +129,6 @@ static void rekeyed(void *arg, const struct key *old_key, const struct key *new_
 	agent_poll_in(agent, 0);
 }
 
-static struct proto_network *recorded(struct agent *agent, const char *name)
-{
-	for (size_t i = 0; i < agent->state->network_count; i++) {
-		if (strcmp(agent->state->networks[i].name, name) == 0)
-			return &agent->state->networks[i];
-	}
-	return NULL;
-}
-
-static bool same_range(const struct prefix *a, const struct prefix *b)
-{
-	if (!a->addr.family || !b->addr.family)
-		return a->addr.family == b->addr.family;
-	return prefix_equal(a, b);
-}
-
-static bool has_address(const struct proto_network *network, const struct addr *addr)
-{
-	for (unsigned i = 0; i < network->address_count; i++) {
-		if (addr_equal(&network->addresses[i].addr, addr))
-			return true;
-	}
-	return false;
-}
-
-static unsigned count_family(const struct proto_network *network, uint8_t family)
-{
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < network->address_count; i++)
-		count += network->addresses[i].addr.family == family;
-	return count;
-}
-
-static bool same_addresses(const struct proto_network *a, const struct proto_network *b)
-{
-	for (unsigned i = 0; i < a->address_count; i++) {
-		if (!has_address(b, &a->addresses[i].addr))
-			return false;
-	}
-	return a->address_count == b->address_count;
-}
-
-/* Our own addresses: one of each family that we have, each ours alone. NULL: nothing is wrong. */
-static const char *addresses_wrong(struct agent *agent, const struct proto_network *ours,
-				   const struct proto_network *told, char reason[static GUARD_REASON])
-{
-	static const uint8_t families[] = {AF_INET, AF_INET6};
-
-	for (unsigned i = 0; i < ARRAY_SIZE(families); i++) {
-		unsigned count = count_family(told, families[i]);
-
-		if (count > 1)
-			return "the coordinator gave this host two addresses in one network";
-		if (!count && count_family(ours, families[i]))
-			return "the coordinator took an address from this host and gave it none";
-	}
-	for (unsigned i = 0; i < told->address_count; i++) {
-		const struct addr *addr = &told->addresses[i].addr;
-
-		if (has_address(ours, addr))
-			continue;
-		if (!guard_own_address(agent_facts(agent), addr,
-				       addr->family == AF_INET ? &ours->cidr : &ours->cidr6, reason))
-			return reason;
-		if (netmap_has_address(agent->netmap, addr, &agent->public_key))
-			return "the coordinator gave this host the address of a peer";
-	}
-	return NULL;
-}
-
-static const char *network_wrong(struct agent *agent, const struct proto_network *told,
-				 char reason[static GUARD_REASON])
-{
-	const struct proto_network *ours = recorded(agent, told->name);
-
-	if (!ours)
-		return "the coordinator named a network that this host has not joined";
-	if (!same_range(&ours->cidr, &told->cidr) || !same_range(&ours->cidr6, &told->cidr6))
-		return "the coordinator gave a network another range than it had at join";
-	return addresses_wrong(agent, ours, told, reason);
-}
-
-/* True: our addresses in it are others now. */
-static bool take_network(struct agent *agent, json_t *item)
-{
-	char reason[GUARD_REASON];
-	struct proto_network told, *ours;
-	const char *wrong;
-	struct js js;
-	bool other;
-
-	memset(&told, 0, sizeof(told));
-	js_read(&js, item);
-	wrong = proto_read_network(&js, &told)
-			? network_wrong(agent, &told, reason)
-			: "the coordinator sent a network that cannot be read";
-	if (wrong) {
-		agent_refused(agent, NULL, NULL, wrong);
-		return false;
-	}
-	for (unsigned i = 0; i < told.address_count; i++)
-		told.addresses[i].bits =
-			told.addresses[i].addr.family == AF_INET ? told.cidr.bits : told.cidr6.bits;
-	ours = recorded(agent, told.name);
-	other = !same_addresses(ours, &told);
-	if (other) { /* a peer may have been given what is ours now, or the other way */
-		agent->recheck_all = true;
-		task_defer(agent->loop, &agent->recheck);
-	}
-	*ours = told;
-	return other;
-}
-
-/* Our addresses are others now. */
-static void renew_routes(struct agent *agent)
-{
-	const struct ledger_entry *entry;
-	const struct addr *source;
-
-	for (size_t pos = 0; (entry = tunnel_next_route(agent->tunnel, &pos));) {
-		source = agent_route_source(agent, &entry->prefix);
-		if (source)
-			tunnel_renew_route(agent->tunnel, &entry->prefix, entry->number, source);
-	}
-}
-
-static void networks(void *arg, json_t *list)
-{
-	struct agent *agent = arg;
-	bool other = false;
-	json_t *item;
-	size_t i;
-
-	json_array_foreach(list, i, item) other |= take_network(agent, item);
-	agent->facts_dirty = true;
-	agent_map_addresses(agent);
-	if (other)
-		renew_routes(agent);
-	agent_save_soon(agent);
-}
-
 /* A relay with the key of a peer could pass for it (SPEC 3). */
 static bool has_peers_key(struct agent *agent, const json_t *list)
 {
@@ -338,7 +196,7 @@ static void refused(void *arg, const char *name, const char *why)
 const struct netmap_ops agent_netmap_ops = {
 	.rekeyed = rekeyed,
 	.changed = changed,
-	.networks = networks,
+	.networks = agent_networks,
 	.relays = relays,
 	.refused = refused,
 };
@@ -361,10 +219,11 @@ static void put_ranges(struct agent *agent)
 /* With Table = off or a table of its own nothing may come into the main table, and a network's
  * length on an address would put a route there: then each address is alone, and the range goes
  * where it should. */
-void agent_map_addresses(struct agent *agent)
+bool agent_map_addresses(struct agent *agent)
 {
 	struct prefix wanted[PROTO_MAX_NETWORKS * 2];
 	size_t count = 0;
+	bool added;
 	int error;
 
 	for (size_t i = 0; i < agent->state->network_count; i++) {
@@ -377,12 +236,13 @@ void agent_map_addresses(struct agent *agent)
 			count++;
 		}
 	}
-	error = tunnel_set_addresses(agent->tunnel, wanted, count);
+	error = tunnel_set_addresses(agent->tunnel, wanted, count, &added);
 	if (error)
 		log_warn("address", "reason=\"an address of the mesh could not be set: %s\"",
 			 strerror(-error));
 	if (agent->table && agent->table != RT_TABLE_MAIN)
 		put_ranges(agent);
+	return added;
 }
 
 void agent_map_routes(struct agent *agent)
@@ -392,6 +252,44 @@ void agent_map_routes(struct agent *agent)
 	for (size_t pos = 0; (entry = tunnel_next_route(agent->tunnel, &pos));)
 		tunnel_put_route(agent->tunnel, &entry->prefix, entry->number,
 				 agent_route_source(agent, &entry->prefix));
+}
+
+/* Of a peer's route, or of a network's own range in a table of its own. */
+static const struct addr *source_of(struct agent *agent, const struct prefix *route)
+{
+	for (size_t i = 0; i < agent->state->network_count; i++) {
+		const struct proto_network *n = &agent->state->networks[i];
+
+		for (unsigned j = 0; j < n->address_count; j++) {
+			struct prefix range = prefix_mask(&n->addresses[j]);
+
+			if (prefix_equal(&range, route))
+				return &n->addresses[j].addr;
+		}
+	}
+	return agent_route_source(agent, route);
+}
+
+/* An IPv6 route outlives the address that it names as its source, and has none from then on. */
+void agent_map_sources(struct agent *agent)
+{
+	struct link_route *routes;
+	size_t count;
+
+	if (!agent->table || link_routes(tunnel_link(agent->tunnel), agent->table, &routes, &count))
+		return;
+	for (size_t i = 0; i < count; i++) {
+		const struct link_route *r = &routes[i];
+		const struct addr *source;
+
+		if (r->ifindex != tunnel_ifindex(agent->tunnel) || r->protocol != LINK_PROTOCOL ||
+		    !tunnel_owns_route(agent->tunnel, &r->to, r->table))
+			continue;
+		source = source_of(agent, &r->to);
+		if (source && !addr_equal(source, &r->source))
+			tunnel_renew_route(agent->tunnel, &r->to, r->table, source);
+	}
+	free(routes);
 }
 
 void agent_map_recheck(struct agent *agent, bool only_contended)
@@ -437,6 +335,7 @@ void agent_map_synced(struct agent *agent)
 		if (!route_known(agent, &entry->prefix))
 			tunnel_remove_route(agent->tunnel, &entry->prefix, entry->number);
 	}
+	agent_map_sources(agent); /* that agent may have given them none */
 }
 
 void agent_map_free(struct agent *agent)
@@ -450,4 +349,5 @@ void agent_map_free(struct agent *agent)
 	}
 	map_free(agent->by_key);
 	map_free(agent->claims);
+	free(agent->left);
 }

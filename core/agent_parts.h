@@ -1,8 +1,8 @@
 /*
  * agent_parts.h - the agent from inside, for agent*.c only: agent.c begins and ends it, agent_map.c
- * makes of the map what WireGuard is told, agent_tunnel.c follows what WireGuard does,
- * agent_signal.c talks with the other agents, agent_psk.c agrees on preshared keys with them,
- * agent_control.c talks with the user, agent_event.c tells what happened.
+ * makes of the map what WireGuard is told, agent_networks.c keeps our own networks, agent_tunnel.c
+ * follows what WireGuard does, agent_signal.c talks with the other agents, agent_psk.c agrees on
+ * preshared keys with them, agent_control.c talks with the user, agent_event.c tells what happened.
  */
 #ifndef CORE_AGENT_PARTS_H
 #define CORE_AGENT_PARTS_H
@@ -84,6 +84,8 @@ struct agent {
 
 	struct netmap *netmap;
 	struct map *by_key, *claims; /* to agent_peer */
+	struct proto_network *left;  /* that we were taken out of in this run */
+	size_t left_count;
 	struct peers *peers;
 	struct proto_endpoints at; /* ours */
 
@@ -123,14 +125,18 @@ const struct addr *agent_route_source(const struct agent *agent, const struct pr
 /* Packets to it go through this very tunnel: it must never become an endpoint of a peer in it. */
 bool agent_in_tunnel(struct agent *agent, const struct addr *addr);
 
+/* agent_networks.c */
+void agent_networks(void *arg, json_t *list); /* ours, as the coordinator tells them */
+
 /* agent_map.c */
 extern const struct netmap_ops agent_netmap_ops;
 void agent_map_synced(
 	struct agent *agent); /* the map is the coordinator's now: sweep what it lacks */
 /* What peers may have: host, config or foreign peers changed, or a claim was let go. */
 void agent_map_recheck(struct agent *agent, bool only_contended);
-void agent_map_addresses(struct agent *agent);
+bool agent_map_addresses(struct agent *agent); /* true: one was not there */
 void agent_map_routes(struct agent *agent); /* puts back what a link that went down has taken */
+void agent_map_sources(struct agent *agent); /* of routes that have lost theirs, or never had one */
 const struct guard_facts *agent_facts(struct agent *agent);
 struct agent_peer *agent_find(struct agent *agent, const struct key *key);
 void agent_map_free(struct agent *agent);
@@ -173,6 +179,10 @@ bool agent_follow(struct agent *agent, struct control_client *client);
 /* NULL: the client was told why. */
 struct agent_peer *agent_find_named(struct agent *agent, struct control_client *client,
 				    const char *text);
+/* The address that is meant by these words of the user: itself, or of the network that NAME@NETWORK
+ * names; else the first. "": it has none. */
+void agent_find_address(struct agent *agent, const struct agent_peer *peer, const char *text,
+			char out[static ADDR_TEXT]);
 
 /* agent_control.c */
 void agent_control(void *arg, struct control_client *client, json_t *request);

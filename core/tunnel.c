@@ -345,7 +345,7 @@ static bool same_address(const struct prefix *a, const struct prefix *b)
 
 /* One that is there already is our own of the mesh: `wg-quick save` has written it into the file.
  */
-static int add_address(struct tunnel *tunnel, const struct prefix *address)
+static int add_address(struct tunnel *tunnel, const struct prefix *address, bool *added)
 {
 	struct ledger_entry entry = address_entry(address);
 	int error = ledger_add(tunnel->ledger, &entry);
@@ -353,6 +353,7 @@ static int add_address(struct tunnel *tunnel, const struct prefix *address)
 	if (error)
 		return error;
 	error = link_add_address(tunnel->link, tunnel->ifindex, address);
+	*added |= !error;
 	return error == -EEXIST ? 0 : error;
 }
 
@@ -376,12 +377,14 @@ static int drop_unwanted(struct tunnel *tunnel, const struct prefix *wanted, siz
 	return first;
 }
 
-int tunnel_set_addresses(struct tunnel *tunnel, const struct prefix *wanted, size_t count)
+int tunnel_set_addresses(struct tunnel *tunnel, const struct prefix *wanted, size_t count,
+			 bool *added)
 {
 	int first = drop_unwanted(tunnel, wanted, count), error;
 
+	*added = false;
 	for (size_t i = 0; i < count; i++) {
-		error = add_address(tunnel, &wanted[i]);
+		error = add_address(tunnel, &wanted[i], added);
 		first = first ? first : error;
 	}
 	return first;

@@ -51,8 +51,9 @@ int tunnel_meet(struct tunnel *tunnel, const struct key *key, const struct endpo
 int tunnel_keepalive(struct tunnel *tunnel, const struct key *key, bool shake);
 
 /* Addresses: what is wanted is added, what is ours and not wanted any more is removed. What the
- * user has put there stays the user's. 0 or the first -errno. */
-int tunnel_set_addresses(struct tunnel *tunnel, const struct prefix *wanted, size_t count);
+ * user has put there stays the user's. *added: one was not there. 0 or the first -errno. */
+int tunnel_set_addresses(struct tunnel *tunnel, const struct prefix *wanted, size_t count,
+			 bool *added);
 /* source: what packets of this host leave with: our address, as the peer takes no other from us, and
  * the user may have put one of their own on the interface. NULL, or not ours yet: the kernel's choice. */
 int tunnel_put_route(struct tunnel *tunnel, const struct prefix *to, uint32_t table,

@@ -3,12 +3,16 @@
  */
 #include "agent.h"
 #include "lib/clock.h"
+#include "lib/daemon.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#define START_MS 2000
+#define NAP_MS   10
 
 #define LINE_MAX_BYTES ((size_t)8 * 1024 * 1024) /* 1,000 peers are well under 1 MiB */
 
@@ -116,9 +120,24 @@ int agent_refusal(json_t *answer)
 								     : EXIT_FAILED;
 }
 
+int agent_await(const struct cli *cli, struct agent *agent, bool called)
+{
+	uint64_t end = clock_ms() + START_MS;
+	int error;
+
+	while ((error = agent_connect(agent, cli->paths.socket)) == -ENOENT ||
+	       error == -ECONNREFUSED) {
+		if (clock_ms() >= end || (!called && !daemon_holder(cli->paths.pid)))
+			break;
+		agent_close(agent);
+		poll(NULL, 0, NAP_MS);
+	}
+	return error;
+}
+
 int agent_open(const struct cli *cli, struct agent *agent)
 {
-	int error = agent_connect(agent, cli->paths.socket);
+	int error = agent_await(cli, agent, false);
 	bool joined = access(cli->paths.config, F_OK) == 0 || errno == EACCES;
 
 	if (!error)
@@ -129,6 +148,11 @@ int agent_open(const struct cli *cli, struct agent *agent)
 				cli->paths.socket);
 	if (error != -ENOENT && error != -ECONNREFUSED)
 		return complain(EXIT_NOT_RUNNING, "%s: %s", cli->paths.socket, strerror(-error));
+	if (daemon_holder(cli->paths.pid))
+		return complain(EXIT_NOT_RUNNING,
+				"the agent of %s is starting: ask again in a moment; %s says what "
+				"keeps it",
+				cli->interface, cli->paths.log);
 	if (joined)
 		return complain(EXIT_NOT_RUNNING,
 				"no agent runs for %s: `wg-quick up %s` starts it, or "

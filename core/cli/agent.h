@@ -29,7 +29,10 @@ int agent_send(struct agent *agent, const char *line);             /* without it
 int agent_ask(const struct cli *cli, json_t *request, int timeout_ms, json_t **answer);
 int agent_refusal(
 	json_t *answer); /* prints {"ok":false,...}; its exit code, 0 when there is none */
-int agent_open(const struct cli *cli, struct agent *agent); /* connects or complains */
+int agent_open(const struct cli *cli, struct agent *agent); /* agent_await, or complains */
+/* agent_connect; one that is starting has its pid file before its socket, and is waited for, two
+ * seconds at most. called: so is one that was started just now and may have neither yet. */
+int agent_await(const struct cli *cli, struct agent *agent, bool called);
 
 /* Ends the agent of this interface by pidfd, its supervisor first; only a wg-meshd for this
  * interface in our network namespace is touched. `pid` 0: who is in the pid file. */

@@ -94,6 +94,52 @@ char *conf_value(const char *text, size_t len, const char *key)
 	return value;
 }
 
+bool conf_next_prefix(const struct conf_line *line, size_t *at, struct prefix *out)
+{
+	char word[PREFIX_TEXT + 1];
+
+	while (*at < line->value_len) {
+		const char *start = line->value + *at;
+		size_t len = 0;
+
+		while (*at + len < line->value_len && !strchr(", \t", start[len]))
+			len++;
+		*at += len + 1;
+		if (!len || len >= sizeof(word))
+			continue;
+		memcpy(word, start, len);
+		word[len] = '\0';
+		if (prefix_parse(out, word))
+			return true;
+	}
+	return false;
+}
+
+unsigned conf_address_line(const char *text, size_t len, const struct addr *address)
+{
+	struct conf_walk walk = {.text = text, .len = len};
+	struct conf_line line;
+	struct prefix prefix;
+
+	while (conf_next(&walk, &line)) {
+		if (line.section != CONF_INTERFACE || strcasecmp(line.key, "Address") != 0)
+			continue;
+		for (size_t at = 0; conf_next_prefix(&line, &at, &prefix);)
+			if (addr_equal(&prefix.addr, address))
+				return line.number;
+	}
+	return 0;
+}
+
+bool conf_saves(const char *text, size_t len)
+{
+	char *value = conf_value(text, len, "SaveConfig");
+	bool saves = value && strcmp(value, "true") == 0;
+
+	free(value);
+	return saves;
+}
+
 static void add_option(char *line, size_t size, const char *name, const char *value)
 {
 	size_t len = strlen(line);

@@ -7,6 +7,7 @@
 
 #include "lib/buf.h"
 #include "lib/key.h"
+#include "lib/prefix.h"
 #include <sys/types.h>
 
 enum conf_section { CONF_NONE, CONF_INTERFACE, CONF_PEER, CONF_OTHER };
@@ -32,6 +33,13 @@ bool conf_next(struct conf_walk *walk, struct conf_line *line); /* false: the en
 
 /* Last value of a key of [Interface], as new memory; NULL: none. */
 char *conf_value(const char *text, size_t len, const char *key);
+
+/* The prefixes in a line's value one by one, with commas or blanks between; *at begins at 0. */
+bool conf_next_prefix(const struct conf_line *line, size_t *at, struct prefix *out);
+/* The first line with this Address in [Interface]; 0: there is none. */
+unsigned conf_address_line(const char *text, size_t len, const struct addr *address);
+/* SaveConfig = true: `wg-quick down` writes the interface as it is into the file. */
+bool conf_saves(const char *text, size_t len);
 
 struct conf_hooks { /* our two lines, without line ends */
 	char up[700], down[700];

@@ -7,6 +7,7 @@
 #include "lib/file.h"
 #include "table.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <unistd.h>
 
@@ -55,10 +56,11 @@ bool doctor_in_path(const char *program)
 static void look(struct doctor *doctor)
 {
 	struct cli *cli = doctor->cli;
-	char error[JS_ERROR];
+	char why[JS_ERROR];
 	struct agent agent;
+	int error;
 
-	if (state_load(&doctor->state, cli->paths.state, error) < 0)
+	if (state_load(&doctor->state, cli->paths.state, why) < 0)
 		doctor->state = NULL;
 	snprintf(doctor->conf_path, sizeof(doctor->conf_path), "/etc/wireguard/%s.conf",
 		 cli->interface);
@@ -66,7 +68,9 @@ static void look(struct doctor *doctor)
 		snprintf(doctor->conf_path, sizeof(doctor->conf_path), "%s",
 			 doctor->state->config_path);
 	buf_init(&doctor->conf, CONF_MAX);
-	doctor->conf_there = file_read(doctor->conf_path, CONF_MAX, &doctor->conf) == 0;
+	error = file_read(doctor->conf_path, CONF_MAX, &doctor->conf);
+	doctor->conf_there = error == 0;
+	doctor->conf_hidden = error == -EACCES;
 	if (agent_connect(&agent, cli->paths.socket) == 0 &&
 	    agent_send(&agent, "{\"command\":\"status\"}") == 0 &&
 	    agent_next(&agent, STATUS_MS, &doctor->status) == 0 &&

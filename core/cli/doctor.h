@@ -19,7 +19,7 @@ struct doctor {
 	/* what is known of the interface; without one (cli->interface NULL) nothing of it is */
 	char conf_path[PATHS_MAX];
 	struct buf conf;
-	bool conf_there;
+	bool conf_there, conf_hidden; /* hidden: only root can tell */
 	struct state *state; /* NULL: none */
 	json_t *status;      /* the agent's; NULL: it does not run */
 	json_t *plugins;     /* likewise */

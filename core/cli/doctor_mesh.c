@@ -9,6 +9,7 @@
 #include "link.h"
 #include "overlap.h"
 #include "run.h"
+#include "running.h"
 #include "service.h"
 #include "status_text.h"
 #include "table.h"
@@ -24,6 +25,7 @@
 #include <unistd.h>
 
 #define RESOLVE_MS 4000
+#define HELLO_MS   500
 
 static void check_joined(struct doctor *doctor)
 {
@@ -60,7 +62,10 @@ static void check_conf(struct doctor *doctor)
 	size_t len = doctor->conf.len;
 	struct stat st;
 
-	if (!doctor->conf_there)
+	if (doctor->conf_hidden)
+		doctor_say(doctor, DOCTOR_PROBLEM, "use sudo", "%s can be read by root only",
+			   doctor->conf_path);
+	else if (!doctor->conf_there)
 		doctor_say(doctor, DOCTOR_NOTE, NULL,
 			   "there is no %s: something else than wg-quick makes the interface",
 			   doctor->conf_path);
@@ -71,9 +76,13 @@ static void check_conf(struct doctor *doctor)
 		doctor_say(doctor, DOCTOR_PROBLEM,
 			   "add to [Interface]: PostUp = wg-mesh up %i || true and PreDown = "
 			   "wg-mesh down %i || true",
-			   "%s lacks %s: wg-quick does not start or stop the agent",
+			   "%s lacks %s: wg-quick does not start or stop the agent%s",
 			   doctor->conf_path,
-			   conf_has_up(text, len) ? "the PreDown line" : "the PostUp line");
+			   conf_has_up(text, len) ? "the PreDown line" : "the PostUp line",
+			   !conf_saves(text, len) || conf_has_down(text, len)
+				   ? ""
+				   : ", and with SaveConfig = true and no PreDown, wg-quick down "
+				     "writes the mesh's addresses and peers into it");
 	else
 		doctor_say(doctor, DOCTOR_OK, NULL, "%s is private and has both hook lines",
 			   doctor->conf_path);
@@ -90,6 +99,29 @@ static void check_table(struct doctor *doctor)
 		doctor_say(doctor, DOCTOR_NOTE, NULL,
 			   "Table = %.20s: routes of the mesh go into that table", table);
 	free(table);
+}
+
+/* The same of our addresses: the agent would not be the one who takes them away. */
+static void check_saved_addresses(struct doctor *doctor)
+{
+	const struct state *state = doctor->state;
+	char text[ADDR_TEXT];
+	unsigned line;
+
+	for (size_t i = 0; state && i < state->network_count; i++) {
+		for (unsigned j = 0; j < state->networks[i].address_count; j++) {
+			const struct addr *address = &state->networks[i].addresses[j].addr;
+
+			line = conf_address_line(buf_text(&doctor->conf), doctor->conf.len, address);
+			if (!line)
+				continue;
+			addr_format(text, address);
+			doctor_say(doctor, DOCTOR_PROBLEM,
+				   "delete it there, so that the mesh keeps this address",
+				   "line %u of %s has %s, which is our address in the mesh", line,
+				   doctor->conf_path, text);
+		}
+	}
 }
 
 /* Peers in the file who are members: written by hand before, or saved by `wg-quick save`. */
@@ -162,6 +194,24 @@ static void check_interface(struct doctor *doctor)
 	wg_device_fini(&device);
 }
 
+/* One that hangs holds its socket: `up` would not help. */
+static bool agent_hangs(struct doctor *doctor)
+{
+	const char *interface = doctor->cli->interface;
+	struct agent agent;
+	char remedy[128];
+	bool hangs = running_look(doctor->cli, &agent, HELLO_MS) == RUNS_HUNG;
+
+	agent_close(&agent);
+	snprintf(remedy, sizeof(remedy), "wg-mesh down %s ends it, then wg-mesh up %s", interface,
+		 interface);
+	if (hangs)
+		doctor_say(doctor, DOCTOR_PROBLEM, remedy,
+			   "the agent of %s (process %d) runs but does not answer", interface,
+			   (int)agent.pid);
+	return hangs;
+}
+
 static void check_agent(struct doctor *doctor)
 {
 	char remedy[PATHS_MAX + 64];
@@ -170,9 +220,9 @@ static void check_agent(struct doctor *doctor)
 		 doctor->cli->paths.log);
 	if (doctor->status)
 		doctor_say(doctor, DOCTOR_OK, NULL, "the agent runs and answers");
-	else if (access(doctor->cli->paths.socket, F_OK) < 0 && errno == EACCES)
+	else if (access(doctor->cli->paths.socket, W_OK) < 0 && errno == EACCES)
 		doctor_say(doctor, DOCTOR_PROBLEM, "use sudo", "the agent answers root only");
-	else
+	else if (!agent_hangs(doctor))
 		doctor_say(
 			doctor, DOCTOR_PROBLEM,
 			service_is_ours(doctor->cli)
@@ -361,6 +411,8 @@ static void check_overlap(struct doctor *doctor)
 
 	if (!doctor->state || ledger_read(&ledger, doctor->cli->paths.ledger) < 0)
 		ledger = NULL;
+	if (doctor->state)
+		overlap_spare(&facts, doctor->state);
 	for (size_t i = 0; doctor->state && i < doctor->state->network_count; i++)
 		json_array_append_new(networks, proto_write_network(&doctor->state->networks[i]));
 	if (json_array_size(networks) &&
@@ -421,6 +473,7 @@ const struct doctor_check doctor_mesh_checks[] = {
 	{"wg-quick", check_conf},
 	{"table", check_table},
 	{"peers", check_double_peers},
+	{"addresses", check_saved_addresses},
 	{"interface", check_interface},
 	{"agent", check_agent},
 	{"plugins", check_plugins},

@@ -7,6 +7,7 @@
  */
 #include "join.h"
 #include "agent.h"
+#include "lib/daemon.h"
 #include "lib/secret.h"
 #include "run.h"
 #include "running.h"
@@ -83,6 +84,7 @@ static void stop_running_agent(struct join *join)
 	struct agent agent;
 
 	if (agent_connect(&agent, join->cli->paths.socket) == 0) {
+		join->stopped_agent = true;
 		gone.fd = agent.fd;
 		if (agent_send(&agent, "{\"command\":\"stop\"}") < 0 ||
 		    agent_next(&agent, STOP_MS, &answer) < 0 || poll(&gone, 1, STOP_MS) <= 0) {
@@ -135,13 +137,6 @@ static int interface_up(struct join *join)
 	return EXIT_DONE;
 }
 
-/* Whether wg-quick has started the agent by its PostUp. */
-static bool has_up_hook(struct join *join)
-{
-	return join->made_conf || join->edited_conf ||
-	       conf_has_up(buf_text(&join->conf), join->conf.len);
-}
-
 static int bring_up(struct join *join)
 {
 	bool changed = false;
@@ -160,13 +155,28 @@ static int bring_up(struct join *join)
 		if (code)
 			return code;
 	}
-	if (!join->interface_up) {
-		code = interface_up(join);
-		if (code || has_up_hook(join))
-			return code;
-	}
-	agent_up(join->cli); /* it has said what failed; the host has joined all the same */
-	return EXIT_DONE;
+	return join->interface_up ? EXIT_DONE : interface_up(join);
+}
+
+/* wg-quick's PostUp may have started it: then it is waited for, since what comes next is a question
+ * to it. What PostUp says is lost in wg-quick's own words, so it is asked for again. 0, or an exit
+ * code after a sentence; the host has joined all the same. */
+static int start_agent(const struct join *join)
+{
+	struct agent agent;
+	int error, code;
+
+	agent_await(join->cli, &agent, false);
+	agent_close(&agent);
+	code = agent_up(join->cli);
+	if (code)
+		return EXIT_FAILED;
+	error = agent_await(join->cli, &agent, true);
+	agent_close(&agent);
+	if (!error || daemon_holder(join->cli->paths.pid)) /* or it is only slow */
+		return EXIT_DONE;
+	return complain(EXIT_FAILED, "the agent of %s has ended at once: %s says why",
+			join->cli->interface, join->cli->paths.log);
 }
 
 static void print_addresses(const json_t *networks)
@@ -210,6 +220,10 @@ static void print_missing_hooks(struct join *join)
 	       "starts and\n"
 	       "stops the agent:\n%s\n%s\n",
 	       join->conf_path, hooks.up, hooks.down);
+	if (conf_saves(text, join->conf.len) && !conf_has_down(text, join->conf.len))
+		printf("%s has SaveConfig = true: without PreDown, wg-quick down writes the mesh's "
+		       "addresses and\npeers into it\n",
+		       join->conf_path);
 }
 
 static void tell(struct join *join)
@@ -234,10 +248,26 @@ static void tell(struct join *join)
 		       "`wg-mesh down %s` before it goes\n",
 		       interface, interface, interface);
 	print_approval(join);
-	if (join->cli->no_up)
+	if (join->agent_failed)
+		printf("Its agent does not run: see to what is said above, then wg-mesh up %s\n",
+		       interface);
+	else if (join->cli->no_up && join->interface_up && !join->stopped_agent)
+		printf("Next: wg-mesh up %s\n", interface);
+	else if (join->cli->no_up && !join->interface_up)
 		printf("Next: wg-quick up %s\n", join->cli->conf ? join->conf_path : interface);
 	else
 		printf("Next: wg-mesh status %s\n", interface);
+}
+
+static int finish(struct join *join)
+{
+	int code = EXIT_DONE;
+
+	if (!join->cli->no_up || join->stopped_agent) /* what ran goes on */
+		code = start_agent(join);
+	join->agent_failed = code != EXIT_DONE;
+	tell(join);
+	return code;
 }
 
 static void join_fini(struct join *join)
@@ -278,7 +308,7 @@ int run_join(struct cli *cli)
 	if (code)
 		join_take_back(&join);
 	else
-		tell(&join);
+		code = finish(&join);
 	join_fini(&join);
 	return code;
 }

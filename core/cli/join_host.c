@@ -327,6 +327,8 @@ int join_check_networks(struct join *join, const json_t *networks)
 
 	if (ledger_read(&ledger, paths->ledger) < 0)
 		ledger = NULL;
+	if (join->again)
+		overlap_spare(&facts, join->state);
 	error = overlap_gather(&facts, join->cli->interface, ledger);
 	if (join->conf_there)
 		overlap_gather_conf(&facts, buf_text(&join->conf), join->conf.len, join->conf_path);

@@ -7,6 +7,7 @@
 #include "conf.h"
 #include "enrol.h"
 #include "hook_record.h"
+#include "join.h"
 #include "lib/file.h"
 #include "lib/secret.h"
 #include "lib/str.h"
@@ -185,6 +186,29 @@ static void interface_down(struct leave *leave)
 		wg_quick_down(leave);
 }
 
+/* What `wg-quick save` has written into the file, or the user: it is not for us to take out. */
+static void print_left(const struct leave *leave, const char *text, size_t len)
+{
+	const struct state *state = leave->state;
+	char address[ADDR_TEXT];
+	unsigned line;
+
+	for (size_t i = 0; i < state->network_count; i++) {
+		const struct proto_network *network = &state->networks[i];
+
+		for (unsigned j = 0; j < network->address_count; j++) {
+			line = conf_address_line(text, len, &network->addresses[j].addr);
+			if (!line)
+				continue;
+			addr_format(address, &network->addresses[j].addr);
+			printf("  %s was our address in the mesh and stays in %s: delete it from "
+			       "line %u there\n",
+			       address, leave->conf_path, line);
+		}
+	}
+	print_double_peers(leave->conf_path, text, len, json_object_get(state->map, "peers"));
+}
+
 static void remove_lines(struct leave *leave)
 {
 	struct buf out;
@@ -199,6 +223,7 @@ static void remove_lines(struct leave *leave)
 		else
 			printf("  removed two lines from %s\n", leave->conf_path);
 	}
+	print_left(leave, buf_text(&out), out.len);
 	buf_wipe(&out);
 }
 

@@ -35,6 +35,51 @@ void overlap_add(struct overlap_facts *facts, const struct prefix *prefix, const
 	snprintf(fact->what, sizeof(fact->what), "%s", what);
 }
 
+void overlap_spare(struct overlap_facts *facts, const struct state *state)
+{
+	const json_t *members = json_object_get(state->map, "peers");
+	json_t *member;
+	size_t i;
+
+	facts->own = xcalloc(2 * state->network_count + 1, sizeof(*facts->own));
+	for (i = 0; i < state->network_count; i++)
+		for (unsigned j = 0; j < state->networks[i].address_count; j++)
+			facts->own[facts->own_count++] = state->networks[i].addresses[j];
+	facts->members = xcalloc(json_array_size(members) + 1, sizeof(*facts->members));
+	json_array_foreach(members, i, member)
+	{
+		const char *key = json_string_value(json_object_get(member, "public_key"));
+
+		if (key && key_parse(&facts->members[facts->member_count], key))
+			facts->member_count++;
+	}
+}
+
+static bool is_own(const struct overlap_facts *facts, const struct prefix *address)
+{
+	for (size_t i = 0; i < facts->own_count; i++)
+		if (addr_equal(&facts->own[i].addr, &address->addr))
+			return true;
+	return false;
+}
+
+/* The kernel's, of an address of ours. */
+static bool is_own_route(const struct overlap_facts *facts, const struct prefix *to)
+{
+	for (size_t i = 0; i < facts->own_count; i++)
+		if (prefix_equal(&facts->own[i], to))
+			return true;
+	return false;
+}
+
+static bool is_member(const struct overlap_facts *facts, const struct key *key)
+{
+	for (size_t i = 0; i < facts->member_count; i++)
+		if (key_equal(&facts->members[i], key))
+			return true;
+	return false;
+}
+
 static bool in_ledger(const struct ledger *ledger, enum ledger_kind kind,
 		      const struct prefix *prefix)
 {
@@ -58,7 +103,8 @@ static int gather_addresses(struct overlap_facts *facts, struct link *link, cons
 	for (size_t i = 0; !error && i < count; i++) {
 		bool here = strcmp(addresses[i].interface, interface) == 0;
 
-		if (here && in_ledger(ledger, LEDGER_ADDRESS, &addresses[i].address))
+		if (here && (in_ledger(ledger, LEDGER_ADDRESS, &addresses[i].address) ||
+			     is_own(facts, &addresses[i].address)))
 			continue;
 		snprintf(what, sizeof(what), "address on %s", addresses[i].interface);
 		overlap_add(facts, &addresses[i].address, what);
@@ -85,7 +131,8 @@ static int gather_routes(struct overlap_facts *facts, struct link *link, const c
 		/* The kernel makes a route for each address; ours are those of our addresses too.
 		 */
 		if (here && (in_ledger(ledger, LEDGER_ROUTE, &route->to) ||
-			     in_ledger(ledger, LEDGER_ADDRESS, &route->to)))
+			     in_ledger(ledger, LEDGER_ADDRESS, &route->to) ||
+			     is_own_route(facts, &route->to)))
 			continue;
 		snprintf(what, sizeof(what), "route through %s",
 			 *route->interface ? route->interface : "nowhere");
@@ -128,7 +175,8 @@ void overlap_gather_device(struct overlap_facts *facts, const struct wg_device *
 	list_each(peer, &device->peers, node) {
 		struct ledger_entry entry = {.kind = LEDGER_PEER, .key = peer->public_key};
 
-		if (ledger && ledger_has(ledger, &entry))
+		if ((ledger && ledger_has(ledger, &entry)) ||
+		    is_member(facts, &peer->public_key))
 			continue;
 		key_format(key, &peer->public_key);
 		snprintf(what, sizeof(what), "peer %s on %s", key, device->name);
@@ -141,44 +189,39 @@ void overlap_gather_device(struct overlap_facts *facts, const struct wg_device *
 	}
 }
 
-/* One setting may hold several, with commas or blanks between. peer NULL: they are not a peer's. */
+/* peer NULL: they are not a peer's. */
 static void add_listed(struct overlap_facts *facts, const struct conf_line *line, const char *what,
 		       const char *peer)
 {
+	struct prefix prefix;
 	size_t at = 0;
 
-	for (size_t len; at < line->value_len; at += len + 1) {
-		char word[PREFIX_TEXT + 1];
-		struct prefix prefix;
-
-		len = 0;
-		while (at + len < line->value_len && !strchr(", \t", line->value[at + len]))
-			len++;
-		if (len && len < sizeof(word)) {
-			memcpy(word, line->value + at, len);
-			word[len] = '\0';
-			if (!prefix_parse(&prefix, word))
-				continue;
-			if (prefix.bits >= min_bits(&prefix))
-				overlap_add(facts, &prefix, what);
-			else if (peer)
-				add_wide(facts, &prefix, peer);
-		}
+	while (conf_next_prefix(line, &at, &prefix)) {
+		if (!peer && is_own(facts, &prefix))
+			continue;
+		if (prefix.bits >= min_bits(&prefix))
+			overlap_add(facts, &prefix, what);
+		else if (peer)
+			add_wide(facts, &prefix, peer);
 	}
 }
 
-static void name_peer(char *out, size_t size, const struct conf_peer *peers, size_t count,
-		      unsigned line, const char *file)
+/* NULL: the line is in no peer's section. */
+static const struct conf_peer *peer_of(const struct conf_peer *peers, size_t count, unsigned line)
+{
+	for (size_t i = 0; i < count; i++)
+		if (line >= peers[i].first_line && line <= peers[i].last_line)
+			return &peers[i];
+	return NULL;
+}
+
+static void name_peer(char *out, size_t size, const struct conf_peer *peer, const char *file)
 {
 	char key[KEY_BASE64];
 
-	for (size_t i = 0; i < count; i++) {
-		if (line < peers[i].first_line || line > peers[i].last_line)
-			continue;
-		key_format(key, &peers[i].public_key);
-		snprintf(out, size, "peer %s (lines %u to %u of %.32s)", key, peers[i].first_line,
-			 peers[i].last_line, file);
-	}
+	key_format(key, &peer->public_key);
+	snprintf(out, size, "peer %s (lines %u to %u of %.32s)", key, peer->first_line,
+		 peer->last_line, file);
 }
 
 void overlap_gather_conf(struct overlap_facts *facts, const char *text, size_t len,
@@ -186,10 +229,11 @@ void overlap_gather_conf(struct overlap_facts *facts, const char *text, size_t l
 {
 	struct conf_walk walk = {.text = text, .len = len};
 	const char *file = strrchr(path, '/');
+	const struct conf_peer *peer;
 	struct conf_peer *peers;
 	size_t count = conf_peers(text, len, &peers);
 	struct conf_line line;
-	char what[48], peer[128] = "a peer";
+	char what[48], name[128] = "a peer";
 
 	file = file ? file + 1 : path;
 	while (conf_next(&walk, &line)) {
@@ -199,9 +243,13 @@ void overlap_gather_conf(struct overlap_facts *facts, const char *text, size_t l
 		if (!address &&
 		    (line.section != CONF_PEER || strcasecmp(line.key, "AllowedIPs") != 0))
 			continue;
+		peer = peer_of(peers, count, line.number);
+		if (peer && is_member(facts, &peer->public_key))
+			continue;
 		snprintf(what, sizeof(what), "%s in %s", address ? "Address" : "AllowedIPs", file);
-		name_peer(peer, sizeof(peer), peers, count, line.number, file);
-		add_listed(facts, &line, what, address ? NULL : peer);
+		if (peer)
+			name_peer(name, sizeof(name), peer, file);
+		add_listed(facts, &line, what, address ? NULL : name);
 	}
 	free(peers);
 }
@@ -209,6 +257,8 @@ void overlap_gather_conf(struct overlap_facts *facts, const char *text, size_t l
 void overlap_fini(struct overlap_facts *facts)
 {
 	free(facts->items);
+	free(facts->own);
+	free(facts->members);
 	*facts = (struct overlap_facts){0};
 }
 

@@ -7,6 +7,7 @@
 
 #include "lib/json.h"
 #include "ledger.h"
+#include "state.h"
 #include "wg.h"
 
 struct overlap_fact { /* something of this host's, outside wg-mesh */
@@ -19,7 +20,15 @@ struct overlap_fact { /* something of this host's, outside wg-mesh */
 struct overlap_facts {
 	struct overlap_fact *items;
 	size_t count;
+	/* what is the mesh's own, though no ledger lists it: wg-quick has saved it into its file */
+	struct prefix *own; /* addresses */
+	struct key *members;
+	size_t own_count, member_count;
 };
+
+/* Before the others: our addresses and the members in a state are no facts, neither on `interface` nor
+ * in its file. */
+void overlap_spare(struct overlap_facts *facts, const struct state *state);
 
 void overlap_add(struct overlap_facts *facts, const struct prefix *prefix, const char *what);
 /* Addresses and routes of this host, without those a ledger of ours (may be NULL) lists for

@@ -5,6 +5,7 @@
 #include "turn.h"
 #include "lib/clock.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/file.h>
@@ -17,13 +18,35 @@
 #define NAP_MS   2
 #define LEAST_MS 10
 
+#define FLAGS (O_RDWR | O_CLOEXEC | O_NOFOLLOW)
+
+/* An `up` that makes the file has its time be 0, which to an agent that looked before means the same as
+ * no file: no `down` was asked for. It has no name before. Where the file system cannot do that, it is
+ * made as it comes. */
+static int make_turn(const struct cli *cli)
+{
+	static const struct timespec never[2] = {{0}, {0}};
+	int fd = open(cli->paths.run_dir, O_RDWR | O_CLOEXEC | O_TMPFILE, 0600);
+
+	if (fd >= 0) {
+		if (futimens(fd, never) == 0 &&
+		    linkat(fd, "", AT_FDCWD, cli->paths.turn, AT_EMPTY_PATH) == 0)
+			return fd;
+		close(fd);
+	}
+	return open(cli->paths.turn, FLAGS | O_CREAT, 0600);
+}
+
 /* Where nothing of ours is, nothing is made. */
-static int open_turn(const struct cli *cli)
+static int open_turn(const struct cli *cli, bool down)
 {
 	bool ours = access(cli->paths.config, F_OK) == 0 || access(cli->paths.socket, F_OK) == 0 ||
 		    access(cli->paths.pid, F_OK) == 0;
+	int fd = open(cli->paths.turn, FLAGS);
 
-	return open(cli->paths.turn, O_RDWR | O_CLOEXEC | O_NOFOLLOW | (ours ? O_CREAT : 0), 0600);
+	if (fd >= 0 || errno != ENOENT || !ours)
+		return fd;
+	return down ? open(cli->paths.turn, FLAGS | O_CREAT, 0600) : make_turn(cli);
 }
 
 void turn_take(struct turn *turn, const struct cli *cli, bool down)
@@ -33,7 +56,7 @@ void turn_take(struct turn *turn, const struct cli *cli, bool down)
 
 	turn->end = clock_ms() + WHOLE_MS;
 	limit = clock_ms() + TURN_MS;
-	turn->fd = open_turn(cli);
+	turn->fd = open_turn(cli, down);
 	clock_gettime(CLOCK_REALTIME, &now[0]); /* finer than what the kernel would put there */
 	now[1] = now[0];
 	if (turn->fd >= 0 && down)

@@ -21,13 +21,13 @@ before=$(state_of_host alice)
 code_of 1 "a link with an unknown key" on alice wg-mesh join "$(echo "$LAB_LINK" | sed 's/#.*\./#nokeyofthiskind./')"
 says 'key is not known'
 # Keys that serve no more: used by another host (which leaves again), expired, revoked.
-used=$(key_create) expired=$(key_create --expires 1s) revoked=$(key_create --reusable)
+used=$(key_create) expired=$(key_create --expires 1s) made=$(key_create --reusable --json)
+revoked=$(echo "$made" | jq -r .link)
 host mallory
 on_street mallory eth0 203.0.113.39/24
 code_of 0 "a key serves once" on mallory wg-mesh join "$used"
 on mallory wg-mesh leave wg0 >/dev/null 2>&1
-revoked_id=$(on coord wg-mesh-coordinator key list --json | jq -r '[.keys[] | select(.reusable)] | sort_by(.created_at) | last | .id')
-on coord wg-mesh-coordinator key revoke "$revoked_id" >/dev/null 2>&1 || not_ok "a key is revoked"
+on coord wg-mesh-coordinator key revoke "$(echo "$made" | jq -r .id)" >/dev/null 2>&1 || not_ok "a key is revoked"
 sleep 1.2
 for why in used expired revoked; do
 	eval "link=\$$why"
@@ -70,10 +70,33 @@ says 'PostUp = wg-mesh up %i || true'
 check "it was not taken down" test "$index" = "$(on alice sh -c 'ip -o link show wg0 | cut -d: -f1')"
 running() { on "$1" wg-mesh status wg0; }
 check "the agent runs" wait_for 5 running alice
+# An agent has its pid file before its socket: what is asked in between waits.
+for i in 1 2 3 4 5 6; do
+	on alice wg-mesh down wg0
+	code_of 0 "status right behind up, $i" on alice sh -c 'wg-mesh up wg0; wg-mesh status wg0'
+	code_of 0 "status right behind join, $i" on alice sh -c "wg-mesh join '$LAB_LINK' && wg-mesh status wg0"
+done
+code_of 0 "--no-up with an agent that runs" on alice sh -c "wg-mesh join '$LAB_LINK' --no-up && wg-mesh status wg0"
+says 'Next: wg-mesh status wg0'
+on alice wg-mesh down wg0
+code_of 0 "--no-up with the interface up and no agent" on alice wg-mesh join "$LAB_LINK" --no-up
+says 'Next: wg-mesh up wg0'
+check_not "leaves it so" on alice wg-mesh status wg0
+on alice wg-mesh up wg0
 check "up --wait ends with 0" on alice wg-mesh up wg0 --wait 10
 check "status --healthy" on alice wg-mesh status wg0 --healthy
 check "without --edit-conf the file is as it was" test "$(on alice grep -c . /etc/wireguard/wg0.conf)" = 4
 check "status without a name finds the only one" on alice wg-mesh status
+on alice setpriv --reuid 65534 --clear-groups wg-mesh doctor wg0 >$LAB_DIR/code.out 2>&1
+says '/etc/wireguard/wg0.conf can be read by root only'
+says 'the agent answers root only'
+# shellcheck disable=SC2046
+kill -STOP $(pgrep -x wg-meshd)
+on alice wg-mesh doctor wg0 >$LAB_DIR/code.out 2>&1
+# shellcheck disable=SC2046
+kill -CONT $(pgrep -x wg-meshd)
+says 'runs but does not answer'
+says 'wg-mesh down wg0 ends it'
 code_of 2 "a word that is no peer" on alice wg-mesh ping wg0 nobody -c 1
 
 # ---- a peer written by hand who is a member ---------------------------------------
@@ -97,8 +120,30 @@ check "the interface stayed up" test "$index" = "$(on alice sh -c 'ip -o link sh
 has_address() { on alice ip -br address show wg0 | grep -q '10\.44\.'; }
 check "and has the address" wait_for 5 has_address
 
+# ---- wg-quick save has written the mesh into her file ------------------------------
+sees_bob() { on alice wg show wg0 peers | grep -q .; }
+on alice cp -p /etc/wireguard/wg0.conf /run/wg0.conf
+wait_for 10 sees_bob
+on alice wg-quick save wg0 >/dev/null 2>&1
+check "(it is so: the file has addresses of the mesh)" on alice sh -c 'test $(grep -c "^Address" /etc/wireguard/wg0.conf) -gt 1'
+check "(it is so: and bob)" on alice grep -q '^\[Peer\]' /etc/wireguard/wg0.conf
+code_of 0 "alice joins again after wg-quick save" on alice wg-mesh join "$LAB_LINK"
+on alice sed -i 's/^PrivateKey/SaveConfig = true\n&/' /etc/wireguard/wg0.conf
+code_of 0 "and with SaveConfig" on alice wg-mesh join "$LAB_LINK"
+says 'has SaveConfig = true: without PreDown'
+on alice wg-mesh doctor wg0 >$LAB_DIR/code.out 2>&1
+says 'with SaveConfig = true and no PreDown'
+says 'line [0-9]* of /etc/wireguard/wg0.conf has 10\.44\..*our address'
+says 'lines [0-9]* to [0-9]* of /etc/wireguard/wg0.conf describe bob'
+on alice cp -p /etc/wireguard/wg0.conf /run/saved.conf
+on alice cp -p /run/wg0.conf /etc/wireguard/wg0.conf
+
 # ---- leaving -----------------------------------------------------------------------
-check "alice leaves" on alice wg-mesh leave wg0
+on alice cp -p /run/saved.conf /etc/wireguard/wg0.conf
+code_of 0 "alice leaves" on alice wg-mesh leave wg0
+says '10\.44\..*stays in /etc/wireguard/wg0.conf: delete it from line'
+says 'bob is a member .* lines [0-9]* to [0-9]* there'
+on alice cp -p /run/wg0.conf /etc/wireguard/wg0.conf
 check "her interface is hers and up" test "$index" = "$(on alice sh -c 'ip -o link show wg0 | cut -d: -f1')"
 check "no peer of the mesh is left" test -z "$(on alice wg show wg0 peers)"
 check "no address of the mesh is left" test "$(on alice ip -4 -br address show wg0 | grep -o '[0-9.]*/[0-9]*')" = 172.31.5.1/24
@@ -175,6 +220,18 @@ check "no peer of the mesh is left" test -z "$(on erin wg show wg0 peers)"
 code_of 0 "erin leaves" on erin wg-mesh leave wg0
 check "what she changed is kept" on erin grep -q '# mine' /etc/wg-mesh/wg0.yaml.bak
 for n in 35 36; do on "nas$n" wg-mesh leave wg0 >/dev/null 2>&1; done
+
+# ---- an agent that cannot start: the host has joined all the same --------------------
+host frank
+on_street frank eth0 203.0.113.37/24
+on frank sh -c 'mkdir -p /run/wg-mesh && mount -t tmpfs -o ro tmpfs /run/wg-mesh'
+code_of 1 "frank joins, and his agent cannot start" on frank wg-mesh join "$LAB_LINK" --name frank
+says 'frank has joined'
+says 'Read-only file system'
+says 'agent does not run'
+on frank umount /run/wg-mesh
+code_of 0 "with that mended the agent comes" on frank wg-mesh up wg0 --wait 10
+code_of 0 "frank leaves" on frank wg-mesh leave wg0
 
 # ---- with a file that join made, and the coordinator away --------------------------
 host dave

@@ -30,6 +30,16 @@ sleep 2
 check "after down none comes back" none_left
 check "and nothing is left on the interface" test -z "$(on alice ip -o address show dev wg0 scope global)"
 
+# The first of them makes the turn's file, which is no `down`.
+for i in 1 2 3 4 5; do
+	on alice sh -c 'rm -f /run/wg-mesh/wg0.turn /run/wg-mesh/wg0.log; for i in 1 2 3 4 5 6; do wg-mesh up wg0 & done; wait' 2>/dev/null
+	check "six ups without the turn's file, $i: an agent answers" wait_for 5 answers
+	check_not "and nobody speaks of a down" on alice grep -q 'was called meanwhile' /run/wg-mesh/wg0.log
+	check "the file is no down" on alice sh -c 'test "$(stat -c %Y /run/wg-mesh/wg0.turn)" = 0'
+	on alice wg-mesh down wg0
+	wait_for 5 none_left
+done
+
 for delay in 0 0.01 0.03 0.06 0.1; do
 	on alice sh -c "wg-mesh up wg0 & sleep $delay; wg-mesh down wg0; wait" 2>/dev/null
 	sleep 1

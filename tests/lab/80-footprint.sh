@@ -24,7 +24,7 @@ listening() { on coord sh -c 'ss -ltn | grep -q :8443'; }
 wait_for 5 listening
 python3 - >$work/frame-1.new <<-'EOF'
 	import base64, hashlib, json
-	peers = [{"agent_id": f"id{n}", "public_key": base64.b64encode(hashlib.sha256(b"%d" % n).digest()).decode(),
+	peers = [{"agent_id": f"id{n}", "public_key": base64.b64encode(hashlib.sha256(b"%d" % n).digest()[:31] + b"\1").decode(),
 	          "name": f"peer{n}", "network": "default", "addresses": [f"10.99.1.{n}"], "routes": [],
 	          "endpoint": f"203.0.113.{100 + n}:51820", "endpoints": [f"203.0.113.{100 + n}:51820"],
 	          "local_endpoints": [], "nat_type": "none", "online": True, "last_seen": None,

@@ -117,6 +117,36 @@ static void test_conf(void **state)
 	overlap_fini(&facts);
 }
 
+/* `wg-quick save` has written the mesh into the user's file: only what is not the mesh's counts. */
+static void test_saved_by_wg_quick(void **unused)
+{
+	static const char text[] =
+		"[Interface]\nAddress = 172.31.5.1/24, 10.86.0.3/16\nAddress = 10.86.0.9/16\n\n[Peer]\n"
+		"PublicKey = AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n"
+		"AllowedIPs = 10.86.0.5/32, 0.0.0.0/0\n\n[Peer]\n"
+		"PublicKey = AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=\n"
+		"AllowedIPs = 10.86.0.6/32\n";
+	static const char *const wanted[] = {"172.31.5.1/24", "10.86.0.9/16", "10.86.0.6/32"};
+	struct proto_network network = {.address_count = 1};
+	struct state state = {.networks = &network, .network_count = 1};
+	struct overlap_facts facts = {0};
+	char found[PREFIX_TEXT];
+
+	(void)unused;
+	assert_true(prefix_parse(&network.addresses[0], "10.86.0.3/16"));
+	state.map = json_pack("{s:[{s:s}]}", "peers", "public_key",
+			      "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=");
+	overlap_spare(&facts, &state);
+	overlap_gather_conf(&facts, text, strlen(text), "/etc/wireguard/wg0.conf");
+	assert_int_equal(facts.count, ARRAY_SIZE(wanted));
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+		prefix_format(found, &facts.items[i].prefix);
+		assert_string_equal(found, wanted[i]);
+	}
+	overlap_fini(&facts);
+	json_decref(state.map);
+}
+
 /* A commercial VPN's peer on the interface that is to join. */
 static void test_peer_takes_all(void **state)
 {
@@ -156,6 +186,7 @@ int main(void)
 		cmocka_unit_test(test_networks),
 		cmocka_unit_test(test_second_network_counts),
 		cmocka_unit_test(test_conf),
+		cmocka_unit_test(test_saved_by_wg_quick),
 		cmocka_unit_test(test_peer_takes_all),
 	};
 
