@@ -64,6 +64,7 @@ def _(_co):
         os.remove(co.dir + "/policy.yaml")
         equal(co.read("out"), "")
         co.start()
+        wait_until(lambda: co.read("out"))  # it is printed when it is on the disk
         equal(len(co.read("out").split()), 1, "links")
     finally:
         co.close()
