@@ -19,17 +19,47 @@ static json_t *device_json(const struct device *device)
 			 device->via->id, "created_at", js_from_time(device->created_at));
 }
 
+#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define DIGITS  "0123456789"
+
+/* Labels of letters, digits and, inside, hyphens; the last one is no number. */
+static bool is_hostname(const char *text, size_t len)
+{
+	const char *end = text + len;
+	size_t label;
+
+	for (; text < end; text += label + 1) {
+		label = strspn(text, LETTERS DIGITS "-");
+		if (!label || label > 63 || *text == '-' || text[label - 1] == '-')
+			return false;
+		if (text + label == end)
+			return strspn(text, DIGITS) < label;
+		if (text[label] != '.')
+			return false;
+	}
+	return false;
+}
+
+/* What WireGuard's apps take: NAME:PORT, IPV4:PORT or [IPV6]:PORT. */
+static bool is_endpoint(const char *text)
+{
+	const char *colon = strrchr(text, ':');
+	struct endpoint numbers;
+	uint16_t port;
+
+	if (endpoint_parse(&numbers, text))
+		return !numbers.scope_id;
+	return colon && colon - text <= 253 && parse_u16(colon + 1, &port) && port &&
+	       is_hostname(text, (size_t)(colon - text));
+}
+
 /* Where the device finds its gateway: as the administrator says, else as the world sees the agent. */
 static json_t *endpoint_json(const struct member *via, struct js *js, struct refusal *why)
 {
-	const char *text = js_string(js, "endpoint", NULL), *colon = text ? strrchr(text, ':') : NULL;
+	const char *text = js_string(js, "endpoint", NULL);
 	struct proto_endpoints at;
-	uint16_t port;
 
-	if (text && (!colon || colon == text || !parse_u16(colon + 1, &port) || !port ||
-		     strlen(text) > 280 ||
-		     strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]") !=
-			     strlen(text))) {
+	if (text && !is_endpoint(text)) {
 		refuse(why, 400, "invalid", "--endpoint %.60s is not an address such as vpn.example.net:51820",
 		       text);
 		return NULL;

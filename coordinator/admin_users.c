@@ -5,6 +5,7 @@
  * role (an organisation's admin manages its own people), and a token never has more than its maker.
  */
 #include "admin_commands.h"
+#include "policy_state.h"
 #include "lib/clock.h"
 #include "lib/secret.h"
 #include "lib/str.h"
@@ -53,6 +54,7 @@ static json_t *user_result(const struct coordinator *co, const struct user *user
 
 static bool manages(struct coordinator *co, const struct who *who, const struct user *user)
 {
+	unsigned networks = 0; /* that are still there: who has none of them is nobody's but root's */
 	const char *id;
 	json_t *role;
 
@@ -63,8 +65,9 @@ static bool manages(struct coordinator *co, const struct who *who, const struct 
 
 		if (!strcmp(id, EVERYWHERE) || (network && who_role(who, network) < ROLE_ADMIN))
 			return false;
+		networks += network != NULL;
 	}
-	return json_object_size(user->roles) && who_highest(who) >= ROLE_ADMIN;
+	return networks > 0;
 }
 
 static bool is_self(const struct who *who, const struct user *user)
@@ -157,6 +160,11 @@ json_t *admin_user_add(struct coordinator *co, struct js *js, const struct who *
 		return NULL;
 	if (map_get(co->users.by_name, name)) {
 		refuse(why, 409, "name_taken", "there is a user %s already", name);
+		return NULL;
+	}
+	if (who_role(who, NULL) < ROLE_ADMIN && who_owner(policy_in_force(co), name)) {
+		refuse(why, 403, "name_not_allowed", "the policy lets %s give tags: ask an administrator for "
+		       "everything to add this user", name);
 		return NULL;
 	}
 	roles = json_object();
@@ -356,6 +364,16 @@ static bool read_owner(struct coordinator *co, struct js *js, const struct who *
 	return true;
 }
 
+/* Of ASCII and of Latin-1 (in UTF-8 0xc2 and 0x80 to 0x9f). */
+static bool has_control(const char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f ||
+		    ((unsigned char)*text == 0xc2 && (unsigned char)text[1] < 0xa0))
+			return true;
+	return false;
+}
+
 static unsigned tokens_of(struct coordinator *co, const struct user *user)
 {
 	const struct access *access;
@@ -369,7 +387,7 @@ static unsigned tokens_of(struct coordinator *co, const struct user *user)
 
 static const json_t *access_roles(const struct access *access)
 {
-	return access->limits ? access->limits : access->user->roles;
+	return access->user ? access->user->roles : access->limits;
 }
 
 json_t *admin_token_create(struct coordinator *co, struct js *js, const struct who *who,
@@ -384,8 +402,9 @@ json_t *admin_token_create(struct coordinator *co, struct js *js, const struct w
 	if (!read_owner(co, js, who, &like.user, why) || !read_limits(co, js, who, &like.limits, why) ||
 	    !read_scopes(who, js, &like.scopes, why) || !admin_lifetime(js, &lifetime, why))
 		goto refused;
-	if (!str_copy(like.label, sizeof(like.label), label)) {
-		refuse(why, 422, "name_invalid", "a token's name has at most 63 characters");
+	if (!str_copy(like.label, sizeof(like.label), label) || has_control(label)) {
+		refuse(why, 422, "name_invalid", "a token's name has at most 63 characters, none of them a control "
+		       "character such as a line's end");
 		goto refused;
 	}
 	if (!like.user && !like.limits) {

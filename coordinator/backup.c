@@ -55,16 +55,22 @@ static bool side_open(struct side *side, const char *url)
 	return side->backend;
 }
 
+static int side_exec(struct side *side, const char *sql)
+{
+	return side->driver->exec(side->backend, sql, side->error, sizeof(side->error));
+}
+
+/* 0: no coordinator, of this state directory or another, works on it. */
+static int side_alone(struct side *side)
+{
+	return side->driver->alone ? side_exec(side, side->driver->alone) : 0;
+}
+
 static void side_close(struct side *side)
 {
 	if (side->driver)
 		side->driver->close(side->backend);
 	side->backend = NULL;
-}
-
-static int side_exec(struct side *side, const char *sql)
-{
-	return side->driver->exec(side->backend, sql, side->error, sizeof(side->error));
 }
 
 struct copying {
@@ -171,6 +177,7 @@ int backup_run(const struct config *config, const json_t *options)
 
 struct taking {
 	const struct config *config;
+	bool looking; /* whether they are there: nothing is written yet */
 	int result;
 };
 
@@ -181,7 +188,7 @@ static void take_file(void *arg, const char *const *columns, const struct store_
 
 	(void)columns;
 	for (size_t i = 0; i < ARRAY_SIZE(files) && count == 2 && !taking->result; i++) {
-		if (strcmp(files[i], store_string(&values[0])))
+		if (strcmp(files[i], store_string(&values[0])) || taking->looking)
 			continue;
 		path = xasprintf("%s/%s", taking->config->state, files[i]);
 		taking->result = file_write_atomic(path, values[1].data, values[1].len, 0600);
@@ -239,27 +246,45 @@ static int mark_restored(struct side *to, uint64_t readmit_ms)
 				to->error, sizeof(to->error));
 }
 
+static int take_files(struct side *from, struct taking *taking, bool looking)
+{
+	taking->looking = looking;
+	if (from->driver->dump(from->backend, "files", take_file, taking, from->error, sizeof(from->error)))
+		return failed("this is no backup of a coordinator: %s", from->error);
+	if (taking->result)
+		return failed("cannot write the keys into %s: %s; restore once more when that is mended",
+			      taking->config->state, strerror(-taking->result));
+	return 0;
+}
+
+static int take_rows(struct side *from, const struct config *config, uint64_t readmit_ms)
+{
+	struct side to = {0};
+	int result;
+
+	move_aside(config->db);
+	result = !side_open(&to, config->db) || side_alone(&to) ||
+		 side_exec(from, "DELETE FROM meta WHERE key='restored'") || copy_all(from, &to, true) ||
+		 mark_restored(&to, readmit_ms);
+	if (result)
+		failed("cannot restore: %s", why(&to, from));
+	side_close(&to);
+	return result;
+}
+
+/* The keys come last: a restore that fails leaves the server's own. */
 static int restore_from(const struct config *config, const char *copy, uint64_t readmit_ms)
 {
 	char *url = xasprintf("sqlite:%s", copy);
-	struct side from = {0}, to = {0};
 	struct taking taking = {.config = config};
+	struct side from = {0};
 	int result;
 
-	result = !side_open(&from, url) ||
-		 from.driver->dump(from.backend, "files", take_file, &taking, from.error, sizeof(from.error));
-	if (!result && taking.result)
-		result = failed("cannot write the keys into %s: %s", config->state, strerror(-taking.result));
-	else if (result)
+	if (side_open(&from, url))
+		result = take_files(&from, &taking, true) || take_rows(&from, config, readmit_ms) ||
+			 take_files(&from, &taking, false);
+	else
 		result = failed("this is no backup of a coordinator: %s", from.error);
-	if (!result) {
-		move_aside(config->db);
-		result = !side_open(&to, config->db) || side_exec(&from, "DELETE FROM meta WHERE key='restored'") ||
-			 copy_all(&from, &to, true) || mark_restored(&to, readmit_ms);
-		if (result)
-			result = failed("cannot restore: %s", why(&to, &from));
-	}
-	side_close(&to);
 	side_close(&from);
 	free(url);
 	return result;
@@ -333,8 +358,8 @@ int migrate_run(const struct config *config, const json_t *options)
 	umask(0077);
 	if (!alone(config))
 		return 1;
-	if (!side_open(&from, config->db) || !side_open(&to, url) || read_into(&to, STORE_NETWORKS, &there) ||
-	    read_into(&to, STORE_META, &there))
+	if (!side_open(&from, config->db) || side_alone(&from) || !side_open(&to, url) ||
+	    read_into(&to, STORE_NETWORKS, &there) || read_into(&to, STORE_META, &there))
 		code = failed("cannot migrate: %s", why(&from, &to));
 	else if (there)
 		code = failed("the database to migrate to is not empty: name an empty one");

@@ -10,6 +10,23 @@
 
 #define MAX_COLUMNS 8
 #define CELL        160
+#define MORE        "..." /* of a list that is longer */
+
+/* Others may have chosen it: no line and no colour of theirs. */
+static void no_control(char *text)
+{
+	unsigned char before = 0, byte;
+
+	for (; (byte = (unsigned char)*text); text++) {
+		bool latin = before == 0xc2 && byte < 0xa0; /* two bytes of UTF-8 */
+
+		if (latin)
+			text[-1] = '?';
+		if (latin || byte < ' ' || byte == 0x7f)
+			*text = '?';
+		before = byte;
+	}
+}
 
 static void cell(char out[static CELL], const json_t *value)
 {
@@ -23,12 +40,18 @@ static void cell(char out[static CELL], const json_t *value)
 		snprintf(out, CELL, "%lld", (long long)json_integer_value(value));
 	else if (json_is_boolean(value))
 		snprintf(out, CELL, "%s", json_is_true(value) ? "yes" : "no");
-	json_array_foreach(value, i, item)
-		if (json_is_string(item) && strlen(out) + json_string_length(item) + 2 < CELL)
+	json_array_foreach(value, i, item) {
+		bool fits = strlen(out) + strlen(MORE) + json_string_length(item) + 2 < CELL;
+
+		if (json_is_string(item))
 			snprintf(out + strlen(out), CELL - strlen(out), "%s%s", i ? "," : "",
-				 json_string_value(item));
+				 fits ? json_string_value(item) : MORE);
+		if (!fits)
+			break;
+	}
 	if (!*out)
 		snprintf(out, CELL, "-");
+	no_control(out);
 }
 
 void print_table(const json_t *rows, const struct column *columns)
@@ -122,6 +145,8 @@ void print_agent(const json_t *result)
 			json = json_dumps(value, JSON_COMPACT);
 		else
 			cell(text, value);
+		if (json)
+			no_control(json);
 		printf("%-14s %s\n", key, json ? json : text);
 		free(json);
 	}

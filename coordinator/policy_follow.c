@@ -3,6 +3,7 @@
  * is a row of the table meta: each holds it, each can confirm it, and each takes it back by itself when
  * the time has come.
  */
+#include "policy_file.h"
 #include "policy_state_private.h"
 #include "store.h"
 #include "lib/clock.h"
@@ -75,6 +76,8 @@ void policy_row(struct coordinator *co, const struct store_value *row)
 	policy = same ? NULL : understand(state, number, text);
 	if (!same && !policy)
 		return;
+	if (state->kept.policy)
+		policy_file_again(state->file, false);
 	timer_stop(&state->confirm);
 	policy_version_fini(&state->kept);
 	if (same)

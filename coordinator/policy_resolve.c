@@ -278,6 +278,22 @@ static void look_at_keys(const struct coordinator *co, const struct policy *poli
 	}
 }
 
+/* A test that names nobody is no reason to refuse a policy, and shows nothing. */
+static void look_at_tests(const struct coordinator *co, const struct policy *policy, struct known *known)
+{
+	struct resolved from, to;
+
+	for (unsigned i = 0; i < policy->test_count; i++) {
+		const struct policy_test *test = &policy->tests[i];
+		struct refusal why = {.detail = "there is no network yet"};
+
+		if (json_array_size(known->out) < MAX_WARNINGS &&
+		    !same_network(co, policy, test, &from, &to, &why))
+			json_array_append_new(known->out, json_sprintf("the test in line %u was skipped: %s",
+								       test->line, why.detail));
+	}
+}
+
 json_t *policy_warnings(const struct coordinator *co, const struct policy *policy)
 {
 	struct known known = {.names = map_new(0), .tags = map_new(0), .networks = map_new(0),
@@ -293,6 +309,7 @@ json_t *policy_warnings(const struct coordinator *co, const struct policy *polic
 		look_through(&known, &policy->approvals[i].who);
 	look_at_owners(co, policy, &known);
 	look_at_keys(co, policy, &known);
+	look_at_tests(co, policy, &known);
 	for (unsigned i = 0; i < policy->host_count; i++) {
 		if (!map_get(known.names, policy->hosts[i].word))
 			continue;

@@ -133,6 +133,7 @@ void policy_restore_kept(struct policy_state *state)
 	state->kept = (struct version){0};
 	sync_policy(state->co, state->now.index);
 	policy_version_fini(&dropped);
+	policy_file_again(state->file, false);
 }
 
 static void on_unconfirmed(void *arg)
@@ -143,7 +144,6 @@ static void on_unconfirmed(void *arg)
 	audit(state, "nobody", "policy-not-confirmed");
 	policy_write_waiting(state, 0);
 	policy_restore_kept(state);
-	policy_file_again(state->file, false);
 }
 
 static bool tests_pass(struct coordinator *co, const struct policy *policy, struct refusal *why)
@@ -207,6 +207,7 @@ bool policy_confirm(struct coordinator *co, const char *actor, struct refusal *w
 	write_version(state);
 	policy_write_waiting(state, 0);
 	audit(state, actor, "policy-confirmed");
+	policy_file_again(state->file, false);
 	return true;
 }
 

@@ -346,6 +346,8 @@ struct member *registry_register(struct coordinator *co, const struct registrati
 	if (was_expired)
 		agent->expires_at = 0;
 	agent->expired = false;
+	if (!key->ephemeral) /* who was asked to stay somewhere stays */
+		agent->ephemeral = false;
 	set_capabilities(agent, reg->capabilities);
 	set_routes(member, reg);
 	if (!same_key) {

@@ -35,6 +35,7 @@ struct store_driver {
 	int (*load)(struct store_backend *backend, const char *table, const char *const *columns,
 		    const struct store_value *values, unsigned count, char *error, size_t size);
 	const char *(*instance)(struct store_backend *backend); /* NULL: one process at a time */
+	const char *alone; /* fails where somebody serves from it; NULL: a lock of the state directory does that */
 	const char *snapshot; /* begins a transaction that sees the database as it is now */
 };
 

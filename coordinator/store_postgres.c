@@ -271,6 +271,16 @@ static int write_pipelined(struct store_backend *backend, struct list *ops)
 	return result;
 }
 
+static bool adds_device(const struct list *ops)
+{
+	const struct store_op *op;
+
+	list_each(op, ops, node)
+		if (op->what == STORE_DEVICE_PUT)
+			return true;
+	return false;
+}
+
 static int begin(struct store_backend *backend)
 {
 	PGresult *result;
@@ -278,6 +288,9 @@ static int begin(struct store_backend *backend)
 
 	*backend->txid = '\0';
 	verdict = run(backend, BEGIN_TEXT);
+	/* What a device takes, no agent may have, and two tables have no constraint together. */
+	if (!verdict && adds_device(backend->ops))
+		verdict = run(backend, "LOCK TABLE agents,agent_networks IN SHARE ROW EXCLUSIVE MODE");
 	if (verdict)
 		return verdict;
 	result = PQexec(backend->conn, "SELECT txid_current()");
@@ -403,6 +416,9 @@ const struct store_driver store_postgres = {
 	.exec = postgres_exec,
 	.dump = postgres_dump,
 	.load = postgres_load,
+	.alone = "DO $$ BEGIN IF EXISTS (SELECT FROM pg_stat_activity WHERE datname=current_database() AND "
+		 "application_name='wg-mesh-coordinator bus') THEN RAISE EXCEPTION 'coordinators work on this "
+		 "database: stop all of them first'; END IF; END $$",
 	.snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
 	.open = postgres_open,
 	.close = postgres_close,

@@ -77,15 +77,18 @@ const struct sql_write sql_writes[STORE_WRITES] = {
 				       "VALUES (?1,?2,?3,?4,?5,?6,?7,?8) "
 				       "ON CONFLICT (id) DO UPDATE SET public_key=?2,expired=?4,ephemeral=?5,"
 				       "capabilities=?6,tokens_from=?7,expires_at=?8"},
-	[STORE_AGENT_KEY] = {2, true, "UPDATE agents SET public_key=?2 WHERE id=?1 AND expired=0"},
+	[STORE_AGENT_KEY] = {2, true, "UPDATE agents SET public_key=?2 WHERE id=?1 AND expired=0 "
+				     "AND NOT EXISTS (SELECT 1 FROM devices WHERE public_key=?2)"},
 	[STORE_AGENT_EXPIRE] = {2, true, "UPDATE agents SET expired=1,tokens_from=?2 WHERE id=?1"},
 	[STORE_AGENT_EXPIRY] = {2, true, "UPDATE agents SET expires_at=?2 WHERE id=?1"},
 	[STORE_AGENT_SEEN] = {6, false, "UPDATE agents SET endpoints=?2,last_seen=?3,online=?4,home=?5,"
 					"home_since=?6 WHERE id=?1 AND home_since<=?6"},
 	[STORE_AGENT_DEL] = {1, false, "DELETE FROM agents WHERE id=?1"},
-	[STORE_MEMBER_PUT] = {9, false, "INSERT INTO agent_networks (agent_id,network_id,name,address4,"
+	[STORE_MEMBER_PUT] = {9, true, "INSERT INTO agent_networks (agent_id,network_id,name,address4,"
 					"address6,tags,key_id,joined_at,pending) "
-					"VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9) "
+					"SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9 WHERE NOT EXISTS (SELECT 1 FROM "
+					"devices WHERE (network_id=?2 AND (name=?3 OR address4=?4 OR address6=?5)) "
+					"OR public_key=(SELECT public_key FROM agents WHERE id=?1)) "
 					"ON CONFLICT (agent_id,network_id) DO UPDATE SET name=?3,address4=?4,"
 					"address6=?5,tags=?6,key_id=?7,pending=?9"},
 	[STORE_MEMBER_DEL] = {2, false, "DELETE FROM agent_networks WHERE agent_id=?1 AND network_id=?2"},
@@ -132,8 +135,11 @@ const struct sql_write sql_writes[STORE_WRITES] = {
 	[STORE_RELAY_PUT] = {6, false, "INSERT INTO relays (id,region,url,public_key,stun,created_at) "
 				       "VALUES (?1,?2,?3,?4,?5,?6)"},
 	[STORE_RELAY_DEL] = {1, false, "DELETE FROM relays WHERE id=?1"},
-	[STORE_DEVICE_PUT] = {8, false, "INSERT INTO devices (id,network_id,via,name,public_key,address4,"
-					"address6,created_at) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)"},
+	[STORE_DEVICE_PUT] = {8, true, "INSERT INTO devices (id,network_id,via,name,public_key,address4,"
+				       "address6,created_at) SELECT ?1,?2,?3,?4,?5,?6,?7,?8 WHERE NOT EXISTS "
+				       "(SELECT 1 FROM agents WHERE public_key=?5) AND NOT EXISTS (SELECT 1 FROM "
+				       "agent_networks WHERE network_id=?2 AND (name=?4 OR address4=?6 OR "
+				       "address6=?7))"},
 	[STORE_DEVICE_DEL] = {1, false, "DELETE FROM devices WHERE id=?1"},
 	[STORE_BULLETIN_DEL] = {1, false, "DELETE FROM bulletins WHERE at<?1"},
 };

@@ -131,6 +131,19 @@ static bool in_group(const struct policy *policy, const char *group, const char 
 	return false;
 }
 
+bool who_owner(const struct policy *policy, const char *user)
+{
+	for (unsigned i = 0; i < policy->tag_count; i++)
+		for (char **word = policy->tags[i].owners; *word; word++) {
+			bool group = str_has_prefix(*word, "group:");
+
+			if ((!group && !strcmp(*word, user)) ||
+			    in_group(policy, *word + (group ? strlen("group:") : 0), user))
+				return true;
+		}
+	return false;
+}
+
 static bool owns(const struct who *who, const struct policy *policy, const struct network *network,
 		 const char *tag)
 {

@@ -233,13 +233,14 @@ size_t hook_record_count(const char *path, enum event_type up, bool with_ending,
 
 /* ---- writing ------------------------------------------------------------------------------- */
 
-static int open_locked(const char *path)
+/* create: O_CREAT or 0 */
+static int open_locked(const char *path, int create)
 {
 	struct stat by_name, by_fd;
 	int fd, error;
 
 	for (;;) {
-		fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+		fd = open(path, O_RDWR | create | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 		if (fd < 0)
 			return -errno;
 		if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
@@ -253,10 +254,10 @@ static int open_locked(const char *path)
 	}
 }
 
-int hook_record_open(struct hook_record **out, const char *path, const char *interface)
+static int open_record(struct hook_record **out, const char *path, const char *interface, int create)
 {
 	struct hook_record *record;
-	int fd = open_locked(path);
+	int fd = open_locked(path, create);
 	struct stat st;
 
 	if (fd < 0)
@@ -276,6 +277,16 @@ int hook_record_open(struct hook_record **out, const char *path, const char *int
 		record->size = (size_t)st.st_size;
 	*out = record;
 	return 0;
+}
+
+int hook_record_open(struct hook_record **out, const char *path, const char *interface)
+{
+	return open_record(out, path, interface, O_CREAT);
+}
+
+int hook_record_open_owed(struct hook_record **out, const char *path, const char *interface)
+{
+	return open_record(out, path, interface, 0);
 }
 
 void hook_record_close(struct hook_record *record)

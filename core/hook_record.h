@@ -15,6 +15,8 @@ struct hook_record;
 
 /* 0; -EWOULDBLOCK: another runner is still at work; or another -errno. */
 int hook_record_open(struct hook_record **out, const char *path, const char *interface);
+/* The same, but makes none. -ENOENT: there is none, so nothing is owed (any more). */
+int hook_record_open_owed(struct hook_record **out, const char *path, const char *interface);
 void hook_record_close(struct hook_record *record);
 bool hook_record_stale(const struct hook_record *record);
 

@@ -420,11 +420,16 @@ static void take_record(void *arg)
 	struct runner *runner = arg;
 	json_t *said;
 	size_t i;
-	int error = hook_record_open(&runner->record, runner->paths->hooks, runner->interface);
+	int error = (runner->settle ? hook_record_open_owed : hook_record_open)(
+		&runner->record, runner->paths->hooks, runner->interface);
 
 	if (error == -EWOULDBLOCK &&
 	    (!runner->settle || loop_now(runner->loop) < runner->settle_until)) {
 		timer_start(&runner->lock_retry, LOCK_RETRY);
+		return;
+	}
+	if (error == -ENOENT && runner->settle) { /* paid, and gone with all else that was ours */
+		loop_stop(runner->loop);
 		return;
 	}
 	if (error) {

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Cases of coordinator.sh. With words: only the cases whose name has one of them."""
-import base64, hmac, json, multiprocessing, os, re, resource, select, shutil, signal, socket, stat, struct, subprocess, sys, threading, time
+import base64, hashlib, hmac, json, multiprocessing, os, re, resource, select, shutil, signal, socket, stat, struct, subprocess, sys, threading, time
 import meshclient
 from meshclient import PROGRAM, Agent, Coordinator, Ws, b64, free_port, wait_until
 from nacl.bindings import crypto_scalarmult_base, randombytes
@@ -1052,7 +1052,7 @@ def _(co):
     ws1.receive(), ws2.receive()
     co.admin("agent", "remove", "c2")
     assert ws2.ended(2), "its stream goes on"
-    assert ws1.find(lambda m: m.get("op") == "remove" and m["agent_id"] == two.id)
+    assert ws1.find(lambda m: m.get("op") == "remove" and m["agent_id"] == two.id, 3)
     equal(Ws(co, "/api/v1/agents/%s/sync" % two.id, two.token).status, 401)
     newer = one.stream()
     assert ws1.ended(2), "the older of two streams of one agent goes on"
@@ -1469,6 +1469,11 @@ def _(co):
     for words in (["x"], ["x", "--via", gate.name, "--public-key", "short"], ["x", "--via", gate.name, "--endpoint", "a b:1"],
                   ["x", "--via", gate.name, "--endpoint", "host:0"], ["x", "--via", gate.name, "--endpoint", "host\nDNS=1:5"]):
         co.admin("peer", "add", *words, code=2)
+    for endpoint in ("[:5", "-:1", "....:1", "::1:5", "1.2.3:5", "a-.b:5", "[fe80::1%eth0]:5", "[1.2.3.4]:5", ":5", "a..b:5"):
+        co.admin("peer", "add", "x", "--via", gate.name, "--endpoint", endpoint, code=2)
+    for n, endpoint in enumerate(("[2001:db8::1]:5", "192.0.2.1:5", "a:5", "3com.x-y.example:65535")):
+        assert "Endpoint = %s\n" % endpoint in co.admin("peer", "add", "e%d" % n, "--via", gate.name, "--endpoint", endpoint)
+        co.admin("peer", "remove", "e%d" % n)
     co.admin("peer", "add", "x", "--via", "nobody", code=1)
     equal([d["name"] for d in json.loads(co.admin("peer", "list", "--json"))["devices"]], ["tablet"])
     co.admin("agent", "remove", gate.name)
@@ -1550,6 +1555,33 @@ def _(co):
     equal(by_proof(co, before, "/token")[0], 200)
     equal(come_back(co, after)[0], 200)
     equal(sorted(a["name"] for a in agents(co)), ["after", "before"])
+
+
+def keys(co):
+    """What tells one server's key files from another's."""
+    digest = hashlib.sha256()
+    for name in ("server.key", "tls.key", "tls.crt"):
+        with open(co.dir + "/state/" + name, "rb") as f:
+            digest.update(f.read())
+    return digest.hexdigest()
+
+
+@case("a restore that fails leaves the server's keys")
+def _(unused):
+    co, other = Coordinator(FAST).start(), Coordinator(FAST).start()
+    try:
+        other.admin("backup", co.dir + "/backup")
+        co.stop()
+        kept = keys(co)
+        for url in ("postgres://x@127.0.0.1:1/x", "sqlite:%s/none/x.db" % co.dir):
+            said = co.admin("--db", url, "restore", co.dir + "/backup", code=1)
+            equal(said.count("\n"), 1, said)
+        equal(keys(co), kept)
+        co.start()
+        Agent(co, "a").register(co.key())
+    finally:
+        other.close()
+        co.close()
 
 
 @case("--readmit 0: only who is in the backup")

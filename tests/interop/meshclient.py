@@ -255,8 +255,9 @@ class Ws:
 
     def receive(self, seconds=10):
         """The next message; EOFError at the end. Pings are answered."""
-        self.sock.settimeout(seconds)
+        end = time.time() + seconds
         while True:
+            self.sock.settimeout(max(0.05, end - time.time()))
             first, second = self.take(2)
             size = second & 0x7F
             if size == 126:

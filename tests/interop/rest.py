@@ -524,6 +524,22 @@ def _(unused):
         co.close()
 
 
+@case("who joins again by a key that is not ephemeral stays")
+def _(unused):
+    co = Coordinator(FAST + "ephemeral_after: 2s\n").start()
+    try:
+        passing, lasting = co.key("--ephemeral", "--reusable"), co.key("--reusable")
+        gone, kept = Agent(co, "gone").register(passing), Agent(co, "kept").register(passing)
+        kept.register(lasting)
+        kept.register(lasting)
+        equal({row["name"]: row["ephemeral"] for row in coordinator.agents(co)}, {"gone": True, "kept": False})
+        assert wait_until(lambda: gone.ask("GET", "/peers")[0] == 401, 15), "it is still there"
+        time.sleep(3)
+        equal(kept.ask("GET", "/peers")[0], 200)
+    finally:
+        co.close()
+
+
 @case("an agent expires when it was told to: token and stream end, and it joins again by proof and key")
 def _(co):
     agent, other = Agent(co, "short").register(co.key()), Agent(co, "other").register(co.key())
@@ -531,9 +547,9 @@ def _(co):
     ws.receive(), seen.receive()
     co.admin("agent", "expire", "short", "--in", "2s")
     equal(agent.ask("GET", "/peers")[0], 200)
-    assert ws.find(lambda m: m.get("type") == "bye" and m["reason"] == "expired", 8)
+    assert ws.find(lambda m: m.get("type") == "bye" and m["reason"] == "expired", 2 + 3)
     assert ws.ended(2), "its stream goes on"
-    assert seen.find(lambda m: m.get("op") == "remove" and m["agent_id"] == agent.id)
+    assert seen.find(lambda m: m.get("op") == "remove" and m["agent_id"] == agent.id, 3)
     refused(agent.ask("GET", "/peers"), 401, "agent_expired")
     refused(coordinator.by_proof(co, agent, "/token"), 401, "agent_expired")
     status, answer = agent.try_register(co.key())
@@ -743,6 +759,53 @@ def _(co):
     assert wb.ended(3), "its stream goes on"
     refused(blue.ask("GET", "/peers"), 401, "unknown_agent")
     print("     cut off after %d ms" % ((time.time() - begin) * 1000), file=sys.stderr)
+
+
+@case("who is left without a network, and who has a role everywhere, is managed by no organisation's admin")
+def _(co):
+    for name, number in (("blue", 1), ("gone", 2)):
+        co.admin("network", "create", name, "--cidr", "10.25%d.0.0/16" % number)
+    user(co, "blue-admin", "admin", "--network", "blue")
+    user(co, "tom", "admin", "--network", "gone")
+    user(co, "tim", "viewer", "--network", "gone")
+    co.admin("user", "role", "tim", "viewer", "--network", "blue")
+    co.admin("network", "remove", "gone")
+    blue = session(co, "blue-admin")
+    refused(blue("GET", "/users/tom"), 404, "unknown_user")
+    refused(blue("PATCH", "/users/tom", {"password": "another long password"}), 404, "unknown_user")
+    refused(blue("POST", "/tokens", {"user": "tom"}), 404, "unknown_user")
+    refused(blue("DELETE", "/users/tom"), 404, "unknown_user")
+    equal(sorted(u["name"] for u in blue.ok("GET", "/users")["users"]), ["blue-admin", "tim"])
+    equal(login(co, "tom")[0], 201)
+    blue.ok("PATCH", "/users/tim", {"password": "another long password"})
+    made = blue.ok("POST", "/tokens", {"role": "viewer"}, 201)["token"]["id"]
+    equal(blue("DELETE", "/tokens/" + made)[0], 204)
+    equal([line["action"] for line in blue.ok("GET", "/audit")["audit"] if line["subject"] == made],
+          ["token-created", "token-revoked"])
+    everything = root(co)
+    everything.ok("PATCH", "/users/tom", {"role": "viewer", "network": "blue"})
+    blue.ok("GET", "/users/tom")
+
+
+@case("what others chose cannot move an administrator's cursor, nor write lines of its own")
+def _(co):
+    evil = "\x1b]0;owned\x07\x9b31m\nFAKE LINE"
+    Agent(co, "plain").register(co.key(), capabilities=["sync", "x" + evil])
+    everything = root(co)
+    refused(everything("POST", "/tokens", {"role": "viewer", "name": evil}), 422, "name_invalid")
+    everything.ok("POST", "/tokens", {"role": "viewer", "name": "für später"}, 201)
+    everything.ok("PUT", "/policy", {"text": "version: 1\ndefault: allow\n", "file": evil})
+    login(co, evil)
+    for words in (["audit"], ["token", "list"], ["agent", "list"], ["agent", "show", "plain"], ["policy", "show"], ["user", "list"]):
+        said = co.admin(*words)
+        wrong = [c for c in said if c != "\n" and (ord(c) < 32 or 127 <= ord(c) < 160)]
+        equal(wrong, [], "%s: %r" % (words, said))
+        assert "\nFAKE" not in said, words
+    assert "für später" in co.admin("token", "list")
+    many = ["tag-with-a-long-name-%02d" % n for n in range(12)]
+    co.admin("agent", "tag", "plain", *many)
+    line = [x for x in co.admin("agent", "show", "plain").splitlines() if x.startswith("tags")][0]
+    assert line.split()[1] == ",".join(many) or line.endswith(",..."), line
 
 
 @case("events: what happens, for those who may see it, until the token ends")

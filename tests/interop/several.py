@@ -37,13 +37,15 @@ def hears(stream, endpoint, seconds):
     return stream.find(lambda m: m.get("op") == "patch" and m.get("endpoint") == endpoint, seconds)
 
 
-def command(co, name, arguments):
-    """By the socket, as the command line does."""
+def command(co, name, arguments, whole=False):
+    """By the socket, as the command line does; whole: also what was refused."""
     with socket.socket(socket.AF_UNIX) as s:
         s.settimeout(20)
         s.connect(co.dir + "/run/coordinator.sock")
         s.sendall(json.dumps({"command": name, "arguments": arguments}).encode() + b"\n")
         answer = json.loads(s.makefile().readline())
+    if whole:
+        return answer
     if not answer["ok"]:
         raise RuntimeError("%s: %s" % (name, answer))
     return answer["result"]
@@ -338,6 +340,60 @@ def _(server):
             equal(len(set(taken)), len(taken), "addresses")
         equal(meshclient.psql(a.database, "SELECT count(*) FROM agents").strip(), "25")
         assert not [line for co in (a, b) for line in co.log().splitlines() if "bad-row" in line]
+
+
+@case("an agent and a device taken at both at once share no name, no key and no address")
+def _(server):
+    with Pair() as (a, b):
+        a.admin("network", "create", "tiny", "--cidr", "10.77.0.0/26")
+        key = a.key("--network", "tiny", "--reusable")
+        soon(lambda: "tiny" in b.admin("network", "list"))
+        gate = Agent(a, "gate").register(key)
+        soon(lambda: names(b) == ["gate"])
+        results = []
+
+        def both(name, public, agent):
+            device = meanwhile(command, a, "peer add", {"name": name, "agent": "gate", "public_key": meshclient.b64(public),
+                                                        "endpoint": "192.0.2.1:5"}, True)
+            registered = meanwhile(agent.try_register, key)
+            results.append((device()["ok"], registered()[0] == 201))
+            return results[-1]
+
+        for n in range(8):  # the name, the key, and whatever address comes next
+            equal(sum(both("n%d" % n, os.urandom(32), Agent(b, "n%d" % n))), 1, "one name")
+            other = Agent(b, "k%d" % n)
+            equal(sum(both("d%d" % n, other.public, other)), 1, "one key")
+            both("p%d" % n, os.urandom(32), Agent(b, "a%d" % n))
+            soon(lambda: names(a) == names(b))
+        for co in (a, b):
+            devices = soon(lambda: [d for d in [json.loads(co.admin("peer", "list", "--json"))["devices"]]
+                                    if len(d) == sum(r[0] for r in results)])[0]
+            rows = devices + agents(co)
+            for taken in ([x for row in rows for x in row["addresses"]], [row["name"] for row in rows],
+                          [row["public_key"] for row in rows]):
+                equal(len(taken), len(set(taken)), str(sorted(taken)))
+        assert not [line for co in (a, b) for line in co.log().splitlines() if "bad-row" in line]
+
+
+@case("restore and migrate wait until the last coordinator on the database has ended")
+def _(server):
+    with Pair() as (a, b):
+        key = a.key("--reusable")
+        a.admin("backup", a.dir + "/backup")
+        a.stop()
+        key_file, kept = a.dir + "/state/server.key", b.read("state/server.key")
+        os.unlink(key_file)
+        for words in (["restore", a.dir + "/backup"], ["migrate", "--to", "sqlite:" + a.dir + "/moved.db"]):
+            said = a.admin(*words, code=1)
+            assert "coordinators work on this database" in said, said
+            equal(said.count("\n"), 1, said)
+        assert not os.path.exists(key_file), "a restore that failed has put keys there"
+        Agent(b, "answered").register(key)
+        b.stop()
+        a.admin("restore", a.dir + "/backup")
+        assert a.read("state/server.key") == kept, "another server key"
+        a.start()
+        equal(names(a), [])
 
 
 @case("nobody hears of an agent that was refused")

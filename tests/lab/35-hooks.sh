@@ -132,4 +132,13 @@ check "the runners end by themselves" on alice sh -c 'for i in $(seq 50); do
 	exit 0
 done
 exit 1'
+
+# leave while the hooks of a down still run: they end, and no record is made again after that.
+on alice wg-quick up wg0 >/dev/null 2>&1
+check "up a fifth time" wait_for 15 ups_and_downs 5 4
+on alice wg-quick down wg0 >/dev/null 2>&1
+check "leave right after down" on alice wg-mesh leave wg0
+check "the hook of the end has run" ups_and_downs 5 5
+sleep 0.5
+check "no file of ours is left" test -z "$(on alice find /run/wg-mesh -type f -o -type s)"
 lab_end

@@ -85,7 +85,7 @@ done
 none "no secret is on the wire" "$wire"
 check "(the capture is not empty)" test "$(wc -c <"$wire")" -gt 10000
 none "no secret was in an argument list" $LAB_DIR/arguments
-for word in join --link-file wg-meshd --verbose; do
+for word in join wg-meshd --verbose; do
 	check "(the argument lists were seen: $word)" grep -qE "^([^ ]*/)?$word$" $LAB_DIR/arguments
 done
 logs=$(find /proc/"$(pid_of coord)"/root/run /proc/"$(pid_of alice)"/root/run /proc/"$(pid_of bob)"/root/run -name '*.log' -size +0)

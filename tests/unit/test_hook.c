@@ -505,6 +505,17 @@ static void write_record(const char *boot, int ifindex, const char *lines)
 	hook_record_close(record);
 }
 
+/* `leave` has removed it while the one that was to pay still waited for its turn. */
+static void paying_makes_no_record(void **unused)
+{
+	(void)unused;
+	configure(PAIRS);
+	write_record(NULL, 0, "{\"event\":\"agent-up\"}\n");
+	assert_int_equal(unlink(f.paths.hooks), 0);
+	hook_runner(-1, "wg0", &f.paths);
+	assert_int_equal(access(f.paths.hooks, F_OK), -1);
+}
+
 static void reboot_owes_nothing(void **unused)
 {
 	(void)unused;
@@ -684,6 +695,7 @@ int main(void)
 		TEST(restart_with_tunnels_intact_is_silent),
 		TEST(settle_runs_what_is_owed),
 		TEST(settle_waits_for_the_runner_before),
+		TEST(paying_makes_no_record),
 		TEST(reboot_owes_nothing),
 		TEST(interface_made_anew_gets_its_downs_first),
 		TEST(down_that_was_cut_short_runs_again),
