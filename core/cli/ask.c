@@ -176,7 +176,7 @@ int run_explain(struct cli *cli)
 	return code;
 }
 
-/* The one setting that is for join alone: the coordinator knows this host by its name. */
+/* join has written it there; the coordinator knows this host by it until it leaves. */
 static void say_name_stays(const struct cli *cli)
 {
 	char error[YAML_ERROR];
