@@ -114,7 +114,7 @@ group size one "the footprint is within its budget" make -s size
 # The coordinator's own suite is long: on SQLite it runs with the sanitizers only, and in the release
 # build on PostgreSQL.
 for script in tests/interop/*.sh; do
-	case $script in */coordinator.sh) ;; *) beside "interop $(basename "$script" .sh)" sh "$script" ;; esac
+	case $script in */coordinator.sh | */python.sh) ;; *) beside "interop $(basename "$script" .sh)" sh "$script" ;; esac
 done
 for suite in agent coordinator rest; do
 	beside "asan interop $suite" env WG_MESH_BUILD=build/asan sh tests/sanitized.sh $suite sh tests/interop/$suite.sh
