@@ -59,7 +59,8 @@ check "the agent is the same" test "$pid_before" = "$(on alice cat /run/wg-mesh/
 answers() { on alice wg-mesh status wg0; }
 check "it answers" answers
 check "wg0 goes on" tunnel_ping alice bob
-check "the coordinator has kept alice" sh -c "nsenter -t $(pid_of coord) -a wg-mesh-coordinator agent list | grep -q alice"
+kept() { on coord wg-mesh-coordinator agent list | grep -q "$1"; }
+check "the coordinator has kept alice" kept alice
 
 # The same with alice's agent dead: what it made is still hers.
 signal_all() { # every process of ours in alice's namespace
@@ -111,10 +112,11 @@ check "they meet" wait_for 10 is_direct bob alice
 addresses_of_alice() { status alice '[.addresses[] | split("/")[0]] | sort | join(" ")'; }
 seen_of_alice() { status bob '.peers[] | select(.name == "alice") | [.addresses[]] | sort | join(" ")'; }
 check "he sees all her addresses" test "$(addresses_of_alice)" = "$(seen_of_alice)"
+pong_from() { on bob wg-mesh ping wg0 "$1" -c 1 | grep -qF "$2"; } # PEER ADDRESS
 for network in default office; do
 	at=$(status alice ".networks[] | select(.name == \"$network\").addresses[0]" | cut -d/ -f1)
-	check "ping $at says which it was" sh -c "nsenter -t $(pid_of bob) -a wg-mesh ping wg0 $at -c 1 | grep -qF $at"
-	check "and so does ping alice@$network" sh -c "nsenter -t $(pid_of bob) -a wg-mesh ping wg0 alice@$network -c 1 | grep -qF $at"
+	check "ping $at says which it was" pong_from "$at" "$at"
+	check "and so does ping alice@$network" pong_from "alice@$network" "$at"
 done
 on_bg bob /run/events.out wg-mesh events wg0 --json
 sleep 0.5
