@@ -169,12 +169,12 @@ static int start_agent(const struct join *join)
 	agent_await(join->cli, &agent, false);
 	agent_close(&agent);
 	code = agent_up(join->cli);
-	if (code)
-		return EXIT_FAILED;
 	error = agent_await(join->cli, &agent, true);
 	agent_close(&agent);
-	if (!error || daemon_holder(join->cli->paths.pid)) /* or it is only slow */
+	if (!error || (!code && daemon_holder(join->cli->paths.pid))) /* or it is only slow */
 		return EXIT_DONE;
+	if (code)
+		return EXIT_FAILED;
 	return complain(EXIT_FAILED, "the agent of %s has ended at once: %s says why",
 			join->cli->interface, join->cli->paths.log);
 }
