@@ -7,6 +7,7 @@
  */
 #include "api.h"
 #include "api_admin.h"
+#include "cluster.h"
 #include "login.h"
 #include "password.h"
 #include "lib/clock.h"
@@ -137,6 +138,7 @@ static void on_checked(void *arg, bool right)
 	free(trying);
 	if (right && user) {
 		logins_right(rq->co->logins, name, rq->address);
+		cluster_login(rq->co->cluster, name, rq->address, true);
 		begin_session(rq, user);
 		return;
 	}
@@ -154,6 +156,9 @@ static bool may_try(struct request *rq, const char *name)
 
 	if (!wait) {
 		logins_tried(rq->co->logins, name, rq->address, now);
+		/* What is nobody's name may be a password, typed into the wrong field. */
+		cluster_login(rq->co->cluster, map_get(rq->co->users.by_name, name) ? name : "", rq->address,
+			      false);
 		return true;
 	}
 	seconds = (unsigned)(wait / 1000) + 1;
@@ -177,11 +182,7 @@ void api_login(struct request *rq)
 		reply_problem(rq, 403, "cross_site", "this request was made by another site's page");
 		return;
 	}
-	if (store_behind(rq->co->store)) {
-		reply_problem(rq, 503, "store_unavailable", "the database takes no writes: try again");
-		return;
-	}
-	if (!may_try(rq, name))
+	if (!request_may_write(rq) || !may_try(rq, name))
 		return;
 	user = map_get(rq->co->users.by_name, name);
 	trying = xcalloc(1, sizeof(*trying));
@@ -231,7 +232,7 @@ void api_logout(struct request *rq)
 	char text[ACCESS_TEXT], from[sizeof(rq->from) + PROTO_NAME_MAX + 20];
 	struct access *access = own_session(rq, text);
 
-	if (!access)
+	if (!access || !request_may_write(rq))
 		return;
 	snprintf(from, sizeof(from), "user %s from %s", access->user->name, rq->address);
 	registry_audit(rq->co, from, "logout", access->user->name, NULL);

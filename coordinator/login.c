@@ -98,8 +98,12 @@ void logins_tried(struct logins *logins, const char *user, const char *address, 
 		struct entry *entry;
 		unsigned over;
 
+		if (!kind && !*user)
+			continue;
 		key_of(key, kind, user, address);
 		entry = map_get(logins->entries, key);
+		if (!entry && map_count(logins->entries) >= MAX_ENTRIES)
+			continue;
 		if (!entry) {
 			entry = xcalloc(1, sizeof(*entry));
 			memcpy(entry->key, key, sizeof(key));
