@@ -193,6 +193,7 @@ static void on_flush(void *arg)
 	collect(sync);
 	sync->asked = ring_revision(sync->ring);
 	if (!sync->must_wait) {
+		sync_waits_end(sync);
 		flush_up_to(sync, sync->asked);
 		return;
 	}

@@ -949,6 +949,15 @@ def _(co):
     equal([again()[0]] + [one()[0] for one in joining], [200] + [201] * 5)
     equal(names_of(stream.receive()), ["a", "n0", "n1", "n2", "n3", "n4"], "the snapshot")
     equal(names_of(reading()[1]), ["a", "n0", "n1", "n2", "n3", "n4"])
+    with co.no_commits():  # what comes behind the last that waits waits for nothing more
+        again = meanwhile(b.try_register, key, advertised_routes=["192.168.8.0/24"])
+        assert wait_until(lambda: "192.168.8.0/24" in co.admin("route", "list"))
+        equal(a.ask("PUT", "/endpoint", {"endpoint": "198.51.100.7:7", "nat_type": "unknown"})[0], 200)
+        stream, reading = b.stream(), meanwhile(b.ask, "GET", "/peers")
+        time.sleep(0.5)
+    equal(again()[0], 200)
+    equal(len(stream.receive()["peers"]), 6)
+    equal(reading(5)[0], 200)
     with co.no_commits():  # gone before it could be told of
         removing = meanwhile(co.admin, "agent", "remove", "n4")
         assert wait_until(lambda: len(agents(co)) == 6)
