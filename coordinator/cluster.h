@@ -46,7 +46,8 @@ struct cluster_question *cluster_spend(struct cluster *cluster, const uint8_t ch
 				       const struct key *public_key, cluster_verdict_fn *fn, void *arg);
 void cluster_question_cancel(struct cluster_question *question);
 
-/* Somebody tries a password here, or had the right one; `user` "": nobody is called that. Then all count it. */
+/* Somebody tries to log in here, or did it right: then all count it, or forgive. `user` NULL: there is none of
+ * that name, or the secret is no password. */
 void cluster_login(struct cluster *cluster, const char *user, const char *address, bool right);
 
 bool cluster_leads(const struct cluster *cluster);   /* one of all does what must be done once */

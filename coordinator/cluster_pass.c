@@ -151,7 +151,7 @@ void cluster_login(struct cluster *cluster, const char *user, const char *addres
 {
 	if (cluster && map_count(cluster->instances))
 		cluster_send(cluster, NULL, "login",
-			     json_pack("{sssssb}", "user", user, "from", address, "right", right));
+			     json_pack("{ss?sssb}", "user", user, "from", address, "right", right));
 }
 
 static void take_login(struct cluster *cluster, json_t *login)
@@ -162,10 +162,10 @@ static void take_login(struct cluster *cluster, json_t *login)
 	bool right;
 
 	js_read(&js, login);
-	user = js_string(&js, "user", "");
+	user = js_string(&js, "user", NULL);
 	from = js_need_string(&js, "from", ADDR_TEXT - 1);
 	right = js_bool(&js, "right", false);
-	if (!js_ok(&js) || strlen(user) >= PROTO_NAME_MAX)
+	if (!js_ok(&js) || (user && strlen(user) >= PROTO_NAME_MAX))
 		return;
 	if (right)
 		logins_right(logins, user, from);
