@@ -25,8 +25,11 @@ bool sync_may_see(const struct sync *sync, const struct agent *agent)
 
 void sync_wait(struct sync *sync, struct sync_wait *wait, sync_told_fn *fn, void *arg)
 {
+	const struct cluster *cluster = sync->co->cluster;
+
 	wait->revision = ring_revision(sync->ring);
-	wait->refusals = cluster_refusals(sync->co->cluster);
+	/* While it is being set right, memory has what was refused. */
+	wait->refusals = cluster_healing(cluster) ? UINT64_MAX : cluster_refusals(cluster);
 	wait->fn = fn;
 	wait->arg = arg;
 	list_add_tail(&sync->unsettled, &wait->node);
