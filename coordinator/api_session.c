@@ -70,17 +70,16 @@ bool session_same_origin(const struct request *rq)
 	return !config->urls_given && origin_normalise(ours, sizeof(ours), text) && !strcmp(ours, theirs);
 }
 
-static json_t *session_json(const struct access *access, const char *text)
+static json_t *session_json(const struct coordinator *co, const struct access *access, const char *text)
 {
-	json_t *roles = json_array(), *role;
-	const char *id;
+	struct who who;
+	json_t *roles;
 	char csrf[44];
 
 	session_csrf(csrf, text);
-	json_object_foreach(access->user->roles, id, role)
-		json_array_append_new(roles, json_pack("{sosO}", "network",
-						       strcmp(id, EVERYWHERE) ? json_string(id) : json_null(),
-						       "role", role));
+	who_access(&who, access, "");
+	roles = roles_json(co, &who, access->user->roles);
+	who_fini(&who);
 	return json_pack("{sssossso}", "user", access->user->name, "roles", roles, "csrf_token", csrf,
 			 "expires_at", js_from_time(access->expires_at));
 }
@@ -120,7 +119,7 @@ static void begin_session(struct request *rq, struct user *user)
 	registry_audit(rq->co, from, "login", user->name, NULL);
 	snprintf(rq->headers, sizeof(rq->headers), "Set-Cookie: " SESSION_COOKIE "=%s; " COOKIE_ATTRIBUTES
 		 "; Max-Age=%llu\r\n", text, (unsigned long long)(rq->co->config.session_ms / 1000));
-	json = session_json(access, text);
+	json = session_json(rq->co, access, text);
 	secret_wipe(text, sizeof(text));
 	reply_durable(rq, 201, json);
 }
@@ -223,7 +222,7 @@ void api_session(struct request *rq)
 	struct access *access = own_session(rq, text);
 
 	if (access)
-		reply(rq, 200, session_json(access, text));
+		reply(rq, 200, session_json(rq->co, access, text));
 }
 
 void api_logout(struct request *rq)
