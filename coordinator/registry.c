@@ -163,9 +163,10 @@ static const json_t *tags_given(const struct registration *reg, const struct joi
 	return json_array_size(reg->tags) ? reg->tags : key->tags;
 }
 
-/* The policy, or what its maker is, may be another than when the key was made. */
+/* The policy, or what its maker is, may be another than when the key was made; who has the tags of it keeps
+ * them. */
 static bool tags_ok(struct coordinator *co, const struct registration *reg, const struct join_key *key,
-		    struct refusal *why)
+		    const struct member *member, struct refusal *why)
 {
 	const json_t *item;
 	const char *tag;
@@ -175,7 +176,8 @@ static bool tags_ok(struct coordinator *co, const struct registration *reg, cons
 		if (!json_is_string(item) || !key_has_tag(key, json_string_value(item)))
 			return refuse(why, 403, "tag_not_allowed", "the join key does not give every tag "
 				      "that was asked for");
-	tag = maker_lacks_tag(co, key->maker, policy_in_force(co), key->network, tags_given(reg, key));
+	tag = came_by(member, key) ? NULL : maker_lacks_tag(co, key->maker, policy_in_force(co), key->network,
+							    tags_given(reg, key));
 	if (tag)
 		return refuse(why, 403, "tag_not_allowed", "who made this join key may not give the tag %s any "
 			      "more: ask for a new link", tag);
@@ -190,7 +192,7 @@ static bool wishes_ok(struct coordinator *co, const struct registration *reg, co
 	if (reg->route_count > co->config.limits.routes)
 		return refuse(why, 422, "too_many_routes", "at most %u routes can be advertised",
 			      co->config.limits.routes);
-	if (!came_by(member, key) && !tags_ok(co, reg, key, why))
+	if (!tags_ok(co, reg, key, member, why))
 		return false;
 	/* Who came by it before may have been renamed. */
 	if (*key->name && strcmp(key->name, member ? member->name : reg->name) &&
