@@ -191,7 +191,7 @@ bool registry_rekey(struct coordinator *co, struct agent *agent, const struct ke
 	struct member *member;
 
 	if (map_get(co->mesh.agents_by_key, public_key->bytes) || is_devices(agent, public_key))
-		return refuse(why, 409, "key_taken", "another agent has this public key");
+		return refuse(why, 409, "key_taken", "another agent or a device has this public key");
 	registry_write_agent(co, agent); /* locks its row: the next sees in which networks it is */
 	mesh_agent_rekey(&co->mesh, agent, public_key);
 	store_write(co->store, STORE_AGENT_KEY,

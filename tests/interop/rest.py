@@ -765,6 +765,12 @@ def _(co):
     assert ws.find(lambda m: m.get("type") == "snapshot" and [p["network"] for p in m["peers"]] == ["blue"], 3)
     equal(both.ask("GET", "/peers")[0], 200)
     equal([{**a, "last_seen": 0} for a in by["blue-viewer"].ok("GET", "/agents")["agents"]], [{**a, "last_seen": 0} for a in before])
+    listening = {n: Ws(co, "/api/v1/events", by[n + "-viewer"].headers["Authorization"][7:]) for n in ("red", "blue")}
+    for listener in listening.values():
+        listener.receive()
+    both.ask("PUT", "/endpoint", {"endpoint": "192.0.2.66:6"})
+    assert listening["blue"].find(lambda m: m.get("type") == "agent" and m["agent"]["endpoint"] == "192.0.2.66:6", 3)
+    equal(listening["red"].find(lambda m: m.get("type") == "agent", 0.5), None, "red hears where it is")
     equal(both.try_register(key["blue"])[0], 200)
     shown = O.ok("GET", "/agents/" + both.id)["agent"]
     equal((shown["expired"], shown["online"], shown["last_seen"], shown["endpoint"]), (True, False, None, None))
