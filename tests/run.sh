@@ -116,6 +116,7 @@ group size one "the footprint is within its budget" make -s size
 for script in tests/interop/*.sh; do
 	case $script in */coordinator.sh | */python.sh) ;; *) beside "interop $(basename "$script" .sh)" sh "$script" ;; esac
 done
+beside web sh tests/web/web.sh
 for suite in agent coordinator rest; do
 	beside "asan interop $suite" env WG_MESH_BUILD=build/asan sh tests/sanitized.sh $suite sh tests/interop/$suite.sh
 done
