@@ -270,17 +270,25 @@ static bool parse_status_line(struct http_message *m, char *line, bool *old)
 
 /* ---- what the head means --------------------------------------------------------- */
 
+static bool is_host(const char *text)
+{
+	return !text[strcspn(text, "/@?# \t,\\")];
+}
+
+/* An absolute target's host is the one that is meant; the header beside it must only be well-formed. */
 static bool check_host(struct http_message *m, const char *in_target, bool old)
 {
-	const char *host = http_header(m, "Host");
 	size_t times = header_times(m, "Host");
 
+	m->host = http_header(m, "Host");
 	if (times > 1 || (!times && !old))
 		return reject(m, 400, "exactly one Host header is needed");
-	if (host && host[strcspn(host, "/@?# \t,\\")])
+	if (m->host && !is_host(m->host))
 		return reject(m, 400, "the Host header is not a host");
-	if (in_target && (!host || strcasecmp(in_target, host)))
-		return reject(m, 400, "the target names another host than the Host header");
+	if (in_target && (!*in_target || *in_target == ':' || !is_host(in_target)))
+		return reject(m, 400, "the request's target names no host");
+	if (in_target)
+		m->host = in_target;
 	return true;
 }
 

@@ -581,6 +581,21 @@ def _(co):
     assert co.ready()
 
 
+@case("a target with its origin is served as the path alone, whatever Host says (RFC 9112 3.2.2)")
+def _(co):
+    agent = Agent(co, "absolute").register(co.key())
+    head = "Authorization: Bearer %s\r\n\r\n" % agent.token
+    path = "/api/v1/agents/%s/peers" % agent.id
+    for target, host, status in ((path, "a", 200), (co.origin + path, co.origin[len("https://"):], 200),
+                                 (co.origin + path, "elsewhere.example", 200), ("HTTPS://mesh.example:8443" + path, "a", 200),
+                                 ("http://mesh.example" + path + "?", "a", 200), (co.origin, "a", 404),
+                                 (co.origin + path, "a/b", 400), (co.origin + path, "a\r\nHost: a", 400),
+                                 ("https://" + path, "a", 400), ("https://root@mesh.example" + path, "a", 400),
+                                 ("ftp://mesh.example" + path, "a", 400), ("mesh.example" + path, "a", 400)):
+        seen = raw(co, ("GET %s HTTP/1.1\r\nHost: %s\r\n%s" % (target, host, head)).encode())
+        equal((target, host, seen), (target, host, status))
+
+
 @case("too many requests: 429, of an address and of an agent")
 def _(co):
     with_limits = Coordinator(NO_RELAY + "limits: {requests_per_address: 5, requests_per_agent: 1}\n").start()
