@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Cases of coordinator.sh. With words: only the cases whose name has one of them."""
-import base64, hashlib, hmac, json, multiprocessing, os, re, resource, select, shutil, signal, socket, stat, struct, subprocess, sys, threading, time
+import base64, hashlib, hmac, json, multiprocessing, os, re, resource, select, shutil, signal, socket, sqlite3, stat, struct, subprocess, sys, threading, time
 import meshclient
 from meshclient import PROGRAM, Agent, Coordinator, Ws, b64, free_port, wait_until
 from nacl.bindings import crypto_scalarmult_base, randombytes
@@ -1582,19 +1582,33 @@ def keys(co):
     return digest.hexdigest()
 
 
-@case("a restore that fails leaves the server's keys")
+@case("a restore that fails leaves the server's keys and its database")
 def _(unused):
     co, other = Coordinator(FAST).start(), Coordinator(FAST).start()
     try:
+        before = Agent(co, "before").register(co.key())
+        Agent(other, "other").register(other.key())
         other.admin("backup", co.dir + "/backup")
+        shutil.copy(co.dir + "/backup", co.dir + "/damaged")
+        with sqlite3.connect(co.dir + "/damaged") as database: # what fails comes late: most is there by then
+            database.execute("INSERT INTO devices SELECT 'x','nowhere',id,'x',zeroblob(32),NULL,NULL,1 FROM agents")
+        database.close()
         co.stop()
-        kept = keys(co)
-        for url in ("postgres://x@127.0.0.1:1/x", "sqlite:%s/none/x.db" % co.dir):
-            said = co.admin("--db", url, "restore", co.dir + "/backup", code=1)
+        kept, there = keys(co), sorted(os.listdir(co.dir + "/state"))
+        for url, backup in (("postgres://x@127.0.0.1:1/x", "backup"), ("sqlite:%s/none/x.db" % co.dir, "backup"),
+                            (None, "damaged")):
+            said = co.admin(*(["--db", url] if url else []), "restore", co.dir + "/" + backup, code=1)
             equal(said.count("\n"), 1, said)
-        equal(keys(co), kept)
+        equal((keys(co), sorted(os.listdir(co.dir + "/state"))), (kept, there))
         co.start()
-        Agent(co, "a").register(co.key())
+        equal([a["name"] for a in agents(co)], ["before"])
+        equal(before.ask("GET", "/peers")[0], 200)
+        co.stop()
+        co.admin("restore", co.dir + "/backup")
+        extra = [] if meshclient.POSTGRES else ["coordinator.db.before-restore"]
+        equal([name for name in sorted(os.listdir(co.dir + "/state")) if name not in there], extra)
+        co.start()
+        equal([a["name"] for a in agents(co)], ["other"])
     finally:
         other.close()
         co.close()
