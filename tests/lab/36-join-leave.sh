@@ -3,13 +3,7 @@
 set -u
 . "$(dirname "$0")/lib.sh"
 lab_enter "$@"
-street
-coordinator
-host alice
-on_street alice eth0 203.0.113.30/24
-host bob
-on_street bob eth0 203.0.113.31/24
-key_create() { on coord wg-mesh-coordinator key create "$@" 2>/dev/null; }
+on_one_street alice bob
 state_of_host() {
 	on "$1" sh -c 'ip address; ip route show table all; ip rule; ls -lR /etc/wireguard /etc/wg-mesh /var/lib/wg-mesh /run; cat /etc/wireguard/*.conf; pgrep -c -x wg-meshd' 2>/dev/null |
 		grep -v -e valid_lft -e 'fe80:'
