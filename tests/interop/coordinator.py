@@ -400,8 +400,11 @@ def _(co):
         equal((name, answer[0], answer[1]["code"]), (name, 401, "token_invalid"))
     ended = forged(secret, {"alg": "HS256", "typ": "JWT"}, {**claims, "iat": now - 500, "exp": now - 100})
     refused(co.request("GET", path, headers={"Authorization": "Bearer " + ended}), 401, "token_expired")
-    leeway = forged(secret, {"alg": "HS256", "typ": "JWT"}, {**claims, "iat": now - 500, "exp": now - 30})
-    equal(co.request("GET", path, headers={"Authorization": "Bearer " + leeway})[0], 200)
+    for times in {"iat": now - 500, "exp": now - 30}, {"iat": now + 30, "exp": now + 600}:  # another server's clock
+        leeway = forged(secret, {"alg": "HS256", "typ": "JWT"}, {**claims, **times})
+        equal(co.request("GET", path, headers={"Authorization": "Bearer " + leeway})[0], 200, str(times))
+    given = json.loads(base64.urlsafe_b64decode(agent.token.split(".")[1] + "=="))
+    equal(given["exp"] - given["iat"], 24 * 3600, "seconds that a token lives")
     for method, what in (("GET", "/peers"), ("PUT", "/endpoint"), ("POST", "/heartbeat"), ("POST", "/token"),
                          ("DELETE", "")):
         refused(co.request(method, "/agents/%s%s" % (other.id, what), {} if method != "GET" else None,
@@ -569,7 +572,9 @@ def _(co):
         refused(agent.try_register(key, **{field: value}), 422, "invalid")
     equal(agents(co) and [a for a in agents(co) if a["name"] == "shape"], [])
     agent.register(key)
-    for body in ({"endpoint": "x"}, {"endpoints": ["1.2.3.4:5"] * 17}, {"local_endpoints": {}}, {"upnp_mapped": 1},
+    sixteen = ["1.2.3.4:%d" % port for port in range(1, 17)]
+    equal(agent.ask("PUT", "/endpoint", {"endpoints": sixteen, "local_endpoints": sixteen})[0], 200)
+    for body in ({"endpoint": "x"}, {"endpoints": ["1.2.3.4:5"] * 17}, {"local_endpoints": ["1.2.3.4:5"] * 17}, {"local_endpoints": {}}, {"upnp_mapped": 1},
                  {"endpoint": "127.0.0.1:5"}, {"endpoints": ["1.2.3.4:5", "255.255.255.255:5"]}, {"endpoint": "[::1]:5"},
                  {"local_endpoints": ["0.0.0.0:5"]}, {"endpoint": "224.0.0.1:5"}, {"endpoint": "[::ffff:127.0.0.1]:5"}):
         refused(agent.ask("PUT", "/endpoint", body), 422, "invalid")
@@ -1614,15 +1619,21 @@ def _(unused):
         co.close()
 
 
-@case("--readmit 0: only who is in the backup")
+@case("--readmit: a day where nothing is said, and only as long as it lasts; 0: only who is in the backup")
 def _(co):
     co.admin("backup", co.dir + "/backup")
     agent = Agent(co, "late").register(co.key())
     co.stop()
+    co.admin("restore", co.dir + "/backup")
+    equal(co.meta("restored"), b"%d" % (24 * 3600 * 1000))
     equal(co.admin("restore", co.dir + "/backup", "--readmit", "soon", code=2).count("\n"), 1)
-    co.admin("restore", co.dir + "/backup", "--readmit", "0")
+    for readmit in "0", "1s":
+        co.admin("restore", co.dir + "/backup", "--readmit", readmit)
+        co.start()
+        time.sleep(float(readmit.rstrip("s")) * 1.1)
+        refused(come_back(co, agent), 401, "unknown_agent")
+        co.stop()
     co.start()
-    refused(come_back(co, agent), 401, "unknown_agent")
 
 
 @case("the unix socket: too many at once, a large request and broken JSON get their sentence")
