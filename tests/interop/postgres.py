@@ -171,10 +171,6 @@ def main():
         if not sys.argv[1:] or "store" in sys.argv[1:]:
             failed |= run("store", "sh", "tests/unit/run.sh", "postgres", meshclient.BUILD + "/unit", "test_store")
         failed += run_cases(server)
-        import several
-        failed += several.run(server, sys.argv[1:])
-        if sys.argv[1:] == ["several"]:
-            return 1 if failed else 0
         failed |= run("coordinator", "/usr/bin/python3", "tests/interop/coordinator.py", *sys.argv[1:])
         return 1 if failed else 0
     finally:
