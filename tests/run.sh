@@ -127,7 +127,11 @@ for script in tests/interop/*.sh; do
 	suite=$(basename "$script" .sh)
 	case $suite in coordinator | python | postgres | several | rest | policy | durable) ;; *) queue interop "interop $suite" sh "$script" ;; esac
 done
-for suite in coordinator rest agent; do
+for part in 1/2 2/2; do
+	queue sanitized "asan interop coordinator $part" env WG_MESH_BUILD=build/asan WG_MESH_TEST_PART=$part \
+		sh tests/sanitized.sh coordinator sh tests/interop/coordinator.sh
+done
+for suite in rest agent; do
 	queue sanitized "asan interop $suite" env WG_MESH_BUILD=build/asan sh tests/sanitized.sh $suite sh tests/interop/$suite.sh
 done
 queue sanitized "asan plugin" env MODE=asan sh tests/sanitized.sh plugin sh tests/plugin/run.sh
@@ -139,7 +143,7 @@ queue asan-psk "asan lab 46-psk" env LAB_MODE=asan sh tests/lab/46-psk.sh
 built release interop psk
 run_queue psk 1 &
 psk=$!
-run_queue interop 2 &
+run_queue interop 3 &
 interop=$!
 group clang one "builds without a warning (clang)" $nice make -s -j2 all CC=clang B=build/clang
 group asan $nice make -s -k -j2 -O asan
@@ -147,7 +151,7 @@ group "asan fuzz" sh tests/sanitized.sh fuzz make -s -k -j2 -O fuzz-replay MODE=
 built asan sanitized asan-psk
 run_queue asan-psk 1 &
 asan_psk=$!
-run_queue sanitized 2
+run_queue sanitized 3
 wait $interop
 
 # Labs. Those that measure run alone. With ASan and UBSan all the same again, but for 70-memory, which
