@@ -59,15 +59,16 @@ run_queue() { # QUEUE HOW-MANY-AT-ONCE
 	[ -s "$results.$1" ] || return 0
 	xargs -P "$2" -n 1 -d '\n' sh tests/run.sh --group "$results" <"$results.$1"
 }
-# For those that begin at once: two makes in one folder would break each other.
+# Makes all that a group of these queues would make: two makes in one folder would break each other.
 built() { # MODE QUEUE...
 	mode=$1
 	shift
 	for queue; do
-		[ ! -s "$results.$queue" ] || {
-			make -s -j2 all lab-programs "build/$mode/unit/test_store" MODE="$mode" >/dev/null 2>&1
-			return
-		}
+		[ -s "$results.$queue" ] || continue
+		stage=$(mktemp -d)
+		make -s -j2 install lab-programs "build/$mode/unit/test_store" MODE="$mode" DESTDIR="$stage" >/dev/null 2>&1
+		rm -rf "$stage"
+		return
 	done
 }
 # A command whose exit code is the whole answer.
