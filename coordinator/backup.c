@@ -243,13 +243,14 @@ static int put_in_place(const char *path, const char *restored)
 {
 	char *before = xasprintf("%s.before-restore", path);
 	int result = move_database(before, NULL);
+	bool moved = !result && !(result = move_database(path, before));
 
-	if (!result)
-		result = move_database(path, before);
-	if (!result)
+	if (moved)
 		result = move_database(restored, path);
 	if (result) {
 		failed("cannot restore: %s: %s; nothing was changed", path, strerror(-result));
+		if (moved)
+			move_database(path, NULL);
 		move_database(before, path);
 	}
 	free(before);
