@@ -76,7 +76,7 @@ QR_LIBS := $(if $(filter yes,$(QRENCODE)),$(call pkg,libqrencode))
 LIB_SRC    := $(wildcard core/lib/*.c)
 AGENT_SRC  := $(wildcard core/*.c)
 CLI_SRC    := $(wildcard core/cli/*.c)
-COORD_SRC  := $(wildcard coordinator/*.c)
+COORD_SRC  := $(wildcard coordinator/*.c) coordinator/web/files.c
 RELAY_SRC  := $(wildcard relay/*.c)
 PLUGIN_SRC := $(wildcard plugins/*.c)
 TEST_SRC   := $(wildcard tests/unit/test_*.c)
@@ -136,6 +136,17 @@ $B/%.o: %.c $B/flags
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  CC      $<")
 	$Q$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# The dashboard: its files as a table in C.
+WEB_FILES := $(wildcard $(addprefix coordinator/web/*.,html js css svg))
+
+$B/coordinator/web/files.c: coordinator/web/embed.sh $(WEB_FILES) Makefile
+	@mkdir -p $(@D)
+	$Qsh coordinator/web/embed.sh $(WEB_FILES) > $@
+
+$B/coordinator/web/files.o: $B/coordinator/web/files.c coordinator/web.h $B/flags
+	$(if $(V),,@echo "  CC      coordinator/web/files.c")
+	$Q$(CC) $(ALL_CFLAGS) -I. -c -o $@ $<
 
 # Rebuild when the flags change; -Werror changes nothing that is built.
 FLAGS = $(CC) $(filter-out -Werror,$(ALL_CFLAGS)) $(ALL_LDFLAGS)

@@ -56,6 +56,7 @@ static const struct admin_row rows[] = {
 	{"user set", admin_user_set, "users", V, true, true, NULL},
 	{"user passwd", admin_user_set, "users", V, true, true, NULL},
 	{"user role", admin_user_set, "users", A, true, false, NULL},
+	{"user link", admin_user_link, "users", A, true, false, NULL},
 	{"user remove", admin_user_remove, "users", A, true, false, NULL},
 	{"token create", admin_token_create, "tokens", V, true, false, NULL},
 	{"token list", admin_token_list, "tokens", V, false, false, NULL},

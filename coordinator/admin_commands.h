@@ -52,7 +52,8 @@ admin_fn admin_agent_list, admin_agent_show, admin_agent_rename, admin_agent_set
 	admin_agent_expire, admin_agent_tag, admin_agent_approve;
 admin_fn admin_route_list, admin_route_set, admin_route_approve, admin_route_revoke;
 admin_fn admin_peer_add, admin_peer_list, admin_peer_remove;
-admin_fn admin_user_add, admin_user_list, admin_user_show, admin_user_set, admin_user_remove;
+admin_fn admin_user_add, admin_user_list, admin_user_show, admin_user_set, admin_user_link,
+	admin_user_remove;
 admin_fn admin_token_create, admin_token_list, admin_token_revoke;
 admin_fn admin_relay_add, admin_relay_list, admin_relay_remove;
 void admin_audit(struct admin_call *call, struct js *js);

@@ -5,6 +5,7 @@
  * role (an organisation's admin manages its own people), and a token never has more than its maker.
  */
 #include "admin_commands.h"
+#include "loginlink.h"
 #include "policy_state.h"
 #include "lib/clock.h"
 #include "lib/secret.h"
@@ -257,11 +258,36 @@ json_t *admin_user_remove(struct coordinator *co, struct js *js, const struct wh
 	return message;
 }
 
+/* A link is as good as a password that one sets: it takes the same. */
+json_t *admin_user_link(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
+{
+	struct user *user = find_user(co, js, who, true, why);
+	const struct access *access;
+	json_t *result;
+	char *link;
+
+	if (!user)
+		return NULL;
+	access = loginlink_make(co, user, &link);
+	if (!access) {
+		refuse(why, 409, "dashboard_off", "the dashboard is off here: say dashboard: true in the "
+		       "coordinator's configuration");
+		return NULL;
+	}
+	registry_audit_in(co, home_of(co, user->roles), who->actor, "login-link-created", user->name, NULL);
+	result = json_pack("{ssso}", "link", link, "expires_at", js_from_time(access->expires_at));
+	secret_wipe(link, strlen(link));
+	free(link);
+	return result;
+}
+
 /* ---- tokens ---------------------------------------------------------------------------------------------- */
 
 static json_t *token_json(const struct coordinator *co, const struct access *access)
 {
-	return json_pack("{sssssososososososo}", "id", access->id, "kind", access->session ? "session" : "token",
+	static const char *const kinds[ACCESS_KINDS] = {"token", "session", "link"};
+
+	return json_pack("{sssssososososososo}", "id", access->id, "kind", kinds[access->kind],
 			 "name", js_from_string(*access->label ? access->label : NULL), "user",
 			 js_from_string(access->user ? access->user->name : NULL), "roles",
 			 access->limits ? roles_json(co, access->limits) : json_null(), "scopes",
@@ -381,7 +407,7 @@ static unsigned tokens_of(struct coordinator *co, const struct user *user)
 	size_t pos = 0;
 
 	while ((access = map_next(co->users.accesses, &pos, NULL)))
-		count += access->user == user && !access->session;
+		count += access->user == user && access->kind == ACCESS_TOKEN;
 	return count;
 }
 

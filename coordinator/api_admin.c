@@ -76,8 +76,8 @@ bool admin_authenticate(struct request *rq, struct who *who)
 		return false;
 	}
 	access = access_find(rq->co, token ? token : session, clock_wall_ms());
-	if (access && access->session == (token != NULL))
-		access = NULL; /* a session is a cookie and nothing else, a token never one */
+	if (access && access->kind != (token ? ACCESS_TOKEN : ACCESS_SESSION))
+		access = NULL; /* a session is a cookie and nothing else, a token never one, a link neither */
 	if (!access) {
 		reply_problem(rq, 401, "token_invalid", token ? "this token is not known here, has ended or was "
 			      "revoked" : "this session has ended: log in again");

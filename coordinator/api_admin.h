@@ -23,6 +23,7 @@ bool session_same_origin(const struct request *rq);
 void api_command(struct request *rq); /* handlers */
 void api_events(struct request *rq);
 void api_login(struct request *rq);
+void api_login_link(struct request *rq);
 void api_session(struct request *rq);
 void api_logout(struct request *rq);
 

@@ -1,5 +1,5 @@
 /*
- * api_session.c - browsers: log in with a password, get a cookie that scripts cannot read and other
+ * api_session.c - browsers: log in with a password or a link, get a cookie that scripts cannot read and other
  * sites cannot use, log out.
  *
  * The CSRF token is made from the session's secret, so it needs no place of its own; our page reads it
@@ -103,26 +103,37 @@ static void on_cancel(struct request *rq)
 	free(trying);
 }
 
-static void begin_session(struct request *rq, struct user *user)
+/* `link`: by which it begins; NULL: a password. */
+static void begin_session(struct request *rq, struct user *user, struct access *link)
 {
-	struct access like = {.session = true, .user = user}, *access;
+	struct access like = {.kind = ACCESS_SESSION, .user = user}, *access;
 	char text[ACCESS_TEXT], from[sizeof(rq->from) + PROTO_NAME_MAX + 20];
 	uint64_t now = clock_wall_ms();
 	json_t *json;
 
 	store_begin(rq->co->store);
+	if (link)
+		access_spend(rq->co, link);
 	like.expires_at = now + rq->co->config.session_ms;
 	access = access_make(rq->co, &like, text);
 	user->last_login = now;
 	store_write(rq->co->store, STORE_USER_LOGIN,
 		    (struct store_value[]){store_text(user->name), store_int((int64_t)now)});
 	snprintf(from, sizeof(from), "user %s from %s", user->name, rq->address);
-	registry_audit(rq->co, from, "login", user->name, NULL);
+	registry_audit(rq->co, from, "login", user->name, link ? "by a link" : NULL);
 	snprintf(rq->headers, sizeof(rq->headers), "Set-Cookie: " SESSION_COOKIE "=%s; " COOKIE_ATTRIBUTES
 		 "; Max-Age=%llu\r\n", text, (unsigned long long)(rq->co->config.session_ms / 1000));
 	json = session_json(access, text);
 	secret_wipe(text, sizeof(text));
 	reply_durable(rq, 201, json);
+}
+
+static void note_refused(struct request *rq, const char *user)
+{
+	if (!api_may_note(rq->co))
+		return;
+	log_warn("login-refused", "from=%s", rq->address);
+	registry_audit(rq->co, rq->from, "login-refused", user, NULL);
 }
 
 static void on_checked(void *arg, bool right)
@@ -137,16 +148,14 @@ static void on_checked(void *arg, bool right)
 	free(trying);
 	if (right && user) {
 		logins_right(rq->co->logins, name, rq->address);
-		begin_session(rq, user);
+		begin_session(rq, user, NULL);
 		return;
 	}
-	if (api_may_note(rq->co)) {
-		log_warn("login-refused", "from=%s", rq->address);
-		registry_audit(rq->co, rq->from, "login-refused", user ? user->name : "-", NULL);
-	}
+	note_refused(rq, user ? user->name : "-");
 	reply_problem(rq, 401, "login_wrong", "user or password is wrong");
 }
 
+/* `name`: whose password it is; NULL: none's. */
 static bool may_try(struct request *rq, const char *name)
 {
 	uint64_t now = loop_now(rq->co->loop), wait = logins_wait(rq->co->logins, name, rq->address, now);
@@ -158,7 +167,20 @@ static bool may_try(struct request *rq, const char *name)
 	}
 	seconds = (unsigned)(wait / 1000) + 1;
 	snprintf(rq->headers, sizeof(rq->headers), "Retry-After: %u\r\n", seconds);
-	reply_problem(rq, 429, "too_many_attempts", "too many wrong passwords: try again in %u s", seconds);
+	reply_problem(rq, 429, "too_many_attempts", "too many wrong attempts: try again in %u s", seconds);
+	return false;
+}
+
+static bool may_begin(struct request *rq)
+{
+	if (!js_ok(&rq->js))
+		reply_problem(rq, 422, "invalid", "%s", rq->js.error);
+	else if (http_header(rq->http, "Origin") && !session_same_origin(rq)) /* nobody is logged in unasked */
+		reply_problem(rq, 403, "cross_site", "this request was made by another site's page");
+	else if (store_behind(rq->co->store))
+		reply_problem(rq, 503, "store_unavailable", "the database takes no writes: try again");
+	else
+		return true;
 	return false;
 }
 
@@ -169,19 +191,7 @@ void api_login(struct request *rq)
 	struct trying *trying;
 	const struct user *user;
 
-	if (!js_ok(&rq->js)) {
-		reply_problem(rq, 422, "invalid", "%s", rq->js.error);
-		return;
-	}
-	if (http_header(rq->http, "Origin") && !session_same_origin(rq)) { /* nobody is logged in unasked */
-		reply_problem(rq, 403, "cross_site", "this request was made by another site's page");
-		return;
-	}
-	if (store_behind(rq->co->store)) {
-		reply_problem(rq, 503, "store_unavailable", "the database takes no writes: try again");
-		return;
-	}
-	if (!may_try(rq, name))
+	if (!may_begin(rq) || !may_try(rq, name))
 		return;
 	user = map_get(rq->co->users.by_name, name);
 	trying = xcalloc(1, sizeof(*trying));
@@ -199,6 +209,27 @@ void api_login(struct request *rq)
 	reply_later(rq, on_cancel, trying);
 }
 
+/* Again, where another coordinator has taken the same link at this moment: then it is not there any more. */
+void api_login_link(struct request *rq)
+{
+	const char *secret = js_need_string(&rq->js, "secret", ACCESS_TEXT - 1);
+	struct access *access;
+
+	rq->retry = api_login_link;
+	*rq->headers = '\0';
+	if (!may_begin(rq) || !may_try(rq, NULL))
+		return;
+	access = access_find(rq->co, secret, clock_wall_ms());
+	if (access && access->kind == ACCESS_LINK) {
+		logins_right(rq->co->logins, NULL, rq->address);
+		begin_session(rq, access->user, access);
+		return;
+	}
+	note_refused(rq, "-");
+	reply_problem(rq, 401, "link_wrong", "this link was used already, has ended or was taken back: ask for "
+		      "another (wg-mesh-coordinator user link NAME)");
+}
+
 /* ---- the session -------------------------------------------------------------------------------- */
 
 static struct access *own_session(struct request *rq, char text[static ACCESS_TEXT])
@@ -210,7 +241,7 @@ static struct access *own_session(struct request *rq, char text[static ACCESS_TE
 		return NULL;
 	who_fini(&who);
 	access = session_cookie(rq, text) ? access_find(rq->co, text, clock_wall_ms()) : NULL;
-	if (!access || !access->session || http_header(rq->http, "Authorization")) {
+	if (!access || access->kind != ACCESS_SESSION || http_header(rq->http, "Authorization")) {
 		reply_problem(rq, 404, "no_session", "this is an API token, there is no session");
 		return NULL;
 	}

@@ -53,6 +53,7 @@ static const struct schema_field fields[] = {
 	{.name = "token_lifetime", .type = SCHEMA_DURATION, .help = "of an agent's token"},
 	{.name = "ephemeral_after", .type = SCHEMA_DURATION, .help = "away so long, an ephemeral agent goes"},
 	{.name = "session_lifetime", .type = SCHEMA_DURATION, .help = "of a browser's session"},
+	{.name = "dashboard", .type = SCHEMA_BOOL, .help = "serve pages for browsers"},
 	{.name = "tls", .type = SCHEMA_OBJECT, .fields = tls_fields},
 	{.name = "relay", .type = SCHEMA_OBJECT, .fields = relay_fields},
 	{.name = "limits", .type = SCHEMA_OBJECT, .fields = limit_fields},
@@ -60,6 +61,7 @@ static const struct schema_field fields[] = {
 };
 
 static const struct config defaults = {
+	.dashboard = true,
 	.relay_embedded = true,
 	.token_lifetime_ms = 24 * 3600 * 1000ull,
 	.ephemeral_ms = 30 * 60 * 1000ull,
@@ -125,6 +127,14 @@ static void set(char **slot, const json_t *object, const char *key)
 		free(*slot);
 		*slot = xstrdup(text);
 	}
+}
+
+static void set_bool(bool *slot, const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+
+	if (value)
+		*slot = json_is_true(value);
 }
 
 static void set_size(size_t *slot, const json_t *object, const char *key)
@@ -202,7 +212,7 @@ static void take_duration(uint64_t *ms, const json_t *root, const char *key)
 static int load_file(struct config *config, char error[static CONFIG_ERROR])
 {
 	struct yaml *yaml;
-	const json_t *root, *tls, *relay, *embedded;
+	const json_t *root, *tls, *relay;
 	int result = -1;
 
 	yaml = yaml_load_file(config->file, error);
@@ -217,9 +227,8 @@ static int load_file(struct config *config, char error[static CONFIG_ERROR])
 	set(&config->key, tls, "key");
 	set(&config->next_key, tls, "next_key");
 	set(&config->relay_stun, relay, "stun");
-	embedded = json_object_get(relay, "embedded");
-	if (embedded)
-		config->relay_embedded = json_is_true(embedded);
+	set_bool(&config->relay_embedded, relay, "embedded");
+	set_bool(&config->dashboard, root, "dashboard");
 	take_duration(&config->token_lifetime_ms, root, "token_lifetime");
 	take_duration(&config->ephemeral_ms, root, "ephemeral_after");
 	take_duration(&config->session_ms, root, "session_lifetime");

@@ -29,6 +29,7 @@ struct config {
 	bool urls_given;
 	bool url_private; /* nobody gave one, and the default reaches no further than this site */
 	char *cert, *key, *next_key; /* NULL: self-made in the state directory */
+	bool dashboard;
 	bool relay_embedded;
 	char *relay_stun;
 	struct config_limits limits;

@@ -110,9 +110,10 @@ void reply(struct request *rq, int status, json_t *body)
 	free(text);
 }
 
-void reply_text(struct request *rq, const char *content_type, const char *text, size_t len)
+void reply_raw(struct request *rq, int status, const char *headers, const char *content_type,
+	       const void *body, size_t len)
 {
-	finish(rq->conn, 200, NULL, content_type, text, len);
+	finish(rq->conn, status, headers, content_type, body, len);
 }
 
 static void problem(struct conn *conn, int status, const char *code, const char *detail,

@@ -46,7 +46,9 @@ void conn_abort_older(struct list *conns, uint64_t ms);
 
 /* Answers; `body` is taken, NULL: none. */
 void reply(struct request *rq, int status, json_t *body);
-void reply_text(struct request *rq, const char *content_type, const char *text, size_t len);
+/* `headers`: "Name: value\r\n"..., NULL: none. */
+void reply_raw(struct request *rq, int status, const char *headers, const char *content_type,
+	       const void *body, size_t len);
 void reply_durable(struct request *rq, int status, json_t *body); /* when all written so far is on disk */
 void reply_method_not_allowed(struct request *rq, const char *allowed);
 void reply_problem(struct request *rq, int status, const char *code, const char *format, ...)

@@ -1,10 +1,15 @@
 /*
  * firstlink.c - where standard output is the journal, or systemd has started us, it is a log: then
- * the link goes to a file.
+ * the links go to a file.
+ *
+ * The dashboard's is of a user `admin`, made for it without a password: so lines of the audit name somebody,
+ * and a password is all that is missing for the next time.
  */
 #include "firstlink.h"
+#include "loginlink.h"
 #include "registry.h"
 #include "store.h"
+#include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/secret.h"
@@ -17,10 +22,14 @@
 
 #define LIFETIME_MS (3600 * 1000ull)
 
+#define ACTOR       "first start"
+#define FIRST_USER  "admin"
+
 struct first {
 	struct store_wait wait;
 	struct coordinator *co;
-	char *link, key[PROTO_ID_MAX];
+	char *links; /* a line each */
+	char key[PROTO_ID_MAX], access[PROTO_ID_MAX];
 };
 
 /* JOURNAL_STREAM is "DEVICE:INODE" of what the journal gave (systemd.exec(5)). */
@@ -52,44 +61,82 @@ static void show(void *arg)
 {
 	struct first *first = arg;
 	char *path = xasprintf("%s/first-links", first->co->config.state);
-	char *line = xasprintf("%s\n", first->link);
 
-	if (!map_get(first->co->mesh.keys, first->key)) {
-		log_info("first-link", "reason=\"another coordinator on this database has made one\"");
+	if (!map_get(first->co->mesh.keys, first->key) &&
+	    !map_get(first->co->users.accesses, first->access)) {
+		log_info("first-link", "reason=\"another coordinator on this database has made them\"");
 	} else if (is_service()) {
-		if (file_write_atomic(path, line, strlen(line), 0600) < 0)
-			log_error("first-link", "file=%s reason=\"cannot be written; make a link with "
-				  "key create\"", path);
+		if (file_write_atomic(path, first->links, strlen(first->links), 0600) < 0)
+			log_error("first-link", "file=%s reason=\"cannot be written; make links with "
+				  "key create and user link " FIRST_USER "\"", path);
 		else
-			log_info("first-link", "file=%s reason=\"a join link for the next hour is in this "
-				 "file\"", path);
+			log_info("first-link", "file=%s reason=\"links for the next hour are in this file: to "
+				 "join, and to the dashboard\"", path);
 	} else {
-		fputs(line, stdout);
+		fputs(first->links, stdout);
 		fflush(stdout);
 	}
-	secret_wipe(first->link, strlen(first->link));
-	secret_wipe(line, strlen(line));
-	free(line);
+	secret_wipe(first->links, strlen(first->links));
+	free(first->links);
 	free(path);
-	free(first->link);
 	free(first);
+}
+
+static char *join_link(struct coordinator *co, struct network *network, struct first *first)
+{
+	const struct key_wish wish = {.network = network, .reusable = true, .lifetime_ms = LIFETIME_MS};
+	char secret[SECRET_TEXT], *link;
+	const struct join_key *key;
+	struct refusal why;
+
+	key = network ? registry_key_create(co, &wish, ACTOR, secret, &why) : NULL;
+	if (!key)
+		return NULL;
+	str_copy(first->key, sizeof(first->key), key->id);
+	link = coordinator_link(co, secret);
+	secret_wipe(secret, sizeof(secret));
+	return link;
+}
+
+static char *dashboard_link(struct coordinator *co, struct first *first)
+{
+	const struct access *access;
+	struct user *user;
+	char *link;
+
+	if (!co->config.dashboard)
+		return NULL;
+	user = user_add(co, FIRST_USER);
+	json_object_set_new(user->roles, EVERYWHERE, json_string(role_name(ROLE_ADMIN)));
+	user->created_at = clock_wall_ms();
+	user_write(co, user);
+	registry_audit(co, ACTOR, "user-added", user->name, role_name(ROLE_ADMIN));
+	access = loginlink_make(co, user, &link);
+	registry_audit(co, ACTOR, "login-link-created", user->name, NULL);
+	str_copy(first->access, sizeof(first->access), access->id);
+	return link;
 }
 
 void firstlink_make(struct coordinator *co, struct network *network)
 {
-	const struct key_wish wish = {.network = network, .reusable = true, .lifetime_ms = LIFETIME_MS};
-	const struct join_key *key;
-	struct first *first;
-	char secret[SECRET_TEXT];
-	struct refusal why;
+	struct first *first = xcalloc(1, sizeof(*first));
+	char *links[] = {join_link(co, network, first), dashboard_link(co, first)};
+	struct buf text;
 
-	key = registry_key_create(co, &wish, "first start", secret, &why);
-	if (!key)
-		return;
-	first = xcalloc(1, sizeof(*first));
 	first->co = co;
-	str_copy(first->key, sizeof(first->key), key->id);
-	first->link = coordinator_link(co, secret);
-	secret_wipe(secret, sizeof(secret));
-	store_wait(co->store, &first->wait, show, first);
+	buf_init(&text, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(links); i++) {
+		if (!links[i])
+			continue;
+		buf_addf(&text, "%s\n", links[i]);
+		secret_wipe(links[i], strlen(links[i]));
+		free(links[i]);
+	}
+	if (text.len) {
+		first->links = xstrdup(buf_text(&text));
+		store_wait(co->store, &first->wait, show, first);
+	} else {
+		free(first);
+	}
+	buf_wipe(&text);
 }

@@ -1,6 +1,6 @@
 /*
- * firstlink.h - the join link of the first start (SPEC 2.2): printed, or under systemd written to
- * STATE/first-links (0600); never in a log.
+ * firstlink.h - the links of the first start (SPEC 2.2), one to join and one to the dashboard: printed, or
+ * under systemd written to STATE/first-links (0600); never in a log.
  */
 #ifndef COORDINATOR_FIRSTLINK_H
 #define COORDINATOR_FIRSTLINK_H
@@ -8,7 +8,7 @@
 struct coordinator;
 struct network;
 
-/* Makes the key, and shows the link once it is durable. */
+/* Makes the key (network NULL: none) and the user with its link, and shows them once they are durable. */
 void firstlink_make(struct coordinator *co, struct network *network);
 
 #endif

@@ -74,7 +74,7 @@ uint64_t logins_wait(struct logins *logins, const char *user, const char *addres
 	uint64_t wait = 0;
 	char key[160];
 
-	for (size_t kind = 0; kind < ARRAY_SIZE(kinds); kind++) {
+	for (size_t kind = !user; kind < ARRAY_SIZE(kinds); kind++) {
 		struct entry *entry;
 
 		key_of(key, kind, user, address);
@@ -94,7 +94,7 @@ void logins_tried(struct logins *logins, const char *user, const char *address, 
 {
 	char key[160];
 
-	for (size_t kind = 0; kind < ARRAY_SIZE(kinds); kind++) {
+	for (size_t kind = !user; kind < ARRAY_SIZE(kinds); kind++) {
 		struct entry *entry;
 		unsigned over;
 
@@ -119,7 +119,7 @@ void logins_right(struct logins *logins, const char *user, const char *address)
 {
 	char key[160];
 
-	for (size_t kind = 0; kind < ARRAY_SIZE(kinds); kind++) {
+	for (size_t kind = !user; kind < ARRAY_SIZE(kinds); kind++) {
 		key_of(key, kind, user, address);
 		free(map_del(logins->entries, key));
 	}

@@ -12,7 +12,7 @@ struct logins;
 struct logins *logins_new(void);
 void logins_free(struct logins *logins);
 
-/* 0: try; else so many milliseconds to wait. */
+/* `user` is NULL where the secret is no user's password. 0: try; else so many milliseconds to wait. */
 uint64_t logins_wait(struct logins *logins, const char *user, const char *address, uint64_t now_ms);
 /* Counted before the password is looked at, so that many at once gain nothing; forgiven when right. */
 void logins_tried(struct logins *logins, const char *user, const char *address, uint64_t now_ms);

@@ -123,6 +123,7 @@ void api_metrics(struct request *rq)
 		  &co->metrics.snapshot_bytes);
 	routes(&out, &co->metrics);
 	buf_puts(&out, "# EOF\n");
-	reply_text(rq, "application/openmetrics-text; version=1.0.0; charset=utf-8", buf_text(&out), out.len);
+	reply_raw(rq, 200, NULL, "application/openmetrics-text; version=1.0.0; charset=utf-8", buf_text(&out),
+		  out.len);
 	buf_free(&out);
 }

@@ -102,6 +102,7 @@ static void take(struct config *now, struct config *fresh)
 	now->token_lifetime_ms = fresh->token_lifetime_ms;
 	now->ephemeral_ms = fresh->ephemeral_ms;
 	now->session_ms = fresh->session_ms;
+	now->dashboard = fresh->dashboard;
 }
 
 static void reload(struct coordinator *co)

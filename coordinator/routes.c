@@ -6,6 +6,7 @@
 #include "api_admin.h"
 #include "dispatch.h"
 #include "sync.h"
+#include "web.h"
 
 #define ADMIN AUTH_ADMIN, api_command
 #define POLICY "version:integer applied_at:time? applied_by:string waiting:bool confirm_seconds:integer?"
@@ -142,6 +143,9 @@ const struct endpoint_row endpoints[] = {
 	{"PATCH", "/users/{id}", ADMIN, "Change password or role (\"none\" takes it away)",
 	 .body = "password:string? role:role? network:name?", .answer = "user:user_row",
 	 .status = 200, .command = "user set", .id_key = "user"},
+	{"POST", "/users/{id}/link", ADMIN,
+	 "Make a dashboard link that logs the user in, once, within an hour; it is shown once",
+	 .answer = "link:string expires_at:time", .status = 201, .command = "user link", .id_key = "user"},
 	{"DELETE", "/users/{id}", ADMIN, "Remove a user with all tokens and sessions",
 	 .status = 204, .command = "user remove", .id_key = "user"},
 	{"GET", "/tokens", ADMIN, "API tokens and sessions",
@@ -161,6 +165,10 @@ const struct endpoint_row endpoints[] = {
 	{"POST", "/session", AUTH_NONE, api_login, "Log in: sets the session's cookie",
 	 .body = "user:string password:string",
 	 .answer = "user:string roles:role_rows csrf_token:string expires_at:time", .status = 201, .max_body = 4 * 1024},
+	{"POST", "/session/link", AUTH_NONE, api_login_link,
+	 "Log in by what a dashboard link has after #login=, once; as POST /session",
+	 .body = "secret:string",
+	 .answer = "user:string roles:role_rows csrf_token:string expires_at:time", .status = 201, .max_body = 1024},
 	{"GET", "/session", AUTH_ADMIN, api_session,
 	 "Who is logged in, and the value of WG-Mesh-CSRF",
 	 .answer = "user:string roles:role_rows csrf_token:string expires_at:time", .status = 200},
@@ -171,6 +179,12 @@ const struct endpoint_row endpoints[] = {
 	{"GET", "//healthz", AUTH_NONE, api_health, "Is the coordinator well?",
 	 .answer = "status:string version:string store:store_state", .status = 200},
 	{"GET", "//metrics", AUTH_NONE, api_metrics, "Counters, OpenMetrics",
+	 .status = 200},
+	{"GET", "//", AUTH_NONE, api_web, "The dashboard",
+	 .status = 200},
+	{"GET", "//join", AUTH_NONE, api_web, "What a join link shows in a browser",
+	 .status = 200},
+	{"GET", "//web/{id}", AUTH_NONE, api_web, "Their files",
 	 .status = 200},
 	{0},
 };

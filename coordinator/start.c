@@ -1,7 +1,7 @@
 /*
  * start.c - directories, keys, certificate, database, mesh, doors; in that order, and undone in
  * reverse. What is made on the first start: a server key, a certificate, the token secret, the
- * network `default`, and one join link.
+ * network `default`, one join link and one link to the dashboard.
  */
 #include "start.h"
 #include "admin.h"
@@ -242,18 +242,15 @@ static int load_mesh(struct coordinator *co)
 }
 
 /* What is made here is there as a whole or, where another was quicker, not at all. It comes last, when
- * nothing can go wrong any more: the join link is shown only once. */
+ * nothing can go wrong any more: the links are shown only once. */
 static int first_start(struct coordinator *co)
 {
 	const char *self = co->cluster ? store_instance(co->store) : "1";
 	struct meta meta = {0};
-	struct network *network;
 
 	store_begin(co->store);
 	write_new(co, "initialised", self, strlen(self));
-	network = make_default_network(co);
-	if (network)
-		firstlink_make(co, network);
+	firstlink_make(co, make_default_network(co));
 	if (!co->cluster)
 		return 0;
 	if (store_settle(co->store) < 0 || store_read(co->store, STORE_META, 100, read_meta, &meta) < 0)
@@ -263,7 +260,9 @@ static int first_start(struct coordinator *co)
 		return 0;
 	mesh_fini(&co->mesh);
 	mesh_init(&co->mesh);
-	return load_mesh(co);
+	users_fini(&co->users);
+	users_init(&co->users);
+	return load_mesh(co) < 0 || users_load(co) < 0 ? -EIO : 0;
 }
 
 static int open_store(struct coordinator *co, bool *initialised, char *error, size_t size)

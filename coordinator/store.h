@@ -66,6 +66,7 @@ enum store_write {
 			       expires_at, used_at */
 	STORE_TOKEN_USED,   /* id, used_at */
 	STORE_TOKEN_DEL,    /* id */
+	STORE_TOKEN_SPEND,  /* id; of one that is there */
 	STORE_RELAY_PUT,    /* id, region, url, public_key, stun, created_at */
 	STORE_RELAY_DEL,    /* id */
 	STORE_DEVICE_PUT,   /* id, network_id, via, name, public_key, address4, address6, created_at */

@@ -132,6 +132,7 @@ const struct sql_write sql_writes[STORE_WRITES] = {
 					"VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)"},
 	[STORE_TOKEN_USED] = {2, false, "UPDATE tokens SET used_at=?2 WHERE id=?1"},
 	[STORE_TOKEN_DEL] = {1, false, "DELETE FROM tokens WHERE id=?1"},
+	[STORE_TOKEN_SPEND] = {1, true, "DELETE FROM tokens WHERE id=?1"},
 	[STORE_RELAY_PUT] = {6, false, "INSERT INTO relays (id,region,url,public_key,stun,created_at) "
 				       "VALUES (?1,?2,?3,?4,?5,?6)"},
 	[STORE_RELAY_DEL] = {1, false, "DELETE FROM relays WHERE id=?1"},

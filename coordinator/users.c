@@ -91,7 +91,8 @@ void access_row(void *arg, const struct store_value *row)
 	struct access *access;
 	struct user *user = map_get(co->users.by_name, store_string(&row[3]));
 
-	if (row[1].type != STORE_BLOB || row[1].len != HASH_LEN || (row[3].type == STORE_TEXT && !user)) {
+	if (row[1].type != STORE_BLOB || row[1].len != HASH_LEN || (row[3].type == STORE_TEXT && !user) ||
+	    row[2].number < 0 || row[2].number >= ACCESS_KINDS) {
 		log_warn("bad-row", "table=tokens id=%s reason=\"a row of the database makes no sense and "
 			 "is left out\"", store_string(&row[0]));
 		return;
@@ -99,7 +100,7 @@ void access_row(void *arg, const struct store_value *row)
 	access = xcalloc(1, sizeof(*access));
 	str_copy(access->id, sizeof(access->id), store_string(&row[0]));
 	memcpy(access->hash, row[1].data, HASH_LEN);
-	access->session = row[2].number;
+	access->kind = (enum access_kind)row[2].number;
 	access->user = user;
 	str_copy(access->label, sizeof(access->label), store_string(&row[4]));
 	access->limits = parse(&row[5]);
@@ -189,7 +190,7 @@ static void write_access(struct coordinator *co, const struct access *access)
 	const struct store_value values[] = {
 		store_text(access->id),
 		store_blob(access->hash, HASH_LEN),
-		store_int(access->session),
+		store_int(access->kind),
 		store_text(access->user ? access->user->name : NULL),
 		store_text(access->label),
 		store_text(limits),
@@ -232,14 +233,31 @@ void access_end(struct coordinator *co, struct access *access)
 	drop_access(co, access);
 }
 
-void access_end_sessions(struct coordinator *co, const struct user *user, const char *but)
+void access_spend(struct coordinator *co, struct access *access)
+{
+	store_write(co->store, STORE_TOKEN_SPEND, (struct store_value[]){store_text(access->id)});
+	drop_access(co, access);
+}
+
+static void end_kind(struct coordinator *co, const struct user *user, enum access_kind kind, const char *but)
 {
 	struct access *access;
 	size_t pos = 0;
 
 	while ((access = map_next(co->users.accesses, &pos, NULL)))
-		if (access->user == user && access->session && strcmp(access->id, but))
+		if (access->user == user && access->kind == kind && strcmp(access->id, but))
 			access_end(co, access);
+}
+
+void access_end_links(struct coordinator *co, const struct user *user)
+{
+	end_kind(co, user, ACCESS_LINK, "");
+}
+
+void access_end_sessions(struct coordinator *co, const struct user *user, const char *but)
+{
+	end_kind(co, user, ACCESS_SESSION, but);
+	access_end_links(co, user);
 }
 
 void access_sweep(struct coordinator *co, uint64_t wall_ms)
@@ -279,11 +297,11 @@ void who_access(struct who *who, const struct access *access, const char *addres
 	const struct user *user = access->user;
 
 	memset(who, 0, sizeof(*who));
-	who->session = access->session;
+	who->session = access->kind == ACCESS_SESSION;
 	str_copy(who->access, sizeof(who->access), access->id);
 	if (user)
 		str_copy(who->user, sizeof(who->user), user->name);
-	if (access->session)
+	if (who->session)
 		snprintf(who->actor, sizeof(who->actor), "user %s from %s", user->name, address);
 	else
 		snprintf(who->actor, sizeof(who->actor), "%s%s%stoken %s from %s", user ? "user " : "",

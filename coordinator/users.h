@@ -1,6 +1,6 @@
 /*
- * users.h - people, and what they come in with: API tokens and browser sessions. Kept in memory and
- * in the database; passwords as Argon2id (password.h), tokens and sessions as SHA-256.
+ * users.h - people, and what they come in with: API tokens, browser sessions, links to the dashboard.
+ * Kept in memory and in the database; passwords as Argon2id (password.h), the rest as SHA-256.
  */
 #ifndef COORDINATOR_USERS_H
 #define COORDINATOR_USERS_H
@@ -19,10 +19,13 @@ struct user {
 	uint64_t created_at, last_login; /* wall ms */
 };
 
-struct access { /* an API token or a session */
+/* As the database has it. A link is to the dashboard: it becomes a session, once. */
+enum access_kind { ACCESS_TOKEN, ACCESS_SESSION, ACCESS_LINK, ACCESS_KINDS };
+
+struct access { /* what somebody comes in with */
 	char id[PROTO_ID_MAX];
 	uint8_t hash[HASH_LEN];
-	bool session;
+	enum access_kind kind;
 	struct user *user;      /* NULL: nobody's; then it has limits */
 	char label[PROTO_NAME_MAX];
 	json_t *limits, *scopes; /* NULL: as its user; all */
@@ -46,14 +49,18 @@ struct user *user_add(struct coordinator *co, const char *name); /* not written 
 void user_write(struct coordinator *co, const struct user *user);
 void user_remove(struct coordinator *co, struct user *user); /* with all it came in with */
 
-/* The text goes to `text` and nowhere else. `like` has user, session, label, limits, scopes (its JSON is
+/* The text goes to `text` and nowhere else. `like` has user, kind, label, limits, scopes (its JSON is
  * taken) and expires_at. */
 struct access *access_make(struct coordinator *co, const struct access *like, char text[static ACCESS_TEXT]);
 void access_end(struct coordinator *co, struct access *access);
-/* Sessions of this user but `but`. */
+/* The same of a link that serves now: where another coordinator was quicker, all that is written with it is
+ * refused. */
+void access_spend(struct coordinator *co, struct access *access);
+void access_end_links(struct coordinator *co, const struct user *user);
+/* Sessions of this user but `but`, and links. */
 void access_end_sessions(struct coordinator *co, const struct user *user, const char *but);
 void access_sweep(struct coordinator *co, uint64_t wall_ms); /* those that have ended */
-/* By the text of a token or cookie; NULL: unknown or ended. */
+/* By its text; NULL: unknown or ended. */
 struct access *access_find(struct coordinator *co, const char *text, uint64_t wall_ms);
 bool access_valid(const struct access *access, uint64_t wall_ms);
 /* What comes by it, from this address. */

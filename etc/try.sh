@@ -66,7 +66,7 @@ note "Neither router lets anybody in who was not spoken to first (port-restricte
 say "1. The coordinator starts; it needs no configuration"
 note "coord# wg-mesh-coordinator serve --public-url https://203.0.113.1:8443"
 start_coordinator
-note "It prints a join link: https://203.0.113.1:8443/join#..."
+note "It prints a join link: https://203.0.113.1:8443/join#..., and one to its dashboard"
 
 say "2. Alice joins"
 note "alice# wg-mesh join '$(echo "$LAB_LINK" | cut -c1-50)...'"

@@ -120,6 +120,7 @@ nice="nice -n 10"
 queue interop "interop postgres" sh tests/interop/postgres.sh
 queue interop "interop several" sh tests/interop/several.sh
 queue interop install $nice sh tests/install.sh
+queue interop web sh tests/web/web.sh
 for suite in rest policy durable; do
 	queue interop "interop $suite" sh tests/interop/$suite.sh
 done

@@ -35,16 +35,18 @@ def agents(co):
 # ---- registering -------------------------------------------------------------------
 
 
-@case("the first start prints one join link, the second none")
+@case("the first start prints one join link and one to the dashboard, the second none")
 def _(co):
+    wait_until(lambda: co.read("out"))
     lines = co.read("out").split()
-    equal(len(lines), 1)
+    equal(len(lines), 2)
     assert re.fullmatch(r"https://127\.0\.0\.1:\d+/join#[\w-]{22}\.[\w-]{43}", lines[0]), lines[0]
+    assert re.fullmatch(r"https://127\.0\.0\.1:\d+/#login=[\w-]{47}", lines[1]), lines[1]
     co.stop()
     co.start()
-    equal(len(co.read("out").split()), 1, "lines after the second start")
-    secret = lines[0].partition("#")[2].partition(".")[0]
-    assert secret not in co.log(), "the link is in the log"
+    equal(len(co.read("out").split()), 2, "lines after the second start")
+    for secret in (lines[0].partition("#")[2].partition(".")[0], lines[1].partition("=")[2]):
+        assert secret not in co.log(), "the link is in the log"
 
 
 @case("a first start that fails at the port or the policy loses no join link")
@@ -65,7 +67,7 @@ def _(_co):
         equal(co.read("out"), "")
         co.start()
         wait_until(lambda: co.read("out"))  # it is printed when it is on the disk
-        equal(len(co.read("out").split()), 1, "links")
+        equal(len(co.read("out").split()), 2, "links")
     finally:
         co.close()
 
@@ -1361,7 +1363,7 @@ def _(unused):
         co.close()
 
 
-@case("under systemd the first link is in a file, not in the log")
+@case("under systemd the first links are in a file, not in the log")
 def _(unused):
     co = Coordinator(FAST)
     try:
@@ -1371,9 +1373,10 @@ def _(unused):
         co.start()
         del os.environ["JOURNAL_STREAM"]
         wait_until(lambda: os.path.exists(co.dir + "/state/first-links"))
-        link = co.read("state/first-links").strip()
+        link, dashboard = co.read("state/first-links").split()
         equal(co.read("out"), "")
-        assert "/join#" not in co.log()
+        assert "/join#" not in co.log() and "#login" not in co.log()
+        equal(co.request("POST", "/session/link", {"secret": dashboard.partition("=")[2]})[0], 201)
         equal(stat.S_IMODE(os.stat(co.dir + "/state/first-links").st_mode), 0o600)
         Agent(co, "first").register(link.partition("#")[2].partition(".")[0])
         Agent(co, "second").register(link.partition("#")[2].partition(".")[0])
@@ -1695,7 +1698,7 @@ def _(co):
 
 def not_ok(name, why):
     line = why.__traceback__
-    while line.tb_next and "tests/interop/" in line.tb_next.tb_frame.f_code.co_filename:
+    while line.tb_next and "tests/" in line.tb_next.tb_frame.f_code.co_filename:
         line = line.tb_next
     print("not ok %s: %s: %s (line %d)" % (LABEL, name, why or type(why).__name__, line.tb_lineno), flush=True)
 

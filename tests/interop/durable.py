@@ -188,7 +188,9 @@ class Run:
         root = administer(co, "token create", name="root", role="admin")[1]
         watching = Agent(co, "watcher").register(shared["default"])
         shared["gateway"] = Agent(co, "gateway").register(shared["default"]).id
-        self.known = {"agent": [watching.id, shared["gateway"]], "token": [root["token"]["id"]],
+        self.known = {"agent": [watching.id, shared["gateway"]],
+                      "token": [t["id"] for t in listed(co, "token list", "tokens")],
+                      "user": [u["name"] for u in listed(co, "user list", "users")],
                       "key": [k["id"] for k in listed(co, "key list", "keys")]}
         self.watcher = Watcher(watching)
         self.writers = [Writer(co, i, root["secret"], shared, self.dice.random()) for i in range(WRITERS)]
@@ -271,7 +273,7 @@ def first_starts(co, count, dice):
             whole(co)
         launch(co)
         await_start(co)
-        links = co.read("out").split()
+        links = [link for link in co.read("out").split() if "/join#" in link]
         if links: # else whoever was killed had made the key and not yet printed it: that is its loss
             Agent(co, "first").register(links[-1].partition("#")[2].partition(".")[0])
         Agent(co, "second").register(co.key())

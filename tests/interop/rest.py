@@ -55,6 +55,17 @@ def login(co, name, password=PASSWORD, headers={}):
         connection.close()
 
 
+def link_of(co, name):
+    """The secret of a link to the dashboard for this user."""
+    link = co.admin("user", "link", name).strip()
+    assert link.startswith(co.origin + "/#login="), link
+    return link.partition("=")[2]
+
+
+def by_link(co, secret, **headers):
+    return co.request("POST", "/session/link", {"secret": secret}, headers)
+
+
 def session(co, name, password=PASSWORD):
     status, body, cookie, _ = login(co, name, password)
     equal(status, 201, body)
@@ -147,6 +158,9 @@ def _(co):
         raw = json.dumps(who.body(given, key)).encode()
         return raw, {"Authorization": who.proof(given, raw)}
 
+    def login_link():
+        return json.dumps({"secret": link_of(co, "temporary")}).encode(), {}
+
     def waiting_policy():
         admin.ok("PUT", "/policy", {"text": "version: 1\ndefault: allow\n", "confirm": 60})
         return {}, admin.headers
@@ -194,6 +208,7 @@ def _(co):
         "POST /users": (None, {"name": "made", "password": PASSWORD, "role": "operator", "network": "made"}, "admin"),
         "GET /users/{id}": ("made", None, "admin"),
         "PATCH /users/{id}": ("made", {"role": "viewer"}, "admin"),
+        "POST /users/{id}/link": ("made", None, "admin"),
         "DELETE /users/{id}": ("made", None, "admin"),
         "GET /tokens": (None, None, "admin"),
         "POST /tokens": (None, {"role": "viewer", "scopes": ["agents:read"], "networks": ["made"]}, "admin"),
@@ -201,12 +216,16 @@ def _(co):
         "GET /audit": ("?limit=5", None, "admin"),
         "GET /events": (None, "websocket", "admin"),
         "POST /session": (None, {"user": "temporary", "password": PASSWORD}, None),
+        "POST /session/link": (None, login_link, None),
         "GET /session": (None, None, "session"),
         "DELETE /session": (None, None, "session"),
         "DELETE /agents/{id}": (spare.id, None, "admin"),
         "GET /openapi.json": (None, None, None),
         "GET //healthz": (None, None, None),
         "GET //metrics": (None, None, None),
+        "GET //": (None, None, None),
+        "GET //join": (None, None, None),
+        "GET //web/{id}": ("app.js", None, None),
     }
     listed = {m.upper() + " " + (p[len("/api/v1"):] if p.startswith("/api/v1") else "/" + p): item
               for p, methods in document["paths"].items() for m, item in methods.items()}
@@ -425,6 +444,123 @@ def _(co):
     equal(login(co, "ann")[0], 201)
     equal(login(co, "ann", "wrong again, but forgiven")[0], 401)
     assert "login-refused" in co.admin("audit")
+
+
+@case("a link to the dashboard logs its user in once, and is nothing else")
+def _(co):
+    user(co, "ann", "operator")
+    first = link_of(co, "ann")
+    secret = link_of(co, "ann")
+    refused(by_link(co, first), 401, "link_wrong")  # a new one ends those before
+    equal(by_link(co, secret, Origin="https://evil.example")[1]["code"], "cross_site")
+    refused(Api(co, secret)("GET", "/networks"), 401, "token_invalid")
+    refused(co.request("GET", "/networks", headers={"Cookie": "__Host-wg-mesh=" + secret}), 401, "token_invalid")
+    equal([t["kind"] for t in json.loads(co.admin("token", "list", "--json"))["tokens"] if t["user"] == "ann"], ["link"])
+    co.stop()
+    co.start()
+    connection = co.connect()
+    connection.request("POST", "/api/v1/session/link", json.dumps({"secret": secret}), {"Origin": co.origin})
+    answer = connection.getresponse()
+    body, cookie = json.loads(answer.read()), answer.getheader("Set-Cookie")
+    connection.close()
+    equal((answer.status, body["user"], [r["role"] for r in body["roles"]]), (201, "ann", ["operator"]))
+    for word in ("__Host-wg-mesh=wgm_", "HttpOnly", "Secure", "SameSite=Strict"):
+        assert word in cookie, cookie
+    ann = Api(co)
+    ann.headers = {"Cookie": cookie.partition(";")[0], "Origin": co.origin, "WG-Mesh-CSRF": body["csrf_token"]}
+    ann.ok("POST", "/join-keys", {"network": "default"}, 201)
+    actors = [line["actor"] for line in ann.ok("GET", "/audit")["audit"] if line["action"] == "key-created"]
+    equal(actors[-1], "user ann from 127.0.0.1")
+    refused(by_link(co, secret), 401, "link_wrong")
+    assert "used already" in by_link(co, secret)[1]["detail"]
+    for spoil in (("user", "passwd", "ann"), ("user", "remove", "ann")):
+        secret = link_of(co, "ann")
+        co.admin(*spoil, stdin=PASSWORD + "\n")
+        refused(by_link(co, secret), 401, "link_wrong")
+    user(co, "bob", "viewer")
+    secret = link_of(co, "bob")
+    revoked = [t["id"] for t in json.loads(co.admin("token", "list", "--json"))["tokens"] if t["kind"] == "link" and t["user"] == "bob"]
+    co.admin("token", "revoke", revoked[0])
+    answers = [by_link(co, secret) for _ in range(8)]
+    equal([a[0] for a in answers[:2]], [401, 401])
+    equal(answers[-1][1]["code"], "too_many_attempts")
+    equal(login(co, "bob")[0], 429, "passwords wait with it")
+    refused(co.request("POST", "/session/link", {}), 422, "invalid")
+    database = b"".join(open(path, "rb").read() for path in glob.glob(co.dir + "/state/coordinator.db*"))
+    assert secret.encode() not in database and secret not in co.log() and secret not in co.admin("audit")
+    co.admin("user", "link", "nobody", code=1)
+
+
+@case("a link is given by who manages the user, and ends after an hour")
+def _(co):
+    co.admin("network", "create", "lab", "--cidr", "10.230.0.0/16")
+    for name, role, *where in (("ann", "admin"), ("red", "admin", "--network", "lab"), ("one", "viewer", "--network", "lab")):
+        user(co, name, role, *where)
+    ann, red, one = (session(co, name) for name in ("ann", "red", "one"))
+    made = red.ok("POST", "/users/one/link", {}, 201)
+    equal(by_link(co, made["link"].partition("=")[2])[1]["user"], "one")
+    refused(red("POST", "/users/ann/link", {}), 404, "unknown_user")
+    refused(one("POST", "/users/one/link", {}), 403, "role_too_low")
+    refused(token(co, "--user", "ann", "--scope", "read")("POST", "/users/one/link", {}), 403, "scope_missing")
+    secret = ann.ok("POST", "/users/one/link", {}, 201)["link"].partition("=")[2]
+    if not meshclient.POSTGRES:
+        co.stop()
+        with meshclient.sqlite3.connect(co.dir + "/state/coordinator.db") as database:
+            ends = database.execute("SELECT expires_at - created_at FROM tokens WHERE session=2").fetchall()
+            equal([abs(e[0] - 3600000) < 1000 for e in ends], [True] * len(ends))
+            database.execute("UPDATE tokens SET expires_at=1 WHERE session=2")
+        database.close()
+        co.start()
+        refused(by_link(co, secret), 401, "link_wrong")
+
+
+@case("the dashboard's files: types, policy, tags; no other file; none where it is off")
+def _(co):
+    def get(path, method="GET", **headers):
+        connection = co.connect()
+        try:
+            connection.request(method, path, headers={k.replace("_", "-"): v for k, v in headers.items()})
+            answer = connection.getresponse()
+            return answer.status, answer.read(), answer
+        finally:
+            connection.close()
+
+    for path, kind in (("/", "text/html"), ("/join", "text/html"), ("/web/app.js", "text/javascript"), ("/web/style.css", "text/css"),
+                       ("/web/icon.svg", "image/svg+xml")):
+        status, body, answer = get(path)
+        equal((status, answer.getheader("Content-Type")), (200, kind + "; charset=utf-8"), path)
+        name = {"/": "index.html", "/join": "join.html"}.get(path, path.rpartition("/")[2])
+        with open("coordinator/web/" + name, "rb") as f:
+            equal(body, f.read(), path)
+        rules = dict(rule.strip().partition(" ")[::2] for rule in answer.getheader("Content-Security-Policy").split(";"))
+        equal((rules["default-src"], rules["script-src"], rules["style-src"], rules["connect-src"], rules["frame-ancestors"]),
+              ("'none'", "'self'", "'self'", "'self'", "'none'"))
+        for header, value in (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"), ("Cache-Control", "no-cache")):
+            equal(answer.getheader(header), value, header)
+        tag = answer.getheader("ETag")
+        equal(get(path, If_None_Match=tag)[:2], (304, b""), path)
+        equal(get(path, If_None_Match='"other"')[0], 200)
+        status, body, head = get(path, "HEAD")
+        equal((status, body, head.getheader("ETag"), head.getheader("Content-Length")), (200, b"", tag, answer.getheader("Content-Length")))
+        equal(get(path, "POST")[0], 405)
+    for path in ("/web/README.md", "/web/embed.sh", "/web/index.html", "/web/", "/web", "/index.html", "/web/../dispatch.c", "/web/%2e%2e/dispatch.c",
+                 "/web/..%2fdispatch.c", "/favicon.ico", "//"):
+        status, body, _ = get(path)
+        assert status in (400, 404), path
+    co.stop()
+    with open(co.dir + "/coordinator.yaml", "a") as f:
+        f.write("dashboard: false\n")
+    co.start()
+    for path in ("/", "/join", "/web/app.js"):
+        equal(get(path)[0], 404, path)
+    assert "dashboard: true" in co.admin("user", "link", "admin", code=1)
+    off = Coordinator(FAST + "dashboard: false\n").start()
+    try:
+        wait_until(lambda: off.read("out"))
+        equal(["/join#" in line for line in off.read("out").split()], [True])
+        equal(json.loads(off.admin("user", "list", "--json"))["users"], [])
+    finally:
+        off.close()
 
 
 @case("API tokens: shown once, held to role, networks, scopes and time, revoked at once")
@@ -900,7 +1036,8 @@ def _(co):
         "user role": ({"user": "ann", "role": "operator", "network": "lab"}, "user-role", "lab"),
         "user set": ({"user": "ann", "role": "viewer", "network": "lab"}, "user-role", "lab"),
         "token create": ({"user": "ann", "name": "ci"}, "token-created", "lab"),
-        "token revoke": (lambda: {"id": ask("token list", {})["tokens"][-1]["id"]}, "token-revoked", "lab"),
+        "token revoke": (lambda: {"id": [t["id"] for t in ask("token list", {})["tokens"] if t["kind"] == "token"][0]}, "token-revoked", "lab"),
+        "user link": ({"user": "ann"}, "login-link-created", "lab"),
         "user remove": ({"user": "ann"}, "user-removed", "lab"),
         "relay add": ({"region": "fra", "stun": ["a:1"]}, "relay-added", None),
         "relay remove": (lambda: {"id": ask("relay list", {})["relays"][0]["id"]}, "relay-removed", None),

@@ -467,6 +467,30 @@ def _(a, b):
                 "unknown_agent" if act == "remove" else "agent_expired")
 
 
+def agreed(*cos):
+    """User and kind of what people come in with, once all say the same."""
+    def rows(co):
+        return sorted((t["user"], t["kind"], t["id"]) for t in command(co, "token list", {})["tokens"])
+    soon(lambda: all(rows(co) == rows(cos[0]) for co in cos))
+    return [row[:2] for row in rows(cos[0])]
+
+
+@case_of_two("a link to the dashboard is good at any, once, also where all are asked at one moment")
+def _(a, b):
+    soon(lambda: "admin" in b.admin("user", "list"))
+    for n in range(5):  # as many may be lost at one before it slows down
+        secret = a.admin("user", "link", "admin").strip().partition("=")[2]
+        assert ("admin", "link") in agreed(a, b)
+        asking = [meanwhile(co.request, "POST", "/session/link", {"secret": secret}) for co in ((a, b) if n else (b,))]
+        answers = [result() for result in asking]
+        equal(sorted(answer[0] for answer in answers), [201, 401] if n else [201], answers)
+        for answer in answers:
+            if answer[0] == 401:
+                refused(answer, 401, "link_wrong")
+        equal(agreed(a, b), [("admin", "session")] * (n + 1))
+    equal(a.admin("audit").count("by a link"), 5)
+
+
 @case("a coordinator with another server key does not start; two that start first make one mesh")
 def _(server):
     a, b = Coordinator(FAST), None
@@ -480,7 +504,8 @@ def _(server):
         starting = [meanwhile(co.start) for co in (a, b)]
         [result() for result in starting]
         lines = (a.read("out") + b.read("out")).split()
-        equal(len(lines), 1, "join links")
+        equal(len(lines), 2, "links")
+        equal(agreed(a, b), [("admin", "link")])
         key = lines[0].partition("#")[2].partition(".")[0]
         soon(lambda: Agent(a, "a").register(key) and Agent(b, "b").register(key))
         soon(lambda: names(a) == names(b) == ["a", "b"])

@@ -85,8 +85,8 @@ for word in join wg-meshd --verbose; do
 	check "(the argument lists were seen: $word)" grep -qE "^([^ ]*/)?$word$" $LAB_DIR/arguments
 done
 logs=$(find /proc/"$(pid_of coord)"/root/run /proc/"$(pid_of alice)"/root/run /proc/"$(pid_of bob)"/root/run -name '*.log' -size +0)
-# The coordinator's first standard output is its link; its log proper must not have it.
-grep -v '/join#' /proc/"$(pid_of coord)"/root/run/coordinator.log >$LAB_DIR/coordinator-log
+# The coordinator's first standard output is its links; its log proper must not have them.
+grep -vE '/join#|/#login=' /proc/"$(pid_of coord)"/root/run/coordinator.log >$LAB_DIR/coordinator-log
 for name in alice bob; do
 	check "(the agent of $name's tells all it can)" on $name grep -q ' debug ' /run/wg-mesh/wg0.log
 done

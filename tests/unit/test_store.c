@@ -342,6 +342,10 @@ static void test_conditions(void **state)
 	assert_false(ALONE(STORE_NETWORK_PUT, T("n2"), T("default"), T("x"), T(NULL), N(1), N(0)));
 	assert_false(ALONE(STORE_NETWORK_SET, T("gone"), N(1)));
 	assert_false(ALONE(STORE_AGENT_EXPIRY, T("gone"), N(1)));
+	assert_true(ALONE(STORE_TOKEN_PUT, T("t8"), blob(2), N(2), T(NULL), T(""), T(NULL), T(NULL), N(1), N(0),
+			  N(1)));
+	assert_true(ALONE(STORE_TOKEN_SPEND, T("t8")));
+	assert_false(ALONE(STORE_TOKEN_SPEND, T("t8")));
 	assert_false(ALONE(STORE_TOKEN_PUT, T("t9"), blob(3), N(0), T("nobody"), T(""), T(NULL), T(NULL), N(1), N(0),
 			   N(1)));
 	/* The later home is right. */

@@ -1,0 +1,204 @@
+/* app.js - logging in, the frame around the views, and what keeps them as they are: see README.md. */
+import { agents, devices, routes } from "./agents.js";
+import { api, listen, setCsrf } from "./api.js";
+import { audit, firstPassword, users } from "./access.js";
+import { keys, networks, relays } from "./networks.js";
+import { policy } from "./policy.js";
+import { agentKey, state } from "./state.js";
+import { attempt, button, form, h, toast } from "./ui.js";
+
+const views = { agents, routes, keys, devices, networks, policy, users, relays, audit };
+const app = document.getElementById("app");
+let stop = null, connected = null, last = null, first = null, here = null, timer = null, wants = false, pressed = false;
+
+const brand = () => h("p", { class: "brand" }, h("img", { src: "/web/icon.svg", alt: "", width: 28, height: 28 }), "wg-mesh");
+
+/* ---- logging in ---- */
+
+function alone(title, ...children) {
+	document.title = title + " · wg-mesh";
+	app.replaceChildren(h("main", { class: "alone", id: "main" }, h("section", { class: "card" },
+		brand(), h("h1", {}, title), ...children)));
+	app.querySelector("input, button")?.focus();
+}
+
+function login(why) {
+	stop?.();
+	stop = null;
+	setCsrf(null);
+	state.me = null;
+	document.querySelectorAll("dialog").forEach((box) => box.close());
+	alone("Log in", why && h("p", { role: "alert", class: "problem" }, why),
+		form([{ name: "user", label: "User", required: true, autocomplete: "username" },
+			{ name: "password", type: "password", label: "Password", required: true, autocomplete: "current-password" }],
+		"Log in", async (values) => begin(await api("POST", "/session", values))),
+		h("p", { class: "muted" }, "No password? On the coordinator's machine: ", h("code", {}, "wg-mesh-coordinator user link admin")));
+}
+
+/* Not by itself: a program that looks at links must not use it up. */
+function byLink(secret) {
+	alone("Welcome", h("p", {}, "This link logs you in, once."),
+		form([], "Log in", async () => begin(await api("POST", "/session/link", { secret }))),
+		h("p", {}, button("Use a password instead", () => login(), { class: "link" })));
+}
+
+async function begin(session) {
+	if (last && last !== session.user) { /* nothing of the one stays for the other */
+		location.reload();
+		return;
+	}
+	last = session.user;
+	connected = first = null;
+	state.me = session;
+	setCsrf(session.csrf_token);
+	state.password = (await api("GET", "/users/" + encodeURIComponent(session.user))).user.password;
+	await Promise.all([networks.load(), agents.load()]);
+	frame();
+	stop = listen(onEvent, onState);
+	await show();
+}
+
+async function logout() {
+	await attempt(() => api("DELETE", "/session"));
+	login();
+}
+
+/* ---- the frame ---- */
+
+function frame() {
+	app.replaceChildren(
+		h("header", { class: "top" },
+			brand(),
+			button("Menu", (event) => {
+				const open = document.getElementById("nav").classList.toggle("open");
+
+				event.target.setAttribute("aria-expanded", open);
+			}, { id: "menu", "aria-expanded": "false", "aria-controls": "nav" }),
+			h("span", { id: "live", role: "status" }), h("span", { class: "who" }, state.me.user),
+			button("Log out", logout, { class: "small" })),
+		h("nav", { id: "nav", "aria-label": "Sections" }), h("main", { id: "main" }));
+	onState(connected);
+}
+
+function drawNav() {
+	document.getElementById("nav").replaceChildren(...Object.entries(views).map(([name, view]) => {
+		const count = view.badge?.() ?? 0;
+
+		return h("a", { href: "#" + name, id: "nav-" + name, "aria-current": views[name] === here && "page" }, view.title,
+			count > 0 && h("span", { class: "badge", "aria-label": `${count} waiting` }, String(count)));
+	}));
+}
+
+/* What is there already stays untouched: somebody may be writing in it. */
+function put(parent, nodes) {
+	for (const old of [...parent.childNodes])
+		if (!nodes.includes(old))
+			old.remove();
+	nodes.forEach((node, i) => parent.childNodes[i] === node || parent.insertBefore(node, parent.childNodes[i] ?? null));
+}
+
+/* Draws again without taking the focus from who is at work. */
+function draw() {
+	const name = document.activeElement?.id, top = scrollY;
+
+	drawNav();
+	first ??= firstPassword();
+	put(document.getElementById("main"), [state.password || first, ...here.draw()].filter((one) => one instanceof Node));
+	if (name && document.activeElement?.id !== name && !document.querySelector("dialog[open]"))
+		document.getElementById(name)?.focus({ preventScroll: true });
+	scrollTo(0, top);
+}
+
+async function refresh(load) {
+	if (load)
+		await Promise.all([here.load(), here !== networks && load === true && networks.load()]).catch((error) => toast(error.message, true));
+	if (state.me)
+		draw();
+}
+state.refresh = refresh;
+
+async function show() {
+	const name = location.hash.slice(1);
+
+	if (!state.me || name === "main")
+		return;
+	here = views[name] ?? agents;
+	document.title = here.title + " · wg-mesh";
+	document.getElementById("nav").classList.remove("open");
+	document.getElementById("menu").setAttribute("aria-expanded", "false");
+	await refresh("view");
+	scrollTo(0, 0);
+	document.querySelector("main h1")?.focus();
+}
+
+/* ---- what happens meanwhile ---- */
+
+/* At most four times a second, however much happens. */
+function soon(load) {
+	wants ||= load;
+	timer ??= setTimeout(() => {
+		const really = wants;
+
+		timer = null;
+		if (pressed) { /* a click must end where it began */
+			soon(false);
+			return;
+		}
+		wants = false;
+		if (state.me && here && !here.still)
+			refresh(really);
+	}, 250);
+}
+
+function onEvent(event) {
+	if (event.type === "agent" && event.op === "put") {
+		state.agents.set(agentKey(event.agent), { ...state.agents.get(agentKey(event.agent)), ...event.agent });
+		soon(false);
+	} else if (event.type === "agent") {
+		state.agents.delete(agentKey(event));
+		soon(false);
+	} else if (event.type === "audit") {
+		state.audit.unshift(event.audit);
+		state.audit.length = Math.min(state.audit.length, 300);
+		if (/^network-|^approval-/.test(event.audit.action))
+			networks.load().then(() => soon(false), () => {});
+		if (here.touches?.test(event.audit.action))
+			here.changed && event.audit.actor.startsWith(`user ${state.me.user} `) === false ? here.changed() : soon(true);
+		else if (here === audit)
+			soon(false);
+	}
+}
+
+function onState(now) {
+	const live = document.getElementById("live");
+
+	if (now && connected === false)
+		agents.load().then(() => here.still || refresh(true), () => {}); /* what was missed */
+	connected = now;
+	if (live) {
+		live.className = now ? "on" : now === null ? "" : "off";
+		live.textContent = now ? "live" : now === null ? "connecting" : "not connected, trying again";
+	}
+}
+
+addEventListener("pointerdown", () => pressed = true);
+addEventListener("pointerup", () => pressed = false);
+addEventListener("pointercancel", () => pressed = false);
+addEventListener("hashchange", () => location.hash.startsWith("#login=") ? start() : show());
+addEventListener("session-ended", () => state.me && login("Your session has ended. Log in again."));
+
+async function start() {
+	const secret = /^#login=([\w-]+)$/.exec(location.hash)?.[1];
+
+	if (secret) {
+		history.replaceState(null, "", "/"); /* it stays in no history */
+		byLink(secret);
+		return;
+	}
+	try {
+		await begin(await api("GET", "/session"));
+	} catch (error) {
+		login(error.status === 401 ? null : error.message);
+	}
+}
+start();
