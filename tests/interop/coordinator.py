@@ -611,7 +611,7 @@ def _(co):
     path = "/api/v1/agents/%s/peers" % agent.id
     for target, host, status in ((path, "a", 200), (co.origin + path, co.origin[len("https://"):], 200),
                                  (co.origin + path, "elsewhere.example", 200), ("HTTPS://mesh.example:8443" + path, "a", 200),
-                                 ("http://mesh.example" + path + "?", "a", 200), (co.origin, "a", 404),
+                                 ("http://mesh.example" + path + "?", "a", 200), (co.origin, "a", 200), (co.origin + "/nothing", "a", 404),
                                  (co.origin + path, "a/b", 400), (co.origin + path, "a\r\nHost: a", 400),
                                  ("https://" + path, "a", 400), ("https://root@mesh.example" + path, "a", 400),
                                  ("ftp://mesh.example" + path, "a", 400), ("mesh.example" + path, "a", 400)):
