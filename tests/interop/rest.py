@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Cases of rest.sh. With words: only the cases whose name has one of them."""
-import glob, json, re, subprocess, sys, time
+import calendar, glob, http.client, json, re, sqlite3, subprocess, sys, time
 import coordinator, meshclient
 from coordinator import FAST, NO_RELAY, case, equal, refused
 from meshclient import Agent, Coordinator, Ws, b64, wait_until
@@ -1195,16 +1195,86 @@ def _(unused):
                 s.close()
     finally:
         co.close()
-    co = Coordinator(FAST)
+
+
+def until_too_many(co, source, path, headers, rate):
+    """From a fresh address, on one connection: four times a second's requests at once, then as many as the rate."""
+    connection = http.client.HTTPSConnection("127.0.0.1", co.port, context=meshclient.TLS, timeout=20,
+                                             source_address=(source, 0))
+    def served():
+        for count in range(100000):
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            text = answer.read()
+            if answer.status == 429:
+                equal(json.loads(text)["code"], "too_many_requests")
+                return count
+            equal(answer.status, 200)
+        raise AssertionError("there is no limit at " + path)
+    begin = time.time()
+    first = served()
+    assert 4 * rate <= first <= 4 * rate + rate * (time.time() - begin) + 1, "%d at once" % first
+    begin = time.time()
+    time.sleep(1)
+    second = served()
+    assert rate <= second <= rate * (time.time() - begin) + 1, "%d after a second" % second
+    connection.close()
+
+
+@case("every limit of the contract at its default value: the last that is taken, and the first that is not")
+def _(unused):
+    co = Coordinator(NO_RELAY).start()
     try:
-        co.start()
+        def raw(data):
+            return coordinator.raw(co, data)
+        head = b"GET /nothing HTTP/1.1\r\nHost: a\r\n"
+        for size, status in ((16384, 404), (16385, 413)):
+            equal(raw(head + b"X: " + b"a" * (size - len(head) - 7) + b"\r\n\r\n"), status, "header of %d" % size)
+        for count, status in ((100, 404), (101, 413)):
+            equal(raw(head + b"X: y\r\n" * (count - 1) + b"\r\n"), status, "%d headers" % count)
         key = co.key("--reusable")
-        refused(Agent(co, "r").try_register(key, advertised_routes=["10.%d.0.0/16" % i for i in range(65)]), 422, "invalid")
-        equal(Agent(co, "r").try_register(key, advertised_routes=["10.%d.0.0/16" % i for i in range(64)])[0], 201)
+        refused(Agent(co, "n" * 64).try_register(key), 422, "invalid")
+        one, two = Agent(co, "n" * 63).register(key), Agent(co, "r")
+        refused(two.try_register(key, advertised_routes=["10.%d.0.0/16" % i for i in range(65)]), 422, "invalid")
+        two.register(key, advertised_routes=["10.%d.0.0/16" % i for i in range(64)])
+        before = int(time.time())
+        ends = calendar.timegm(time.strptime(two.challenge()["expires_at"][:19], "%Y-%m-%dT%H:%M:%S"))
+        assert before + 60 <= ends <= time.time() + 60, "a challenge ends after %s" % (ends - before)
+        ws, other = one.stream(), two.stream()
+        ws.receive(), other.receive()
+        ws.send({"type": "signal", "id": 1, "to": two.id, "network": "default", "box": b64(b"x" * 4096)})
+        assert other.find(lambda m: m.get("type") == "signal"), "4 KiB"
+        ws.send({"type": "signal", "id": 2, "to": two.id, "network": "default", "box": b64(b"x" * 4097)})
+        equal(ws.find(lambda m: m.get("type") == "error")["code"], "bad_signal")
+        ws.close(), other.close()
+        until_too_many(co, "127.0.9.1", "/healthz", {}, 50)
+        until_too_many(co, "127.0.9.2", "/api/v1/agents/%s/peers" % one.id, one.bearer(), 20)
+    finally:
+        co.close()
+    co = Coordinator(FAST).start()  # so large a body counts as many requests
+    try:
         equal(co.request("POST", "/agents/x/heartbeat", b" " * (1 << 20))[0], 401)
         equal(co.request("POST", "/agents/x/heartbeat", b" " * ((1 << 20) + 1))[0], 413)
     finally:
         co.close()
+
+
+@case("an address is given out again after seven days, not before")
+def _(co):
+    co.admin("network", "create", "tiny", "--cidr", "10.9.9.0/30")
+    key = co.key("--network", "tiny", "--reusable")
+    first, _second = Agent(co, "first").register(key), Agent(co, "second").register(key)
+    co.admin("agent", "remove", "first")
+    late = Agent(co, "late")
+    for hours, status in ((0, 409), (7 * 24 - 1, 409), (1, 201)):  # that pass, as the database has it
+        co.stop()
+        with sqlite3.connect(co.dir + "/state/coordinator.db") as database:
+            database.execute("UPDATE retired_addresses SET until=until-?", (hours * 3600 * 1000,))
+        database.close()
+        co.start()
+        answer = late.try_register(key)
+        equal((answer[0], answer[1].get("code", "")), (status, "network_full" if status == 409 else ""), "%d h more" % hours)
+    equal(answer[1]["addresses"], first.addresses)
 
 
 @case("metrics: requests and times by route, deltas, commits, queues; healthz has the store")
