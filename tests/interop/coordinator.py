@@ -339,19 +339,192 @@ def _(co):
     equal([p["name"] for p in there.ask("GET", "/peers")[1]["peers"]], [])
 
 
-@case("an expired agent that joins again is back with its peers in every network")
+def memberships(co, agent):
+    """By network: has it expired, is it approved, is it shown online."""
+    return {a["network"]: (a["expired"], a["approved"], a["online"]) for a in agents(co) if a["agent_id"] == agent.id}
+
+
+@case("an agent that has expired is back, with its peers, in the network whose key it joins by, and in no other")
 def _(co):
     co.admin("network", "create", "back", "--cidr", "10.201.0.0/24")
     one, two = co.key("--reusable"), co.key("--network", "back", "--reusable")
-    agent, there = Agent(co, "back-1").register(one), Agent(co, "back-2").register(two)
+    agent, here, there = Agent(co, "back-1").register(one), Agent(co, "here").register(one), Agent(co, "there").register(two)
     agent.register(two)
-    ws = there.stream()
-    equal([p["name"] for p in ws.receive()["peers"]], ["back-1"])
-    co.admin("agent", "expire", agent.id)
-    assert ws.find(lambda m: m.get("op") == "remove" and m["agent_id"] == agent.id), "not told that it went"
-    agent.register(one)
-    assert ws.find(lambda m: m.get("op") == "put" and m["peer"]["agent_id"] == agent.id), "not told that it is back"
-    ws.close()
+    watching = {"default": here.stream(), "back": there.stream()}
+    for ws in watching.values():
+        equal([p["name"] for p in ws.receive()["peers"]], ["back-1"])
+
+    def told(network, op):
+        return watching[network].find(lambda m: m.get("op") == op and (m.get("agent_id") or m["peer"]["agent_id"]) == agent.id, 3)
+
+    def peers():
+        return sorted(p["name"] for p in agent.ask("GET", "/peers")[1]["peers"])
+
+    said = co.admin("agent", "expire", agent.id)
+    assert "in 2 networks" in said, said
+    for network in watching:
+        assert told(network, "remove"), "not told that it went: " + network
+    refused(agent.ask("GET", "/peers"), 401, "agent_expired")
+    for network, key, name in (("default", one, "here"), ("back", two, "there")):
+        agent.register(key)
+        assert told(network, "put"), "not told that it is back: " + network
+        assert name in peers(), peers()
+        if network == "default":
+            equal(watching["back"].find(lambda m: m.get("op") == "put", 0.5), None, "the key of another network brought it back")
+            equal((peers(), memberships(co, agent)["back"][0]), (["here"], True))
+            co.stop(signal.SIGKILL)
+            co.start()
+            equal((peers(), memberships(co, agent)["back"][0]), (["here"], True), "after a restart")
+            for where in watching:
+                watching[where] = (here if where == "default" else there).stream()
+                watching[where].receive()
+    equal({m[0] for m in memberships(co, agent).values()}, {False})
+    for ws in watching.values():
+        ws.close()
+
+
+@case("who expires in one network of two stays in the other: its token, its stream, its place")
+def _(co):
+    co.admin("network", "create", "red", "--cidr", "10.202.0.0/24")
+    red, blue = co.key("--network", "red", "--reusable"), co.key("--reusable")
+    agent, seen = Agent(co, "in-both").register(red), Agent(co, "blue-1").register(blue)
+    Agent(co, "red-1").register(red)
+    agent.register(blue)
+    agent.ask("PUT", "/endpoint", {"endpoint": "192.0.2.9:9"})
+    for network in ("red", "default"):
+        peer_add(co, "phone-" + network, "in-both", "--network", network)
+    ws, watching = agent.stream(), seen.stream()
+    equal(len(ws.receive()["peers"]), 4)
+    watching.receive()
+    assert "expired in the network red" in co.admin("agent", "expire", "in-both", "--network", "red")
+    snapshot = ws.find(lambda m: m.get("type") == "snapshot", 3)
+    equal({n["name"]: n.get("approved", True) for n in snapshot["networks"]}, {"red": False, "default": True})
+    equal(sorted(p["name"] for p in snapshot["peers"]), ["blue-1", "phone-default"])
+    equal(agent.ask("GET", "/peers")[0], 200)
+    equal(watching.find(lambda m: m.get("op") == "remove", 0.5), None)
+    equal(sorted(memberships(co, agent).items()), [("default", (False, True, True)), ("red", (True, True, False))])
+    rows = {a["network"]: a for a in agents(co) if a["agent_id"] == agent.id}
+    equal([(rows[n]["endpoint"], rows[n]["last_seen"] is None) for n in ("default", "red")], [("192.0.2.9:9", False), (None, True)])
+    assert "has expired" in co.admin("peer", "add", "phone", "--via", "in-both", "--network", "red", "--endpoint", "a:1", code=1)
+    # Neither a rename, nor joining again by the other's key, nor leaving the other brings it back; an operator does.
+    co.admin("agent", "rename", "in-both", "in-two", "--network", "red")
+    agent.register(blue)
+    equal(memberships(co, agent)["red"][0], True)
+    co.admin("agent", "approve", agent.id, "--network", "red")
+    snapshot = ws.find(lambda m: m.get("type") == "snapshot" and len(m["peers"]) == 4, 3)
+    assert snapshot, "not told that it is approved again"
+    co.admin("agent", "expire", agent.id, "--network", "red")
+    equal(agent.co.request("DELETE", "/agents/%s?network=default" % agent.id, headers=agent.bearer())[0], 204)
+    assert ws.ended(3), "expired in all that is left, and its stream goes on"
+    refused(agent.ask("GET", "/peers"), 401, "agent_expired")
+    equal(agent.try_register(red)[0], 200)
+
+
+@case("an expiry that was set is of its network alone, and so is being ephemeral")
+def _(_co):
+    co = Coordinator(FAST + "ephemeral_after: 2s\n").start()
+    try:
+        co.admin("network", "create", "red", "--cidr", "10.202.0.0/24")
+        agent = Agent(co, "timed").register(co.key("--network", "red", "--ephemeral"))
+        agent.register(co.key())
+        Agent(co, "lasting").register(co.key("--network", "red"))
+        co.admin("agent", "expire", "timed", "--network", "default", "--in", "1s")
+        equal({a["network"]: (a["expires_at"] is not None, a["ephemeral"]) for a in agents(co) if a["name"] == "timed"},
+              {"red": (False, True), "default": (True, False)})
+        assert wait_until(lambda: list(memberships(co, agent)) == ["default"], 15), "red has it still"
+        assert wait_until(lambda: memberships(co, agent)["default"][0], 15), "it does not expire"
+        refused(agent.ask("GET", "/peers"), 401, "agent_expired")
+        refused(by_proof(co, agent, "/token"), 401, "agent_expired")
+    finally:
+        co.close()
+
+
+@case("the tags of a join key are judged again when somebody joins by it: the policy and its maker may have changed")
+def _(co):
+    def policy(text):
+        with open(co.dir + "/policy.yaml", "w") as f:
+            f.write("version: 1\ndefault: allow\n" + text)
+        return co.dir + "/policy.yaml"
+
+    def operator(name):
+        co.admin("user", "add", name, "--role", "operator", "--no-password")
+        return {"Authorization": "Bearer " + co.admin("token", "create", "--user", name).strip()}
+
+    def made_by(headers, **more):
+        body = {"network": "default", "reusable": True, "tags": ["web", "db"], **more}
+        return co.request("POST", "/join-keys", body, headers)[1]["link"].partition("#")[2].partition(".")[0]
+
+    ann, bob = operator("ann"), operator("bob")
+    robot = {"Authorization": "Bearer " + co.admin("token", "create", "--role", "operator").strip()}
+    keys = {"ann": made_by(ann), "bob": made_by(bob), "robot": made_by(robot),
+            "root": co.key("--reusable", "--tag", "web", "--tag", "db"), "old": made_by(bob)}
+    first = Agent(co, "first").register(keys["bob"])
+    co.stop()
+    co.execute("UPDATE keys SET maker=NULL WHERE id=(SELECT id FROM keys WHERE maker LIKE '%bob%' AND used_at=0)")
+    co.start()
+    warned = co.admin("policy", "apply", policy("tags: {db: [ann]}\n"))
+    for word, times in (("admits nobody with the tag db", 2), ("still gives the tag db", 1)):
+        equal(warned.count(word), times, warned)
+
+    def joins(name, maker, **more):
+        status, answer = Agent(co, name).try_register(keys[maker], **more)
+        return status if status == 201 else (answer["code"], "tag db" in answer["detail"])
+
+    lost = "tag_not_allowed", True
+    for maker, wanted in (("ann", 201), ("bob", lost), ("robot", lost), ("root", 201), ("old", 201)):
+        equal(joins("by-" + maker, maker), wanted, maker)
+    equal(joins("some", "bob", tags=["web"]), 201, "a tag of nobody's")
+    equal(first.try_register(keys["bob"])[0], 200, "who has them keeps them")
+    co.admin("agent", "expire", "first")
+    refused(first.try_register(keys["bob"]), 403, "tag_not_allowed")
+    co.admin("policy", "apply", policy("tags: {db: [operator]}\n"))
+    for maker in ("ann", "bob", "robot"):
+        equal(joins("op-" + maker, maker), 201, maker)
+    co.admin("user", "role", "ann", "viewer")
+    co.admin("user", "remove", "bob")
+    for maker in ("ann", "bob"):
+        equal(joins("no-" + maker, maker), lost, maker)
+    co.admin("user", "add", "bob", "--role", "viewer", "--no-password")
+    equal(joins("no-bob", "bob"), lost, "another bob")
+    co.stop()
+    co.start()
+    equal([joins("again-" + maker, maker) for maker in ("ann", "robot", "root")], [lost, 201, 201], "after a restart")
+
+
+@case("a device's key is a secret of its network: another has it too, and no one learns of it")
+def _(co):
+    co.admin("network", "create", "red", "--cidr", "10.202.0.0/24")
+    red, blue = co.key("--network", "red", "--reusable"), co.key("--reusable")
+    gate, other = Agent(co, "red-gate").register(red), Agent(co, "blue-gate").register(blue)
+    host, phone = Agent(co, "host"), Agent(co, "phone")
+    peer_add(co, "squatted", "red-gate", "--public-key", b64(host.public))
+    equal(host.try_register(blue)[0], 201, "a device of another network keeps it out")
+    refused(host.try_register(red), 409, "key_taken")
+    for via in ("red-gate", "blue-gate"):
+        peer_add(co, "phone", via, "--public-key", b64(phone.public))
+        assert "key" in co.admin("peer", "add", "twice", "--via", via, "--endpoint", "a:1", "--public-key", b64(phone.public), code=1)
+    for agent, via, wanted in ((other, "red-gate", 0), (other, "blue-gate", 1), (gate, "red-gate", 1)):
+        co.admin("peer", "add", "like-an-agent", "--via", via, "--endpoint", "a:1", "--public-key", b64(agent.public), code=wanted)
+
+    def rekey(agent, new):
+        given = agent.challenge()
+        body = json.dumps({"coordinator": co.origin, "challenge": given["challenge"], "public_key": b64(new.public)}).encode()
+        return co.request("POST", "/agents/%s/key" % agent.id, body, {
+            "Authorization": agent.proof(given, body), "WG-Mesh-New-Proof": agent.proof(given, body, private=new.private)})
+
+    mine, new = Agent(co, "mine"), Agent(co, "new").register(blue)
+    peer_add(co, "reds", "red-gate", "--public-key", b64(mine.public))
+    refused(rekey(gate, mine), 409, "key_taken")
+    refused(rekey(gate, phone), 409, "key_taken")
+    refused(rekey(other, phone), 409, "key_taken")
+    equal(rekey(new, mine)[0], 200, "the key of a device of another network")
+    co.stop(signal.SIGKILL)
+    co.start()
+    equal(sorted((d["network"], d["name"]) for d in json.loads(co.admin("peer", "list", "--json"))["devices"]),
+          [("default", "phone"), ("red", "like-an-agent"), ("red", "phone"), ("red", "reds"), ("red", "squatted")])
+    co.admin("peer", "remove", "phone", "--network", "red")
+    equal(phone.try_register(red)[0], 201)
+    refused(phone.try_register(blue), 409, "key_taken")
 
 
 @case("an agent without a stream is online by its heartbeats")

@@ -355,6 +355,90 @@ def _(a, b):
     assert not [line for co in (a, b) for line in co.log().splitlines() if "bad-row" in line]
 
 
+@case_of_two("an agent that joins two networks with overlapping ranges at both at once is in one of them")
+def _(a, b):
+    keys = []
+    for name, cidr in (("wide", "10.77.0.0/16"), ("narrow", "10.77.8.0/24"), ("apart", "10.78.0.0/16")):
+        a.admin("network", "create", name, "--cidr", cidr)
+        keys.append(a.key("--network", name, "--reusable"))
+    wide, narrow, apart = keys
+    home = a.key("--reusable")
+    for n in range(12):
+        agent = Agent(a, "n%d" % n)
+        if n % 2:
+            agent.register(home)
+        soon(lambda: len(b.admin("key", "list").splitlines()) == len(a.admin("key", "list").splitlines()) and
+             names(a) == names(b))
+        results = [meanwhile(at(agent, co).try_register, key) for co, key in ((a, wide), (b, narrow))]
+        results = [result() for result in results]
+        equal(sorted(status for status, _ in results), [201, 409], str(results))
+        equal([answer["code"] for status, answer in results if status == 409], ["network_overlap"])
+        results = [meanwhile(at(agent, co).try_register, key) for co, key in ((a, apart), (b, home))]
+        results = [result()[0] for result in results]
+        equal([status in (200, 201) for status in results], [True, True], str(results))
+        soon(lambda: names(a) == names(b))
+    for co in (a, b):
+        into = {}
+        for row in agents(co):
+            into.setdefault(row["name"], set()).add(row["network"])
+        equal([name for name, networks in into.items() if {"wide", "narrow"} <= networks or len(networks) != 3], [])
+
+
+@case_of_two("what one organisation takes back at one coordinator, the key of another does not give back at the other")
+def _(a, b):
+    a.admin("network", "create", "red", "--cidr", "10.77.0.0/16")
+    red, blue = a.key("--network", "red", "--reusable"), a.key("--reusable")
+    agent, peer = Agent(a, "both").register(red), Agent(a, "peer").register(red)
+    agent.register(blue)
+    soon(lambda: names(b) == ["both", "both", "peer"])
+    stream, watching = at(agent, b).stream(), at(peer, b).stream()
+    equal(len(stream.receive()["peers"]), 1)
+    watching.receive()
+
+    def expired(co):
+        return {row["network"]: row["expired"] for row in agents(co) if row["name"] == "both"}
+
+    a.admin("agent", "expire", "both", "--network", "red")
+    equal(stream.find(lambda m: m.get("type") == "snapshot", 3)["peers"], [])
+    assert watching.find(lambda m: m.get("op") == "remove" and m["agent_id"] == agent.id, 3)
+    soon(lambda: expired(b) == {"red": True, "default": False})
+    equal(at(agent, b).try_register(blue)[0], 200)
+    soon(lambda: expired(a) == expired(b) == {"red": True, "default": False})
+    b.admin("agent", "expire", "both")
+    assert stream.ended(3), "the stream goes on"
+    soon(lambda: expired(a) == {"red": True, "default": True})
+    refused(agent.ask("GET", "/peers"), 401, "agent_expired")
+    equal(agent.try_register(blue)[0], 200)
+    soon(lambda: expired(b) == {"red": True, "default": False})
+    equal(at(agent, b).try_register(red)[0], 200)
+    assert watching.find(lambda m: m.get("op") == "put" and m["peer"]["agent_id"] == agent.id, 3), "not told it is back"
+    soon(lambda: expired(a) == {"red": False, "default": False})
+    # One takes back and the other renews at the same moment: what was taken back stays so, or the agent came later.
+    for n in range(6):
+        results = [meanwhile(command, a, "agent expire", {"agent": "both", "network": "red"}, True),
+                   meanwhile(at(agent, b).try_register, blue)]
+        equal([results[0]()["ok"], results[1]()[0]], [True, 200])
+        soon(lambda: expired(a) == expired(b) == {"red": True, "default": False})
+        a.admin("agent", "approve", "both", "--network", "red")
+        soon(lambda: expired(b) == {"red": False, "default": False})
+
+
+@case_of_two("the key of one network's device is no other's matter, also at two coordinators at once")
+def _(a, b):
+    a.admin("network", "create", "red", "--cidr", "10.77.0.0/16")
+    red, blue = a.key("--network", "red", "--reusable"), a.key("--reusable")
+    Agent(a, "gate").register(red)
+    soon(lambda: names(b) == ["gate"])
+    for n in range(6):
+        agent = Agent(b, "h%d" % n)
+        device = meanwhile(command, a, "peer add", {"name": "d%d" % n, "agent": "gate", "public_key": meshclient.b64(agent.public),
+                                                    "endpoint": "192.0.2.1:5"}, True)
+        registered = meanwhile(agent.try_register, blue)
+        equal((device()["ok"], registered()[0]), (True, 201), "squatted")
+        soon(lambda: names(a) == names(b))
+        refused(agent.try_register(red), 409, "key_taken")
+
+
 @case_of_two("an agent and a device taken at both at once share no name, no key and no address")
 def _(a, b):
     a.admin("network", "create", "tiny", "--cidr", "10.77.0.0/26")
