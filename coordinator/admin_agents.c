@@ -77,16 +77,11 @@ struct member *admin_agent(struct coordinator *co, struct js *js, struct network
 	return NULL;
 }
 
-/* What concerns an agent in all its networks at once takes the role in each. */
-static bool may_in_all(const struct who *who, const struct agent *agent, struct refusal *why)
+/* Of an agent's memberships, those in `network`, or (NULL) in all that this one may work on: what an
+ * organisation decides holds in its own networks alone. */
+static bool is_meant(const struct who *who, const struct member *member, const struct network *network)
 {
-	const struct member *member;
-
-	list_each(member, &agent->members, in_agent)
-		if (who_role(who, member->network) < who->need)
-			return refuse(why, 403, "role_too_low", "this agent is in other networks too: remove "
-				      "it from yours (agent remove --network)");
-	return true;
+	return network ? member->network == network : who_role(who, member->network) >= who->need;
 }
 
 /* ---- agents ---------------------------------------------------------------------------------- */
@@ -102,6 +97,14 @@ static json_t *routes_json(const struct member *member)
 	return list;
 }
 
+/* Where it is, for those of the member's network: once it has expired there, that is others' matter. */
+static void whereabouts(const struct member *member, struct proto_endpoints *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (!member->expired)
+		where_get(member->agent->at, out);
+}
+
 json_t *admin_agent_json(const struct member *member)
 {
 	const struct agent *agent = member->agent;
@@ -109,16 +112,16 @@ json_t *admin_agent_json(const struct member *member)
 	json_t *json = json_pack("{sssssssosOsbsbsbsb}", "agent_id", agent->id, "name", member->name,
 				 "network", member->network->name, "addresses",
 				 mesh_addresses_json(member, false), "tags", member->tags, "approved",
-				 !member->pending, "online", agent->online, "expired", agent->expired,
-				 "ephemeral", agent->ephemeral);
+				 !member->pending, "online", agent->online && !member->expired, "expired",
+				 member->expired, "ephemeral", member->ephemeral);
 
 	json_object_set_new(json, "public_key", js_from_key(&agent->public_key));
-	where_get(agent->at, &at);
+	whereabouts(member, &at);
 	json_object_set_new(json, "endpoint", js_from_endpoint(&at.endpoint));
 	json_object_set_new(json, "nat_type", json_string(nat_type_name(at.nat_type)));
-	json_object_set_new(json, "last_seen", js_from_time(agent->last_seen));
+	json_object_set_new(json, "last_seen", js_from_time(member->expired ? 0 : agent->last_seen));
 	json_object_set_new(json, "joined_at", js_from_time(member->joined_at));
-	json_object_set_new(json, "expires_at", js_from_time(agent->expires_at));
+	json_object_set_new(json, "expires_at", js_from_time(member->expires_at));
 	json_object_set_new(json, "routes", routes_json(member));
 	return json;
 }
@@ -164,26 +167,31 @@ json_t *admin_agent_show(struct coordinator *co, struct js *js, const struct who
 	struct member *member = admin_agent(co, js, &network, who, why);
 	json_t *json, *networks = json_array();
 	const struct member *each;
-	const struct agent *agent;
+	unsigned direct = 0, relayed = 0;
 	struct proto_endpoints at;
+	uint64_t created = UINT64_MAX;
 
 	if (!member) {
 		json_decref(networks);
 		return NULL;
 	}
-	agent = member->agent;
-	where_get(agent->at, &at);
-	list_each(each, &agent->members, in_agent)
-		if (who_sees(who, each->network))
+	whereabouts(member, &at);
+	list_each(each, &member->agent->members, in_agent)
+		if (who_sees(who, each->network)) {
 			json_array_append_new(networks, mesh_network_json(each));
+			direct += each->direct_peers;
+			relayed += each->relayed_peers;
+			created = MIN(created, each->joined_at);
+		}
 	json = admin_agent_json(member);
 	json_object_set_new(json, "networks", networks);
 	json_object_set_new(json, "at", proto_write_endpoints(&at));
-	json_object_set_new(json, "created_at", js_from_time(agent->created_at));
-	json_object_set_new(json, "peers_direct", json_integer(agent->direct_peers));
-	json_object_set_new(json, "peers_relayed", json_integer(agent->relayed_peers));
-	if (agent->capabilities)
-		json_object_set(json, "capabilities", agent->capabilities);
+	json_object_set_new(json, "created_at", js_from_time(who_sees(who, NULL) ? member->agent->created_at
+										: created));
+	json_object_set_new(json, "peers_direct", json_integer(direct));
+	json_object_set_new(json, "peers_relayed", json_integer(relayed));
+	if (member->agent->capabilities)
+		json_object_set(json, "capabilities", member->agent->capabilities);
 	return json_pack("{so}", "agent", json);
 }
 
@@ -253,56 +261,62 @@ json_t *admin_agent_approve(struct coordinator *co, struct js *js, const struct 
 						  member->network->name));
 }
 
-/* Out of one network, or of all that this one may work on. */
 json_t *admin_agent_remove(struct coordinator *co, struct js *js, const struct who *who,
 			   struct refusal *why)
 {
 	struct network *network, *each, *next;
 	struct member *member = admin_agent(co, js, &network, who, why);
+	char id[PROTO_ID_MAX];
 	struct agent *agent;
 	json_t *message;
 
 	if (!member)
 		return NULL;
-	agent = member->agent;
-	message = admin_message("agent %s (%s) removed", member->name, agent->id);
-	if (network) {
-		registry_remove(co, agent, network, who->actor);
-		return message;
-	}
+	message = admin_message("agent %s (%s) removed", member->name, member->agent->id);
+	str_copy(id, sizeof(id), member->agent->id);
 	list_each_safe(each, next, &co->mesh.networks, node) {
-		member = who_role(who, each) >= who->need ? mesh_member(agent, each) : NULL;
-		if (!member)
-			continue;
-		if (agent->members.next == agent->members.prev) { /* the last: the agent goes with it */
+		agent = map_get(co->mesh.agents, id); /* it goes with its last network */
+		member = agent ? mesh_member(agent, each) : NULL;
+		if (member && is_meant(who, member, network))
 			registry_remove(co, agent, each, who->actor);
-			break;
-		}
-		registry_remove(co, agent, each, who->actor);
 	}
 	return message;
+}
+
+static json_t *expired(const struct member *member, unsigned count)
+{
+	return count > 1 ? admin_message("agent %s expired in %u networks: it comes back in each with a new join "
+					 "link of that network", member->name, count)
+			 : admin_message("agent %s expired in the network %s: it comes back with a new join link",
+					 member->name, member->network->name);
 }
 
 json_t *admin_agent_expire(struct coordinator *co, struct js *js, const struct who *who,
 			   struct refusal *why)
 {
 	struct network *network;
-	struct member *member = admin_agent(co, js, &network, who, why);
+	struct member *member = admin_agent(co, js, &network, who, why), *each;
 	const char *in = js_string(js, "in", NULL);
+	unsigned count = 0;
 	uint64_t ms = 0;
 
-	if (!member || !may_in_all(who, member->agent, why))
+	if (!member)
 		return NULL;
 	if (!js_ok(js) || (in && strcmp(in, "never") && (!parse_duration(in, &ms) || !ms))) {
 		refuse(why, 400, "invalid", "--in %s is not a time such as 30d, or never", in ? in : "");
 		return NULL;
 	}
-	if (!in) {
-		registry_expire(co, member->agent, who->actor);
-		return agent_result(member, admin_message("agent %s expired: it comes back with a new join "
-							  "link", member->name));
+	list_each(each, &member->agent->members, in_agent) {
+		if (!is_meant(who, each, network))
+			continue;
+		count++;
+		if (in)
+			registry_expire_at(co, each, ms ? clock_wall_ms() + ms : 0, who->actor);
+		else
+			registry_expire(co, each, who->actor);
 	}
-	registry_expire_at(co, member->agent, ms ? clock_wall_ms() + ms : 0, who->actor);
+	if (!in)
+		return agent_result(member, expired(member, count));
 	return agent_result(member, ms ? admin_message("agent %s expires in %s", member->name, in)
 				       : admin_message("agent %s does not expire", member->name));
 }

@@ -193,7 +193,7 @@ static bool read_wish(struct js *js, struct key_wish *wish, struct refusal *why)
 
 json_t *admin_key_create(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
 {
-	struct key_wish wish = {.network = admin_network(co, js, "network", who, why)};
+	struct key_wish wish = {.network = admin_network(co, js, "network", who, why), .maker = who};
 	char secret[SECRET_TEXT], *link;
 	struct join_key *key;
 	json_t *result;

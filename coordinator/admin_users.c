@@ -20,34 +20,19 @@
 
 /* ---- what they look like ------------------------------------------------------------------- */
 
-static json_t *roles_json(const struct coordinator *co, const json_t *roles)
+static json_t *user_json(const struct coordinator *co, const struct who *who, const struct user *user)
 {
-	json_t *list = json_array(), *role;
-	const char *id;
-
-	json_object_foreach((json_t *)(uintptr_t)roles, id, role) {
-		const struct network *network = map_get(co->mesh.networks_by_id, id);
-
-		if (network || !strcmp(id, EVERYWHERE))
-			json_array_append_new(list, json_pack("{sosO}", "network",
-							      js_from_string(network ? network->name : NULL),
-							      "role", role));
-	}
-	return list;
-}
-
-static json_t *user_json(const struct coordinator *co, const struct user *user)
-{
-	return json_pack("{sssosbsoso}", "name", user->name, "roles", roles_json(co, user->roles), "password",
+	return json_pack("{sssosbsoso}", "name", user->name, "roles", roles_json(co, who, user->roles), "password",
 			 user->password != NULL, "created_at", js_from_time(user->created_at), "last_login",
 			 js_from_time(user->last_login));
 }
 
-static json_t *user_result(const struct coordinator *co, const struct user *user, const char *what)
+static json_t *user_result(const struct coordinator *co, const struct who *who, const struct user *user,
+			   const char *what)
 {
 	json_t *result = admin_message("user %s %s", user->name, what);
 
-	json_object_set_new(result, "user", user_json(co, user));
+	json_object_set_new(result, "user", user_json(co, who, user));
 	return result;
 }
 
@@ -159,13 +144,15 @@ json_t *admin_user_add(struct coordinator *co, struct js *js, const struct who *
 	}
 	if (!user_name_ok(name, why))
 		return NULL;
-	if (map_get(co->users.by_name, name)) {
+	user = map_get(co->users.by_name, name);
+	if (user && (manages(co, who, user) || is_self(who, user))) {
 		refuse(why, 409, "name_taken", "there is a user %s already", name);
 		return NULL;
 	}
-	if (who_role(who, NULL) < ROLE_ADMIN && who_owner(policy_in_force(co), name)) {
-		refuse(why, 403, "name_not_allowed", "the policy lets %s give tags: ask an administrator for "
-		       "everything to add this user", name);
+	/* Another organisation's user, or an owner of tags: which of them is not for this one to know. */
+	if (user || (who_role(who, NULL) < ROLE_ADMIN && who_owner(policy_in_force(co), name))) {
+		refuse(why, 403, "name_not_allowed", "the name %s is not free for you: choose another, or ask an "
+		       "administrator for everything", name);
 		return NULL;
 	}
 	roles = json_object();
@@ -181,7 +168,7 @@ json_t *admin_user_add(struct coordinator *co, struct js *js, const struct who *
 	user_write(co, user);
 	registry_audit_in(co, home_of(co, roles), who->actor, "user-added", user->name,
 			  js_string(js, "role", NULL));
-	return user_result(co, user, hash ? "added" : "added, without a password: it can have tokens only");
+	return user_result(co, who, user, hash ? "added" : "added, without a password: it can have tokens only");
 }
 
 json_t *admin_user_list(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
@@ -194,7 +181,7 @@ json_t *admin_user_list(struct coordinator *co, struct js *js, const struct who 
 	(void)why;
 	while ((user = map_next(co->users.by_name, &pos, NULL)))
 		if (manages(co, who, user) || is_self(who, user))
-			json_array_append_new(list, user_json(co, user));
+			json_array_append_new(list, user_json(co, who, user));
 	return json_pack("{so}", "users", list);
 }
 
@@ -202,7 +189,7 @@ json_t *admin_user_show(struct coordinator *co, struct js *js, const struct who 
 {
 	struct user *user = find_user(co, js, who, false, why);
 
-	return user ? json_pack("{so}", "user", user_json(co, user)) : NULL;
+	return user ? json_pack("{so}", "user", user_json(co, who, user)) : NULL;
 }
 
 /* Password, role or both. One's own password takes a session: a token that leaks must not become one. */
@@ -242,7 +229,7 @@ json_t *admin_user_set(struct coordinator *co, struct js *js, const struct who *
 	if (role)
 		registry_audit_in(co, where, who->actor, "user-role", user->name, js_string(js, "role", NULL));
 	user_write(co, user);
-	return user_result(co, user, "changed");
+	return user_result(co, who, user, "changed");
 }
 
 json_t *admin_user_remove(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
@@ -283,14 +270,14 @@ json_t *admin_user_link(struct coordinator *co, struct js *js, const struct who 
 
 /* ---- tokens ---------------------------------------------------------------------------------------------- */
 
-static json_t *token_json(const struct coordinator *co, const struct access *access)
+static json_t *token_json(const struct coordinator *co, const struct who *who, const struct access *access)
 {
 	static const char *const kinds[ACCESS_KINDS] = {"token", "session", "link"};
 
 	return json_pack("{sssssososososososo}", "id", access->id, "kind", kinds[access->kind],
 			 "name", js_from_string(*access->label ? access->label : NULL), "user",
 			 js_from_string(access->user ? access->user->name : NULL), "roles",
-			 access->limits ? roles_json(co, access->limits) : json_null(), "scopes",
+			 access->limits ? roles_json(co, who, access->limits) : json_null(), "scopes",
 			 access->scopes ? json_incref(access->scopes) : json_null(), "created_at",
 			 js_from_time(access->created_at), "expires_at", js_from_time(access->expires_at),
 			 "used_at", js_from_time(access->used_at));
@@ -354,6 +341,9 @@ static bool read_limits(struct coordinator *co, struct js *js, const struct who 
 	if (!js_ok(js) || (role && !role_parse(role)))
 		return refuse(why, 400, "invalid", "%s", js_ok(js) ? "role: must be viewer, operator or admin"
 								     : js->error);
+	if (names && !json_array_size(names))
+		return refuse(why, 422, "invalid", "networks: must name at least one; without it the token is for "
+			      "all that its role or its user has");
 	if (!role && !names)
 		return true;
 	if (!role)
@@ -445,7 +435,7 @@ json_t *admin_token_create(struct coordinator *co, struct js *js, const struct w
 	access = access_make(co, &like, text);
 	registry_audit_in(co, home_of(co, access_roles(access)), who->actor, "token-created", access->id,
 			  like.user ? like.user->name : label);
-	result = json_pack("{sosssoss}", "token", token_json(co, access), "secret", text, "expires_at",
+	result = json_pack("{sosssoss}", "token", token_json(co, who, access), "secret", text, "expires_at",
 			   js_from_time(access->expires_at), "message", "");
 	secret_wipe(text, sizeof(text));
 	return result;
@@ -471,7 +461,7 @@ json_t *admin_token_list(struct coordinator *co, struct js *js, const struct who
 	(void)why;
 	while ((access = map_next(co->users.accesses, &pos, NULL)))
 		if (shows(co, who, access) && access_valid(access, clock_wall_ms()))
-			json_array_append_new(list, token_json(co, access));
+			json_array_append_new(list, token_json(co, who, access));
 	return json_pack("{so}", "tokens", list);
 }
 

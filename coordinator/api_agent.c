@@ -4,6 +4,7 @@
  */
 #include "api.h"
 #include "api_admin.h"
+#include "device.h"
 #include "dispatch.h"
 #include "heal.h"
 #include "sync.h"
@@ -52,7 +53,7 @@ static struct agent *by_token_or_proof(struct request *rq)
 	if (header && !strncasecmp(header, "Proof ", 6)) {
 		if (!agent)
 			refuse(&why, 401, "unknown_agent", "this agent is not known here any more");
-		else if (agent->expired)
+		else if (mesh_expired(agent))
 			refuse(&why, 401, "agent_expired",
 			       "this agent was expired: join again with a new link");
 		else if (proof_judge(rq, header, &agent->public_key, &why))
@@ -116,7 +117,7 @@ void api_key(struct request *rq)
 		reply_problem(rq, 422, "invalid", "%s", rq->js.error);
 		return;
 	}
-	if (!agent || agent->expired) {
+	if (!agent || mesh_expired(agent)) {
 		reply_problem(rq, 401, "unknown_agent", "this agent is not known here any more");
 		return;
 	}
@@ -289,15 +290,26 @@ static bool latency_ok(const json_t *ms)
 	return !ms || json_is_null(ms) || (json_is_number(ms) && json_number_value(ms) >= 0);
 }
 
-static void count_paths(struct js *js, struct agent *agent)
+static bool is_in(const struct coordinator *co, const char *peer_id, const struct network *network)
+{
+	const struct agent *agent = map_get(co->mesh.agents, peer_id);
+	const struct device *device = agent ? NULL : map_get(co->mesh.devices, peer_id);
+
+	return agent ? mesh_agent_in(agent, network) : device && device->network == network;
+}
+
+/* In each network its own: who looks at one must not hear how many peers there are in another. */
+static void count_paths(struct coordinator *co, struct js *js, struct agent *agent)
 {
 	json_t *status = js_object(js, "peer_status"), *peer;
-	unsigned direct = 0, relayed = 0;
 	const char *id, *path;
+	struct member *member;
 	struct js each;
 
 	if (!status)
 		return;
+	list_each(member, &agent->members, in_agent)
+		member->direct_peers = member->relayed_peers = 0;
 	json_object_foreach(status, id, peer) {
 		js_read(&each, peer);
 		js_bool(&each, "connected", false);
@@ -312,11 +324,12 @@ static void count_paths(struct js *js, struct agent *agent)
 			js_fail(js, "peer_status", each.error);
 			return;
 		}
-		direct += !strcmp(path, "direct");
-		relayed += !strncmp(path, "relay", 5);
+		list_each(member, &agent->members, in_agent)
+			if (is_in(co, id, member->network)) {
+				member->direct_peers += !strcmp(path, "direct");
+				member->relayed_peers += !strncmp(path, "relay", 5);
+			}
 	}
-	agent->direct_peers = direct;
-	agent->relayed_peers = relayed;
 }
 
 bool api_take_heartbeat(struct coordinator *co, struct agent *agent, struct js *js)
@@ -324,7 +337,7 @@ bool api_take_heartbeat(struct coordinator *co, struct agent *agent, struct js *
 	struct proto_endpoints at;
 
 	where_get(agent->at, &at);
-	count_paths(js, agent);
+	count_paths(co, js, agent);
 	if (js_endpoint(js, "endpoint", &at.endpoint))
 		api_endpoints_ok(js, &(struct proto_endpoints){.endpoint = at.endpoint});
 	if (!js_ok(js))

@@ -53,7 +53,7 @@ void session_csrf(char out[static 44], const char *session)
 
 bool session_same_origin(const struct request *rq)
 {
-	const char *origin = http_header(rq->http, "Origin"), *host = http_header(rq->http, "Host");
+	const char *origin = http_header(rq->http, "Origin"), *host = rq->http->host;
 	const char *site = http_header(rq->http, "Sec-Fetch-Site");
 	const struct config *config = &rq->co->config;
 	char ours[300], theirs[300], text[300];

@@ -146,7 +146,7 @@ void apply_agent(struct coordinator *co, struct reading *reading, const struct s
 		mesh_agent_rekey(&co->mesh, agent, &key);
 		reading->changed = true;
 	}
-	reading->was_expired = agent->expired;
+	reading->was_expired = mesh_expired(agent);
 	mesh_row_agent(row, agent);
 	reading->agent = agent;
 }
@@ -156,15 +156,16 @@ void apply_member(struct coordinator *co, struct reading *reading, const struct 
 	struct network *network = map_get(co->mesh.networks_by_id, store_string(&row[1]));
 	struct applied *applied = &reading->members[reading->member_count];
 	struct member *member;
-	bool pending;
+	bool shown, known;
 	json_t *tags;
 
 	if (!reading->agent || !network || reading->member_count == PROTO_MAX_NETWORKS)
 		return;
 	reading->member_count++;
 	member = mesh_member(reading->agent, network);
-	applied->fresh = !member;
-	if (!member) {
+	known = member != NULL;
+	applied->fresh = !known;
+	if (!known) {
 		member = mesh_member_add(reading->agent, network, store_string(&row[2]));
 	} else if (strcmp(member->name, store_string(&row[2]))) {
 		mesh_member_rename(member, store_string(&row[2]));
@@ -173,11 +174,12 @@ void apply_member(struct coordinator *co, struct reading *reading, const struct 
 	applied->member = member;
 	applied->changed |= set_address(member, network->ipam, &member->address, &row[3]);
 	applied->changed |= set_address(member, network->ipam6, &member->address6, &row[4]);
-	pending = member->pending;
+	shown = mesh_shown(member);
 	tags = json_incref(member->tags);
 	mesh_row_member(row, member);
 	applied->changed |= !json_equal(tags, member->tags);
-	applied->fresh |= pending != member->pending;
+	applied->fresh |= mesh_shown(member) != shown;
+	applied->ended = known && shown && member->expired;
 	json_decref(tags);
 }
 
@@ -241,19 +243,6 @@ static bool drop_others(struct coordinator *co, const struct reading *reading)
 	return any;
 }
 
-static void settle_expired(struct coordinator *co, const struct reading *reading)
-{
-	struct agent *agent = reading->agent;
-	struct member *member;
-
-	if (reading->was_expired || reading->fresh)
-		return;
-	agent->online = false;
-	list_each(member, &agent->members, in_agent)
-		sync_remove(co->sync, member->network, agent->id);
-	sync_cut(co->sync, agent, "expired");
-}
-
 bool apply_agent_end(struct coordinator *co, struct reading *reading)
 {
 	struct agent *agent = reading->found ? reading->agent : map_get(co->mesh.agents, reading->id);
@@ -266,22 +255,23 @@ bool apply_agent_end(struct coordinator *co, struct reading *reading)
 		return true;
 	}
 	reset = drop_others(co, reading);
-	for (unsigned i = 0; i < reading->member_count; i++)
-		settle_routes(&reading->members[i]);
-	if (agent->expired) {
-		settle_expired(co, reading);
-		return true;
-	}
 	for (unsigned i = 0; i < reading->member_count; i++) {
 		struct applied *applied = &reading->members[i];
 
-		if (applied->fresh || applied->changed || reading->changed || reading->was_expired)
+		settle_routes(applied);
+		if (applied->ended)
+			sync_remove(co->sync, applied->member->network, agent->id);
+		else if (applied->fresh || applied->changed || reading->changed)
 			sync_put(co->sync, applied->member);
 		reset |= applied->fresh;
 	}
 	if (reset)
 		sync_reset(co->sync, agent);
-	if (reading->fresh)
+	if (mesh_expired(agent) && !reading->was_expired) {
+		agent->online = false;
+		sync_cut(co->sync, agent, "expired");
+	}
+	if (reading->fresh && !mesh_expired(agent))
 		cluster_known(reading->cluster, agent);
 	return true;
 }

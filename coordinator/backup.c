@@ -220,19 +220,41 @@ static char *working_copy(const struct config *config, const char *path)
 	return NULL;
 }
 
-/* An SQLite file that is there, whole or not, is kept beside it. */
-static void move_aside(const char *url)
+/* An SQLite file with what belongs to it, as far as it is there; to NULL: away. The log goes first, so
+ * that it is never beside another database. 0 or -errno. */
+static int move_database(const char *from, const char *to)
 {
 	static const char *const ends[] = {"-wal", "-shm", ""};
+	int result = 0;
 
-	for (size_t i = 0; str_has_prefix(url, "sqlite:") && i < ARRAY_SIZE(ends); i++) {
-		char *from = xasprintf("%s%s", url + strlen("sqlite:"), ends[i]);
-		char *to = xasprintf("%s.before-restore%s", url + strlen("sqlite:"), ends[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(ends) && !result; i++) {
+		char *old = xasprintf("%s%s", from, ends[i]), *new = to ? xasprintf("%s%s", to, ends[i]) : NULL;
 
-		rename(from, to);
-		free(from);
-		free(to);
+		if ((new ? rename(old, new) : unlink(old)) < 0 && errno != ENOENT)
+			result = -errno;
+		free(old);
+		free(new);
 	}
+	return result;
+}
+
+/* What is there, whole or not, is kept as `.before-restore`. */
+static int put_in_place(const char *path, const char *restored)
+{
+	char *before = xasprintf("%s.before-restore", path);
+	int result = move_database(before, NULL);
+	bool moved = !result && !(result = move_database(path, before));
+
+	if (moved)
+		result = move_database(restored, path);
+	if (result) {
+		failed("cannot restore: %s: %s; nothing was changed", path, strerror(-result));
+		if (moved)
+			move_database(path, NULL);
+		move_database(before, path);
+	}
+	free(before);
+	return result;
 }
 
 static int mark_restored(struct side *to, uint64_t readmit_ms)
@@ -257,18 +279,29 @@ static int take_files(struct side *from, struct taking *taking, bool looking)
 	return 0;
 }
 
+/* One transaction in PostgreSQL; an SQLite file is made beside the old one. So one that fails has
+ * changed nothing. */
 static int take_rows(struct side *from, const struct config *config, uint64_t readmit_ms)
 {
+	const char *path = str_has_prefix(config->db, "sqlite:") ? config->db + strlen("sqlite:") : NULL;
+	char *url = path ? xasprintf("%s.restored", config->db) : xstrdup(config->db);
+	const char *restored = url + strlen("sqlite:"); /* where there is a path */
 	struct side to = {0};
 	int result;
 
-	move_aside(config->db);
-	result = !side_open(&to, config->db) || side_alone(&to) ||
+	if (path)
+		move_database(restored, NULL);
+	result = !side_open(&to, url) || side_alone(&to) ||
 		 side_exec(from, "DELETE FROM meta WHERE key='restored'") || copy_all(from, &to, true) ||
 		 mark_restored(&to, readmit_ms);
 	if (result)
-		failed("cannot restore: %s", why(&to, from));
+		failed("cannot restore: %s; nothing was changed", why(&to, from));
 	side_close(&to);
+	if (path && !result)
+		result = put_in_place(path, restored);
+	if (path && result)
+		move_database(restored, NULL);
+	free(url);
 	return result;
 }
 

@@ -122,7 +122,7 @@ const struct command commands[] = {
 	{"agent show", {"agent"}, NULL, agent_args, print_agent, "all about one agent", NULL},
 	{"agent rename", {"agent", "name"}, NULL, agent_args, print_message, "give an agent another name", NULL},
 	{"agent tag", {"agent"}, "tags", tag_args, print_message, "set an agent's tags", NULL},
-	{"agent approve", {"agent"}, NULL, agent_args, print_message, "let an agent in that waits for it", NULL},
+	{"agent approve", {"agent"}, NULL, agent_args, print_message, "let an agent in that waits for it, or has expired", NULL},
 	{"agent expire", {"agent"}, NULL, expire_args, print_message, "make an agent join again", NULL},
 	{"agent remove", {"agent"}, NULL, agent_args, print_message, "cut an agent off, at once", NULL},
 	{"route list", {NULL}, NULL, NULL, print_routes, "routes that agents advertise", NULL},

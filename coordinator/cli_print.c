@@ -166,20 +166,23 @@ void print_secret(const json_t *result)
 	puts(json_string_value(json_object_get(result, "secret")));
 }
 
-/* "roles" to "admin, viewer of lab". */
+/* "roles" to "admin of everything, viewer of lab". A token that has none of its own is as its user, and one
+ * whose networks are gone is good for nothing. */
 static json_t *roles_text(const json_t *row)
 {
 	const json_t *roles = json_object_get(row, "roles"), *role;
 	char text[CELL] = "";
 	size_t i;
 
+	if (!json_array_size(roles))
+		return json_string(json_is_array(roles) ? "none" : "its user's");
 	json_array_foreach(roles, i, role) {
 		const char *network = json_string_value(json_object_get(role, "network"));
 
 		if (strlen(text) + 70 < CELL)
-			snprintf(text + strlen(text), CELL - strlen(text), "%s%s%s%s", i ? ", " : "",
-				 json_string_value(json_object_get(role, "role")), network ? " of " : "",
-				 network ? network : "");
+			snprintf(text + strlen(text), CELL - strlen(text), "%s%s of %s", i ? ", " : "",
+				 json_string_value(json_object_get(role, "role")),
+				 network ? network : "everything");
 	}
 	return json_string(text);
 }

@@ -193,7 +193,7 @@ static void take_places(struct cluster *cluster, json_t *list)
 		const char *id = json_string_value(json_array_get(item, 0));
 		struct agent *agent = id ? map_get(cluster->co->mesh.agents, id) : NULL;
 
-		if (agent && !agent->expired)
+		if (agent && !mesh_expired(agent))
 			take_place(cluster, agent, item);
 		else if (id && !agent && strlen(id) < PROTO_ID_MAX)
 			remember(cluster, id, item);

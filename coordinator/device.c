@@ -19,7 +19,7 @@ struct device *device_add(struct mesh *mesh, const char *id, const char *name, s
 	list_add_tail(&via->devices, &device->in_agent);
 	map_put(network->devices, device->name, device);
 	map_put(mesh->devices, device->id, device);
-	map_put(mesh->devices_by_key, device->public_key.bytes, device);
+	map_put(network->device_keys, device->public_key.bytes, device);
 	return device;
 }
 
@@ -28,7 +28,7 @@ void device_del(struct mesh *mesh, struct device *device)
 	list_del(&device->in_agent);
 	mesh_unmap(device->network->devices, device->name, device);
 	map_del(mesh->devices, device->id);
-	mesh_unmap(mesh->devices_by_key, device->public_key.bytes, device);
+	mesh_unmap(device->network->device_keys, device->public_key.bytes, device);
 	free(device);
 }
 
@@ -37,9 +37,9 @@ struct device *device_named(const struct network *network, const char *name)
 	return map_get(network->devices, name);
 }
 
-struct device *device_by_key(const struct mesh *mesh, const struct key *public_key)
+struct device *device_by_key(const struct network *network, const struct key *public_key)
 {
-	return map_get(mesh->devices_by_key, public_key->bytes);
+	return map_get(network->device_keys, public_key->bytes);
 }
 
 json_t *device_peer_json(const struct device *device)
@@ -62,9 +62,13 @@ json_t *device_peer_json(const struct device *device)
 void device_peers(const struct agent *via, json_t *array)
 {
 	const struct device *device;
+	const struct member *gateway;
 
-	list_each(device, &via->devices, in_agent)
-		json_array_append_new(array, device_peer_json(device));
+	list_each(device, &via->devices, in_agent) {
+		gateway = mesh_member(via, device->network);
+		if (gateway && mesh_shown(gateway))
+			json_array_append_new(array, device_peer_json(device));
+	}
 }
 
 json_t *device_addresses_json(const struct device *device)

@@ -22,10 +22,10 @@ struct device *device_add(struct mesh *mesh, const char *id, const char *name, s
 			  struct agent *via, const struct key *public_key);
 void device_del(struct mesh *mesh, struct device *device);
 struct device *device_named(const struct network *network, const char *name);         /* or NULL */
-struct device *device_by_key(const struct mesh *mesh, const struct key *public_key); /* or NULL */
+struct device *device_by_key(const struct network *network, const struct key *public_key); /* or NULL */
 
 json_t *device_peer_json(const struct device *device); /* PEER of the protocol, new */
-void device_peers(const struct agent *via, json_t *array); /* adds them all */
+void device_peers(const struct agent *via, json_t *array); /* adds those of networks where it is shown */
 json_t *device_addresses_json(const struct device *device);
 
 #endif

@@ -104,7 +104,7 @@ struct agent *auth_bearer(struct coordinator *co, const char *header, uint64_t *
 	agent = map_get(co->mesh.agents, claims.agent_id);
 	if (!agent)
 		refuse(why, 401, "unknown_agent", "this agent is not known here any more");
-	else if (agent->expired)
+	else if (mesh_expired(agent))
 		refuse(why, 401, "agent_expired", "this agent was expired: join again with a new link");
 	else if (claims.issued_ms < agent->tokens_from)
 		refuse(why, 401, "token_expired", "this token was revoked: ask for a fresh one by proof");

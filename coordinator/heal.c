@@ -3,6 +3,7 @@
  * while agents may come back, "readmit_secret", "readmit_since" and "readmit_until".
  */
 #include "heal.h"
+#include "device.h"
 #include "store.h"
 #include "sync.h"
 #include "lib/clock.h"
@@ -170,7 +171,8 @@ json_t *heal_memberships(const struct agent *agent)
 	char *text;
 
 	list_each(member, &agent->members, in_agent)
-		json_array_append_new(list, json_pack("[ssooO]", member->network->id, member->name,
+		if (!member->expired)
+			json_array_append_new(list, json_pack("[ssooO]", member->network->id, member->name,
 						      js_from_addr(&member->address),
 						      js_from_addr(&member->address6), member->tags));
 	text = js_dump(list);
@@ -200,7 +202,8 @@ static void rejoin(struct coordinator *co, struct agent *agent, json_t *was, uin
 	json_t *tags = json_array_get(was, 4);
 	struct member *member;
 
-	if (!network || !name || map_get(network->names, name) || mesh_agent_in(agent, network))
+	if (!network || !name || map_get(network->names, name) || mesh_agent_in(agent, network) ||
+	    device_named(network, name) || device_by_key(network, &agent->public_key))
 		return;
 	member = mesh_member_add(agent, network, name);
 	take_address(network->ipam, json_string_value(json_array_get(was, 2)), now, &member->address);

@@ -18,7 +18,6 @@ void mesh_init(struct mesh *mesh)
 	mesh->keys = map_new(0);
 	mesh->keys_by_hash = map_new(HASH_LEN);
 	mesh->devices = map_new(0);
-	mesh->devices_by_key = map_new(KEY_LEN);
 }
 
 void mesh_unmap(struct map *map, const void *key, const void *value)
@@ -32,6 +31,7 @@ void mesh_key_del(struct mesh *mesh, struct join_key *key)
 	mesh_unmap(mesh->keys, key->id, key);
 	mesh_unmap(mesh->keys_by_hash, key->hash, key);
 	json_decref(key->tags);
+	json_decref(key->maker);
 	free(key);
 }
 
@@ -62,7 +62,6 @@ void mesh_fini(struct mesh *mesh)
 	map_free(mesh->keys);
 	map_free(mesh->keys_by_hash);
 	map_free(mesh->devices);
-	map_free(mesh->devices_by_key);
 }
 
 struct network *mesh_network_add(struct mesh *mesh, const char *id, const char *name,
@@ -80,6 +79,7 @@ struct network *mesh_network_add(struct mesh *mesh, const char *id, const char *
 	}
 	network->names = map_new(0);
 	network->devices = map_new(0);
+	network->device_keys = map_new(KEY_LEN);
 	list_init(&network->members);
 	list_init(&network->dirty);
 	list_init(&network->dirty_classes);
@@ -106,6 +106,7 @@ void mesh_network_del(struct mesh *mesh, struct network *network)
 	ipam_free(network->ipam6);
 	map_free(network->names);
 	map_free(network->devices);
+	map_free(network->device_keys);
 	free(network);
 }
 
@@ -246,9 +247,19 @@ bool mesh_agent_in(const struct agent *agent, const struct network *network)
 	return mesh_member(agent, network) != NULL;
 }
 
+bool mesh_expired(const struct agent *agent)
+{
+	const struct member *member;
+
+	list_each(member, &agent->members, in_agent)
+		if (!member->expired)
+			return false;
+	return !list_empty(&agent->members);
+}
+
 bool mesh_shown(const struct member *member)
 {
-	return !member->agent->expired && !member->pending;
+	return !member->expired && !member->pending;
 }
 
 bool mesh_sees(const struct member *viewer, const struct member *other)
@@ -317,7 +328,7 @@ json_t *mesh_network_json(const struct member *member)
 {
 	const struct network *network = member->network;
 	struct proto_network out = {.cidr = network->cidr, .cidr6 = network->cidr6,
-				    .pending = member->pending};
+				    .pending = !mesh_shown(member)};
 
 	str_copy(out.id, sizeof(out.id), network->id);
 	str_copy(out.name, sizeof(out.name), network->name);

@@ -28,7 +28,7 @@ struct network {
 	struct ipam *ipam, *ipam6;
 	struct list members;
 	struct map *names; /* to members */
-	struct map *devices; /* by name */
+	struct map *devices, *device_keys; /* by name, by public key */
 	unsigned member_count;
 	struct classes *classes; /* of the policy in force; policy_state.h */
 	uint64_t created_at; /* times are wall ms */
@@ -58,6 +58,10 @@ struct member {
 	char name[PROTO_NAME_MAX], key_id[PROTO_ID_MAX];
 	struct addr address, address6; /* family 0: none */
 	bool pending; /* waits to be approved: sees nobody and is seen by nobody */
+	bool expired; /* the same, until it joins again by a key of this network */
+	bool ephemeral; /* goes when it was away for a while */
+	uint64_t expires_at; /* wall ms; 0: never */
+	unsigned direct_peers, relayed_peers; /* of this network, from its last heartbeat */
 	json_t *tags;
 	struct route *routes;
 	unsigned route_count;
@@ -71,9 +75,9 @@ struct agent {
 	struct key public_key;
 	struct list members;
 	struct list devices; /* whose gateway it is */
-	bool expired, ephemeral, online;
+	bool online;
 	json_t *capabilities; /* may be NULL */
-	uint64_t created_at, last_seen, expires_at; /* 0: never */
+	uint64_t created_at, last_seen;
 	uint64_t tokens_from; /* wall, a full second: tokens issued before it were revoked */
 	struct where *at;         /* where.h */
 	struct session *session;  /* NULL: no stream */
@@ -85,7 +89,6 @@ struct agent {
 	uint64_t offline_at;      /* monotonic ms */
 	char home[INSTANCE_ID_MAX]; /* the coordinator that has its stream, or had it last; "": the only one */
 	uint64_t home_since;        /* wall ms; the later home is right */
-	unsigned direct_peers, relayed_peers; /* from its last heartbeat */
 };
 
 struct join_key {
@@ -97,6 +100,7 @@ struct join_key {
 	json_t *tags;
 	uint64_t created_at, expires_at, used_at, revoked_at; /* 0: not */
 	char used_by[PROTO_ID_MAX];
+	json_t *maker; /* users.h: who may give its tags; NULL: made before that was written down */
 };
 
 struct mesh {
@@ -104,7 +108,7 @@ struct mesh {
 	struct map *networks_by_name, *networks_by_id;
 	struct map *agents, *agents_by_key;
 	struct map *keys, *keys_by_hash;
-	struct map *devices, *devices_by_key;
+	struct map *devices;
 };
 
 void mesh_init(struct mesh *mesh);
@@ -132,6 +136,7 @@ void mesh_key_del(struct mesh *mesh, struct join_key *key);
 struct member *mesh_member(const struct agent *agent, const struct network *network); /* or NULL */
 struct network *mesh_network(const struct mesh *mesh, const char *name_or_id);        /* or NULL */
 bool mesh_agent_in(const struct agent *agent, const struct network *network);
+bool mesh_expired(const struct agent *agent); /* in all its networks: it is nobody until it joins again */
 
 /* May it be shown to anybody at all? */
 bool mesh_shown(const struct member *member);

@@ -66,17 +66,14 @@ void mesh_row_network(const struct store_value *row, struct network *network)
 void mesh_row_agent(const struct store_value *row, struct agent *agent)
 {
 	agent->created_at = (uint64_t)row[2].number;
-	agent->expired = row[3].number;
-	agent->ephemeral = row[4].number;
 	json_decref(agent->capabilities);
-	agent->capabilities = parse(&row[5]);
-	agent->tokens_from = (uint64_t)row[9].number;
-	agent->expires_at = (uint64_t)row[12].number;
+	agent->capabilities = parse(&row[3]);
+	agent->tokens_from = (uint64_t)row[7].number;
 }
 
 void mesh_row_seen(const struct store_value *row, struct agent *agent)
 {
-	json_t *at = parse(&row[6]);
+	json_t *at = parse(&row[4]);
 	struct proto_endpoints endpoints;
 	struct js js;
 
@@ -86,10 +83,10 @@ void mesh_row_seen(const struct store_value *row, struct agent *agent)
 			where_set(&agent->at, &endpoints);
 		json_decref(at);
 	}
-	agent->last_seen = (uint64_t)row[7].number;
-	agent->online = row[8].number;
-	str_copy(agent->home, sizeof(agent->home), store_string(&row[10]));
-	agent->home_since = (uint64_t)row[11].number;
+	agent->last_seen = (uint64_t)row[5].number;
+	agent->online = row[6].number;
+	str_copy(agent->home, sizeof(agent->home), store_string(&row[8]));
+	agent->home_since = (uint64_t)row[9].number;
 }
 
 void mesh_row_member(const struct store_value *row, struct member *member)
@@ -99,6 +96,9 @@ void mesh_row_member(const struct store_value *row, struct member *member)
 	str_copy(member->key_id, sizeof(member->key_id), store_string(&row[6]));
 	member->joined_at = (uint64_t)row[7].number;
 	member->pending = row[8].number;
+	member->ephemeral = row[9].number;
+	member->expired = row[10].number;
+	member->expires_at = (uint64_t)row[11].number;
 }
 
 void mesh_row_key(const struct store_value *row, struct join_key *key)
@@ -113,6 +113,8 @@ void mesh_row_key(const struct store_value *row, struct join_key *key)
 	key->used_at = (uint64_t)row[9].number;
 	str_copy(key->used_by, sizeof(key->used_by), store_string(&row[10]));
 	key->revoked_at = (uint64_t)row[11].number;
+	json_decref(key->maker);
+	key->maker = parse(&row[12]);
 }
 
 /* ---- all of them ------------------------------------------------------------------------------- */

@@ -257,25 +257,35 @@ static void look_at_owners(const struct coordinator *co, const struct policy *po
 	map_free(all);
 }
 
-/* What was given away before: a key is not judged again when somebody joins by it. */
+/* What a key gave before, and what a key whose maker is not known goes on to give. */
+static void look_at_key(const struct coordinator *co, const struct policy *policy, const struct join_key *key,
+			json_t *out)
+{
+	const char *lost = maker_lacks_tag(co, key->maker, policy, key->network, key->tags);
+	const json_t *tag;
+	size_t i;
+
+	if (lost)
+		json_array_append_new(out, json_sprintf("the join key %s admits nobody with the tag %s: who made it "
+							"may not give that: key revoke %s", key->id, lost, key->id));
+	json_array_foreach(key->tags, i, tag)
+		if (!key->maker && policy_tag(policy, json_string_value(tag)) &&
+		    !policy_tag(policy_in_force(co), json_string_value(tag)))
+			json_array_append_new(out, json_sprintf(
+				"the join key %s still gives the tag %s, whoever made it: key revoke %s",
+				key->id, json_string_value(tag), key->id));
+}
+
 static void look_at_keys(const struct coordinator *co, const struct policy *policy, struct known *known)
 {
 	const struct join_key *key;
-	const json_t *tag;
-	size_t i, pos = 0;
+	size_t pos = 0;
 
-	while ((key = map_next(co->mesh.keys, &pos, NULL))) {
-		if (key->revoked_at || (key->used_at && !key->reusable) ||
-		    (key->expires_at && key->expires_at <= clock_wall_ms()))
-			continue;
-		json_array_foreach(key->tags, i, tag)
-			if (policy_tag(policy, json_string_value(tag)) &&
-			    !policy_tag(policy_in_force(co), json_string_value(tag)) &&
-			    json_array_size(known->out) < MAX_WARNINGS)
-				json_array_append_new(known->out, json_sprintf(
-					"the join key %s still gives the tag %s, whoever made it: key revoke %s",
-					key->id, json_string_value(tag), key->id));
-	}
+	while ((key = map_next(co->mesh.keys, &pos, NULL)))
+		if (!key->revoked_at && (!key->used_at || key->reusable) &&
+		    (!key->expires_at || key->expires_at > clock_wall_ms()) &&
+		    json_array_size(known->out) < MAX_WARNINGS)
+			look_at_key(co, policy, key, known->out);
 }
 
 /* A test that names nobody is no reason to refuse a policy, and shows nothing. */

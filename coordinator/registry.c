@@ -1,6 +1,6 @@
 /*
- * registry.c - agents: registering, and what they say of themselves. Others' changes of them:
- * registry_change.c.
+ * registry.c - agents that register. What they say of themselves: registry_seen.c; others' changes of
+ * them: registry_change.c.
  *
  * Order matters in one place: memory is changed first and the writes are queued in the same wake.
  * Whoever asked is answered, and sync tells the others, only when the store has them on disk.
@@ -11,6 +11,8 @@
 #include "policy_state.h"
 #include "store.h"
 #include "sync.h"
+#include "users.h"
+#include "lib/buf.h"
 #include "lib/clock.h"
 #include "lib/secret.h"
 #include "lib/seal.h"
@@ -67,9 +69,8 @@ void registry_write_agent(struct coordinator *co, const struct agent *agent)
 	char *capabilities = agent->capabilities ? js_dump(agent->capabilities) : NULL;
 	const struct store_value values[] = {
 		store_text(agent->id), store_blob(agent->public_key.bytes, KEY_LEN),
-		store_int((int64_t)agent->created_at), store_int(agent->expired),
-		store_int(agent->ephemeral), store_text(capabilities),
-		store_int((int64_t)agent->tokens_from), store_int((int64_t)agent->expires_at),
+		store_int((int64_t)agent->created_at), store_text(capabilities),
+		store_int((int64_t)agent->tokens_from),
 	};
 
 	store_write(co->store, STORE_AGENT_PUT, values);
@@ -89,7 +90,8 @@ void registry_write_member(struct coordinator *co, const struct member *member)
 			    store_text(member->agent->id), store_text(member->network->id),
 			    store_text(member->name), store_text(*v4 ? v4 : NULL),
 			    store_text(*v6 ? v6 : NULL), store_text(tags), store_text(member->key_id),
-			    store_int((int64_t)member->joined_at), store_int(member->pending)});
+			    store_int((int64_t)member->joined_at), store_int(member->pending),
+			    store_int(member->ephemeral)});
 	free(tags);
 }
 
@@ -108,37 +110,6 @@ void registry_write_routes(struct coordinator *co, const struct member *member)
 	}
 }
 
-static void write_seen(struct coordinator *co, const struct agent *agent)
-{
-	struct proto_endpoints at;
-	json_t *json;
-	char *text;
-
-	where_get(agent->at, &at);
-	json = proto_write_endpoints(&at);
-	text = js_dump(json);
-
-	store_write(co->store, STORE_AGENT_SEEN,
-		    (struct store_value[]){store_text(agent->id), store_text(text),
-					   store_int((int64_t)agent->last_seen), store_int(agent->online),
-					   store_text(*agent->home ? agent->home : NULL),
-					   store_int((int64_t)agent->home_since)});
-	free(text);
-	json_decref(json);
-}
-
-void registry_save_seen(struct coordinator *co, unsigned max)
-{
-	struct agent *agent, *tmp;
-
-	list_each_safe(agent, tmp, &co->unsaved, unsaved) {
-		if (!max--)
-			return;
-		list_del(&agent->unsaved);
-		write_seen(co, agent);
-	}
-}
-
 /* ---- registering ---------------------------------------------------------------- */
 
 static struct join_key *find_key(struct coordinator *co, const char *text, struct refusal *why)
@@ -153,11 +124,17 @@ static struct join_key *find_key(struct coordinator *co, const char *text, struc
 	return key;
 }
 
+/* It is here by this key, and asks once more. */
+static bool came_by(const struct member *member, const struct join_key *key)
+{
+	return member && !member->expired && !strcmp(member->key_id, key->id);
+}
+
 /* May this agent come in by this key? `member`: what it has there already. */
 static bool key_admits(const struct join_key *key, const struct member *member, uint64_t wall_ms,
 		       struct refusal *why)
 {
-	bool again = member && !member->agent->expired && !strcmp(member->key_id, key->id);
+	bool again = came_by(member, key);
 
 	if (key->revoked_at)
 		return refuse(why, 403, "join_key_revoked", "this join key was revoked: ask for a new link");
@@ -181,21 +158,42 @@ static bool key_has_tag(const struct join_key *key, const char *tag)
 	return false;
 }
 
-static bool wishes_ok(struct coordinator *co, const struct registration *reg, const struct join_key *key,
-		      const struct member *member, struct refusal *why)
+static const json_t *tags_given(const struct registration *reg, const struct join_key *key)
+{
+	return json_array_size(reg->tags) ? reg->tags : key->tags;
+}
+
+/* The policy, or what its maker is, may be another than when the key was made; who has the tags of it keeps
+ * them. */
+static bool tags_ok(struct coordinator *co, const struct registration *reg, const struct join_key *key,
+		    const struct member *member, struct refusal *why)
 {
 	const json_t *item;
+	const char *tag;
 	size_t i;
 
-	if (device_by_key(&co->mesh, &reg->public_key))
-		return refuse(why, 409, "key_taken", "this key is a device's without an agent: see peer list");
-	if (reg->route_count > co->config.limits.routes)
-		return refuse(why, 422, "too_many_routes", "at most %u routes can be advertised",
-			      co->config.limits.routes);
 	json_array_foreach(reg->tags, i, item)
 		if (!json_is_string(item) || !key_has_tag(key, json_string_value(item)))
 			return refuse(why, 403, "tag_not_allowed", "the join key does not give every tag "
 				      "that was asked for");
+	tag = came_by(member, key) ? NULL : maker_lacks_tag(co, key->maker, policy_in_force(co), key->network,
+							    tags_given(reg, key));
+	if (tag)
+		return refuse(why, 403, "tag_not_allowed", "who made this join key may not give the tag %s any "
+			      "more: ask for a new link", tag);
+	return true;
+}
+
+static bool wishes_ok(struct coordinator *co, const struct registration *reg, const struct join_key *key,
+		      const struct member *member, struct refusal *why)
+{
+	if (device_by_key(key->network, &reg->public_key))
+		return refuse(why, 409, "key_taken", "this key is a device's without an agent: see peer list");
+	if (reg->route_count > co->config.limits.routes)
+		return refuse(why, 422, "too_many_routes", "at most %u routes can be advertised",
+			      co->config.limits.routes);
+	if (!tags_ok(co, reg, key, member, why))
+		return false;
 	/* Who came by it before may have been renamed. */
 	if (*key->name && strcmp(key->name, member ? member->name : reg->name) &&
 	    !(member && !strcmp(member->key_id, key->id)))
@@ -300,7 +298,6 @@ static struct member *admit(struct coordinator *co, const struct registration *r
 		registry_new_id(id);
 		agent = mesh_agent_add(&co->mesh, id, &reg->public_key);
 		agent->created_at = now;
-		agent->ephemeral = key->ephemeral;
 		where_set(&agent->at, &reg->at);
 	}
 	member = mesh_member_add(agent, key->network, reg->name);
@@ -312,7 +309,35 @@ static struct member *admit(struct coordinator *co, const struct registration *r
 	}
 	member->joined_at = now;
 	member->pending = key->network->approve;
+	member->ephemeral = key->ephemeral;
 	return member;
+}
+
+/* Its row is locked by the first, so the second sees what another coordinator has let it into meanwhile:
+ * ranges were not judged against that. */
+static void write_joined(struct coordinator *co, const struct agent *agent, const struct network *network)
+{
+	const struct member *member;
+	struct buf judged;
+
+	registry_write_agent(co, agent);
+	buf_init(&judged, 0);
+	list_each(member, &agent->members, in_agent)
+		if (member->network != network)
+			buf_addf(&judged, "%s ", member->network->id);
+	store_write(co->store, STORE_AGENT_ALONE,
+		    (struct store_value[]){store_text(agent->id), store_text(buf_text(&judged))});
+	buf_free(&judged);
+}
+
+void registry_return(struct coordinator *co, struct member *member)
+{
+	if (!member->expired)
+		return;
+	member->expired = false;
+	member->expires_at = 0;
+	store_write(co->store, STORE_MEMBER_RETURN,
+		    (struct store_value[]){store_text(member->agent->id), store_text(member->network->id)});
 }
 
 struct member *registry_register(struct coordinator *co, const struct registration *reg,
@@ -323,9 +348,7 @@ struct member *registry_register(struct coordinator *co, const struct registrati
 	struct join_key *key = find_key(co, reg->join_key, why);
 	struct agent *agent = map_get(co->mesh.agents_by_key, reg->public_key.bytes);
 	struct member *member = key && agent ? mesh_member(agent, key->network) : NULL;
-	bool same_key = key && member && !member->agent->expired && !strcmp(member->key_id, key->id);
-	bool was_expired;
-	struct member *other;
+	bool same_key = key && came_by(member, key);
 
 	*network = NULL;
 	if (!key || !key_admits(key, member, now, why) || !wishes_ok(co, reg, key, member, why) ||
@@ -342,112 +365,26 @@ struct member *registry_register(struct coordinator *co, const struct registrati
 		return NULL;
 	}
 	agent = member->agent;
-	was_expired = agent->expired;
-	if (was_expired)
-		agent->expires_at = 0;
-	agent->expired = false;
-	if (!key->ephemeral) /* who was asked to stay somewhere stays */
-		agent->ephemeral = false;
+	if (!key->ephemeral) /* who was asked to stay stays */
+		member->ephemeral = false;
 	set_capabilities(agent, reg->capabilities);
 	set_routes(member, reg);
 	if (!same_key) {
-		set_tags(member, reg->tags && json_array_size(reg->tags) ? reg->tags : key->tags);
+		set_tags(member, tags_given(reg, key));
 		str_copy(member->key_id, sizeof(member->key_id), key->id);
 		use_key(co, key, agent, now);
 	}
 	policy_judge_routes(policy_in_force(co), member);
-	registry_write_agent(co, agent);
+	if (*again)
+		registry_write_agent(co, agent);
+	else
+		write_joined(co, agent, member->network);
 	registry_write_member(co, member);
+	registry_return(co, member);
 	registry_write_routes(co, member);
 	registry_audit_in(co, member->network, actor, *again ? "agent-registered-again" : "agent-registered", agent->id,
 		       member->name);
-	list_each(other, &agent->members, in_agent)
-		if (other == member || was_expired) /* then all its peers were told that it had gone */
-			sync_put(co->sync, other);
+	sync_put(co->sync, member);
 	sync_reset(co->sync, agent);
 	return member;
-}
-
-/* ---- what agents say of themselves ------------------------------------------------ */
-
-void registry_seen(struct coordinator *co, struct agent *agent)
-{
-	agent->last_seen = clock_wall_ms();
-	mesh_changed(agent);
-	if (list_empty(&agent->unsaved))
-		list_add_tail(&co->unsaved, &agent->unsaved);
-}
-
-/* The members of `now` that `before` has otherwise. */
-static json_t *difference(json_t *before, json_t *now)
-{
-	json_t *changed = json_object(), *value;
-	const char *key;
-
-	json_object_foreach(now, key, value)
-		if (!json_equal(value, json_object_get(before, key)))
-			json_object_set(changed, key, value);
-	json_object_del(changed, "upnp_mapped");
-	return changed;
-}
-
-/* What is otherwise in the second than the first, new; NULL: nothing. */
-static json_t *moved(const struct proto_endpoints *from, const struct proto_endpoints *to)
-{
-	json_t *before = proto_write_endpoints(from), *now = proto_write_endpoints(to);
-	json_t *changed = difference(before, now);
-
-	json_decref(before);
-	json_decref(now);
-	if (json_object_size(changed))
-		return changed;
-	json_decref(changed);
-	return NULL;
-}
-
-void registry_endpoints(struct coordinator *co, struct agent *agent, const struct proto_endpoints *at)
-{
-	struct proto_endpoints was;
-	json_t *changed;
-
-	where_get(agent->at, &was);
-	changed = moved(&was, at);
-	where_set(&agent->at, at);
-	registry_seen(co, agent);
-	if (!changed)
-		return;
-	sync_patch(co->sync, agent, changed);
-	cluster_say(co->cluster, agent);
-}
-
-void registry_heard(struct coordinator *co, struct agent *agent, const struct proto_endpoints *at,
-		    bool online, uint64_t last_seen)
-{
-	struct proto_endpoints was;
-	json_t *changed;
-
-	where_get(agent->at, &was);
-	changed = moved(&was, at);
-	where_set(&agent->at, at);
-	agent->last_seen = MAX(agent->last_seen, last_seen);
-	mesh_changed(agent);
-	if (agent->online != online) {
-		changed = changed ? changed : json_object();
-		json_object_set_new(changed, "online", json_boolean(online));
-		json_object_set_new(changed, "last_seen", js_from_time(agent->last_seen));
-		agent->online = online;
-	}
-	if (changed)
-		sync_patch(co->sync, agent, changed);
-}
-
-void registry_online(struct coordinator *co, struct agent *agent, bool online)
-{
-	registry_seen(co, agent);
-	if (agent->online == online)
-		return;
-	agent->online = online;
-	sync_patch(co->sync, agent, json_pack("{sbso}", "online", online, "last_seen",
-					      js_from_time(agent->last_seen)));
-	cluster_say(co->cluster, agent);
 }

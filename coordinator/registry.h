@@ -45,6 +45,7 @@ struct key_wish {
 	uint64_t lifetime_ms; /* 0: for ever */
 	const char *name;     /* NULL: any */
 	const json_t *tags;   /* NULL: none; copied */
+	const struct who *maker; /* whose tags they are to give; NULL: there are none */
 };
 /* The key's text goes to `secret` and nowhere else. NULL: refused. */
 struct join_key *registry_key_create(struct coordinator *co, const struct key_wish *wish,
@@ -84,9 +85,12 @@ void registry_remove(struct coordinator *co, struct agent *agent, struct network
 bool registry_rename(struct coordinator *co, struct member *member, const char *name, const char *actor,
 		     struct refusal *why);
 void registry_tag(struct coordinator *co, struct member *member, const json_t *tags, const char *actor);
-void registry_expire(struct coordinator *co, struct agent *agent, const char *actor);
-void registry_expire_at(struct coordinator *co, struct agent *agent, uint64_t wall_ms, /* 0: never */
+/* It has to join this network again, by a key of it; its other networks it keeps. Where none is left, its
+ * token and stream end at once. */
+void registry_expire(struct coordinator *co, struct member *member, const char *actor);
+void registry_expire_at(struct coordinator *co, struct member *member, uint64_t wall_ms, /* 0: never */
 			const char *actor);
+/* Lets it in that waits for that, or that has expired here. */
 void registry_approve(struct coordinator *co, struct member *member, const char *actor);
 /* A route that the member advertises. */
 bool registry_route(struct coordinator *co, struct member *member, const struct prefix *prefix,
@@ -112,6 +116,7 @@ bool registry_name_reserved(const char *name); /* it means something else in a p
 bool registry_name_ok(const char *name, struct refusal *why);
 bool registry_tags_ok(const json_t *tags, struct refusal *why);
 void registry_write_network(struct coordinator *co, const struct network *network);
+void registry_return(struct coordinator *co, struct member *member); /* that may have expired there */
 void registry_write_agent(struct coordinator *co, const struct agent *agent);
 void registry_write_member(struct coordinator *co, const struct member *member);
 void registry_write_routes(struct coordinator *co, const struct member *member);

@@ -5,6 +5,7 @@
 #include "admin.h"
 #include "events.h"
 #include "store.h"
+#include "users.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/seal.h"
@@ -138,7 +139,7 @@ bool registry_tags_ok(const json_t *tags, struct refusal *why)
 
 static void write_key(struct coordinator *co, const struct join_key *key)
 {
-	char *tags = js_dump(key->tags);
+	char *tags = js_dump(key->tags), *maker = key->maker ? js_dump(key->maker) : NULL;
 	const struct store_value values[] = {
 		store_text(key->id),
 		store_blob(key->hash, HASH_LEN),
@@ -152,10 +153,12 @@ static void write_key(struct coordinator *co, const struct join_key *key)
 		store_int((int64_t)key->used_at),
 		store_text(*key->used_by ? key->used_by : NULL),
 		store_int((int64_t)key->revoked_at),
+		store_text(maker),
 	};
 
 	store_write(co->store, STORE_KEY_PUT, values);
 	free(tags);
+	free(maker);
 }
 
 struct join_key *registry_key_create(struct coordinator *co, const struct key_wish *wish,
@@ -188,6 +191,7 @@ struct join_key *registry_key_create(struct coordinator *co, const struct key_wi
 		json_decref(key->tags);
 		key->tags = json_deep_copy(wish->tags);
 	}
+	key->maker = wish->maker ? maker_json(wish->maker) : NULL;
 	write_key(co, key);
 	registry_audit_in(co, wish->network, actor, "key-created", key->id, wish->network->name);
 	return key;

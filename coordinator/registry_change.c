@@ -39,6 +39,18 @@ static void remove_member(struct coordinator *co, struct member *member)
 	mesh_member_del(member);
 }
 
+/* Where it has expired in all its networks: tokens of before are void, also once it is back. */
+static void cut_expired(struct coordinator *co, struct agent *agent)
+{
+	if (!mesh_expired(agent))
+		return;
+	agent->tokens_from = (clock_wall_ms() / 1000 + 1) * 1000;
+	agent->online = false;
+	store_write(co->store, STORE_AGENT_TOKENS,
+		    (struct store_value[]){store_text(agent->id), store_int((int64_t)agent->tokens_from)});
+	sync_cut(co->sync, agent, "expired");
+}
+
 void registry_remove(struct coordinator *co, struct agent *agent, struct network *network,
 		     const char *actor)
 {
@@ -53,6 +65,7 @@ void registry_remove(struct coordinator *co, struct agent *agent, struct network
 	}
 	if (!list_empty(&agent->members)) {
 		sync_reset(co->sync, agent);
+		cut_expired(co, agent); /* the last that had not was this one */
 		return;
 	}
 	sync_cut(co->sync, agent, "removed");
@@ -120,46 +133,56 @@ bool registry_route(struct coordinator *co, struct member *member, const struct 
 		      text);
 }
 
-void registry_expire(struct coordinator *co, struct agent *agent, const char *actor)
+void registry_expire(struct coordinator *co, struct member *member, const char *actor)
 {
-	struct member *member;
+	struct agent *agent = member->agent;
 
-	agent->expired = true;
-	agent->tokens_from = (clock_wall_ms() / 1000 + 1) * 1000; /* also once it is back */
-	agent->online = false;
-	store_write(co->store, STORE_AGENT_EXPIRE,
-		    (struct store_value[]){store_text(agent->id), store_int((int64_t)agent->tokens_from)});
-	list_each(member, &agent->members, in_agent) {
-		registry_audit_in(co, member->network, actor, "agent-expired", agent->id, member->name);
-		sync_remove(co->sync, member->network, agent->id);
-	}
-	sync_cut(co->sync, agent, "expired");
+	if (member->expired)
+		return;
+	member->expired = true;
+	store_write(co->store, STORE_MEMBER_EXPIRE,
+		    (struct store_value[]){store_text(agent->id), store_text(member->network->id)});
+	registry_audit_in(co, member->network, actor, "agent-expired", agent->id, member->name);
+	sync_remove(co->sync, member->network, agent->id);
+	sync_reset(co->sync, agent);
+	cut_expired(co, agent);
 }
 
-void registry_expire_at(struct coordinator *co, struct agent *agent, uint64_t wall_ms,
+void registry_expire_at(struct coordinator *co, struct member *member, uint64_t wall_ms,
 			const char *actor)
 {
-	struct member *member;
 	char text[TIME_TEXT];
 
-	agent->expires_at = wall_ms;
-	store_write(co->store, STORE_AGENT_EXPIRY,
-		    (struct store_value[]){store_text(agent->id), store_int((int64_t)wall_ms)});
+	member->expires_at = wall_ms;
+	store_write(co->store, STORE_MEMBER_EXPIRY,
+		    (struct store_value[]){store_text(member->agent->id), store_text(member->network->id),
+					   store_int((int64_t)wall_ms)});
 	time_format(text, wall_ms);
-	list_each(member, &agent->members, in_agent)
-		registry_audit_in(co, member->network, actor, "agent-expiry-set", agent->id,
-				  wall_ms ? text : "never");
+	registry_audit_in(co, member->network, actor, "agent-expiry-set", member->agent->id,
+			  wall_ms ? text : "never");
 }
 
 void registry_approve(struct coordinator *co, struct member *member, const char *actor)
 {
-	if (!member->pending)
+	if (mesh_shown(member))
 		return;
 	member->pending = false;
 	registry_write_member(co, member);
+	registry_return(co, member);
 	registry_audit_in(co, member->network, actor, "agent-approved", member->agent->id, member->name);
 	sync_put(co->sync, member);
 	sync_reset(co->sync, member->agent); /* now it sees its peers */
+}
+
+/* A device's key is judged in its own network alone: of others' this agent's operators learn nothing. */
+static bool is_devices(const struct agent *agent, const struct key *public_key)
+{
+	const struct member *member;
+
+	list_each(member, &agent->members, in_agent)
+		if (device_by_key(member->network, public_key))
+			return true;
+	return false;
 }
 
 bool registry_rekey(struct coordinator *co, struct agent *agent, const struct key *public_key,
@@ -167,8 +190,9 @@ bool registry_rekey(struct coordinator *co, struct agent *agent, const struct ke
 {
 	struct member *member;
 
-	if (map_get(co->mesh.agents_by_key, public_key->bytes) || device_by_key(&co->mesh, public_key))
-		return refuse(why, 409, "key_taken", "another agent has this public key");
+	if (map_get(co->mesh.agents_by_key, public_key->bytes) || is_devices(agent, public_key))
+		return refuse(why, 409, "key_taken", "another agent or a device has this public key");
+	registry_write_agent(co, agent); /* locks its row: the next sees in which networks it is */
 	mesh_agent_rekey(&co->mesh, agent, public_key);
 	store_write(co->store, STORE_AGENT_KEY,
 		    (struct store_value[]){store_text(agent->id), store_blob(public_key->bytes, KEY_LEN)});

@@ -30,9 +30,12 @@ static bool wish_ok(struct coordinator *co, const struct member *via, const char
 		    const struct key *public_key, struct refusal *why)
 {
 	const struct network *network = via->network;
+	const struct agent *owner;
 
 	if (!registry_name_ok(name, why))
 		return false;
+	if (via->expired)
+		return refuse(why, 409, "not_approved", "%s has expired: it has to join again first", via->name);
 	if (via->pending)
 		return refuse(why, 409, "not_approved", "%s waits for its approval itself: agent approve %s",
 			      via->name, via->name);
@@ -41,8 +44,10 @@ static bool wish_ok(struct coordinator *co, const struct member *via, const char
 			      network->name);
 	if (key_is_zero(public_key) || key_equal(public_key, &co->public_key))
 		return refuse(why, 422, "key_invalid", "this public key cannot be a device's");
-	if (map_get(co->mesh.agents_by_key, public_key->bytes) || device_by_key(&co->mesh, public_key))
-		return refuse(why, 409, "key_taken", "an agent or device has this public key already");
+	owner = map_get(co->mesh.agents_by_key, public_key->bytes);
+	if ((owner && mesh_agent_in(owner, network)) || device_by_key(network, public_key))
+		return refuse(why, 409, "key_taken", "an agent or device of the network %s has this public key "
+			      "already", network->name);
 	return true;
 }
 

@@ -285,15 +285,19 @@ static int open_store(struct coordinator *co, bool *initialised, char *error, si
 
 static void end_agents(struct coordinator *co, uint64_t wall_ms)
 {
-	struct agent *agent;
-	size_t pos = 0;
+	struct network *network;
+	struct member *member, *tmp;
 
-	while ((agent = map_next(co->mesh.agents, &pos, NULL)))
-		if (agent->ephemeral && !agent->session && !cluster_has(co->cluster, agent) &&
-		    MAX(agent->last_seen, agent->created_at) + co->config.ephemeral_ms < wall_ms)
-			registry_remove(co, agent, NULL, "ephemeral");
-		else if (agent->expires_at && agent->expires_at <= wall_ms && !agent->expired)
-			registry_expire(co, agent, "expiry");
+	list_each(network, &co->mesh.networks, node)
+		list_each_safe(member, tmp, &network->members, in_network) {
+			const struct agent *agent = member->agent;
+
+			if (member->ephemeral && !agent->session && !cluster_has(co->cluster, agent) &&
+			    MAX(agent->last_seen, member->joined_at) + co->config.ephemeral_ms < wall_ms)
+				registry_remove(co, member->agent, network, "ephemeral");
+			else if (member->expires_at && member->expires_at <= wall_ms && !member->expired)
+				registry_expire(co, member, "expiry");
+		}
 }
 
 static void sweep(void *arg)

@@ -32,20 +32,23 @@ enum store_write {
 	STORE_NETWORK_PUT,  /* id, name, cidr, cidr6, created_at, approve */
 	STORE_NETWORK_SET,  /* id, approve */
 	STORE_NETWORK_DEL,  /* id */
-	STORE_AGENT_PUT,    /* id, public_key, created_at, expired, ephemeral, capabilities,
-			       tokens_from, expires_at */
-	STORE_AGENT_KEY,    /* id, public_key; of one that is there and not expired */
-	STORE_AGENT_EXPIRE, /* id, tokens_from */
-	STORE_AGENT_EXPIRY, /* id, expires_at */
+	STORE_AGENT_PUT,    /* id, public_key, created_at, capabilities, tokens_from; of one that is there
+			       the key stays */
+	STORE_AGENT_KEY,    /* id, public_key; of one that is there and has not expired everywhere */
+	STORE_AGENT_TOKENS, /* id, tokens_from */
+	STORE_AGENT_ALONE,  /* id, network_ids; one that is in none but these, in one text */
 	STORE_AGENT_SEEN,   /* id, endpoints, last_seen, online, home, home_since; not over a later home */
 	STORE_AGENT_DEL,    /* id */
 	STORE_MEMBER_PUT,   /* agent_id, network_id, name, address4, address6, tags, key_id, joined_at,
-			       pending */
+			       pending, ephemeral; whether it has expired stays */
+	STORE_MEMBER_EXPIRE, /* agent_id, network_id */
+	STORE_MEMBER_RETURN, /* agent_id, network_id: not expired, and will not */
+	STORE_MEMBER_EXPIRY, /* agent_id, network_id, expires_at */
 	STORE_MEMBER_DEL,   /* agent_id, network_id */
 	STORE_ROUTE_PUT,    /* agent_id, network_id, prefix, approved */
 	STORE_ROUTES_DEL,   /* agent_id, network_id */
 	STORE_KEY_PUT,      /* id, hash, network_id, reusable, ephemeral, name, tags, created_at,
-			       expires_at, used_at, used_by, revoked_at */
+			       expires_at, used_at, used_by, revoked_at, maker */
 	STORE_KEY_USE,      /* id, used_at, used_by; one that may still be used */
 	STORE_KEY_REVOKE,   /* id, revoked_at */
 	STORE_RETIRED_PUT,  /* network_id, address, until */
@@ -78,9 +81,9 @@ enum store_write {
 /* Tables, with the columns above in the same order. */
 enum store_read {
 	STORE_NETWORKS, /* id, name, cidr, cidr6, created_at, approve */
-	STORE_AGENTS,   /* id, public_key, created_at, expired, ephemeral, capabilities, endpoints,
-			   last_seen, online, tokens_from, home, home_since, expires_at */
-	STORE_MEMBERS,
+	STORE_AGENTS,   /* id, public_key, created_at, capabilities, endpoints, last_seen, online,
+			   tokens_from, home, home_since */
+	STORE_MEMBERS,  /* as above, and: expired, expires_at */
 	STORE_ROUTES,
 	STORE_KEYS,
 	STORE_RETIRED,

@@ -64,6 +64,26 @@ const char *const sql_migrations[] = {
 	" public_key BLOB NOT NULL UNIQUE, address4 TEXT, address6 TEXT, created_at INTEGER NOT NULL,"
 	" UNIQUE (network_id, name), UNIQUE (network_id, address4),"
 	" UNIQUE (network_id, address6)) WITHOUT ROWID;",
+	/* Organisations that know nothing of each other: a device's key is its network's matter, and so is
+	 * whether an agent has expired or is ephemeral (the columns of agents are read no more). And who
+	 * made a join key. */
+	"CREATE TABLE devices_of_networks (id TEXT PRIMARY KEY,"
+	" network_id TEXT NOT NULL REFERENCES networks(id),"
+	" via TEXT NOT NULL REFERENCES agents(id) ON DELETE CASCADE, name TEXT NOT NULL,"
+	" public_key BLOB NOT NULL, address4 TEXT, address6 TEXT, created_at INTEGER NOT NULL,"
+	" UNIQUE (network_id, public_key), UNIQUE (network_id, name), UNIQUE (network_id, address4),"
+	" UNIQUE (network_id, address6)) WITHOUT ROWID;"
+	"INSERT INTO devices_of_networks SELECT id,network_id,via,name,public_key,address4,address6,"
+	"created_at FROM devices;"
+	"DROP TABLE devices;"
+	"ALTER TABLE devices_of_networks RENAME TO devices;"
+	"ALTER TABLE agent_networks ADD COLUMN ephemeral INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE agent_networks ADD COLUMN expired INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE agent_networks ADD COLUMN expires_at INTEGER NOT NULL DEFAULT 0;"
+	"UPDATE agent_networks SET ephemeral=(SELECT a.ephemeral FROM agents AS a WHERE a.id=agent_id),"
+	"expired=(SELECT a.expired FROM agents AS a WHERE a.id=agent_id),"
+	"expires_at=(SELECT a.expires_at FROM agents AS a WHERE a.id=agent_id);"
+	"ALTER TABLE keys ADD COLUMN maker TEXT;",
 };
 const int sql_version = (int)ARRAY_SIZE(sql_migrations);
 
@@ -72,33 +92,41 @@ const struct sql_write sql_writes[STORE_WRITES] = {
 					 "VALUES (?1,?2,?3,?4,?5,?6)"},
 	[STORE_NETWORK_SET] = {2, true, "UPDATE networks SET approve=?2 WHERE id=?1"},
 	[STORE_NETWORK_DEL] = {1, false, "DELETE FROM networks WHERE id=?1"},
-	[STORE_AGENT_PUT] = {8, false, "INSERT INTO agents (id,public_key,created_at,expired,ephemeral,"
-				       "capabilities,tokens_from,expires_at) "
-				       "VALUES (?1,?2,?3,?4,?5,?6,?7,?8) "
-				       "ON CONFLICT (id) DO UPDATE SET public_key=?2,expired=?4,ephemeral=?5,"
-				       "capabilities=?6,tokens_from=?7,expires_at=?8"},
-	[STORE_AGENT_KEY] = {2, true, "UPDATE agents SET public_key=?2 WHERE id=?1 AND expired=0 "
-				     "AND NOT EXISTS (SELECT 1 FROM devices WHERE public_key=?2)"},
-	[STORE_AGENT_EXPIRE] = {2, true, "UPDATE agents SET expired=1,tokens_from=?2 WHERE id=?1"},
-	[STORE_AGENT_EXPIRY] = {2, true, "UPDATE agents SET expires_at=?2 WHERE id=?1"},
+	[STORE_AGENT_PUT] = {5, false, "INSERT INTO agents (id,public_key,created_at,expired,ephemeral,"
+				       "capabilities,tokens_from) VALUES (?1,?2,?3,0,0,?4,?5) "
+				       "ON CONFLICT (id) DO UPDATE SET capabilities=?4,tokens_from=?5"},
+	[STORE_AGENT_KEY] = {2, true, "UPDATE agents SET public_key=?2 WHERE id=?1 AND EXISTS (SELECT 1 FROM "
+				      "agent_networks WHERE agent_id=?1 AND expired=0) AND NOT EXISTS (SELECT 1 "
+				      "FROM devices AS d,agent_networks AS m WHERE m.agent_id=?1 AND "
+				      "d.network_id=m.network_id AND d.public_key=?2)"},
+	[STORE_AGENT_TOKENS] = {2, true, "UPDATE agents SET tokens_from=?2 WHERE id=?1"},
+	/* After STORE_AGENT_PUT, which has locked the row: what another has committed is seen. */
+	[STORE_AGENT_ALONE] = {2, true, "UPDATE agents SET id=?1 WHERE id=?1 AND NOT EXISTS (SELECT 1 FROM "
+					"agent_networks WHERE agent_id=?1 AND ?2 NOT LIKE '%' || network_id || '%')"},
 	[STORE_AGENT_SEEN] = {6, false, "UPDATE agents SET endpoints=?2,last_seen=?3,online=?4,home=?5,"
 					"home_since=?6 WHERE id=?1 AND home_since<=?6"},
 	[STORE_AGENT_DEL] = {1, false, "DELETE FROM agents WHERE id=?1"},
-	[STORE_MEMBER_PUT] = {9, true, "INSERT INTO agent_networks (agent_id,network_id,name,address4,"
-					"address6,tags,key_id,joined_at,pending) "
-					"SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9 WHERE NOT EXISTS (SELECT 1 FROM "
-					"devices WHERE (network_id=?2 AND (name=?3 OR address4=?4 OR address6=?5)) "
-					"OR public_key=(SELECT public_key FROM agents WHERE id=?1)) "
+	[STORE_MEMBER_PUT] = {10, true, "INSERT INTO agent_networks (agent_id,network_id,name,address4,"
+					"address6,tags,key_id,joined_at,pending,ephemeral) "
+					"SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10 WHERE NOT EXISTS (SELECT 1 FROM "
+					"devices WHERE network_id=?2 AND (name=?3 OR address4=?4 OR address6=?5 "
+					"OR public_key=(SELECT public_key FROM agents WHERE id=?1))) "
 					"ON CONFLICT (agent_id,network_id) DO UPDATE SET name=?3,address4=?4,"
-					"address6=?5,tags=?6,key_id=?7,pending=?9"},
+					"address6=?5,tags=?6,key_id=?7,pending=?9,ephemeral=?10"},
+	[STORE_MEMBER_EXPIRE] = {2, true, "UPDATE agent_networks SET expired=1 WHERE agent_id=?1 AND "
+					  "network_id=?2"},
+	[STORE_MEMBER_RETURN] = {2, true, "UPDATE agent_networks SET expired=0,expires_at=0 WHERE agent_id=?1 "
+					  "AND network_id=?2"},
+	[STORE_MEMBER_EXPIRY] = {3, true, "UPDATE agent_networks SET expires_at=?3 WHERE agent_id=?1 AND "
+					  "network_id=?2"},
 	[STORE_MEMBER_DEL] = {2, false, "DELETE FROM agent_networks WHERE agent_id=?1 AND network_id=?2"},
 	[STORE_ROUTE_PUT] = {4, false, "INSERT INTO routes (agent_id,network_id,prefix,approved) "
 				       "VALUES (?1,?2,?3,?4) "
 				       "ON CONFLICT (agent_id,network_id,prefix) DO UPDATE SET approved=?4"},
 	[STORE_ROUTES_DEL] = {2, false, "DELETE FROM routes WHERE agent_id=?1 AND network_id=?2"},
-	[STORE_KEY_PUT] = {12, false, "INSERT INTO keys (id,hash,network_id,reusable,ephemeral,name,tags,"
-				      "created_at,expires_at,used_at,used_by,revoked_at) "
-				      "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)"},
+	[STORE_KEY_PUT] = {13, false, "INSERT INTO keys (id,hash,network_id,reusable,ephemeral,name,tags,"
+				      "created_at,expires_at,used_at,used_by,revoked_at,maker) "
+				      "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)"},
 	/* Of several coordinators that take a one-shot key at once, one changes the row. */
 	[STORE_KEY_USE] = {3, true, "UPDATE keys SET used_at=?2,used_by=?3 WHERE id=?1 AND "
 				    "COALESCE(revoked_at,0)=0 AND "
@@ -138,19 +166,19 @@ const struct sql_write sql_writes[STORE_WRITES] = {
 	[STORE_RELAY_DEL] = {1, false, "DELETE FROM relays WHERE id=?1"},
 	[STORE_DEVICE_PUT] = {8, true, "INSERT INTO devices (id,network_id,via,name,public_key,address4,"
 				       "address6,created_at) SELECT ?1,?2,?3,?4,?5,?6,?7,?8 WHERE NOT EXISTS "
-				       "(SELECT 1 FROM agents WHERE public_key=?5) AND NOT EXISTS (SELECT 1 FROM "
-				       "agent_networks WHERE network_id=?2 AND (name=?4 OR address4=?6 OR "
-				       "address6=?7))"},
+				       "(SELECT 1 FROM agent_networks AS m,agents AS a WHERE m.network_id=?2 AND "
+				       "a.id=m.agent_id AND (m.name=?4 OR m.address4=?6 OR m.address6=?7 OR "
+				       "a.public_key=?5))"},
 	[STORE_DEVICE_DEL] = {1, false, "DELETE FROM devices WHERE id=?1"},
 	[STORE_BULLETIN_DEL] = {1, false, "DELETE FROM bulletins WHERE at<?1"},
 };
 
-#define AGENT  "id,public_key,created_at,expired,ephemeral,capabilities,endpoints,last_seen,online," \
-	       "tokens_from,home,home_since,expires_at"
-#define MEMBER "agent_id,network_id,name,address4,address6,tags,key_id,joined_at,pending"
+#define AGENT  "id,public_key,created_at,capabilities,endpoints,last_seen,online,tokens_from,home,home_since"
+#define MEMBER "agent_id,network_id,name,address4,address6,tags,key_id,joined_at,pending,ephemeral,expired," \
+	       "expires_at"
 #define ROUTE  "agent_id,network_id,prefix,approved"
 #define KEY    "id,hash,network_id,reusable,ephemeral,name,tags,created_at,expires_at,used_at,used_by," \
-	       "revoked_at"
+	       "revoked_at,maker"
 
 #define NETWORK "id,name,cidr,cidr6,created_at,approve"
 #define USER    "name,password,roles,created_at,last_login"

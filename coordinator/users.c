@@ -310,3 +310,52 @@ void who_access(struct who *who, const struct access *access, const char *addres
 	who->limits = json_incref(access->limits);
 	who->scopes = json_incref(access->scopes);
 }
+
+json_t *roles_json(const struct coordinator *co, const struct who *who, const json_t *roles)
+{
+	json_t *list = json_array(), *role;
+	const char *id;
+
+	json_object_foreach((json_t *)(uintptr_t)roles, id, role) {
+		const struct network *network = map_get(co->mesh.networks_by_id, id);
+
+		if (!strcmp(id, EVERYWHERE) || (network && who_sees(who, network)))
+			json_array_append_new(list, json_pack("{sosO}", "network",
+							      js_from_string(network ? network->name : NULL),
+							      "role", role));
+	}
+	return list;
+}
+
+/* ---- who made a join key --------------------------------------------------------------------- */
+
+json_t *maker_json(const struct who *who)
+{
+	json_t *maker = json_object();
+
+	if (who->root)
+		json_object_set_new(maker, "root", json_true());
+	if (*who->user)
+		json_object_set_new(maker, "user", json_string(who->user));
+	if (who->limits)
+		json_object_set(maker, "limits", who->limits);
+	return maker;
+}
+
+const char *maker_lacks_tag(const struct coordinator *co, const json_t *maker, const struct policy *policy,
+			    const struct network *network, const json_t *tags)
+{
+	const char *name = json_string_value(json_object_get(maker, "user"));
+	const struct user *user = name ? map_get(co->users.by_name, name) : NULL;
+	struct who who = {.root = json_is_true(json_object_get(maker, "root"))};
+
+	if (!maker)
+		return NULL;
+	if (user) {
+		str_copy(who.user, sizeof(who.user), user->name);
+		who.roles = user->roles;
+	}
+	if (user || !name)
+		who.limits = json_object_get(maker, "limits");
+	return who_lacks_tag(&who, policy, network, tags);
+}

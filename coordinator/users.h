@@ -66,4 +66,16 @@ bool access_valid(const struct access *access, uint64_t wall_ms);
 /* What comes by it, from this address. */
 void who_access(struct who *who, const struct access *access, const char *address);
 
+/* Roles as the API has them: [{"network": NAME, or null for everything, "role"}], new; of networks that
+ * `who` sees. */
+json_t *roles_json(const struct coordinator *co, const struct who *who, const json_t *roles);
+
+/* Who made a join key, as the database keeps it: {"root": true}, or "user" by name, "limits" of the token it
+ * was made by, or both; new. */
+json_t *maker_json(const struct who *who);
+/* The first of the tags that the policy does not let the maker give, as that one is now; a user that was
+ * removed is nobody. NULL: none, or the maker is not known (maker NULL). */
+const char *maker_lacks_tag(const struct coordinator *co, const json_t *maker, const struct policy *policy,
+			    const struct network *network, const json_t *tags);
+
 #endif

@@ -175,6 +175,18 @@ static bool has(const json_t *tags, const json_t *tag)
 	return false;
 }
 
+const char *who_lacks_tag(const struct who *who, const struct policy *policy, const struct network *network,
+			  const json_t *tags)
+{
+	const json_t *tag;
+	size_t i;
+
+	json_array_foreach(tags, i, tag)
+		if (!owns(who, policy, network, json_string_value(tag)))
+			return json_string_value(tag);
+	return NULL;
+}
+
 bool who_may_tag(const struct who *who, const struct policy *policy, const struct network *network,
 		 const json_t *before, const json_t *tags, struct refusal *why)
 {

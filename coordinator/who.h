@@ -46,6 +46,9 @@ bool who_scope(const struct who *who, const char *resource, bool write);
  * everything always. Other tags are any operator's. */
 bool who_may_tag(const struct who *who, const struct policy *policy, const struct network *network,
 		 const json_t *before, const json_t *tags, struct refusal *why);
+/* The first of the tags that the policy has given to owners of whom this one is none; NULL: there is none. */
+const char *who_lacks_tag(const struct who *who, const struct policy *policy, const struct network *network,
+			  const json_t *tags);
 /* Is a user of this name, who may not be there yet, an owner of tags? */
 bool who_owner(const struct policy *policy, const char *user);
 

@@ -154,9 +154,22 @@ static void touch(struct netmap *netmap, const struct key *key, unsigned what)
 	map_put(netmap->touched_keys, key->bytes, (void *)(uintptr_t)netmap->touched_count);
 }
 
-static void link_key(struct netmap *netmap, struct netmap_member *member)
+/* An agent comes before devices that have its key: such a one is of another network, and who made it there
+ * must not decide how this one is reached. */
+static unsigned link_key(struct netmap *netmap, struct netmap_member *member)
 {
+	struct netmap_member *first = netmap_by_key(netmap, &member->peer.public_key);
+
+	if (first && member->peer.device && !first->peer.device) {
+		member->next = first->next;
+		first->next = member;
+		return NETMAP_ADDRESSES | NETMAP_ROUTES;
+	}
 	member->next = map_put(netmap->by_key, member->peer.public_key.bytes, member);
+	if (!first)
+		return NETMAP_ADDED;
+	return NETMAP_ADDRESSES | NETMAP_ROUTES |
+	       (first->peer.device && !member->peer.device ? NETMAP_ENDPOINTS | NETMAP_ONLINE : 0u);
 }
 
 static void unlink_key(struct netmap *netmap, struct netmap_member *member)
@@ -222,9 +235,7 @@ static struct netmap_member *put_member(struct netmap *netmap, const struct prot
 	member->peer = *peer;
 	id_text(id, peer->network, peer->agent_id);
 	map_put(netmap->by_id, id, member);
-	link_key(netmap, member);
-	touch(netmap, &peer->public_key,
-	      member->next ? NETMAP_ADDRESSES | NETMAP_ROUTES : NETMAP_ADDED);
+	touch(netmap, &peer->public_key, link_key(netmap, member));
 	return member;
 }
 

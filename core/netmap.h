@@ -49,6 +49,7 @@ void netmap_free(struct netmap *netmap);
 void netmap_snapshot(struct netmap *netmap, json_t *frame);
 void netmap_delta(struct netmap *netmap, json_t *frame);
 
+/* The first of those with this key: an agent, where one is among them, before devices. */
 struct netmap_member *netmap_by_key(const struct netmap *netmap, const struct key *key);
 struct netmap_member *netmap_by_id(const struct netmap *netmap, const char *network,
 				   const char *agent_id);

@@ -47,25 +47,30 @@ run_group() { # NAME COMMAND...
 		"$results" "$name" "$said" $(($(date +%s) - begin))
 	rm -f "$said"
 }
-# beside NAME COMMAND... - a group of those that wait much of the time; `together` runs them, two at
-# once. meanwhile NAME COMMAND... - of those that do nothing but wait; they run beside all that follows.
-queue() { # FILE NAME COMMAND...
+# queue QUEUE NAME COMMAND... - puts a group into a queue; run_queue runs it, so many at once, and the
+# first of it first: what takes longest belongs there.
+queue() {
 	wanted "$2" || return 0
-	file=$1 queued=$2
+	queue=$1 queued=$2
 	shift 2
-	printf '%s\t%s\n' "$queued" "$*" >>"$results.$file"
+	printf '%s\t%s\n' "$queued" "$*" >>"$results.$queue"
 }
-beside() { queue beside "$@"; }
-meanwhile() { queue meanwhile "$@"; }
-run_queue() { # FILE HOW-MANY-AT-ONCE
+run_queue() { # QUEUE HOW-MANY-AT-ONCE
 	[ -s "$results.$1" ] || return 0
-	mv "$results.$1" "$results.$1.now"
-	# Two makes at once in one folder would break each other.
-	make -s -j2 all lab-programs >/dev/null 2>&1
-	make -s -j2 all lab-programs MODE=asan >/dev/null 2>&1
-	xargs -P "$2" -n 1 -d '\n' sh tests/run.sh --group "$results" <"$results.$1.now"
+	xargs -P "$2" -n 1 -d '\n' sh tests/run.sh --group "$results" <"$results.$1"
 }
-together() { run_queue beside 2; }
+# Makes all that a group of these queues would make: two makes in one folder would break each other.
+built() { # MODE QUEUE...
+	mode=$1
+	shift
+	for queue; do
+		[ -s "$results.$queue" ] || continue
+		stage=$(mktemp -d)
+		make -s -j2 install lab-programs "build/$mode/unit/test_store" MODE="$mode" DESTDIR="$stage" >/dev/null 2>&1
+		rm -rf "$stage"
+		return
+	done
+}
 # A command whose exit code is the whole answer.
 one() { # WHAT COMMAND...
 	what=$1
@@ -73,7 +78,7 @@ one() { # WHAT COMMAND...
 	if "$@"; then echo "ok $what"; else echo "not ok $what"; fi
 }
 
-if [ "${1:-}" = --group ]; then # one that `together` starts: RESULTS, NAME<tab>COMMAND
+if [ "${1:-}" = --group ]; then # one that run_queue starts: RESULTS, NAME<tab>COMMAND
 	results=$2
 	tab=$(printf '\t')
 	# shellcheck disable=SC2086 # words are wanted
@@ -88,9 +93,10 @@ sh etc/packages.sh build try test || {
 	exit 1
 }
 
-# In folders of their own: what another make has built there before may have had warnings.
-group build one "builds without a warning (gcc)" make -s -j2 all B=build/gcc
-group clang one "builds without a warning (clang)" make -s -j2 all CC=clang B=build/clang
+# In a folder of its own where there is a build: what another make has built there may have had warnings.
+gcc=build/release
+[ ! -e $gcc ] || gcc=build/gcc
+group build one "builds without a warning (gcc)" make -s -j2 all B=$gcc
 # The parts of `make check` one by one: one that fails keeps no other from being run.
 group unit make -s -k -j2 -O all unit
 group fuzz make -s -k -j2 -O fuzz-replay
@@ -104,43 +110,77 @@ samples() {
 	one "the sample of the relay is good" build/release/wg-mesh-relay --check --config etc/samples/relay.yaml
 }
 group samples samples
-group asan make -s -k -j2 -O asan
-group "asan fuzz" sh tests/sanitized.sh fuzz make -s -k -j2 -O fuzz-replay MODE=asan
 group lint one "shell files have nothing that shellcheck warns of" make -s lint-shell
-group plugin sh tests/plugin/run.sh
-group "asan plugin" env MODE=asan sh tests/sanitized.sh plugin sh tests/plugin/run.sh
-group install sh tests/install.sh
 group size one "the footprint is within its budget" make -s size
-# The coordinator's own suite is long: on SQLite it runs with the sanitizers only, and in the release
-# build on PostgreSQL.
+
+# What waits much of its time goes on beside what computes; that is nice to it. First the servers'
+# suites, while clang and the sanitizers' build need the processors. The coordinator's own suite is long:
+# on SQLite it runs with the sanitizers only, and in the release build on PostgreSQL.
+nice="nice -n 10"
+queue interop "interop postgres" sh tests/interop/postgres.sh
+queue interop "interop several" sh tests/interop/several.sh
+queue interop install $nice sh tests/install.sh
+queue interop web sh tests/web/web.sh
+for suite in rest policy durable; do
+	queue interop "interop $suite" sh tests/interop/$suite.sh
+done
+queue interop plugin sh tests/plugin/run.sh
 for script in tests/interop/*.sh; do
-	case $script in */coordinator.sh | */python.sh) ;; *) beside "interop $(basename "$script" .sh)" sh "$script" ;; esac
+	suite=$(basename "$script" .sh)
+	case $suite in coordinator | python | postgres | several | rest | policy | durable) ;; *) queue interop "interop $suite" sh "$script" ;; esac
 done
-beside web sh tests/web/web.sh
-for suite in agent coordinator rest; do
-	beside "asan interop $suite" env WG_MESH_BUILD=build/asan sh tests/sanitized.sh $suite sh tests/interop/$suite.sh
+for part in 1/2 2/2; do
+	queue sanitized "asan interop coordinator $part" env WG_MESH_BUILD=build/asan WG_MESH_TEST_PART=$part \
+		sh tests/sanitized.sh coordinator sh tests/interop/coordinator.sh
 done
-together
-group "asan interop stun" env RELAY="$PWD/build/asan/wg-mesh-relay" sh tests/sanitized.sh stun sh tests/interop/stun.sh
-# WireGuard shakes hands anew every two minutes, which is what 46-psk waits for.
-meanwhile "lab 46-psk" sh tests/lab/46-psk.sh
-meanwhile "asan lab 46-psk" env LAB_MODE=asan sh tests/lab/46-psk.sh
-run_queue meanwhile 1 &
-# Those that measure run alone. With ASan and UBSan all the same again, but for 70-memory, which has a
-# half of its own for that, and 34-bulk, which measures WireGuard.
-for script in tests/lab/[0-9]*.sh; do
-	lab=$(basename "$script" .sh)
-	case $lab in
-	46-*) continue ;;
-	10-* | 30-* | 34-* | 80-*) group "lab $lab" sh "$script" ;;
-	*) beside "lab $lab" sh "$script" ;;
-	esac
-	case $lab in 34-* | 70-* | 80-*) ;; *) beside "asan lab $lab" env LAB_MODE=asan sh "$script" ;; esac
+for suite in rest agent; do
+	queue sanitized "asan interop $suite" env WG_MESH_BUILD=build/asan sh tests/sanitized.sh $suite sh tests/interop/$suite.sh
 done
-together
-wait
-group try sh tests/lab/try.sh
-group kernel sh tests/kernel/run.sh
+queue sanitized "asan plugin" env MODE=asan sh tests/sanitized.sh plugin sh tests/plugin/run.sh
+queue sanitized "asan interop stun" env RELAY="$PWD/build/asan/wg-mesh-relay" sh tests/sanitized.sh stun sh tests/interop/stun.sh
+# WireGuard shakes hands anew every two minutes, which is what 46-psk waits for, and does nothing else.
+queue psk "lab 46-psk" sh tests/lab/46-psk.sh
+queue asan-psk "asan lab 46-psk" env LAB_MODE=asan sh tests/lab/46-psk.sh
+
+built release interop psk
+run_queue psk 1 &
+psk=$!
+run_queue interop 3 &
+interop=$!
+group clang one "builds without a warning (clang)" $nice make -s -j2 all CC=clang B=build/clang
+group asan $nice make -s -k -j2 -O asan
+group "asan fuzz" sh tests/sanitized.sh fuzz make -s -k -j2 -O fuzz-replay MODE=asan
+built asan sanitized asan-psk
+run_queue asan-psk 1 &
+asan_psk=$!
+run_queue sanitized 3
+wait $interop
+
+# Labs. Those that measure run alone. With ASan and UBSan all the same again, but for 70-memory, which
+# has a half of its own for that, and 34-bulk, which measures WireGuard.
+labs() { # NAME...
+	for lab; do
+		case $lab in
+		46-*) continue ;;
+		10-* | 30-* | 34-* | 80-*) group "lab $lab" sh "tests/lab/$lab.sh" ;;
+		*) queue labs "lab $lab" sh "tests/lab/$lab.sh" ;;
+		esac
+		case $lab in 34-* | 70-* | 80-*) ;; *) queue labs "asan lab $lab" env LAB_MODE=asan sh "tests/lab/$lab.sh" ;; esac
+	done
+}
+long="47-rekey 35-hooks 70-memory 36-join-leave 10-two-nats 45-device"
+# shellcheck disable=SC2046,SC2086 # words are wanted
+labs $long $(basename -s .sh tests/lab/[0-9]*.sh | grep -vwF "$(printf '%s\n' $long)")
+group "kernel bulk" sh tests/kernel/run.sh tests/kernel/inside.sh 34-bulk.sh
+# The emulated machines compute without an end; the labs beside them wait.
+queue kernel kernel $nice sh tests/kernel/run.sh
+queue labs try sh tests/lab/try.sh
+built release labs kernel
+built asan labs
+run_queue kernel 1 &
+kernel=$!
+run_queue labs 3
+wait $kernel $psk $asan_psk
 
 passed=$(grep -ac '^ok ' "$results")
 failed=$(grep -ac '^not ok ' "$results")

@@ -42,11 +42,11 @@ function tag(agent) {
 
 function expire(agent) {
 	ask({ title: `Expire ${agent.name}`, submit: "Expire", danger: true,
-		text: "It has to join again with a new link, and keeps its name and addresses.",
+		text: `It has to join ${agent.network} again with a new link, and keeps its name and addresses.`,
 		fields: [{ name: "in", type: "select", label: "When", value: "", options: [["", "now"], ["1d", "in a day"], ["7d", "in a week"],
 			["30d", "in 30 days"], ["365d", "in a year"], ["never", "never: take an expiry back"]] }],
 		action: async (values) => {
-			await api("POST", `/agents/${id(agent.agent_id)}/expire`, values.in ? values : {});
+			await api("POST", `/agents/${id(agent.agent_id)}/expire`, { network: agent.network, ...(values.in ? values : {}) });
 			return "Done";
 		} });
 }

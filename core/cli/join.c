@@ -22,6 +22,7 @@
 
 #define WG_QUICK_MS 60000
 #define STOP_MS     2000
+#define ANSWER_MS   3000 /* a slow machine's agent has just started */
 
 static bool is_preview(const json_t *answer)
 {
@@ -158,6 +159,22 @@ static int bring_up(struct join *join)
 	return join->interface_up ? EXIT_DONE : interface_up(join);
 }
 
+/* 0 or -errno. *hung: it runs, and has not answered in all that time. */
+static int ask_agent(const struct join *join, bool *hung)
+{
+	json_t *answer = NULL;
+	struct agent agent;
+	int error = agent_await(join->cli, &agent, true);
+
+	*hung = !error && (agent_send(&agent, "{\"command\":\"hello\"}") < 0 ||
+			   agent_next(&agent, ANSWER_MS, &answer) == -ETIMEDOUT);
+	if (*hung)
+		running_hung(join->cli, &agent);
+	json_decref(answer);
+	agent_close(&agent);
+	return error;
+}
+
 /* wg-quick's PostUp may have started it: then it is waited for, since what comes next is a question
  * to it. What PostUp says is lost in wg-quick's own words, so it is asked for again. 0, or an exit
  * code after a sentence; the host has joined all the same. */
@@ -165,12 +182,14 @@ static int start_agent(const struct join *join)
 {
 	struct agent agent;
 	int error, code;
+	bool hung;
 
 	agent_await(join->cli, &agent, false);
 	agent_close(&agent);
-	code = agent_up(join->cli);
-	error = agent_await(join->cli, &agent, true);
-	agent_close(&agent);
+	code = agent_up(join->cli, true);
+	error = ask_agent(join, &hung);
+	if (hung)
+		return EXIT_FAILED;
 	if (!error || (!code && daemon_holder(join->cli->paths.pid))) /* or it is only slow */
 		return EXIT_DONE;
 	if (code)
@@ -249,7 +268,7 @@ static void tell(struct join *join)
 		       interface, interface, interface);
 	print_approval(join);
 	if (join->agent_failed)
-		printf("Its agent does not run: see to what is said above, then wg-mesh up %s\n",
+		printf("Its agent does not work: see to what is said above, then wg-mesh up %s\n",
 		       interface);
 	else if (join->cli->no_up && join->interface_up && !join->stopped_agent)
 		printf("Next: wg-mesh up %s\n", interface);
@@ -303,7 +322,7 @@ int run_join(struct cli *cli)
 		if (!code)
 			code = bring_up(&join);
 		if (code && join.again)
-			agent_up(cli);
+			agent_up(cli, false);
 	}
 	if (code)
 		join_take_back(&join);

@@ -23,7 +23,7 @@ struct join {
 	/* what was done */
 	bool registered, made_conf, edited_conf, wrote_config, wrote_state, enabled;
 	bool stopped_agent; /* one that ran */
-	bool agent_failed; /* it does not run, though it should */
+	bool agent_failed; /* it does not run or answer, though it should */
 	unsigned new_state_dirs, new_config_dirs; /* how deep they were missing */
 };
 

@@ -244,7 +244,7 @@ static int change_host(struct rekey *rekey)
 
 	if (!code)
 		code = change_files(rekey);
-	up = agent_up(rekey->cli);
+	up = agent_up(rekey->cli, false);
 	return code ? code : up;
 }
 

@@ -65,6 +65,14 @@ enum running running_look(const struct cli *cli, struct agent *agent, int timeou
 	return error ? RUNS_HUNG : RUNS;
 }
 
+int running_hung(const struct cli *cli, const struct agent *agent)
+{
+	return complain(EXIT_FAILED,
+			"the agent of %s (process %d) runs but does not answer: `wg-mesh down %s` ends "
+			"it, then `wg-mesh up %s`",
+			cli->interface, (int)agent->pid, cli->interface, cli->interface);
+}
+
 /* Of the agent, also where it hangs; one that another process namespace hides has to tell. */
 static uint64_t netns_of(struct agent *agent)
 {

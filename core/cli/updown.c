@@ -106,7 +106,8 @@ static enum exit_code replace(const struct cli *cli, const struct turn *turn, st
 	return start(cli, turn, false);
 }
 
-static enum exit_code bring_up(const struct cli *cli, const struct turn *turn, struct agent *agent)
+static enum exit_code bring_up(const struct cli *cli, const struct turn *turn, struct agent *agent,
+			       bool sees)
 {
 	switch (running_look(cli, agent, turn_left(turn, HELLO_MS))) {
 	case RUNS:
@@ -117,12 +118,9 @@ static enum exit_code bring_up(const struct cli *cli, const struct turn *turn, s
 		running_elsewhere(cli);
 		return EXIT_NOT_RUNNING;
 	case RUNS_HUNG:
-		if (cli->has_wait)
-			return EXIT_DONE; /* it may only be slow: who waits will see */
-		complain(EXIT_FAILED,
-			 "the agent of %s (process %d) runs but does not answer: `wg-mesh down %s` "
-			 "ends it, then `wg-mesh up %s`",
-			 cli->interface, (int)agent->pid, cli->interface, cli->interface);
+		if (sees)
+			return EXIT_DONE;
+		running_hung(cli, agent);
 		return EXIT_NOT_RUNNING;
 	case RUNS_NOT:
 		break;
@@ -135,14 +133,14 @@ static enum exit_code bring_up(const struct cli *cli, const struct turn *turn, s
 	return EXIT_NOT_RUNNING;
 }
 
-enum exit_code agent_up(const struct cli *cli)
+enum exit_code agent_up(const struct cli *cli, bool sees)
 {
 	enum exit_code code;
 	struct agent agent;
 	struct turn turn;
 
 	turn_take(&turn, cli, false);
-	code = bring_up(cli, &turn, &agent);
+	code = bring_up(cli, &turn, &agent, sees);
 	agent_close(&agent);
 	turn_end(&turn);
 	return code;
@@ -202,7 +200,7 @@ static bool is_root(const char *command)
 int run_up(struct cli *cli)
 {
 	uint64_t end = clock_ms() + cli->wait_s * 1000;
-	int code = is_root("up") ? (int)agent_up(cli) : EXIT_CANNOT_RUN;
+	int code = is_root("up") ? (int)agent_up(cli, cli->has_wait) : EXIT_CANNOT_RUN;
 	char why[STATUS_WHY];
 
 	if (!cli->has_wait)

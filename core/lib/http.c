@@ -1,5 +1,6 @@
 /*
- * http.c - reading HTTP/1.1 messages (RFC 9112), sans-IO. Look-ups and writing: http_write.c.
+ * http.c - reading HTTP/1.1 messages (RFC 9112), sans-IO. The target: http_target.c; look-ups
+ * and writing: http_write.c.
  *
  * The head is collected whole, checked as it comes, then cut into strings in place (a copy of the
  * target is decoded behind it, in the same memory). The body follows by length or by chunks, one
@@ -7,6 +8,7 @@
  * so anything that has two ends here with a 400; what follows the message is never looked at.
  */
 #include "http.h"
+#include "http_target.h"
 #include "str.h"
 
 #include <string.h>
@@ -137,88 +139,6 @@ static bool parse_header(struct http_message *m, char *line)
 
 /* ---- first line ----------------------------------------------------------------- */
 
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-		return (c | 0x20) - 'a' + 10;
-	return -1;
-}
-
-/* Decodes %XX in place. A hidden slash or NUL would be read differently by others: refused. */
-static bool decode_path(char *path)
-{
-	char *out = path;
-
-	for (; *path; path++) {
-		int high, low;
-
-		if (*path != '%') {
-			*out++ = *path;
-			continue;
-		}
-		high = hex_value(path[1]);
-		low = high < 0 ? -1 : hex_value(path[2]);
-		if (low < 0 || high * 16 + low < ' ' || high * 16 + low == '/')
-			return false;
-		*out++ = (char)(high * 16 + low);
-		path += 2;
-	}
-	*out = 0;
-	return true;
-}
-
-static bool has_dot_segment(const char *path)
-{
-	for (const char *at = path; (at = strstr(at, "/.")); at++) {
-		const char *rest = at + 2 + (at[2] == '.');
-
-		if (!*rest || *rest == '/')
-			return true;
-	}
-	return false;
-}
-
-/* http://HOST/path, as a proxy is asked (RFC 9112 3.2.2): leaves the path, and the host in *host. */
-static char *skip_origin(char *target, char **host)
-{
-	size_t scheme = !strncasecmp(target, "http://", 7) ? 7 : !strncasecmp(target, "https://", 8) ? 8 : 0;
-	size_t len;
-
-	if (!scheme)
-		return target;
-	len = strcspn(target + scheme, "/?");
-	memmove(target, target + scheme, len);
-	target[len] = 0;
-	*host = target;
-	target += scheme + len;
-	if (*target != '/')
-		*--target = '/'; /* into the gap the scheme has left */
-	return target;
-}
-
-/* `copy` is a copy of the target in memory of its own. */
-static bool parse_target(struct http_message *m, char *copy, char **host)
-{
-	char *path = skip_origin(copy, host);
-
-	for (const char *c = m->target; *c; c++)
-		if (*c <= ' ' || *c > '~' || *c == '#')
-			return reject(m, 400, "the request's target has a character that does not belong there");
-	m->query = strchr(path, '?');
-	if (m->query)
-		*m->query++ = 0;
-	m->path = path;
-	if (!strcmp(m->target, "*") && !strcmp(m->method, "OPTIONS"))
-		return true;
-	if (path[0] != '/')
-		return reject(m, 400, "the request's target must begin with a slash");
-	if (!decode_path(path) || has_dot_segment(path))
-		return reject(m, 400, "the request's path is not plain: a wrong %, or a . or .. in it");
-	return true;
-}
-
 /* True for 1.1; sets *old for 1.0. */
 static bool parse_version(struct http_message *m, const char *version, bool *old)
 {
@@ -234,6 +154,7 @@ static bool parse_request_line(struct http_message *m, char *line, char *copy, c
 {
 	char *target = strchr(line, ' ');
 	char *version = target ? strchr(target + 1, ' ') : NULL;
+	const char *wrong;
 
 	if (!version)
 		return reject(m, 400, "this is not HTTP: a request begins with METHOD TARGET HTTP/1.1");
@@ -246,7 +167,8 @@ static bool parse_request_line(struct http_message *m, char *line, char *copy, c
 	if (!is_token(m->method))
 		return reject(m, 400, "the method has a character that does not belong there");
 	memcpy(copy, target, strlen(target) + 1);
-	return parse_target(m, copy, host);
+	wrong = http_target_parse(m, copy, host);
+	return wrong ? reject(m, 400, wrong) : true;
 }
 
 static bool parse_status_line(struct http_message *m, char *line, bool *old)
@@ -270,17 +192,25 @@ static bool parse_status_line(struct http_message *m, char *line, bool *old)
 
 /* ---- what the head means --------------------------------------------------------- */
 
+static bool is_host(const char *text)
+{
+	return !text[strcspn(text, "/@?# \t,\\")];
+}
+
+/* An absolute target's host is the one that is meant; the header beside it must only be well-formed. */
 static bool check_host(struct http_message *m, const char *in_target, bool old)
 {
-	const char *host = http_header(m, "Host");
 	size_t times = header_times(m, "Host");
 
+	m->host = http_header(m, "Host");
 	if (times > 1 || (!times && !old))
 		return reject(m, 400, "exactly one Host header is needed");
-	if (host && host[strcspn(host, "/@?# \t,\\")])
+	if (m->host && !is_host(m->host))
 		return reject(m, 400, "the Host header is not a host");
-	if (in_target && (!host || strcasecmp(in_target, host)))
-		return reject(m, 400, "the target names another host than the Host header");
+	if (in_target && (!*in_target || *in_target == ':' || !is_host(in_target)))
+		return reject(m, 400, "the request's target names no host");
+	if (in_target)
+		m->host = in_target;
 	return true;
 }
 
@@ -423,7 +353,7 @@ static void expect(struct http_message *m, uint8_t byte, char wanted, int next)
 
 static void feed_chunk_size(struct http_message *m, uint8_t byte)
 {
-	int digit = hex_value((char)byte);
+	int digit = http_hex_value((char)byte);
 
 	if (digit >= 0 && ++m->line_len <= 8) {
 		m->body_left = m->body_left * 16 + (unsigned)digit;

@@ -26,6 +26,7 @@ struct http_message {
 	struct http_limits limits;
 	struct buf head, body;
 	char *method, *target, *path, *query; /* of a request; query may be NULL; path is decoded */
+	const char *host;                     /* of a request: HOST[:PORT] that it is meant for; may be NULL */
 	int status;                           /* of a response, or the 4xx/5xx that HTTP_BAD deserves */
 	const char *reason;                   /* one sentence for HTTP_BAD */
 	struct http_header headers[HTTP_MAX_HEADERS];
@@ -42,7 +43,7 @@ void http_reset(struct http_message *m); /* for the next message on the connecti
 void http_free(struct http_message *m);
 
 /* A response with neither length nor chunks is complete with its head (after an Upgrade the stream
- * follows). An absolute target is taken if it names the same host as Host.
+ * follows). An absolute target is taken, and Host not asked then (RFC 9112 3.2.2).
  * Takes bytes, in any slices; *used says how many (the rest belongs to the next message, or to the
  * upgraded protocol). A request that has its head but not its body yet is HTTP_NEED_MORE with
  * http_has_head() true. */

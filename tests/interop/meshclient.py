@@ -119,6 +119,15 @@ class Coordinator:
         finally:
             database.close()
 
+    def execute(self, statement):
+        """On the database, while nobody is serving."""
+        if POSTGRES:
+            psql(self.database, statement)
+            return
+        with sqlite3.connect(self.dir + "/state/coordinator.db") as database:
+            database.execute(statement)
+        database.close()
+
     def insert(self, table, columns, rows):
         """Rows of numbers, names and public keys (bytes) into the database, while nobody is serving."""
         def literal(value):
@@ -128,12 +137,7 @@ class Coordinator:
         for at in range(0, len(rows), 500):
             values = ",".join("(%s)" % ",".join(map(literal, row)) for row in rows[at:at + 500])
             statement = "INSERT INTO %s (%s) VALUES %s" % (table, columns, values)
-            if POSTGRES:
-                psql(self.database, statement)
-            else:
-                with sqlite3.connect(self.dir + "/state/coordinator.db") as database:
-                    database.execute(statement)
-                database.close()
+            self.execute(statement)
 
     def read(self, name):
         with open(self.dir + "/" + name) as f:

@@ -16,3 +16,15 @@ python_suite() {
 		exit 1
 	}
 }
+# The same for those that start a PostgreSQL of their own.
+postgres_suite() {
+	if ! command -v psql >/dev/null; then
+		echo "skip $1: PostgreSQL is not installed"
+		exit 77
+	fi
+	if ! pkg-config --exists libpq; then
+		echo "skip $1: built without libpq"
+		exit 77
+	fi
+	python_suite "$@"
+}

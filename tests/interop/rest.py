@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Cases of rest.sh. With words: only the cases whose name has one of them."""
-import glob, json, re, subprocess, sys, time
+import calendar, glob, http.client, json, re, sqlite3, subprocess, sys, time
 import coordinator, meshclient
 from coordinator import FAST, NO_RELAY, case, equal, refused
 from meshclient import Agent, Coordinator, Ws, b64, wait_until
@@ -12,6 +12,7 @@ POLICY = """version: 1
 default: allow
 hosts: {printer: 192.168.9.40}
 acl: [{name: secret project of blue, from: [any], to: [printer], deny: [any]}]
+tags: {owned: [tagger]}
 tests: [{from: renamed, to: spare, port: tcp/22, expect: allow}]
 """
 
@@ -739,13 +740,14 @@ def _(co):
     key = {n: co.key("--network", n, "--reusable") for n in ("red", "blue")}
     agents = {n: Agent(co, n + "-1").register(key[n], advertised_routes=["192.168.%d.0/24" % i])
               for i, n in enumerate(("red", "blue"))}
-    both = Agent(co, "both").register(key["red"])
-    both.register(key["blue"])
+    both = Agent(co, "both").register(key["blue"])
+    time.sleep(1.1)  # times are told in seconds
+    both.register(key["red"])
     red, blue = agents["red"], agents["blue"]
     for name in ("red", "blue"):
         for role in ("viewer", "operator", "admin"):
             user(co, "%s-%s" % (name, role), role, "--network", name)
-    by = {n: token(co, "--user", n) for n in ("red-viewer", "red-operator", "red-admin", "blue-viewer", "blue-admin")}
+    by = {n: token(co, "--user", n) for n in ("red-viewer", "red-operator", "red-admin", "blue-viewer", "blue-operator", "blue-admin")}
     everything = root(co)
     ids = {
         "key": [k["id"] for k in everything.ok("GET", "/join-keys")["keys"] if k["network"] == "blue"][0],
@@ -755,9 +757,10 @@ def _(co):
     }
     everything.ok("PUT", "/policy", {"text": POLICY})
     blue.ask("PUT", "/endpoint", {"endpoint": "192.0.2.77:7"})
+    phone = Agent(co, "phone")
     ids["device"] = everything.ok("POST", "/peers", {"name": "blue-phone", "agent": "blue-1", "public_key":
-                                                     b64(Agent(co, "phone").public)}, 201)["device"]["id"]
-    R, O, A, V = by["red-admin"], by["red-operator"], by["red-admin"], by["red-viewer"]
+                                                     b64(phone.public)}, 201)["device"]["id"]
+    O, A, V = by["red-operator"], by["red-admin"], by["red-viewer"]
 
     def explain(from_, to, **more):
         return "POST", "/policy/explain", {"from": from_, "to": to, "port": "tcp/22", **more}
@@ -774,7 +777,9 @@ def _(co):
         (O, "DELETE", "/agents/" + blue.id, None, 404, "unknown_agent"),
         (O, "DELETE", "/agents/%s?network=blue" % both.id, None, 404, "unknown_network"),
         (O, "POST", "/agents/%s/expire" % blue.id, {}, 404, "unknown_agent"),
-        (O, "POST", "/agents/%s/expire" % both.id, {}, 403, "role_too_low"),
+        (O, "POST", "/agents/%s/expire" % both.id, {"network": "blue"}, 404, "unknown_network"),
+        (O, "POST", "/agents/%s/expire" % both.id, {"network": "blue", "in": "never"}, 404, "unknown_network"),
+        (O, "POST", "/agents/%s/approve" % both.id, {"network": "blue"}, 404, "unknown_network"),
         (O, "POST", "/agents/%s/approve" % blue.id, {}, 404, "unknown_agent"),
         (O, "POST", "/join-keys", {"network": "blue"}, 404, "unknown_network"),
         (A, "GET", "/join-keys/" + ids["key"], None, 404, "unknown_key"),
@@ -789,6 +794,15 @@ def _(co):
         (A, "DELETE", "/users/blue-viewer", None, 404, "unknown_user"),
         (A, "DELETE", "/tokens/" + ids["token"], None, 404, "unknown_token"),
         (A, "POST", "/tokens", {"user": "blue-admin"}, 404, "unknown_user"),
+        (A, "POST", "/tokens", {"networks": []}, 422, "invalid"),
+        (A, "POST", "/tokens", {"networks": ["blue"]}, 404, "unknown_network"),
+        # one's own user of that name is told of, another's is not to be had
+        (A, "POST", "/users", {"name": "blue-viewer", "role": "viewer", "network": "red"}, 403, "name_not_allowed"),
+        (A, "POST", "/users", {"name": "tagger", "role": "viewer", "network": "red"}, 403, "name_not_allowed"),
+        (A, "POST", "/users", {"name": "red-viewer", "role": "viewer", "network": "red"}, 409, "name_taken"),
+        # that an agent is in another network too is no reason to ask which one is meant
+        (O, "POST", "/peers", {"name": "mine", "agent": "both", "public_key": b64(b"x" * 32)}, 409, "no_endpoint"),
+        (O, "POST", "/peers", {"name": "mine", "agent": "red-1", "endpoint": "a:1", "public_key": b64(both.public)}, 409, "key_taken"),
         (A, "GET", "/audit?network=blue", None, 404, "unknown_network"),
         (A, "GET", "/peers?network=blue", None, 404, "unknown_network"),
         (O, "POST", "/peers", {"name": "mine", "agent": blue.id, "public_key": b64(b"x" * 32)}, 404, "unknown_agent"),
@@ -849,6 +863,58 @@ def _(co):
         if seen != (status, code):
             raise AssertionError("%s %s %r: %r, not %r" % (method, path, body, answer, (status, code)))
     equal(state(), before)
+    # What red may with something of blue's it may with something of nobody's, and hears the same.
+    for whose, public in (("nobody's", Agent(co, "nobody").public), ("blue-1's", blue.public), ("blue-phone's", phone.public)):
+        answer = O("POST", "/peers", {"name": "mine", "agent": "red-1", "endpoint": "a:1", "public_key": b64(public)})
+        equal((answer[0], sorted(answer[1])), (201, ["device", "notes"]), whose)
+        O.ok("DELETE", "/peers/mine", status=204)
+    # Nor can it keep a host out of blue by a device that has its key.
+    host = Agent(co, "blue-host")
+    O.ok("POST", "/peers", {"name": "host", "agent": "red-1", "endpoint": "a:1", "public_key": b64(host.public)}, 201)
+    equal(host.try_register(key["blue"])[0], 201)
+    refused(host.try_register(key["red"]), 409, "key_taken")
+    by["blue-admin"].ok("DELETE", "/agents/blue-host", status=204)
+    O.ok("DELETE", "/peers/host", status=204)
+    # Of an agent in both, each sees its own part: when it came, how many peers it has.
+    equal(both.ask("POST", "/heartbeat", {"peer_status": {
+        who.id: {"connected": True, "path": path} for who, path in ((red, "direct"), (blue, "relay"))}})[0], 200)
+    for who, counts in ((V, (1, 0)), (by["blue-viewer"], (0, 1)), (everything, (1, 1))):
+        shown = who.ok("GET", "/agents/" + both.id)["agent"]
+        equal((shown["peers_direct"], shown["peers_relayed"]), counts)
+    shown = V.ok("GET", "/agents/" + both.id)["agent"]
+    equal(shown["created_at"], shown["joined_at"])
+    assert everything.ok("GET", "/agents/" + both.id)["agent"]["created_at"] < shown["joined_at"], "it was in blue before"
+    # A token that was held to a network which is its user's no more names it to nobody.
+    user(co, "moved", "viewer", "--network", "red")
+    co.admin("user", "role", "moved", "viewer", "--network", "blue")
+    held = token(co, "--user", "moved", "--role", "viewer", "--network", "red", "--network", "blue")
+    equal(sorted(r["network"] for r in held.ok("GET", "/users/moved")["user"]["roles"]), ["blue", "red"])
+    co.admin("user", "role", "moved", "none", "--network", "blue")
+    shown = [t["roles"] for t in A.ok("GET", "/tokens")["tokens"] if t["user"] == "moved"]
+    equal(shown, [[{"network": "red", "role": "viewer"}]])
+    equal(held.ok("GET", "/users/moved")["user"]["roles"], [{"network": "red", "role": "viewer"}])
+    # Red makes it join again, and blue does not notice.
+    ws = both.stream()
+    ws.receive()
+    before = [a for a in by["blue-viewer"].ok("GET", "/agents")["agents"]]
+    equal(O.ok("POST", "/agents/%s/expire" % both.id, {})["agent"]["expired"], True)
+    assert ws.find(lambda m: m.get("type") == "snapshot" and [p["network"] for p in m["peers"]] == ["blue"], 3)
+    equal(both.ask("GET", "/peers")[0], 200)
+    equal([{**a, "last_seen": 0} for a in by["blue-viewer"].ok("GET", "/agents")["agents"]], [{**a, "last_seen": 0} for a in before])
+    listening = {n: Ws(co, "/api/v1/events", by[n + "-viewer"].headers["Authorization"][7:]) for n in ("red", "blue")}
+    for listener in listening.values():
+        listener.receive()
+    both.ask("PUT", "/endpoint", {"endpoint": "192.0.2.66:6"})
+    assert listening["blue"].find(lambda m: m.get("type") == "agent" and m["agent"]["endpoint"] == "192.0.2.66:6", 3)
+    equal(listening["red"].find(lambda m: m.get("type") == "agent", 0.5), None, "red hears where it is")
+    equal(both.try_register(key["blue"])[0], 200)
+    shown = O.ok("GET", "/agents/" + both.id)["agent"]
+    equal((shown["expired"], shown["online"], shown["last_seen"], shown["endpoint"]), (True, False, None, None))
+    equal(by["blue-operator"].ok("POST", "/agents/%s/expire" % both.id, {"in": "1h"})["agent"]["expired"], False)
+    equal(V.ok("GET", "/agents/" + both.id)["agent"]["expires_at"], None)
+    by["blue-operator"].ok("POST", "/agents/%s/expire" % both.id, {"in": "never"})
+    equal(O.ok("POST", "/agents/%s/approve" % both.id, {})["agent"]["expired"], False)
+    ws.close()
     # An address of blue's is to red what an address of nobody's is; and rules, which speak of all, are not quoted.
     blues, nobodys = (V.ok(*explain("red-1", a)) for a in (blue.addresses[0].partition("/")[0], "10.252.77.7"))
     equal({**blues, "to": 0}, {**nobodys, "to": 0})
@@ -868,8 +934,8 @@ def _(co):
         equal({r["network"] for r in who.ok("GET", "/routes")["routes"]}, {mine})
         equal([d["name"] for d in who.ok("GET", "/peers")["devices"]], ["blue-phone"] if mine == "blue" else [])
         equal({a["network"] for a in who.ok("GET", "/audit")["audit"]}, {mine})
-        text = json.dumps(who.ok("GET", "/audit"))
-        assert other + "-" not in text and '"%s"' % other not in text, "the audit names the other"
+        for line in who.ok("GET", "/audit")["audit"]:
+            assert not re.search(r'\b%s-|"%s"' % (other, other), json.dumps(line)), "it names the other: %r" % line
         for what in ("/users", "/tokens"):
             assert other + "-" not in json.dumps(who.ok("GET", what)), what
     # What is theirs they may.
@@ -913,6 +979,19 @@ def _(co):
     refused(blue("DELETE", "/users/tom"), 404, "unknown_user")
     equal(sorted(u["name"] for u in blue.ok("GET", "/users")["users"]), ["blue-admin", "tim"])
     equal(login(co, "tom")[0], 201)
+    # A token whose only network is gone is good for nothing, and does not read as if it were for everything.
+    co.admin("network", "create", "brief", "--cidr", "10.253.0.0/16")
+    brief = token(co, "--role", "admin", "--network", "brief", "--name", "brief")
+    equal([n["name"] for n in brief.ok("GET", "/networks")["networks"]], ["brief"])
+    co.admin("network", "remove", "brief")
+    equal(brief.ok("GET", "/networks")["networks"], [])
+    refused(brief("POST", "/networks", {"name": "mine", "cidr": "10.99.0.0/16"}), 403, "role_too_low")
+    equal([t["roles"] for t in json.loads(co.admin("token", "list", "--json"))["tokens"] if t["name"] == "brief"], [[]])
+    lines = {line.split()[0]: line for line in co.admin("token", "list").splitlines()}
+    equal([line.split()[3:5] for line in lines.values() if " brief " in line], [["-", "none"]])
+    everywhere = root(co).ok("GET", "/tokens")["tokens"]
+    equal([t["roles"] for t in everywhere if t["kind"] == "token" and t["name"] != "brief"], [[{"network": None, "role": "admin"}]])
+    assert " admin of everything " in co.admin("token", "list")
     blue.ok("PATCH", "/users/tim", {"password": "another long password"})
     made = blue.ok("POST", "/tokens", {"role": "viewer"}, 201)["token"]["id"]
     equal(blue("DELETE", "/tokens/" + made)[0], 204)
@@ -1116,16 +1195,86 @@ def _(unused):
                 s.close()
     finally:
         co.close()
-    co = Coordinator(FAST)
+
+
+def until_too_many(co, source, path, headers, rate):
+    """From a fresh address, on one connection: four times a second's requests at once, then as many as the rate."""
+    connection = http.client.HTTPSConnection("127.0.0.1", co.port, context=meshclient.TLS, timeout=20,
+                                             source_address=(source, 0))
+    def served():
+        for count in range(100000):
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            text = answer.read()
+            if answer.status == 429:
+                equal(json.loads(text)["code"], "too_many_requests")
+                return count
+            equal(answer.status, 200)
+        raise AssertionError("there is no limit at " + path)
+    begin = time.time()
+    first = served()
+    assert 4 * rate <= first <= 4 * rate + rate * (time.time() - begin) + 1, "%d at once" % first
+    begin = time.time()
+    time.sleep(1)
+    second = served()
+    assert rate <= second <= rate * (time.time() - begin) + 1, "%d after a second" % second
+    connection.close()
+
+
+@case("every limit of the contract at its default value: the last that is taken, and the first that is not")
+def _(unused):
+    co = Coordinator(NO_RELAY).start()
     try:
-        co.start()
+        def raw(data):
+            return coordinator.raw(co, data)
+        head = b"GET /nothing HTTP/1.1\r\nHost: a\r\n"
+        for size, status in ((16384, 404), (16385, 413)):
+            equal(raw(head + b"X: " + b"a" * (size - len(head) - 7) + b"\r\n\r\n"), status, "header of %d" % size)
+        for count, status in ((100, 404), (101, 413)):
+            equal(raw(head + b"X: y\r\n" * (count - 1) + b"\r\n"), status, "%d headers" % count)
         key = co.key("--reusable")
-        refused(Agent(co, "r").try_register(key, advertised_routes=["10.%d.0.0/16" % i for i in range(65)]), 422, "invalid")
-        equal(Agent(co, "r").try_register(key, advertised_routes=["10.%d.0.0/16" % i for i in range(64)])[0], 201)
+        refused(Agent(co, "n" * 64).try_register(key), 422, "invalid")
+        one, two = Agent(co, "n" * 63).register(key), Agent(co, "r")
+        refused(two.try_register(key, advertised_routes=["10.%d.0.0/16" % i for i in range(65)]), 422, "invalid")
+        two.register(key, advertised_routes=["10.%d.0.0/16" % i for i in range(64)])
+        before = int(time.time())
+        ends = calendar.timegm(time.strptime(two.challenge()["expires_at"][:19], "%Y-%m-%dT%H:%M:%S"))
+        assert before + 60 <= ends <= time.time() + 60, "a challenge ends after %s" % (ends - before)
+        ws, other = one.stream(), two.stream()
+        ws.receive(), other.receive()
+        ws.send({"type": "signal", "id": 1, "to": two.id, "network": "default", "box": b64(b"x" * 4096)})
+        assert other.find(lambda m: m.get("type") == "signal"), "4 KiB"
+        ws.send({"type": "signal", "id": 2, "to": two.id, "network": "default", "box": b64(b"x" * 4097)})
+        equal(ws.find(lambda m: m.get("type") == "error")["code"], "bad_signal")
+        ws.close(), other.close()
+        until_too_many(co, "127.0.9.1", "/healthz", {}, 50)
+        until_too_many(co, "127.0.9.2", "/api/v1/agents/%s/peers" % one.id, one.bearer(), 20)
+    finally:
+        co.close()
+    co = Coordinator(FAST).start()  # so large a body counts as many requests
+    try:
         equal(co.request("POST", "/agents/x/heartbeat", b" " * (1 << 20))[0], 401)
         equal(co.request("POST", "/agents/x/heartbeat", b" " * ((1 << 20) + 1))[0], 413)
     finally:
         co.close()
+
+
+@case("an address is given out again after seven days, not before")
+def _(co):
+    co.admin("network", "create", "tiny", "--cidr", "10.9.9.0/30")
+    key = co.key("--network", "tiny", "--reusable")
+    first, _second = Agent(co, "first").register(key), Agent(co, "second").register(key)
+    co.admin("agent", "remove", "first")
+    late = Agent(co, "late")
+    for hours, status in ((0, 409), (7 * 24 - 1, 409), (1, 201)):  # that pass, as the database has it
+        co.stop()
+        with sqlite3.connect(co.dir + "/state/coordinator.db") as database:
+            database.execute("UPDATE retired_addresses SET until=until-?", (hours * 3600 * 1000,))
+        database.close()
+        co.start()
+        answer = late.try_register(key)
+        equal((answer[0], answer[1].get("code", "")), (status, "network_full" if status == 409 else ""), "%d h more" % hours)
+    equal(answer[1]["addresses"], first.addresses)
 
 
 @case("metrics: requests and times by route, deltas, commits, queues; healthz has the store")

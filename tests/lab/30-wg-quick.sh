@@ -4,10 +4,7 @@
 set -u
 . "$(dirname "$0")/lib.sh"
 lab_enter "$@"
-street
-coordinator
-host alice
-on_street alice eth0 203.0.113.30/24
+on_one_street alice
 on alice wg-mesh join "$LAB_LINK" --no-up >/dev/null 2>&1 || not_ok "alice joins"
 conf=/etc/wireguard/wg0.conf
 on alice sh -c "grep -v wg-mesh $conf >/etc/wireguard/wgp0.conf; chmod 600 /etc/wireguard/wgp0.conf"
@@ -56,10 +53,9 @@ is_so() { check "(it is so: $1)" "$2" on alice sh -c "$3"; } # WHAT so|fails COM
 so() { "$@"; }
 over() { on alice mount --bind "$1" "$2" || not_ok "$1 is put over $2"; }
 away() { on alice umount "$1" || not_ok "what was over $1 is taken away"; }
-answers() { on alice wg-mesh status wg0; }
 whole() {
 	on alice wg-quick up wg0 >/dev/null 2>&1
-	check "$1: with all well again the agent runs" wait_for 5 answers
+	check "$1: with all well again the agent runs" wait_for 5 answers alice
 	on alice wg-quick down wg0 >/dev/null 2>&1
 }
 case_of "all is well"

@@ -4,12 +4,7 @@
 set -u
 . "$(dirname "$0")/lib.sh"
 lab_enter "$@"
-street
-coordinator
-host alice
-on_street alice eth0 203.0.113.30/24
-host bob
-on_street bob eth0 203.0.113.31/24
+on_one_street alice bob
 
 # Alice has had this file for years.
 key=$(wg genkey)
@@ -77,16 +72,11 @@ check "and the friend is untouched" friend_untouched
 
 # A new file by SaveConfig is the one that wg-quick alone saves, and our two lines, whatever state
 # the agent is in when `down` comes.
-agents() {
-	for pid in $(pgrep -x wg-meshd); do
-		[ "$(readlink "/proc/$pid/ns/net")" = "$(readlink "/proc/$(pid_of alice)/ns/net")" ] && echo "$pid"
-	done
-}
-no_agent() { [ -z "$(agents)" ]; }
+no_agent() { [ -z "$(agents alice)" ]; }
 for state in running STOP KILL; do
-	check "$state: there is an agent" test -n "$(agents)"
+	check "$state: there is an agent" test -n "$(agents alice)"
 	# shellcheck disable=SC2046
-	[ $state = running ] || kill -$state $(agents)
+	[ $state = running ] || kill -$state $(agents alice)
 	check "$state: wg-quick down" on alice wg-quick down wg0
 	check "$state: the saved file is what wg-quick alone saves" test "$(saved)" = "$saved_alone"
 	check "$state: and our two lines" test "$(on alice grep -c 'wg-mesh \(up\|down\) %i || true' $conf)" = 2
@@ -98,7 +88,7 @@ done
 
 # The agent killed, and adopted by the next up.
 # shellcheck disable=SC2046
-kill -KILL $(agents)
+kill -KILL $(agents alice)
 on alice wg-mesh up wg0
 check "killed and up again: bob is there" wait_for 15 is_direct alice bob
 check "killed and up again: the friend is untouched" friend_untouched

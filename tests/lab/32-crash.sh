@@ -5,12 +5,7 @@
 set -u
 . "$(dirname "$0")/lib.sh"
 lab_enter "$@"
-street
-coordinator
-host alice
-on_street alice eth0 203.0.113.30/24
-host bob
-on_street bob eth0 203.0.113.31/24
+on_one_street alice bob
 on bob ip link add lan type bridge
 on bob ip address add 192.168.77.1/24 dev lan
 on bob ip link set lan up
@@ -35,11 +30,6 @@ on alice ip route add 198.18.6.0/24 dev wg0 table 7
 on alice ip rule add from 198.18.7.0/24 lookup 7
 on alice ip -6 rule add from 2001:db8:7::/48 lookup 7
 
-agents() { # HOST - pids of wg-meshd there
-	for pid in $(pgrep -x wg-meshd); do
-		[ "$(readlink /proc/"$pid"/ns/net)" = "$(readlink /proc/"$(pid_of "$1")"/ns/net)" ] && echo "$pid"
-	done
-}
 # All of alice's that an agent could make: a line each, but of a process only that it is there.
 dump() {
 	on alice wg showconf wg0 | awk 'BEGIN { RS = "" } { gsub("\n", "; "); print "wg", $0 }' | sort
@@ -89,8 +79,7 @@ sleep 0.5
 check "all of ours killed: none is left" test -z "$(agents alice)"
 check "all of ours killed: packets pass" ping_bob
 on alice wg-mesh up wg0
-answers() { on alice wg-mesh status wg0 --json; }
-check "the next up answers" wait_for 5 answers
+check "the next up answers" wait_for 5 answers alice
 check "it adopts: packets pass" ping_bob
 check "it adopts: direct again" wait_for 10 is_direct alice bob
 check "it adopts: nothing is doubled, nothing is lost" wait_for 10 same $LAB_DIR/dump.joined
@@ -98,11 +87,11 @@ check "it adopts: nothing is doubled, nothing is lost" wait_for 10 same $LAB_DIR
 # The agent alone is killed, three times: it comes back by itself, each time a little later.
 the_agent() { pgrep -n -P "$(on alice cat /run/wg-mesh/wg0.pid)"; } # its supervisor's youngest
 for turn in first second third; do
-	wait_for 10 answers
+	wait_for 10 answers alice
 	old=$(the_agent)
 	check "the agent is known" test -n "$old"
 	kill -KILL "$old"
-	another() { new=$(the_agent) && [ "$new" != "$old" ] && answers; }
+	another() { new=$(the_agent) && [ "$new" != "$old" ] && answers alice; }
 	check "killed for the $turn time it comes back by itself" wait_for 15 another
 done
 waits=$(on alice grep -o 'again_in_ms=[0-9]*' /run/wg-mesh/wg0.log | cut -d= -f2 | tail -n 3 | tr '\n' ' ')

@@ -3,15 +3,11 @@
 set -u
 . "$(dirname "$0")/lib.sh"
 lab_enter "$@"
-street
-coordinator
+on_one_street alice bob
 on coord wg-mesh-coordinator network create office --cidr 10.44.0.0/16 >/dev/null || not_ok "a second network"
-office=$(on coord wg-mesh-coordinator key create --network office --reusable)
+office=$(key_create --network office --reusable)
 check "key create prints the link alone" sh -c "printf '%s\n' '$office' | grep -qE '^https://203.0.113.1:8443/join#[^ ]+$'"
-for n in 0 1; do
-	name=$(echo 'alice bob' | cut -d' ' -f$((n + 1)))
-	host "$name"
-	on_street "$name" eth0 203.0.113.3$n/24
+for name in alice bob; do
 	check "$name joins the first" on "$name" wg-mesh join "$LAB_LINK"
 	check "$name joins the second" on "$name" wg-mesh join "$office" --interface wg1
 done
@@ -56,19 +52,14 @@ says join
 same_files() { test "$before" = "$(files_of_alice)" || { echo "$before"; files_of_alice; false; }; }
 check "no file has changed" same_files
 check "the agent is the same" test "$pid_before" = "$(on alice cat /run/wg-mesh/wg0.pid)"
-answers() { on alice wg-mesh status wg0; }
-check "it answers" answers
+check "it answers" answers alice
 check "wg0 goes on" tunnel_ping alice bob
 kept() { on coord wg-mesh-coordinator agent list | grep -q "$1"; }
 check "the coordinator has kept alice" kept alice
 
 # The same with alice's agent dead: what it made is still hers.
-signal_all() { # every process of ours in alice's namespace
-	for pid in $(pgrep -x wg-meshd); do
-		[ "$(readlink /proc/"$pid"/ns/net)" = "$(readlink /proc/"$(pid_of alice)"/ns/net)" ] && kill -KILL "$pid"
-	done
-}
-signal_all
+# shellcheck disable=SC2046
+kill -KILL $(agents alice)
 sleep 0.3
 ledger=$(on alice cat /run/wg-mesh/wg0.owned)
 check "with the agent dead: up elsewhere ends with 0" elsewhere wg-mesh up wg0
@@ -83,8 +74,9 @@ check "and down at home removes all" test -z "$(on alice wg show wg0 peers)$(on 
 
 # Moved aside where its namespace is not seen, and back at home.
 on alice wg-mesh up wg0
-check "up again" wait_for 5 answers
-signal_all
+check "up again" wait_for 5 answers alice
+# shellcheck disable=SC2046
+kill -KILL $(agents alice)
 sleep 0.3
 check "a namespace that does not see ours begins anew" sh -c "nsenter --target $(pid_of alice) --root --mount --uts -- unshare --net --pid --fork --mount-proc sh -c 'ip link add wg0 type dummy; wg-mesh down wg0'"
 check "the ledger is kept" on alice test -e /run/wg-mesh/wg0.owned.other
@@ -144,7 +136,7 @@ check "and alice" wait_for 5 shares "default office"
 
 # Routes keep our address as their source: one that the user deletes comes back, and the routes with it.
 on coord wg-mesh-coordinator network create six --cidr 10.66.0.0/16 --cidr6 fd66::/64 >/dev/null || not_ok "a network with IPv6"
-six=$(on coord wg-mesh-coordinator key create --network six --reusable)
+six=$(key_create --network six --reusable)
 for name in carol dave; do
 	host $name
 	on_street $name eth0 203.0.113.4${#name}/24

@@ -5,12 +5,7 @@ set -u
 . "$(dirname "$0")/lib.sh"
 lab_enter "$@"
 LAB_NAME="${LAB_WHERE:-}bulk"
-street
-coordinator
-host alice
-on_street alice eth0 203.0.113.30/24
-host bob
-on_street bob eth0 203.0.113.31/24
+on_one_street alice bob
 check "alice joins" on alice wg-mesh join "$LAB_LINK"
 check "bob joins" on bob wg-mesh join "$LAB_LINK"
 check "they meet" wait_for 10 is_direct alice bob

@@ -4,13 +4,7 @@
 set -u
 . "$(dirname "$0")/lib.sh"
 lab_enter "$@"
-street
-coordinator
-for n in 0 1; do
-	eval "name=\$(echo 'alice bob' | cut -d' ' -f$((n + 1)))"
-	host "$name"
-	on_street "$name" eth0 203.0.113.3$n/24
-done
+on_one_street alice bob
 on bob wg-mesh join "$LAB_LINK" >/dev/null 2>&1 || not_ok "bob joins"
 on alice wg-mesh join "$LAB_LINK" --no-up >/dev/null 2>&1 || not_ok "alice joins"
 
@@ -32,11 +26,6 @@ check "the configuration is taken" on alice wg-meshd --check wg0
 said() { on alice cat /run/hooks 2>/dev/null; }
 says() { said | grep -qx "$1"; }
 count() { said | grep -cx "$1"; }
-agents() { # pids of the agents on alice, without the hook runner
-	for pid in $(pgrep -x wg-meshd); do
-		[ "$(readlink /proc/"$pid"/ns/net)" = "$(readlink /proc/"$(pid_of alice)"/ns/net)" ] && echo "$pid"
-	done
-}
 
 on alice wg-quick up wg0 >/dev/null 2>&1 || not_ok "wg-quick up"
 check "agent-up runs" wait_for 10 says "agent-up wg0 alice"
@@ -48,7 +37,7 @@ check_not "a script that others may write to does not run" says untrusted
 capabilities() { # PID
 	awk '/CapEff/ {print $2}' "/proc/$1/status"
 }
-agent=$(agents | tail -n 1)
+agent=$(agents alice | tail -n 1)
 check "the agent keeps CAP_NET_ADMIN and CAP_NET_RAW only" test "$(capabilities "$agent")" = 0000000000003000
 hook_caps=$(on alice cut -f2 /run/caps)
 check "a hook runs with root's rights" test "$hook_caps" = "$(capabilities $$)"
@@ -56,8 +45,8 @@ check "a hook runs with root's rights" test "$hook_caps" = "$(capabilities $$)"
 # SIGTERM and up again: the tunnels never went.
 before=$(said)
 # shellcheck disable=SC2046
-kill $(agents) 2>/dev/null
-wait_for 5 test -z "$(agents)"
+kill $(agents alice) 2>/dev/null
+wait_for 5 test -z "$(agents alice)"
 on alice wg-mesh up wg0
 wait_for 10 is_direct alice bob
 sleep 1
@@ -65,7 +54,7 @@ check "a restart is no -down and no -up" test "$(said)" = "$before"
 
 # SIGKILL of everything, the runner too, then down with no agent alive.
 # shellcheck disable=SC2046
-kill -KILL $(agents) $(pgrep -x wg-mesh-hooks)
+kill -KILL $(agents alice) $(pgrep -x wg-mesh-hooks)
 sleep 0.3
 begin=$(now_ms)
 on alice wg-quick down wg0 >/dev/null 2>&1 || not_ok "wg-quick down"

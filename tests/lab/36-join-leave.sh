@@ -3,13 +3,7 @@
 set -u
 . "$(dirname "$0")/lib.sh"
 lab_enter "$@"
-street
-coordinator
-host alice
-on_street alice eth0 203.0.113.30/24
-host bob
-on_street bob eth0 203.0.113.31/24
-key_create() { on coord wg-mesh-coordinator key create "$@" 2>/dev/null; }
+on_one_street alice bob
 state_of_host() {
 	on "$1" sh -c 'ip address; ip route show table all; ip rule; ls -lR /etc/wireguard /etc/wg-mesh /var/lib/wg-mesh /run; cat /etc/wireguard/*.conf; pgrep -c -x wg-meshd' 2>/dev/null |
 		grep -v -e valid_lft -e 'fe80:'
@@ -247,12 +241,47 @@ on frank sh -c 'mkdir -p /run/wg-mesh && mount -t tmpfs -o ro tmpfs /run/wg-mesh
 code_of 1 "frank joins, and his agent cannot start" on frank wg-mesh join "$LAB_LINK" --name frank
 says 'frank has joined'
 says 'Read-only file system'
-says 'agent does not run'
+says 'agent does not work'
 on frank wg-mesh leave wg0 >$LAB_DIR/code.out 2>&1
 check_not "leave speaks of no file that is not there" grep -q 'cannot be removed' $LAB_DIR/code.out
 on frank umount /run/wg-mesh
 code_of 0 "with that mended the agent comes" on frank sh -c "wg-mesh join '$(key_create)' && wg-mesh up wg0 --wait 10"
 code_of 0 "frank leaves" on frank wg-mesh leave wg0
+
+# ---- an agent that is slow to answer is asked again, one that never does is told of --
+on frank cp /usr/sbin/wg-meshd /run/real-wg-meshd
+on frank sh -c 'cat >/run/slow-wg-meshd; chmod 755 /run/slow-wg-meshd' <<-'EOF'
+	#!/usr/bin/python3
+	import os, socketserver, sys, time
+	if "--daemon" not in sys.argv:
+	    os.execv("/run/real-wg-meshd", sys.argv)
+	class Slow(socketserver.StreamRequestHandler):
+	    def handle(self):
+	        self.rfile.readline()
+	        time.sleep(float(open("/run/slowness").read()))
+	        self.wfile.write(b'{"ok":true}\n')
+	os.makedirs("/run/wg-mesh", exist_ok=True)
+	class Server(socketserver.ThreadingUnixStreamServer):
+	    daemon_threads = True
+	    def handle_error(self, *_):
+	        pass
+	server = Server("/run/wg-mesh/wg0.sock", Slow)
+	if os.fork():
+	    os._exit(0)
+	open("/run/slow.pid", "w").write(str(os.getpid()))
+	server.serve_forever()
+EOF
+on frank mount --bind /run/slow-wg-meshd /usr/sbin/wg-meshd
+for slowness in 1 60; do
+	on frank sh -c "echo $slowness >/run/slowness"
+	code_of $((slowness / 60)) "frank joins, and his agent needs $slowness s to answer" on frank wg-mesh join "$LAB_LINK" --name frank
+	says 'frank has joined'
+	cp $LAB_DIR/code.out $LAB_DIR/join.out
+	check "that agent was asked" on frank sh -c 'kill $(cat /run/slow.pid) && rm /run/wg-mesh/wg0.sock'
+	on frank wg-mesh leave wg0 >/dev/null 2>&1
+	code_of $((1 - slowness / 60)) "join says so if it does not" grep -q 'runs but does not answer' $LAB_DIR/join.out
+done
+on frank umount /usr/sbin/wg-meshd
 
 # ---- with a file that join made, and the coordinator away --------------------------
 host dave

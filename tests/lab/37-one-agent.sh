@@ -4,13 +4,9 @@
 set -u
 . "$(dirname "$0")/lib.sh"
 lab_enter "$@"
-street
-coordinator
-host alice
-on_street alice eth0 203.0.113.30/24
+on_one_street alice
 on alice wg-mesh join "$LAB_LINK" >/dev/null 2>&1 || not_ok "alice joins"
-answers() { on alice wg-mesh status wg0; }
-check "the agent runs" wait_for 5 answers
+check "the agent runs" wait_for 5 answers alice
 
 supervisors() { # processes of ours whose parent is none of ours
 	for pid in $(pgrep -f 'wg-meshd wg0'); do
@@ -23,7 +19,7 @@ check "one is there" wait_for 5 settled
 on alice wg-mesh down wg0
 check "none after down" wait_for 5 none_left
 on alice sh -c 'for i in 1 2 3 4 5 6; do wg-mesh up wg0 & done; wait' 2>/dev/null
-check "six ups at once: an agent answers" wait_for 5 answers
+check "six ups at once: an agent answers" wait_for 5 answers alice
 check "six ups at once: it is one" wait_for 8 settled
 on alice wg-mesh down wg0
 sleep 2
@@ -33,7 +29,7 @@ check "and nothing is left on the interface" test -z "$(on alice ip -o address s
 # The first of them makes the turn's file, which is no `down`.
 for i in 1 2 3 4 5; do
 	on alice sh -c 'rm -f /run/wg-mesh/wg0.turn /run/wg-mesh/wg0.log; for i in 1 2 3 4 5 6; do wg-mesh up wg0 & done; wait' 2>/dev/null
-	check "six ups without the turn's file, $i: an agent answers" wait_for 5 answers
+	check "six ups without the turn's file, $i: an agent answers" wait_for 5 answers alice
 	check_not "and nobody speaks of a down" on alice grep -q 'was called meanwhile' /run/wg-mesh/wg0.log
 	check "the file is no down" on alice sh -c 'test "$(stat -c %Y /run/wg-mesh/wg0.turn)" = 0'
 	on alice wg-mesh down wg0
@@ -43,7 +39,7 @@ done
 for delay in 0 0.01 0.03 0.06 0.1; do
 	on alice sh -c "wg-mesh up wg0 & sleep $delay; wg-mesh down wg0; wait" 2>/dev/null
 	sleep 1
-	if answers >/dev/null 2>&1; then # the down was first
+	if answers alice >/dev/null 2>&1; then # the down was first
 		on alice wg-mesh down wg0
 	fi
 	check "a down $delay s after an up leaves no agent" wait_for 5 none_left
@@ -51,7 +47,7 @@ for delay in 0 0.01 0.03 0.06 0.1; do
 done
 for i in 1 2 3; do
 	on alice sh -c 'wg-mesh up wg0; wg-mesh down wg0; wg-mesh up wg0'
-	check "up right behind down, $i: an agent answers" wait_for 5 answers
+	check "up right behind down, $i: an agent answers" wait_for 5 answers alice
 	check "up right behind down, $i: it is one" wait_for 8 settled
 done
 
@@ -68,7 +64,7 @@ kill -CONT $(cat $LAB_DIR/pids) 2>/dev/null
 check "down with a hung agent and one that waits leaves none" wait_for 5 none_left
 check "and nothing on the interface" test -z "$(on alice ip -o address show dev wg0 scope global)"
 on alice wg-mesh up wg0
-check "up after that: an agent answers" wait_for 5 answers
+check "up after that: an agent answers" wait_for 5 answers alice
 check "it is one" wait_for 8 settled
 
 # A run that holds up another interface's is none of this one's business.

@@ -3,14 +3,8 @@
 set -u
 . "$(dirname "$0")/lib.sh"
 lab_enter "$@"
-street
-coordinator
-host alice
-on_street alice eth0 203.0.113.30/24
-host bob
-on_street bob eth0 203.0.113.31/24
+on_one_street alice bob
 on coord wg-mesh-coordinator network create careful --cidr 10.240.0.0/16 --approve >/dev/null 2>&1
-key_create() { on coord wg-mesh-coordinator key create "$@" 2>/dev/null; }
 approved() { [ "$(status "$1" '.networks[0].approved')" = "$2" ]; }
 peers() { [ "$(status "$1" '.peers | length')" = "$2" ]; }
 

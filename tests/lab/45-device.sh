@@ -4,13 +4,8 @@
 set -u
 . "$(dirname "$0")/lib.sh"
 lab_enter "$@"
-street
-coordinator
-host gate
-on_street gate eth0 203.0.113.30/24
+on_one_street gate other
 on gate ip route add default via 203.0.113.1
-host other
-on_street other eth0 203.0.113.31/24
 on other ip route add default via 203.0.113.1
 router home 203.0.113.20 192.168.2.1 port_restricted
 at_home phone home 192.168.2.2

@@ -7,11 +7,8 @@ set -u
 lab_enter "$@"
 street
 coordinator --verbose
-number=0
+public_hosts alice bob carol
 for name in alice bob carol; do
-	number=$((number + 1))
-	host $name
-	on_street $name eth0 203.0.113.3$number/24
 	on $name wg-mesh join "$LAB_LINK" --name $name >/dev/null 2>&1 || not_ok "$name joins"
 done
 configure() { # HOST PSK

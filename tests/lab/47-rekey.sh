@@ -6,11 +6,8 @@ set -u
 lab_enter "$@"
 street
 coordinator --verbose
-number=0
+public_hosts alice bob
 for name in alice bob; do
-	number=$((number + 1))
-	host $name
-	on_street $name eth0 203.0.113.3$number/24
 	on $name wg-mesh join "$LAB_LINK" --name $name >/dev/null 2>&1 || not_ok "$name joins"
 done
 check "they meet" wait_for 15 is_direct alice bob

@@ -9,11 +9,7 @@ on_bg street /run/tcpdump.out tcpdump -Z root -i br0 -U -w /run/wire.pcap
 wire=/proc/$(pid_of street)/root/run/wire.pcap
 wait_for 10 test -s "$wire"
 coordinator --verbose
-for n in 0 1; do
-	name=$(echo 'alice bob' | cut -d' ' -f$((n + 1)))
-	host "$name"
-	on_street "$name" eth0 203.0.113.3$n/24
-done
+public_hosts alice bob
 # Every argument list there ever is, as often as one can look.
 sh -c 'while :; do cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\0" "\n"; done' | sort -u >$LAB_DIR/arguments &
 on alice wg-mesh join --no-up --link-file /dev/stdin >/dev/null 2>&1 <<-EOF || not_ok "alice joins"

@@ -15,11 +15,7 @@ LAB_NAME="memory, $LAB_TOOL"
 street
 host coord
 on_street coord eth0 203.0.113.1/24 203.0.113.2/24
-for n in 0 1; do
-	name=$(echo 'alice bob' | cut -d' ' -f$((n + 1)))
-	host "$name"
-	on_street "$name" eth0 203.0.113.3$n/24
-done
+public_hosts alice bob
 reports=$LAB_REPORTS
 # Each program is moved aside and a line that starts it under the tool put in its place.
 under() { # PROGRAM

@@ -324,6 +324,13 @@ start_coordinator() {
 join_link() {
 	on coord grep -o 'https://[^ ]*/join#[^ ]*' /run/coordinator.log | head -n 1 | grep .
 }
+key_create() { on coord wg-mesh-coordinator key create "$@" 2>/dev/null; }
+answers() { on "$1" wg-mesh status wg0; } # HOST
+agents() { # HOST - pids of wg-meshd there, without the runner of hooks
+	for lab_agent in $(pgrep -x wg-meshd); do
+		[ "$(readlink "/proc/$lab_agent/ns/net")" = "$(readlink "/proc/$(pid_of "$1")/ns/net")" ] && echo "$lab_agent"
+	done
+}
 status() { # HOST JQ-FILTER
 	on "$1" wg-mesh status wg0 --json | jq -r "$2"
 }
@@ -340,6 +347,20 @@ tunnel_ping() { # HOST HOST
 	on "$1" ping -c 1 -W 2 "$(mesh_address "$2")"
 }
 
+# Hosts on the street itself: 203.0.113.30, the next .31 and so on.
+public_hosts() { # NAME...
+	lab_number=30
+	for lab_public; do
+		host "$lab_public"
+		on_street "$lab_public" eth0 203.0.113.$lab_number/24
+		lab_number=$((lab_number + 1))
+	done
+}
+on_one_street() { # NAME...
+	street
+	coordinator
+	public_hosts "$@"
+}
 # Two houses, each with a router of a kind and a host; the host names are alice and bob.
 two_houses() { # KIND KIND
 	street

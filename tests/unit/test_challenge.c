@@ -7,6 +7,10 @@
 #include <string.h>
 #include <cmocka.h>
 
+/* The contract's numbers. */
+#define LIFE_MS   60000
+#define LEEWAY_MS 60000
+
 static const struct key mine = {.bytes = {1}}, other = {.bytes = {2}};
 static const struct key server = {.bytes = {3}}, server2 = {.bytes = {4}};
 
@@ -24,9 +28,9 @@ static void test_once_and_in_time(void **state)
 		copy[i] ^= 0x40;
 		assert_int_equal(challenge_use(ours, copy, &mine, 1000), CHALLENGE_FOREIGN);
 	}
-	assert_int_equal(challenge_use(ours, challenge, &mine, 1000 + CHALLENGE_LIFE_MS), CHALLENGE_ENDED);
-	assert_int_equal(challenge_use(ours, challenge, &mine, 999 + CHALLENGE_LIFE_MS), CHALLENGE_GOOD);
-	assert_int_equal(challenge_use(ours, challenge, &mine, 999 + CHALLENGE_LIFE_MS), CHALLENGE_USED);
+	assert_int_equal(challenge_use(ours, challenge, &mine, 1000 + LIFE_MS), CHALLENGE_ENDED);
+	assert_int_equal(challenge_use(ours, challenge, &mine, 999 + LIFE_MS), CHALLENGE_GOOD);
+	assert_int_equal(challenge_use(ours, challenge, &mine, 999 + LIFE_MS), CHALLENGE_USED);
 	challenges_free(theirs);
 	challenges_free(ours);
 }
@@ -69,7 +73,7 @@ static void test_bounded(void **state)
 	challenge_make(challenges, late, &mine, 2000);
 	assert_int_equal(challenge_use(challenges, late, &mine, 2000), CHALLENGE_BUSY);
 	assert_int_equal(challenge_use(challenges, challenge, &mine, 2000), CHALLENGE_USED);
-	assert_int_equal(challenge_use(challenges, late, &mine, 1000 + CHALLENGE_LIFE_MS), CHALLENGE_GOOD);
+	assert_int_equal(challenge_use(challenges, late, &mine, 1000 + LIFE_MS), CHALLENGE_GOOD);
 	challenges_free(challenges);
 }
 
@@ -86,10 +90,10 @@ static void test_tokens(void **state)
 	assert_string_equal(claims.agent_id, "a1");
 	assert_int_equal(claims.ends_ms, now + hour);
 	assert_int_equal(token_check(wrong, token, now, &claims), TOKEN_BAD);
-	assert_int_equal(token_check(secret, token, now + hour + TOKEN_LEEWAY_MS, &claims), TOKEN_GOOD);
-	assert_int_equal(token_check(secret, token, now + hour + TOKEN_LEEWAY_MS + 1, &claims), TOKEN_ENDED);
-	assert_int_equal(token_check(secret, token, now - TOKEN_LEEWAY_MS, &claims), TOKEN_GOOD);
-	assert_int_equal(token_check(secret, token, now - TOKEN_LEEWAY_MS - 1000, &claims), TOKEN_BAD);
+	assert_int_equal(token_check(secret, token, now + hour + LEEWAY_MS, &claims), TOKEN_GOOD);
+	assert_int_equal(token_check(secret, token, now + hour + LEEWAY_MS + 1, &claims), TOKEN_ENDED);
+	assert_int_equal(token_check(secret, token, now - LEEWAY_MS, &claims), TOKEN_GOOD);
+	assert_int_equal(token_check(secret, token, now - LEEWAY_MS - 1000, &claims), TOKEN_BAD);
 	again = token_make(secret, "a1", nets, now, hour);
 	assert_string_not_equal(token, again); /* jti */
 	for (size_t i = 0; i + 1 < strlen(token); i++) { /* the last one has spare bits */

@@ -26,6 +26,8 @@ static const struct wanted requests[] = {
 	{"GET http://A/p HTTP/1.1\r\n" HOST "\r\n", 0, "/p", NULL, "", 0},
 	{"GET http://a HTTP/1.1\r\n" HOST "\r\n", 0, "/", NULL, "", 0},
 	{"GET https://a?q HTTP/1.1\r\n" HOST "\r\n", 0, "/", "q", "", 0},
+	{"GET https://b:8443/p HTTP/1.1\r\n" HOST "\r\n", 0, "/p", NULL, "", 0}, /* Host is not asked */
+	{"GET HTTPS://[2001:db8::1]:8443/p?q HTTP/1.1\r\n" HOST "\r\n", 0, "/p", "q", "", 0},
 	{"OPTIONS * HTTP/1.1\r\n" HOST "\r\n", 0, "*", NULL, "", 0},
 	{"GET / HTTP/1.0\r\n\r\n", 0, "/", NULL, "", 0},
 	{"POST /p HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello", 0, "/p", NULL, "hello", 0},
@@ -44,7 +46,15 @@ static const struct wanted requests[] = {
 	{"GET / HTTP/1.1\r\n\r\n", .status = 400},                                /* no Host */
 	{"GET / HTTP/1.1\r\n" HOST "host: b\r\n\r\n", .status = 400},
 	{"GET / HTTP/1.1\r\n" "Host: a/b\r\n\r\n", .status = 400},
-	{"GET http://b/ HTTP/1.1\r\n" HOST "\r\n", .status = 400},
+	{"GET http://a/ HTTP/1.1\r\n\r\n", .status = 400},
+	{"GET http://a/ HTTP/1.1\r\n" HOST "Host: a\r\n\r\n", .status = 400},
+	{"GET http://a/ HTTP/1.1\r\n" "Host: a/b\r\n\r\n", .status = 400},
+	{"GET http:///p HTTP/1.1\r\n" HOST "\r\n", .status = 400},
+	{"GET https://:8443/p HTTP/1.1\r\n" HOST "\r\n", .status = 400},
+	{"GET https://root@a/p HTTP/1.1\r\n" HOST "\r\n", .status = 400},
+	{"GET https://a,b/p HTTP/1.1\r\n" HOST "\r\n", .status = 400},
+	{"GET https://a/../p HTTP/1.1\r\n" HOST "\r\n", .status = 400},
+	{"GET ftp://a/p HTTP/1.1\r\n" HOST "\r\n", .status = 400},
 	{"GET / HTTP/1.1\r\n" "Host : a\r\n\r\n", .status = 400},
 	{"GET / HTTP/1.1\r\n" HOST " folded\r\n\r\n", .status = 400},
 	{"GET / HTTP/1.1\r\n" HOST "no colon\r\n\r\n", .status = 400},
@@ -172,6 +182,31 @@ static void test_headers(void **state)
 	assert_false(http_header_has(&m, "connection", "close"));
 	assert_int_equal(http_feed(&m, "more", 4, &used), HTTP_COMPLETE);
 	assert_int_equal(used, 0);
+	http_free(&m);
+}
+
+static void test_host(void **state)
+{
+	static const struct {
+		const char *text, *host;
+	} cases[] = {
+		{"GET / HTTP/1.1\r\n" HOST "\r\n", "a"},
+		{"GET https://b:8443/p HTTP/1.1\r\n" HOST "\r\n", "b:8443"},
+		{"GET https://[2001:db8::1]?q HTTP/1.1\r\n" HOST "\r\n", "[2001:db8::1]"},
+		{"GET http://b/p HTTP/1.0\r\n\r\n", "b"},
+	};
+	struct http_message m;
+	size_t used;
+
+	(void)state;
+	http_init(&m, NULL, false);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(http_feed(&m, cases[i].text, strlen(cases[i].text), &used),
+				 HTTP_COMPLETE);
+		assert_string_equal(m.host, cases[i].host);
+		http_reset(&m);
+		assert_null(m.host);
+	}
 	http_free(&m);
 }
 
@@ -326,6 +361,7 @@ int main(void)
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_every_split),
 		cmocka_unit_test(test_headers),
+		cmocka_unit_test(test_host),
 		cmocka_unit_test(test_keep_alive),
 		cmocka_unit_test(test_expect),
 		cmocka_unit_test(test_limits),

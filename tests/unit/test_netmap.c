@@ -185,6 +185,34 @@ static void test_two_networks(void **state)
 	assert_int_equal(what_of(2), NETMAP_REMOVED);
 }
 
+static json_t *device(const char *id, const char *network, unsigned key, const char *address)
+{
+	json_t *p = peer(id, network, key, address);
+
+	json_object_set_new(p, "device", json_true());
+	return p;
+}
+
+/* A device of one network that has the key of an agent of another. */
+static void test_device_with_agents_key(void **state)
+{
+	struct key agents = {{2, 1}}, devices = {{7, 1}};
+
+	(void)state;
+	delta(json_pack("[o]", put(device("d1", "lab", 2, "10.9.0.2"))));
+	assert_int_equal(what_of(2), NETMAP_ADDRESSES | NETMAP_ROUTES);
+	assert_false(netmap_by_key(netmap, &agents)->peer.device);
+	assert_true(netmap_by_key(netmap, &agents)->next->peer.device);
+	delta(json_pack("[o, o]", put(device("d2", "lab", 7, "10.9.0.3")), put(device("d3", "old", 7, "10.8.0.3"))));
+	assert_int_equal(what_of(7) & NETMAP_ADDED, NETMAP_ADDED);
+	delta(json_pack("[o]", put(peer("e", "default", 7, "10.0.0.7"))));
+	assert_int_equal(what_of(7), NETMAP_ADDRESSES | NETMAP_ROUTES | NETMAP_ENDPOINTS | NETMAP_ONLINE);
+	assert_string_equal(netmap_by_key(netmap, &devices)->peer.agent_id, "e");
+	delta(json_pack("[{s:s, s:s, s:s}]", "op", "remove", "agent_id", "e", "network", "default"));
+	assert_false(what_of(7) & NETMAP_REMOVED);
+	assert_true(netmap_by_key(netmap, &devices)->peer.device);
+}
+
 static void test_new_key(void **state)
 {
 	(void)state;
@@ -290,7 +318,7 @@ static void test_rekeyed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {CASE(test_snapshot),     CASE(test_delta),
-					   CASE(test_two_networks), CASE(test_new_key),
+					   CASE(test_two_networks), CASE(test_device_with_agents_key), CASE(test_new_key),
 					   CASE(test_nonsense),     CASE(test_saved),
 					   CASE(test_rekeyed)};
 

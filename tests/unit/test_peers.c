@@ -407,8 +407,8 @@ static void assert_within_budget(void)
 
 		for (unsigned j = i; j < sent_count && j < 4096; j++)
 			same += endpoint_equal(&log_sent[i].to, &log_sent[j].to) &&
-				log_sent[j].at_ms < log_sent[i].at_ms + PROBE_WINDOW_MS;
-		assert_in_range(same, 1, PROBE_BUDGET);
+				log_sent[j].at_ms < log_sent[i].at_ms + 60000;
+		assert_in_range(same, 1, 5);
 	}
 }
 
@@ -701,7 +701,7 @@ static void test_seventeen_candidates(void **state)
 		probed += first;
 		assert_false(addr_is_loopback(&log_sent[i].to.addr));
 	}
-	assert_in_range(probed, 1, PEER_CANDIDATES);
+	assert_in_range(probed, 1, 16);
 	assert_within_budget();
 	part();
 }

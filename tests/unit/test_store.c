@@ -122,16 +122,26 @@ static void put_network(const char *id, const char *name)
 	WRITE(STORE_NETWORK_PUT, T(id), T(name), T("10.0.0.0/16"), T(NULL), N(1700000000000), N(0));
 }
 
+static void put_member(const char *id, const char *network, const char *name, const char *address)
+{
+	WRITE(STORE_MEMBER_PUT, T(id), T(network), T(name), T(address), T(NULL), T("[]"), T("k1"), N(2), N(0), N(1));
+}
+
 static void put_agent(const char *id, int key, const char *name, const char *address)
 {
-	WRITE(STORE_AGENT_PUT, T(id), blob(key), N(1), N(0), N(0), T(NULL), N(4), N(0));
-	WRITE(STORE_MEMBER_PUT, T(id), T("n1"), T(name), T(address), T(NULL), T("[]"), T("k1"), N(2), N(0));
+	WRITE(STORE_AGENT_PUT, T(id), blob(key), N(1), T(NULL), N(4));
+	put_member(id, "n1", name, address);
 }
 
 static void put_key(const char *id, int hash, int reusable)
 {
 	WRITE(STORE_KEY_PUT, T(id), blob(hash), T("n1"), N(reusable), N(0), T(NULL), T("[\"a\"]"), N(1), N(2),
-	      N(0), T(NULL), N(0));
+	      N(0), T(NULL), N(0), T("{}"));
+}
+
+static void put_device(const char *id, const char *network, const char *via, const char *name, int key)
+{
+	WRITE(STORE_DEVICE_PUT, T(id), T(network), T(via), T(name), blob(key), T(NULL), T(NULL), N(5));
 }
 
 static void stop(void *arg)
@@ -213,7 +223,10 @@ static void test_round_trip(void **state)
 	WRITE(STORE_META_PUT, T("secret"), store_blob("\3\0\2\1", 4));
 	WRITE(STORE_INSTANCE_PUT, T("i1"), T("[]"), T("pin"), N(3));
 	WRITE(STORE_NETWORK_SET, T("n1"), N(1));
-	WRITE(STORE_AGENT_EXPIRY, T("a1"), N(77));
+	WRITE(STORE_MEMBER_EXPIRY, T("a1"), T("n1"), N(77));
+	WRITE(STORE_MEMBER_EXPIRE, T("a1"), T("n1"));
+	put_member("a1", "n1", "nas", "10.0.0.1"); /* brings it not back */
+	put_device("d1", "n1", "a1", "phone", 6);
 	WRITE(STORE_USER_PUT, T("ann"), T(NULL), T("{}"), N(1), N(0));
 	WRITE(STORE_USER_PUT, T("ann"), T("hash"), T("{\"*\":\"admin\"}"), N(9), N(9));
 	WRITE(STORE_USER_LOGIN, T("ann"), N(8));
@@ -225,10 +238,11 @@ static void test_round_trip(void **state)
 	close_store(); /* it must be on the disk */
 	open_store();
 	assert_string_equal(rows(STORE_NETWORKS), "n1|default|10.0.0.0/16|-|1700000000000|1|\n");
-	assert_string_equal(rows(STORE_AGENTS), "a1|<32:07>|1|0|0|-|{}|5|1|4|i1|6|77|\n");
-	assert_string_equal(rows(STORE_MEMBERS), "a1|n1|nas|10.0.0.1|-|[]|k1|2|0|\n");
+	assert_string_equal(rows(STORE_AGENTS), "a1|<32:07>|1|-|{}|5|1|4|i1|6|\n");
+	assert_string_equal(rows(STORE_MEMBERS), "a1|n1|nas|10.0.0.1|-|[]|k1|2|0|1|1|77|\n");
+	assert_string_equal(rows(STORE_DEVICES), "d1|n1|a1|phone|<32:06>|-|-|5|\n");
 	assert_string_equal(rows(STORE_ROUTES), "a1|n1|192.168.0.0/16|1|\n");
-	assert_string_equal(rows(STORE_KEYS), "k1|<32:09>|n1|1|0|-|[\"a\"]|1|2|0|-|0|\n");
+	assert_string_equal(rows(STORE_KEYS), "k1|<32:09>|n1|1|0|-|[\"a\"]|1|2|0|-|0|{}|\n");
 	assert_string_equal(rows(STORE_RETIRED), "n1|10.0.0.9|1700000000000|\n");
 	assert_string_equal(rows(STORE_AUDIT), "1|root|made|-|\xc3\xa4 'quoted' \\ \"this\"|n1|\n"
 					       "2|root|made|x||\n");
@@ -300,8 +314,8 @@ static void test_refused_by_group(void **state)
 	assert_false(first.refused || last.refused);
 	assert_true(second.refused && third.refused);
 	assert_int_equal(refusals, 5);
-	assert_string_equal(rows(STORE_MEMBERS), "a1|n1|nas|10.0.0.1|-|[]|k1|2|0|\n"
-						 "a4|n1|last|10.0.0.4|-|[]|k1|2|0|\n");
+	assert_string_equal(rows(STORE_MEMBERS), "a1|n1|nas|10.0.0.1|-|[]|k1|2|0|1|0|0|\n"
+						 "a4|n1|last|10.0.0.4|-|[]|k1|2|0|1|0|0|\n");
 	assert_string_equal(rows(STORE_AUDIT), "");
 	assert_false(store_behind(store));
 }
@@ -335,13 +349,16 @@ static void test_conditions(void **state)
 	assert_false(ALONE(STORE_KEY_REVOKE, T("none"), N(13)));
 	assert_true(ALONE(STORE_META_NEW, T("m"), store_blob("1", 1)));
 	assert_false(ALONE(STORE_META_NEW, T("m"), store_blob("2", 1)));
-	assert_true(ALONE(STORE_AGENT_EXPIRE, T("a1"), N(9)));
+	assert_true(ALONE(STORE_AGENT_TOKENS, T("a1"), N(9)));
+	assert_false(ALONE(STORE_AGENT_TOKENS, T("gone"), N(9)));
+	assert_true(ALONE(STORE_MEMBER_EXPIRE, T("a1"), T("n1")));
+	assert_false(ALONE(STORE_MEMBER_EXPIRE, T("a1"), T("n2")));
+	assert_false(ALONE(STORE_MEMBER_RETURN, T("a1"), T("n2")));
 	assert_false(ALONE(STORE_AGENT_KEY, T("a1"), blob(5)));
-	assert_false(ALONE(STORE_AGENT_EXPIRE, T("gone"), N(9)));
 	assert_false(ALONE(STORE_ROUTE_PUT, T("gone"), T("n1"), T("10.1.0.0/16"), N(0)));
 	assert_false(ALONE(STORE_NETWORK_PUT, T("n2"), T("default"), T("x"), T(NULL), N(1), N(0)));
 	assert_false(ALONE(STORE_NETWORK_SET, T("gone"), N(1)));
-	assert_false(ALONE(STORE_AGENT_EXPIRY, T("gone"), N(1)));
+	assert_false(ALONE(STORE_MEMBER_EXPIRY, T("gone"), T("n1"), N(1)));
 	assert_true(ALONE(STORE_TOKEN_PUT, T("t8"), blob(2), N(2), T(NULL), T(""), T(NULL), T(NULL), N(1), N(0),
 			  N(1)));
 	assert_true(ALONE(STORE_TOKEN_SPEND, T("t8")));
@@ -351,7 +368,44 @@ static void test_conditions(void **state)
 	/* The later home is right. */
 	assert_true(ALONE(STORE_AGENT_SEEN, T("a1"), T("new"), N(1), N(1), T("i2"), N(20)));
 	assert_true(ALONE(STORE_AGENT_SEEN, T("a1"), T("old"), N(1), N(0), T("i1"), N(19)));
-	assert_string_equal(rows(STORE_AGENTS), "a1|<32:01>|1|1|0|-|new|1|1|9|i2|20|0|\n");
+	assert_string_equal(rows(STORE_AGENTS), "a1|<32:01>|1|-|new|1|1|9|i2|20|\n");
+}
+
+/* Whose key it is, is a question within one network; what an agent has joined meanwhile is seen. */
+static void test_networks_apart(void **state)
+{
+	(void)state;
+	put_network("n1", "red");
+	put_network("n2", "blue");
+	put_agent("a1", 1, "red-gate", "10.0.0.1");
+	WRITE(STORE_AGENT_PUT, T("a2"), blob(2), N(1), T(NULL), N(0));
+	put_member("a2", "n2", "blue-gate", "10.0.0.1");
+	put_device("d1", "n1", "a1", "phone", 2); /* the key of blue's agent */
+	put_device("d2", "n2", "a2", "phone", 3);
+	put_device("d3", "n1", "a1", "other", 3); /* of blue's device */
+	assert_true(flush());
+	assert_false(ALONE(STORE_DEVICE_PUT, T("d4"), T("n1"), T("a1"), T("x"), blob(3), T(NULL), T(NULL), N(1)));
+	assert_false(ALONE(STORE_DEVICE_PUT, T("d4"), T("n2"), T("a2"), T("x"), blob(2), T(NULL), T(NULL), N(1)));
+	/* An agent joins where a device has its key, and takes the key of a device of its own networks. */
+	assert_false(ALONE(STORE_MEMBER_PUT, T("a2"), T("n1"), T("b"), T(NULL), T(NULL), T("[]"), T("k"), N(1), N(0), N(0)));
+	assert_false(ALONE(STORE_AGENT_KEY, T("a2"), blob(3)));
+	bytes[1] = 9;
+	assert_true(ALONE(STORE_AGENT_KEY, T("a1"), blob(7)));
+	bytes[1] = 0;
+	assert_true(ALONE(STORE_DEVICE_DEL, T("d1")));
+	assert_true(ALONE(STORE_MEMBER_PUT, T("a2"), T("n1"), T("b"), T(NULL), T(NULL), T("[]"), T("k"), N(1), N(0), N(0)));
+	/* What it is in is what was judged, or it is refused. */
+	assert_true(ALONE(STORE_AGENT_ALONE, T("a2"), T("n2 n1 ")));
+	assert_false(ALONE(STORE_AGENT_ALONE, T("a2"), T("n2 ")));
+	assert_false(ALONE(STORE_AGENT_ALONE, T("a2"), T("")));
+	/* Expired in one network is not expired in the other, and no rename takes it back. */
+	assert_true(ALONE(STORE_MEMBER_EXPIRE, T("a2"), T("n1")));
+	assert_true(ALONE(STORE_AGENT_KEY, T("a2"), blob(8)));
+	assert_true(ALONE(STORE_MEMBER_PUT, T("a2"), T("n1"), T("c"), T(NULL), T(NULL), T("[]"), T("k"), N(1), N(0), N(0)));
+	assert_non_null(strstr(rows(STORE_MEMBERS), "a2|n1|c|-|-|[]|k|1|0|0|1|0|\n"));
+	assert_non_null(strstr(rows(STORE_MEMBERS), "a2|n2|blue-gate|10.0.0.1|-|[]|k1|2|0|1|0|0|\n"));
+	assert_true(ALONE(STORE_MEMBER_RETURN, T("a2"), T("n1")));
+	assert_non_null(strstr(rows(STORE_MEMBERS), "a2|n1|c|-|-|[]|k|1|0|0|0|0|\n"));
 }
 
 static void fetched(void *arg, uint64_t serial)
@@ -376,7 +430,7 @@ static void test_fetch(void **state)
 	assert_true(flush());
 	assert_int_equal(serial, asked);
 	assert_true(store_batch(store) > serial);
-	assert_string_equal(buf_text(&seen), "a2|n1|pc|10.0.0.2|-|[]|k1|2|0|\n");
+	assert_string_equal(buf_text(&seen), "a2|n1|pc|10.0.0.2|-|[]|k1|2|0|1|0|0|\n");
 	buf_free(&seen);
 	store_fetch(store, STORE_AGENT_OF, "none", 0, note_row, fetched, &serial);
 	store_fetch(store, STORE_NETWORKS, NULL, 5, note_row, fetched, &serial);
@@ -443,7 +497,7 @@ static void note_pending(void *arg, const struct store_value *row)
 static void write_meanwhile(void *arg)
 {
 	(void)arg;
-	WRITE(STORE_AGENT_EXPIRY, T("a1"), N(77));
+	WRITE(STORE_AGENT_TOKENS, T("a1"), N(77));
 }
 
 /* A row that was read while something newer waits to be written is known as such. */
@@ -549,13 +603,22 @@ static void test_from_every_version(void **state)
 		load_fixture(version);
 		open_store();
 		assert_non_null(strstr(rows(STORE_AGENTS), "a1|<32:"));
-		assert_string_equal(rows(STORE_MEMBERS),
-				    "a1|n1|nas|10.86.0.1|fd00:1::1|[\"web\"]|k1|1700000000003|0|\n");
+		assert_non_null(strstr(rows(STORE_MEMBERS), "a1|n1|nas|10.86.0.1|fd00:1::1|[\"web\"]|k1|1700000000003|"
+							    "0|0|0|0|\n"));
+		if (version == 5) { /* what was an agent's is a membership's */
+			assert_non_null(strstr(rows(STORE_MEMBERS), "a9|n1|gone|10.86.0.9|-|[]|k1|1700000000019|1|1|1|"
+								    "1700000000018|\n"));
+			assert_string_equal(rows(STORE_DEVICES),
+					    "d1|n1|a1|phone|<32:66>|10.86.0.5|-|1700000000020|\n");
+		}
 		assert_string_equal(rows(STORE_ROUTES), "a1|n1|192.168.1.0/24|1|\n");
-		assert_non_null(strstr(rows(STORE_KEYS), "|1700000000006|a1|0|"));
+		assert_non_null(strstr(rows(STORE_KEYS), "|1700000000006|a1|0|\n"));
 		assert_string_equal(rows(STORE_RETIRED), "n1|10.86.0.2|1700000000007|\n");
 		assert_string_equal(rows(STORE_AUDIT), "1700000000008|root|network-created|default|\n");
 		put_agent("a2", 2, "pc", "10.86.0.3");
+		put_network("n2", "other");
+		put_device("d8", "n1", "a1", "tablet", 7);
+		put_device("d9", "n2", "a1", "tablet", 7);
 		assert_true(flush());
 		close_store();
 		end_files(state);
@@ -583,7 +646,7 @@ int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, begin, end)
 	const struct CMUnitTest tests[] = {
-		CASE(test_round_trip), CASE(test_refused_by_group), CASE(test_conditions), CASE(test_fetch),
+		CASE(test_round_trip), CASE(test_refused_by_group), CASE(test_conditions), CASE(test_networks_apart), CASE(test_fetch),
 		CASE(test_bulletins), CASE(test_pending), CASE(test_settle), CASE(test_many), cmocka_unit_test(test_from_every_version), cmocka_unit_test(test_newer_version),
 	};
 	int failed;
