@@ -152,7 +152,7 @@ json_t *admin_relay_add(struct coordinator *co, struct js *js, const struct who 
 	list_add_tail(&co->relays, &relay->node);
 	write_relay(co, relay);
 	registry_audit(co, who->actor, "relay-added", relay->id, relay->as.region);
-	sync_relays(co->sync);
+	sync_relays(co->sync, true);
 	result = admin_message("relay %s added in the region %s", relay->id, relay->as.region);
 	json_object_set_new(result, "relay", relay_json(relay));
 	return result;
@@ -187,7 +187,7 @@ json_t *admin_relay_remove(struct coordinator *co, struct js *js, const struct w
 		store_write(co->store, STORE_RELAY_DEL, (struct store_value[]){store_text(relay->id)});
 		registry_audit(co, who->actor, "relay-removed", relay->id, relay->as.region);
 		relay_free(relay);
-		sync_relays(co->sync);
+		sync_relays(co->sync, true);
 		return message;
 	}
 	refuse(why, 404, "unknown_relay", "there is no relay %s: see relay list", id);

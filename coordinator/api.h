@@ -23,7 +23,7 @@ void api_refused(struct request *rq, int status, const char *code, const char *d
 void api_proof_refused(struct request *rq, const struct agent *agent, const struct refusal *why);
 
 /* Judges a proof: header value, challenge and coordinator in the body; `public_key` is who must have
- * made it. False: *why says what is wrong. */
+ * made it. False: *why says what is wrong; with status 0 nothing is, and the handler will be called again. */
 bool proof_judge(struct request *rq, const char *header, const struct key *public_key,
 		 struct refusal *why);
 /* Its parts, for two proofs over one challenge: first that it is one of ours, last that it serves no more. */
@@ -41,6 +41,8 @@ void api_note_left_out(struct coordinator *co);
 
 /* False: answered with 429 already. */
 bool request_paced(struct request *rq, struct agent *agent);
+/* False: answered with 503 already, for the database takes no writes. */
+bool request_may_write(struct request *rq);
 /* One bucket for requests and frames of so many bytes. */
 bool agent_may_ask(struct coordinator *co, struct agent *agent, size_t body);
 

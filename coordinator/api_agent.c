@@ -38,10 +38,9 @@ json_t *api_token_json(struct coordinator *co, const struct agent *agent)
 	return json;
 }
 
-static json_t *position(struct coordinator *co)
+static json_t *position(struct coordinator *co, uint64_t revision)
 {
-	return json_pack("{sssI}", "epoch", sync_epoch(co->sync), "revision",
-			 (json_int_t)sync_revision(co->sync));
+	return json_pack("{sssI}", "epoch", sync_epoch(co->sync), "revision", (json_int_t)revision);
 }
 
 /* By token, or by proof of the agent's own key. Answers and returns NULL where neither. */
@@ -122,6 +121,8 @@ void api_key(struct request *rq)
 		reply_problem(rq, 401, "unknown_agent", "this agent is not known here any more");
 		return;
 	}
+	if (!request_may_write(rq))
+		return;
 	if (!proof_challenge(rq, &agent->public_key, challenge, &why) ||
 	    !proof_header(rq, http_header(rq->http, "Authorization"), &agent->public_key, challenge,
 			  &why) ||
@@ -163,7 +164,9 @@ void api_leave(struct request *rq)
 	struct refusal why;
 
 	/* A body where a proof takes the token's place. */
-	if (rq->http->body.len && !dispatch_body(rq))
+	if (rq->http->body.len && !rq->body && !dispatch_body(rq))
+		return;
+	if (!request_may_write(rq))
 		return;
 	agent = by_token_or_proof(rq);
 	if (!agent)
@@ -204,18 +207,76 @@ void api_endpoint(struct request *rq)
 		return;
 	}
 	registry_endpoints(rq->co, rq->agent, &at);
-	reply(rq, 200, position(rq->co));
+	reply(rq, 200, position(rq->co, sync_revision(rq->co->sync)));
+}
+
+/* ---- the peers ---------------------------------------------------------------------------------- */
+
+struct reading {
+	struct request *rq;
+	struct sync_wait wait;
+	json_t *answer;
+};
+
+static json_t *peers_json(struct request *rq, uint64_t until)
+{
+	json_t *peers = json_array(), *json = position(rq->co, MIN(until, sync_revision(rq->co->sync)));
+
+	sync_peers(rq->agent, peers, until);
+	json_object_set_new(json, "peers", peers);
+	json_object_set_new(json, "networks", mesh_networks_json(rq->agent));
+	json_object_set_new(json, "relays", coordinator_relays(rq->co));
+	return json;
+}
+
+static void end_reading(struct request *rq)
+{
+	struct reading *reading = rq->pending;
+
+	rq->cancel = NULL;
+	sync_wait_cancel(&reading->wait);
+	json_decref(reading->answer);
+	free(reading);
+}
+
+static void on_told(void *arg, enum sync_told told)
+{
+	struct reading *reading = arg;
+	struct request *rq = reading->rq;
+	json_t *answer = NULL;
+
+	rq->agent = map_get(rq->co->mesh.agents, rq->id); /* it may have gone meanwhile */
+	if (told == SYNC_STUCK && rq->agent && !sync_may_see(rq->co->sync, rq->agent))
+		return;
+	if (told == SYNC_STUCK && rq->agent)
+		answer = peers_json(rq, sync_durable(rq->co->sync));
+	else if (told == SYNC_DURABLE)
+		answer = json_incref(reading->answer);
+	end_reading(rq);
+	if (!rq->agent) {
+		json_decref(answer);
+		reply_problem(rq, 401, "unknown_agent", "this agent is not known here any more");
+	} else if (answer) {
+		reply(rq, 200, answer);
+	} else {
+		api_peers(rq);
+	}
 }
 
 void api_peers(struct request *rq)
 {
-	json_t *peers = json_array(), *json = position(rq->co);
+	json_t *answer = peers_json(rq, SYNC_ALL);
+	struct reading *reading;
 
-	sync_peers(rq->agent, peers);
-	json_object_set_new(json, "peers", peers);
-	json_object_set_new(json, "networks", mesh_networks_json(rq->agent));
-	json_object_set_new(json, "relays", coordinator_relays(rq->co));
-	reply(rq, 200, json);
+	if (sync_settled(rq->co->sync)) {
+		reply(rq, 200, answer);
+		return;
+	}
+	reading = xcalloc(1, sizeof(*reading));
+	reading->rq = rq;
+	reading->answer = answer;
+	reply_later(rq, end_reading, reading);
+	sync_wait(rq->co->sync, &reading->wait, on_told, reading);
 }
 
 static bool path_known(const char *path)
@@ -295,5 +356,5 @@ void api_heartbeat(struct request *rq)
 		registry_online(rq->co, rq->agent, true);
 		sync_leaving(rq->co->sync, rq->agent, HEARTBEAT_MS);
 	}
-	reply(rq, 200, position(rq->co));
+	reply(rq, 200, position(rq->co, sync_revision(rq->co->sync)));
 }

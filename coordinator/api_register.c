@@ -6,6 +6,7 @@
  */
 #include "api.h"
 #include "challenge.h"
+#include "cluster.h"
 #include "dispatch.h"
 #include "store.h"
 #include "sync.h"
@@ -56,6 +57,8 @@ static void note_refusal(struct request *rq, const char *what, const char *who, 
 
 void api_proof_refused(struct request *rq, const struct agent *agent, const struct refusal *why)
 {
+	if (!why->status)
+		return;
 	note_refusal(rq, "proof-refused", agent ? agent->id : "-", why->code, why->detail);
 	reply_refusal(rq, why);
 }
@@ -81,7 +84,8 @@ void api_refused(struct request *rq, int status, const char *code, const char *d
 
 static void refused(struct request *rq, const struct refusal *why)
 {
-	api_refused(rq, why->status, why->code, why->detail);
+	if (why->status)
+		api_refused(rq, why->status, why->code, why->detail);
 }
 
 void api_challenge(struct request *rq)
@@ -131,11 +135,16 @@ static bool verdict_good(enum challenge_verdict verdict, struct refusal *why)
 	case CHALLENGE_GOOD:
 		return true;
 	case CHALLENGE_FOREIGN:
+	case CHALLENGE_ELSEWHERE:
+	case CHALLENGE_VERDICTS:
 		return refuse(why, 401, "challenge_unknown", "this challenge was not given here for this key");
 	case CHALLENGE_ENDED:
 		return refuse(why, 401, "challenge_expired", "this challenge has ended: ask for another");
 	case CHALLENGE_USED:
 		return refuse(why, 401, "challenge_used", "this challenge was used already: ask for another");
+	case CHALLENGE_SILENT:
+		return refuse(why, 401, "challenge_unknown",
+			      "the coordinator that gave this challenge does not answer: ask for another");
 	case CHALLENGE_BUSY:
 		break;
 	}
@@ -146,19 +155,56 @@ bool proof_challenge(struct request *rq, const struct key *public_key, uint8_t c
 		     struct refusal *why)
 {
 	const char *text = js_need_string(&rq->js, "challenge", 64);
+	enum challenge_verdict verdict;
 	uint8_t bytes[64];
 
 	if (!js_ok(&rq->js) || base64_decode(bytes, sizeof(bytes), text) != CHALLENGE_LEN)
 		return refuse(why, 401, "challenge_missing",
 			      "challenge: must be the 32 bytes that /agents/challenge gave, as base64");
 	memcpy(challenge, bytes, CHALLENGE_LEN);
-	return verdict_good(challenge_check(rq->co->challenges, challenge, public_key, clock_ms()), why);
+	verdict = challenge_check(rq->co->challenges, challenge, public_key, clock_ms());
+	return verdict == CHALLENGE_ELSEWHERE || verdict_good(verdict, why);
+}
+
+static void cancel_question(struct request *rq)
+{
+	rq->cancel = NULL;
+	cluster_question_cancel(rq->pending);
+}
+
+static void on_spent(void *arg, enum challenge_verdict verdict)
+{
+	struct request *rq = arg;
+
+	rq->cancel = NULL;
+	rq->spent = verdict == CHALLENGE_ELSEWHERE ? CHALLENGE_FOREIGN : verdict;
+	js_read(&rq->js, rq->body);
+	store_begin(rq->co->store);
+	rq->row->handler(rq);
+}
+
+/* Only who gave it can say; until then there is no answer. */
+static bool spend_elsewhere(struct request *rq, const struct key *public_key, const uint8_t challenge[static 32],
+			    struct refusal *why)
+{
+	struct cluster_question *question = cluster_spend(rq->co->cluster, challenge, public_key, on_spent, rq);
+
+	if (!question)
+		return verdict_good(CHALLENGE_ELSEWHERE, why);
+	reply_later(rq, cancel_question, question);
+	why->status = 0;
+	return false;
 }
 
 bool proof_spend(struct request *rq, const struct key *public_key, const uint8_t challenge[static 32],
 		 struct refusal *why)
 {
-	return verdict_good(challenge_use(rq->co->challenges, challenge, public_key, clock_ms()), why);
+	enum challenge_verdict verdict = rq->spent;
+
+	if (verdict == CHALLENGE_ELSEWHERE)
+		verdict = challenge_use(rq->co->challenges, challenge, public_key, clock_ms());
+	return verdict == CHALLENGE_ELSEWHERE ? spend_elsewhere(rq, public_key, challenge, why)
+					      : verdict_good(verdict, why);
 }
 
 bool proof_header(struct request *rq, const char *header, const struct key *public_key,

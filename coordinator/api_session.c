@@ -7,6 +7,7 @@
  */
 #include "api.h"
 #include "api_admin.h"
+#include "cluster.h"
 #include "login.h"
 #include "password.h"
 #include "lib/clock.h"
@@ -148,6 +149,7 @@ static void on_checked(void *arg, bool right)
 	free(trying);
 	if (right && user) {
 		logins_right(rq->co->logins, name, rq->address);
+		cluster_login(rq->co->cluster, name, rq->address, true);
 		begin_session(rq, user, NULL);
 		return;
 	}
@@ -163,6 +165,9 @@ static bool may_try(struct request *rq, const char *name)
 
 	if (!wait) {
 		logins_tried(rq->co->logins, name, rq->address, now);
+		/* What is nobody's name may be a password, typed into the wrong field. */
+		cluster_login(rq->co->cluster, name && map_get(rq->co->users.by_name, name) ? name : NULL,
+			      rq->address, false);
 		return true;
 	}
 	seconds = (unsigned)(wait / 1000) + 1;
@@ -177,10 +182,8 @@ static bool may_begin(struct request *rq)
 		reply_problem(rq, 422, "invalid", "%s", rq->js.error);
 	else if (http_header(rq->http, "Origin") && !session_same_origin(rq)) /* nobody is logged in unasked */
 		reply_problem(rq, 403, "cross_site", "this request was made by another site's page");
-	else if (store_behind(rq->co->store))
-		reply_problem(rq, 503, "store_unavailable", "the database takes no writes: try again");
 	else
-		return true;
+		return request_may_write(rq);
 	return false;
 }
 
@@ -222,6 +225,7 @@ void api_login_link(struct request *rq)
 	access = access_find(rq->co, secret, clock_wall_ms());
 	if (access && access->kind == ACCESS_LINK) {
 		logins_right(rq->co->logins, NULL, rq->address);
+		cluster_login(rq->co->cluster, NULL, rq->address, true);
 		begin_session(rq, access->user, access);
 		return;
 	}
@@ -262,7 +266,7 @@ void api_logout(struct request *rq)
 	char text[ACCESS_TEXT], from[sizeof(rq->from) + PROTO_NAME_MAX + 20];
 	struct access *access = own_session(rq, text);
 
-	if (!access)
+	if (!access || !request_may_write(rq))
 		return;
 	snprintf(from, sizeof(from), "user %s from %s", access->user->name, rq->address);
 	registry_audit(rq->co, from, "logout", access->user->name, NULL);

@@ -349,7 +349,7 @@ bool apply_relays_end(struct coordinator *co, struct reading *reading)
 {
 	if (!reading->found)
 		relays_free(co);
-	sync_relays(co->sync);
+	sync_relays(co->sync, false);
 	return true;
 }
 

@@ -11,6 +11,7 @@
 #include "events.h"
 #include "registry.h"
 #include "store.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/str.h"
 
@@ -155,6 +156,49 @@ static void take_audit(struct coordinator *co, json_t *lines)
 	}
 }
 
+struct retiring {
+	struct cluster *cluster;
+	json_t *rows;
+};
+
+/* Of those whose owner is here still, its end has them rest (apply.c). */
+static void retire(void *arg, uint64_t batch)
+{
+	struct retiring *retiring = arg;
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(retiring->rows, i, row) {
+		const char *network = json_string_value(json_array_get(row, 0));
+		const char *address = json_string_value(json_array_get(row, 1));
+
+		if (batch && network && address)
+			mesh_retired(&retiring->cluster->co->mesh, network, address,
+				     (uint64_t)json_integer_value(json_array_get(row, 2)), clock_wall_ms());
+	}
+	json_decref(retiring->rows);
+	free(retiring);
+}
+
+static void no_row(void *arg, const struct store_value *row)
+{
+	(void)arg;
+	(void)row;
+}
+
+/* What is fetched comes in order: their networks, which may be as new, are there by then. */
+static void take_retired(struct cluster *cluster, json_t *rows)
+{
+	struct retiring *retiring;
+
+	if (!rows)
+		return;
+	retiring = xmalloc(sizeof(*retiring));
+	retiring->cluster = cluster;
+	retiring->rows = json_incref(rows);
+	store_fetch(cluster->co->store, STORE_LAST_BULLETIN, NULL, 1, no_row, retire, retiring);
+}
+
 /* Networks come before what is in them: that is the order of the numbers. */
 static void take_bulletin(struct cluster *cluster, json_t *bulletin)
 {
@@ -172,7 +216,78 @@ static void take_bulletin(struct cluster *cluster, json_t *bulletin)
 				break;
 		}
 	}
+	take_retired(cluster, json_object_get(bulletin, "retired"));
 	take_audit(cluster->co, json_object_get(bulletin, "audit"));
+}
+
+/* ---- all of it --------------------------------------------------------------------------------------- */
+
+/* Where bulletins were missed: everything in a table, and in our memory, is read again. */
+struct sweep {
+	struct cluster *cluster;
+	enum store_about about;
+	struct map *there;
+};
+
+static void on_there(void *arg, const struct store_value *row)
+{
+	struct sweep *sweep = arg;
+
+	map_put(sweep->there, store_string(&row[0]), sweep);
+	want(sweep->cluster, sweep->about, store_string(&row[0]), false);
+}
+
+static void on_retired(void *arg, const struct store_value *row)
+{
+	struct cluster *cluster = arg;
+
+	mesh_retired(&cluster->co->mesh, store_string(&row[0]), store_string(&row[1]), (uint64_t)row[2].number,
+		     clock_wall_ms());
+}
+
+static void there_done(void *arg, uint64_t batch)
+{
+	struct sweep *sweep = arg;
+	const struct coordinator *co = sweep->cluster->co;
+	const struct map *ours[ABOUTS] = {
+		[ABOUT_NETWORK] = co->mesh.networks_by_id, [ABOUT_USER] = co->users.by_name,
+		[ABOUT_TOKEN] = co->users.accesses,	   [ABOUT_KEY] = co->mesh.keys,
+		[ABOUT_AGENT] = co->mesh.agents,	   [ABOUT_DEVICE] = co->mesh.devices,
+	};
+	const void *id;
+	size_t pos = 0;
+
+	while (batch && map_next(ours[sweep->about], &pos, &id))
+		if (!map_get(sweep->there, id))
+			want(sweep->cluster, sweep->about, id, false);
+	if (batch && sweep->about == ABOUT_NETWORK) /* behind the networks themselves */
+		store_fetch(co->store, STORE_RETIRED, NULL, INT64_MAX, on_retired, NULL, sweep->cluster);
+	map_free(sweep->there);
+	free(sweep);
+}
+
+static void read_everything(struct cluster *cluster)
+{
+	static const struct {
+		enum store_about about;
+		enum store_read table;
+	} tables[] = {
+		{ABOUT_NETWORK, STORE_NETWORKS}, {ABOUT_USER, STORE_USERS},   {ABOUT_TOKEN, STORE_TOKENS},
+		{ABOUT_KEY, STORE_KEYS},	 {ABOUT_AGENT, STORE_AGENTS}, {ABOUT_DEVICE, STORE_DEVICES},
+	};
+
+	log_warn("bulletins-missed", "last=%lld reason=\"everything is read again\"", (long long)cluster->last);
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
+		struct sweep *sweep = xcalloc(1, sizeof(*sweep));
+
+		sweep->cluster = cluster;
+		sweep->about = tables[i].about;
+		sweep->there = map_new(0);
+		store_fetch(cluster->co->store, tables[i].table, NULL, INT64_MAX, on_there, there_done, sweep);
+	}
+	want(cluster, ABOUT_RELAYS, "", false);
+	want(cluster, ABOUT_POLICY, "", false);
+	want(cluster, ABOUT_META, "", false);
 }
 
 static void on_bulletin(void *arg, const struct store_value *row)
@@ -181,6 +296,8 @@ static void on_bulletin(void *arg, const struct store_value *row)
 	char error[JS_ERROR];
 	json_t *bulletin = row[1].data ? js_load(row[1].data, row[1].len, error) : NULL;
 
+	if (!cluster->rows && row[2].number > cluster->last + 1)
+		read_everything(cluster); /* there were older ones */
 	cluster->last = row[0].number;
 	take_bulletin(cluster, bulletin);
 	json_decref(bulletin);
@@ -230,81 +347,17 @@ void bulletin_refused(void *arg, enum store_write what, const struct store_value
 
 	if (!about)
 		return;
+	cluster->refusals++;
 	want(cluster, about, store_string(&values[0]), true);
 	bulletin_wake(cluster, true);
 }
 
-/* ---- all of it --------------------------------------------------------------------------------------- */
+/* ---- after a break --------------------------------------------------------------------------------- */
 
-/* Where bulletins were missed: everything in a table, and in our memory, is read again. */
-struct sweep {
-	struct cluster *cluster;
-	enum store_about about;
-	struct map *there;
-};
-
-static void on_there(void *arg, const struct store_value *row)
+void bulletin_catch_up(struct cluster *cluster, bool long_away)
 {
-	struct sweep *sweep = arg;
-
-	map_put(sweep->there, store_string(&row[0]), sweep);
-	want(sweep->cluster, sweep->about, store_string(&row[0]), false);
-}
-
-static void there_done(void *arg, uint64_t batch)
-{
-	struct sweep *sweep = arg;
-	const struct coordinator *co = sweep->cluster->co;
-	const struct map *ours[ABOUTS] = {
-		[ABOUT_NETWORK] = co->mesh.networks_by_id, [ABOUT_USER] = co->users.by_name,
-		[ABOUT_TOKEN] = co->users.accesses,	   [ABOUT_KEY] = co->mesh.keys,
-		[ABOUT_AGENT] = co->mesh.agents,	   [ABOUT_DEVICE] = co->mesh.devices,
-	};
-	const void *id;
-	size_t pos = 0;
-
-	while (batch && map_next(ours[sweep->about], &pos, &id))
-		if (!map_get(sweep->there, id))
-			want(sweep->cluster, sweep->about, id, false);
-	map_free(sweep->there);
-	free(sweep);
-}
-
-static void read_everything(struct cluster *cluster)
-{
-	static const struct {
-		enum store_about about;
-		enum store_read table;
-	} tables[] = {
-		{ABOUT_NETWORK, STORE_NETWORKS}, {ABOUT_USER, STORE_USERS},   {ABOUT_TOKEN, STORE_TOKENS},
-		{ABOUT_KEY, STORE_KEYS},	 {ABOUT_AGENT, STORE_AGENTS}, {ABOUT_DEVICE, STORE_DEVICES},
-	};
-
-	log_warn("bulletins-missed", "last=%lld reason=\"everything is read again\"", (long long)cluster->last);
-	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
-		struct sweep *sweep = xcalloc(1, sizeof(*sweep));
-
-		sweep->cluster = cluster;
-		sweep->about = tables[i].about;
-		sweep->there = map_new(0);
-		store_fetch(cluster->co->store, tables[i].table, NULL, INT64_MAX, on_there, there_done, sweep);
-	}
-	want(cluster, ABOUT_RELAYS, "", false);
-	want(cluster, ABOUT_POLICY, "", false);
-	want(cluster, ABOUT_META, "", false);
-}
-
-static void on_range(void *arg, const struct store_value *row)
-{
-	struct cluster *cluster = arg;
-
-	if (row[1].number > cluster->last + 1)
+	if (long_away)
 		read_everything(cluster);
-}
-
-void bulletin_catch_up(struct cluster *cluster)
-{
-	store_fetch(cluster->co->store, STORE_LAST_BULLETIN, NULL, 1, on_range, NULL, cluster);
 	bulletin_wake(cluster, false);
 }
 

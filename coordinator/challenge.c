@@ -1,7 +1,8 @@
 /*
- * challenge.c - 8 random bytes, 8 bytes of end (ms of our monotonic clock), 16 bytes of MAC over both
- * and the agent's public key, under a key that lives as long as the process: so the table of used
- * ones need not survive a restart.
+ * challenge.c - 6 random bytes, 4 that name the giver, 6 of end (ms of the giver's monotonic clock), 16
+ * bytes of MAC over all of that and the agent's public key. The MAC's key comes from the server key, which
+ * all coordinators of a mesh have, so that each knows a challenge of another. Whether it still serves
+ * only its giver knows. A giver is one life of a process: the table of used ones need not survive it.
  */
 #include "challenge.h"
 #include "lib/list.h"
@@ -11,7 +12,10 @@
 #include <sodium.h>
 #include <string.h>
 
-#define MAC_AT 16
+#define GIVER_AT 6
+#define END_AT   10
+#define END_LEN  6
+#define MAC_AT   16
 
 struct used {
 	struct list node; /* oldest end first */
@@ -21,15 +25,40 @@ struct used {
 
 struct challenges {
 	uint8_t secret[crypto_generichash_KEYBYTES];
+	uint32_t giver;
 	struct map *used;
 	struct list order;
 };
 
-struct challenges *challenges_new(void)
+uint32_t challenge_giver_of(const char *instance)
 {
+	uint8_t hash[crypto_generichash_BYTES_MIN];
+	uint32_t giver;
+
+	crypto_generichash(hash, sizeof(hash), (const uint8_t *)instance, strlen(instance), NULL, 0);
+	memcpy(&giver, hash, sizeof(giver));
+	return giver;
+}
+
+uint32_t challenge_giver(const uint8_t challenge[static CHALLENGE_LEN])
+{
+	uint32_t giver;
+
+	memcpy(&giver, challenge + GIVER_AT, sizeof(giver));
+	return giver;
+}
+
+struct challenges *challenges_new(const struct key *server_key, const char *instance)
+{
+	static const char use[] = "wg-mesh challenge 1";
 	struct challenges *challenges = xcalloc(1, sizeof(*challenges));
 
-	random_bytes(challenges->secret, sizeof(challenges->secret));
+	crypto_generichash(challenges->secret, sizeof(challenges->secret), (const uint8_t *)use, sizeof(use),
+			   server_key->bytes, KEY_LEN);
+	if (*instance)
+		challenges->giver = challenge_giver_of(instance);
+	else
+		random_bytes(&challenges->giver, sizeof(challenges->giver));
 	challenges->used = map_new(CHALLENGE_LEN);
 	list_init(&challenges->order);
 	return challenges;
@@ -70,9 +99,20 @@ void challenge_make(struct challenges *challenges, uint8_t out[static CHALLENGE_
 {
 	uint64_t end = now_ms + CHALLENGE_LIFE_MS;
 
-	random_bytes(out, 8);
-	memcpy(out + 8, &end, 8);
+	random_bytes(out, GIVER_AT);
+	memcpy(out + GIVER_AT, &challenges->giver, sizeof(challenges->giver));
+	for (unsigned i = 0; i < END_LEN; i++)
+		out[END_AT + i] = (uint8_t)(end >> 8 * i);
 	mac(challenges, out + MAC_AT, out, public_key);
+}
+
+static uint64_t end_of(const uint8_t challenge[static CHALLENGE_LEN])
+{
+	uint64_t end = 0;
+
+	for (unsigned i = 0; i < END_LEN; i++)
+		end |= (uint64_t)challenge[END_AT + i] << 8 * i;
+	return end;
 }
 
 enum challenge_verdict challenge_check(struct challenges *challenges,
@@ -81,13 +121,13 @@ enum challenge_verdict challenge_check(struct challenges *challenges,
 {
 	struct used *used, *tmp;
 	uint8_t expected[16];
-	uint64_t end;
 
 	mac(challenges, expected, challenge, public_key);
 	if (!secret_equal(expected, challenge + MAC_AT, sizeof(expected)))
 		return CHALLENGE_FOREIGN;
-	memcpy(&end, challenge + 8, 8);
-	if (end <= now_ms)
+	if (challenge_giver(challenge) != challenges->giver)
+		return CHALLENGE_ELSEWHERE;
+	if (end_of(challenge) <= now_ms)
 		return CHALLENGE_ENDED;
 	list_each_safe(used, tmp, &challenges->order, node) {
 		if (used->end > now_ms)

@@ -1,7 +1,8 @@
 /*
  * challenge.h - 32 bytes that an agent must answer for, once and within a minute (SPEC 3). Nothing is
- * kept when one is given out: end and MAC are inside. Only those that were used are remembered, in a
- * bounded table, until they would have ended anyway.
+ * kept when one is given out: giver, end and MAC are inside. Only those that were used are remembered, in
+ * a bounded table, until they would have ended anyway, by who gave them: another coordinator knows that a
+ * challenge is one of this mesh, and asks its giver whether it serves (cluster.h).
  */
 #ifndef COORDINATOR_CHALLENGE_H
 #define COORDINATOR_CHALLENGE_H
@@ -11,17 +12,21 @@
 #define CHALLENGE_LIFE_MS 60000
 #define CHALLENGE_MAX_USED 65536
 
-enum challenge_verdict {
+enum challenge_verdict { /* the numbers pass between coordinators */
 	CHALLENGE_GOOD,
-	CHALLENGE_FOREIGN, /* not made here, for another key, or before the last start */
+	CHALLENGE_FOREIGN, /* not made in this mesh, or for another key */
 	CHALLENGE_ENDED,
 	CHALLENGE_USED,
-	CHALLENGE_BUSY, /* too many were used within a minute: none can be remembered */
+	CHALLENGE_BUSY,      /* too many were used within a minute: none can be remembered */
+	CHALLENGE_ELSEWHERE, /* another gave it, perhaps this one before its last start */
+	CHALLENGE_SILENT,    /* and does not say whether it serves */
+	CHALLENGE_VERDICTS,
 };
 
 struct challenges;
 
-struct challenges *challenges_new(void);
+/* `instance` names this process to others of the mesh (store_instance); "": there are none. */
+struct challenges *challenges_new(const struct key *server_key, const char *instance);
 void challenges_free(struct challenges *challenges);
 void challenge_make(struct challenges *challenges, uint8_t out[static CHALLENGE_LEN],
 		    const struct key *public_key, uint64_t now_ms);
@@ -34,5 +39,9 @@ enum challenge_verdict challenge_check(struct challenges *challenges,
 enum challenge_verdict challenge_use(struct challenges *challenges,
 				     const uint8_t challenge[static CHALLENGE_LEN],
 				     const struct key *public_key, uint64_t now_ms);
+
+/* Who gave it, to be compared with what an instance is called in challenges. */
+uint32_t challenge_giver(const uint8_t challenge[static CHALLENGE_LEN]);
+uint32_t challenge_giver_of(const char *instance);
 
 #endif

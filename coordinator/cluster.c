@@ -2,15 +2,16 @@
  * cluster.c - who else is there, and what is said on the bus. Texts are JSON: "i" who says it, "n" a number
  * that makes it unlike any other, and one of
  *
- *   "beat": {"urls": [..], "pin": ".."}   here I am; with "hello": say where all of yours are
+ *   "beat": {"urls": [..], "pin": "..", "relays": [..]}   here I am; with "hello": say where all of yours are
  *   "at": [[agent, home, home_since, online, last_seen, endpoints], ..]
- *   "signal": {"to", "from", "network", "box"}   to one only
+ *   "signal", "spend", "spent", "login"   cluster_pass.c
  *   "bye": true
  *
  * "" comes from the database: something was committed. Nothing here is a secret: who can listen can read
  * the tables. `home_since` is the later one's right, and grows by at least one with each move.
  */
 #include "cluster_private.h"
+#include "embedded.h"
 #include "registry.h"
 #include "session.h"
 #include "store.h"
@@ -30,8 +31,9 @@
 #define MAX_EARLY  10000
 #define AGE_BEATS  15
 #define MAX_OTHERS 64
+#define AWAY_MS    (CLUSTER_KEEP_MS / 2)
 
-static void say(struct cluster *cluster, const char *to, const char *what, json_t *value)
+void cluster_send(struct cluster *cluster, const char *to, const char *what, json_t *value)
 {
 	json_t *json = json_pack("{sssIso}", "i", cluster->self, "n", (json_int_t)++cluster->number, what, value);
 	char *text = js_dump(json);
@@ -68,7 +70,7 @@ static void say_all(void *arg)
 		len = strlen(text) + 1;
 		free(text);
 		if (used && used + len > ROOM) {
-			say(cluster, NULL, "at", list);
+			cluster_send(cluster, NULL, "at", list);
 			list = json_array();
 			used = 0;
 		}
@@ -76,7 +78,7 @@ static void say_all(void *arg)
 		used += len;
 	}
 	if (json_array_size(list))
-		say(cluster, NULL, "at", list);
+		cluster_send(cluster, NULL, "at", list);
 	else
 		json_decref(list);
 }
@@ -198,33 +200,14 @@ static void take_places(struct cluster *cluster, json_t *list)
 	}
 }
 
-/* ---- signals ------------------------------------------------------------------------------------------ */
-
-bool cluster_signal(struct cluster *cluster, const struct agent *to, const char *from, const char *network,
-		    const char *box)
-{
-	if (!cluster || !bus_up(cluster->bus) || !cluster_has(cluster, to))
-		return false;
-	say(cluster, to->home, "signal",
-	     json_pack("{ssssssss}", "to", to->id, "from", from, "network", network, "box", box));
-	return true;
-}
-
-static void take_signal(struct cluster *cluster, json_t *signal)
-{
-	struct js js;
-	const char *to, *from, *network, *box;
-
-	js_read(&js, signal);
-	to = js_need_string(&js, "to", PROTO_ID_MAX - 1);
-	from = js_need_string(&js, "from", PROTO_ID_MAX - 1);
-	network = js_need_string(&js, "network", PROTO_NAME_MAX - 1);
-	box = js_need_string(&js, "box", (PROTO_MAX_SIGNAL + 2) / 3 * 4);
-	if (js_ok(&js))
-		sync_signal_from(cluster->co, to, from, network, box);
-}
-
 /* ---- others -------------------------------------------------------------------------------------------- */
+
+static void instance_free(struct instance *instance)
+{
+	json_decref(instance->urls);
+	json_decref(instance->relays);
+	free(instance);
+}
 
 static void forget(struct cluster *cluster, struct instance *instance, uint64_t ms, const char *why)
 {
@@ -240,19 +223,21 @@ static void forget(struct cluster *cluster, struct instance *instance, uint64_t 
 		count++;
 	}
 	log_info("coordinator-gone", "instance=%s agents=%u reason=\"%s\"", instance->id, count, why);
-	json_decref(instance->urls);
-	free(instance);
+	instance_free(instance);
+	sync_relays(cluster->co->sync, false);
 }
 
 /* To one (NULL: all); hello: say where all of yours are. */
 static void beat(struct cluster *cluster, const char *to, bool hello)
 {
-	const struct config *config = &cluster->co->config;
+	const struct coordinator *co = cluster->co;
 	json_t *urls = json_array();
 
-	for (unsigned i = 0; i < config->url_count; i++)
-		json_array_append_new(urls, json_string(config->urls[i]));
-	say(cluster, to, "beat", json_pack("{sosssb}", "urls", urls, "pin", cluster->co->pin, "hello", hello));
+	for (unsigned i = 0; i < co->config.url_count; i++)
+		json_array_append_new(urls, json_string(co->config.urls[i]));
+	cluster_send(cluster, to, "beat",
+		     json_pack("{sossso*sb}", "urls", urls, "pin", co->pin, "relays",
+			       co->embedded ? embedded_relays(co->embedded) : NULL, "hello", hello));
 }
 
 /* One that is new here, also because it was taken for gone: what each has missed is said. */
@@ -275,7 +260,7 @@ static struct instance *instance_of(struct cluster *cluster, const char *id)
 
 static void take_beat(struct cluster *cluster, struct instance *instance, json_t *given)
 {
-	json_t *urls = json_object_get(given, "urls");
+	json_t *urls = json_object_get(given, "urls"), *relays = json_object_get(given, "relays");
 	const char *pin = json_string_value(json_object_get(given, "pin"));
 	bool changed;
 
@@ -291,6 +276,11 @@ static void take_beat(struct cluster *cluster, struct instance *instance, json_t
 	}
 	if (changed)
 		sync_coordinators(cluster->co->sync);
+	if (instance->relays ? json_equal(relays, instance->relays) : !relays)
+		return;
+	json_decref(instance->relays);
+	instance->relays = json_incref(relays);
+	sync_relays(cluster->co->sync, false);
 }
 
 static void on_beat(void *arg)
@@ -303,6 +293,8 @@ static void on_beat(void *arg)
 
 	/* Where we have slept ourselves, what the others said is still to be read. */
 	slept = now > cluster->beat_ms + 2 * BEAT_MS;
+	if (now > cluster->beat_ms + AWAY_MS)
+		bulletin_catch_up(cluster, true);
 	cluster->beat_ms = now;
 	if (++cluster->beats % AGE_BEATS == 0)
 		age(cluster);
@@ -332,8 +324,7 @@ static void on_heard(void *arg, const char *text)
 		if (json_object_get(json, "beat"))
 			take_beat(cluster, instance, json_object_get(json, "beat"));
 		take_places(cluster, json_object_get(json, "at"));
-		if (json_object_get(json, "signal"))
-			take_signal(cluster, json_object_get(json, "signal"));
+		cluster_take_passed(cluster, from, json);
 		if (instance && json_object_get(json, "bye"))
 			forget(cluster, instance, BYE_MS, "it stops");
 	}
@@ -357,7 +348,7 @@ static void on_up(void *arg, bool up)
 	cluster->up_ms = MAX(now, 1u);
 	while ((instance = map_next(cluster->instances, &pos, NULL)))
 		instance->heard_ms = now;
-	bulletin_catch_up(cluster);
+	bulletin_catch_up(cluster, now > cluster->beat_ms + AWAY_MS);
 	beat(cluster, NULL, true);
 	say_ours(cluster);
 	cluster->beat_ms = now;
@@ -387,6 +378,11 @@ bool cluster_healing(const struct cluster *cluster)
 	return cluster && cluster->healing;
 }
 
+uint64_t cluster_refusals(const struct cluster *cluster)
+{
+	return cluster ? cluster->refusals : 0;
+}
+
 unsigned cluster_others(const struct cluster *cluster)
 {
 	return cluster ? (unsigned)map_count(cluster->instances) : 0;
@@ -412,6 +408,17 @@ void cluster_add_urls(const struct cluster *cluster, json_t *array)
 	while (cluster && (instance = map_next(cluster->instances, &pos, NULL)))
 		json_array_foreach(instance->urls, i, url)
 			add_new(array, url);
+}
+
+void cluster_add_relays(const struct cluster *cluster, json_t *array)
+{
+	const struct instance *instance;
+	size_t pos = 0, i;
+	json_t *relay;
+
+	while (cluster && (instance = map_next(cluster->instances, &pos, NULL)))
+		json_array_foreach(instance->relays, i, relay)
+			add_new(array, relay);
 }
 
 void cluster_add_pins(const struct cluster *cluster, json_t *array)
@@ -443,6 +450,8 @@ struct cluster *cluster_new(struct coordinator *co)
 	cluster->co = co;
 	str_copy(cluster->self, sizeof(cluster->self), self);
 	cluster->instances = map_new(0);
+	cluster->beat_ms = loop_now(co->loop);
+	list_init(&cluster->questions);
 	cluster->early = map_new(0);
 	cluster->earlier = map_new(0);
 	list_init(&cluster->unsaid);
@@ -460,16 +469,14 @@ void cluster_free(struct cluster *cluster)
 
 	if (!cluster)
 		return;
-	say(cluster, NULL, "bye", json_true());
+	cluster_send(cluster, NULL, "bye", json_true());
 	bus_free(cluster->bus);
 	timer_stop(&cluster->beat);
 	task_cancel(&cluster->saying);
 	while (!list_empty(&cluster->unsaid))
 		list_del(cluster->unsaid.next);
-	while ((instance = map_next(cluster->instances, &pos, NULL))) {
-		json_decref(instance->urls);
-		free(instance);
-	}
+	while ((instance = map_next(cluster->instances, &pos, NULL)))
+		instance_free(instance);
 	map_free(cluster->instances);
 	free_items(cluster->early);
 	free_items(cluster->earlier);

@@ -1,6 +1,6 @@
 /*
  * cluster_private.h - the inside of cluster.h: cluster.c (who is there, what is said on the bus),
- * bulletin.c (which rows to read), apply.c (what they change here).
+ * cluster_pass.c (what passes from one to another), bulletin.c (which rows to read), apply.c (what they change here).
  */
 #ifndef COORDINATOR_CLUSTER_PRIVATE_H
 #define COORDINATOR_CLUSTER_PRIVATE_H
@@ -12,7 +12,7 @@
 struct instance {
 	char id[INSTANCE_ID_MAX], pin[44];
 	uint64_t heard_ms;
-	json_t *urls;
+	json_t *urls, *relays; /* NULL: none */
 };
 
 struct cluster {
@@ -22,6 +22,7 @@ struct cluster {
 	struct map *instances; /* others that live */
 	struct map *early, *earlier; /* what was said of agents that are not known yet: JSON by id */
 	struct list unsaid;    /* agents */
+	struct list questions; /* that others have not answered yet */
 	struct loop_task saying;
 	struct loop_timer beat;
 	uint64_t number;       /* of what was said: no two texts are equal */
@@ -33,15 +34,21 @@ struct cluster {
 	unsigned rows;         /* of this reading */
 	bool heals;            /* for what was refused */
 	size_t healing;        /* readings for what was refused */
+	uint64_t refusals;     /* writes that were, until now */
 };
 
 /* ---- cluster.c ---- */
+void cluster_send(struct cluster *cluster, const char *to, const char *what, json_t *value); /* to NULL: all */
 void cluster_known(struct cluster *cluster, struct agent *agent); /* it is new here */
+
+/* ---- cluster_pass.c ---- */
+void cluster_take_passed(struct cluster *cluster, const char *from, json_t *text);
 
 /* ---- bulletin.c ---- */
 void bulletin_start(struct cluster *cluster);
 void bulletin_wake(struct cluster *cluster, bool heal); /* there may be new ones */
-void bulletin_catch_up(struct cluster *cluster); /* after a break: some may be there no more */
+/* After a break; long_away: so long that what was said in it may be kept no more. */
+void bulletin_catch_up(struct cluster *cluster, bool long_away);
 void bulletin_refused(void *cluster, enum store_write what, const struct store_value *values);
 
 /* ---- apply.c: one thing as the rows have it, begun zeroed but for the first four; rows of it, then the end ---- */

@@ -28,6 +28,7 @@ static const struct schema_field tls_fields[] = {
 static const struct schema_field relay_fields[] = {
 	{.name = "embedded", .type = SCHEMA_BOOL, .help = "run a relay and STUN server beside"},
 	{.name = "stun", .type = SCHEMA_STRING, .help = "ADDR:PORT of its STUN server"},
+	{.name = "region", .type = SCHEMA_STRING, .help = "what agents know it by"},
 	{0},
 };
 
@@ -227,6 +228,7 @@ static int load_file(struct config *config, char error[static CONFIG_ERROR])
 	set(&config->key, tls, "key");
 	set(&config->next_key, tls, "next_key");
 	set(&config->relay_stun, relay, "stun");
+	set(&config->relay_region, relay, "region");
 	set_bool(&config->relay_embedded, relay, "embedded");
 	set_bool(&config->dashboard, root, "dashboard");
 	take_duration(&config->token_lifetime_ms, root, "token_lifetime");
@@ -278,6 +280,11 @@ static int check(struct config *config, char error[static CONFIG_ERROR])
 			 config->relay_stun);
 		return -1;
 	}
+	if (config->relay_region && !name_valid(config->relay_region)) {
+		snprintf(error, CONFIG_ERROR, "relay: region: \"%.70s\" is not a name of 1 to 63 characters of a-z, "
+			 "0-9 and '-'", config->relay_region);
+		return -1;
+	}
 	if (config->token_lifetime_ms < 60 * 1000) {
 		snprintf(error, CONFIG_ERROR, "token_lifetime: must be at least a minute");
 		return -1;
@@ -323,7 +330,7 @@ int config_load(struct config *config, const json_t *options, char error[static 
 void config_free(struct config *config)
 {
 	char *owned[] = {config->file, config->policy, config->state, config->run_dir, config->db, config->cert,
-			 config->key, config->next_key, config->relay_stun};
+			 config->key, config->next_key, config->relay_stun, config->relay_region};
 
 	for (size_t i = 0; i < ARRAY_SIZE(owned); i++)
 		free(owned[i]);

@@ -32,6 +32,7 @@ struct config {
 	bool dashboard;
 	bool relay_embedded;
 	char *relay_stun;
+	char *relay_region; /* what the relay beside us is called; NULL: embedded.c finds a name */
 	struct config_limits limits;
 	uint64_t token_lifetime_ms;
 	uint64_t ephemeral_ms;    /* ephemeral agents go when they were away for so long */

@@ -224,7 +224,7 @@ static void begin(struct conn *conn)
 	timer_stop(&conn->limit);
 	stream_set_idle(conn->stream, 0);
 	*rq = (struct request){.co = conn->co, .conn = conn, .http = conn->http,
-			       .started_us = histogram_now_us()};
+			       .spent = CHALLENGE_ELSEWHERE, .started_us = histogram_now_us()};
 	addr_format(address, &stream_remote(conn->stream)->addr);
 	snprintf(rq->from, sizeof(rq->from), "address %s", address);
 	rq->address = rq->from + strlen("address ");

@@ -6,6 +6,7 @@
 #ifndef COORDINATOR_CONN_H
 #define COORDINATOR_CONN_H
 
+#include "challenge.h"
 #include "registry.h"
 #include "store.h"
 #include "lib/http.h"
@@ -33,6 +34,8 @@ struct request {
 	char headers[320];             /* "Name: value\r\n"... for the answer */
 	void (*cancel)(struct request *rq); /* NULL, or what ends a handler that answers later */
 	void *pending;                 /* that handler's */
+	/* What another coordinator says of the challenge it gave; CHALLENGE_ELSEWHERE: not asked yet. */
+	enum challenge_verdict spent;
 	/* private: an answer that waits for the disk */
 	unsigned retries;
 	struct store_wait wait;

@@ -153,6 +153,14 @@ bool request_paced(struct request *rq, struct agent *agent)
 	return false;
 }
 
+bool request_may_write(struct request *rq)
+{
+	if (!store_behind(rq->co->store))
+		return true;
+	reply_problem(rq, 503, "store_unavailable", "the database takes no writes: try again");
+	return false;
+}
+
 bool dispatch_body(struct request *rq)
 {
 	char error[JS_ERROR];

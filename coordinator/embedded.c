@@ -15,6 +15,7 @@
 #include "lib/sock.h"
 #include "lib/str.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -26,6 +27,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define STUN_PORT    3478
 #define LOOK_MS      100
 #define BACK_OFF_MAX 30000
 #define STEADY_MS    60000 /* after so long alive the back-off begins anew */
@@ -244,7 +246,7 @@ static void look(struct embedded *embedded)
 		embedded->back_off_ms = LOOK_MS;
 		if (!endpoint_equal(&embedded->at, &serves)) {
 			embedded->at = serves;
-			sync_relays(embedded->co->sync);
+			sync_relays(embedded->co->sync, false);
 		}
 		log_info("relay-ready", "pid=%d stun=%s", (int)embedded->pid, first);
 	}
@@ -298,6 +300,31 @@ void embedded_end(struct embedded *embedded)
 		syscall(SYS_pidfd_send_signal, embedded->pidfd, SIGTERM, NULL, 0);
 }
 
+/* One coordinator has one relay, at home. Where there may be several each is called as its host is, and
+ * by its port where that is not the usual one: two relays of one host differ in it. */
+static void find_region(const struct embedded *embedded, char out[static PROTO_NAME_MAX])
+{
+	const char *given = embedded->co->config.relay_region;
+	char host[PROTO_NAME_MAX - 8] = "";
+	size_t len;
+
+	str_copy(out, PROTO_NAME_MAX, given ? given : "home");
+	if (given || !embedded->co->cluster || gethostname(host, sizeof(host) - 1))
+		return;
+	len = strcspn(host, ".");
+	for (size_t i = 0; i < len; i++)
+		host[i] = (char)(isalnum((unsigned char)host[i]) ? tolower((unsigned char)host[i]) : '-');
+	while (len && host[len - 1] == '-')
+		len--;
+	host[len] = '\0';
+	if (!name_valid(host))
+		return;
+	if (!embedded->at.port || embedded->at.port == STUN_PORT)
+		str_copy(out, PROTO_NAME_MAX, host);
+	else
+		snprintf(out, PROTO_NAME_MAX, "%s-%u", host, embedded->at.port);
+}
+
 json_t *embedded_relays(const struct embedded *embedded)
 {
 	const struct config *config = &embedded->co->config;
@@ -306,7 +333,7 @@ json_t *embedded_relays(const struct embedded *embedded)
 	json_t *json;
 	struct proto_relay relay = {.stun = {text}, .stun_count = at->port ? 1 : 0};
 
-	str_copy(relay.region, sizeof(relay.region), "home");
+	find_region(embedded, relay.region);
 	if (!at->addr.family || addr_is_unspecified(&at->addr)) {
 		origin_host(host, sizeof(host), config->urls[0]);
 		snprintf(text, sizeof(text), "%s:%u", host, at->port);

@@ -100,6 +100,8 @@ void logins_tried(struct logins *logins, const char *user, const char *address, 
 
 		key_of(key, kind, user, address);
 		entry = map_get(logins->entries, key);
+		if (!entry && map_count(logins->entries) >= MAX_ENTRIES)
+			continue;
 		if (!entry) {
 			entry = xcalloc(1, sizeof(*entry));
 			memcpy(entry->key, key, sizeof(key));

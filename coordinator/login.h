@@ -14,7 +14,8 @@ void logins_free(struct logins *logins);
 
 /* `user` is NULL where the secret is no user's password. 0: try; else so many milliseconds to wait. */
 uint64_t logins_wait(struct logins *logins, const char *user, const char *address, uint64_t now_ms);
-/* Counted before the password is looked at, so that many at once gain nothing; forgiven when right. */
+/* Counted before the password is looked at, so that many at once gain nothing; forgiven when right. Where the
+ * table is full, what other coordinators say is left out. */
 void logins_tried(struct logins *logins, const char *user, const char *address, uint64_t now_ms);
 void logins_right(struct logins *logins, const char *user, const char *address);
 

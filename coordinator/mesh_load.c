@@ -214,19 +214,27 @@ static void load_device(void *arg, const struct store_value *row)
 	device->created_at = (uint64_t)row[7].number;
 }
 
-static void load_retired(void *arg, const struct store_value *row)
+void mesh_retired(struct mesh *mesh, const char *network_id, const char *address, uint64_t until,
+		  uint64_t wall_ms)
 {
-	struct loading *loading = arg;
-	struct network *network = map_get(loading->mesh->networks_by_id, store_string(&row[0]));
+	struct network *network = map_get(mesh->networks_by_id, network_id);
 	struct ipam *ipam;
 	struct addr addr;
 
-	if (!network || !addr_parse(&addr, store_string(&row[1])))
+	if (!network || !addr_parse(&addr, address))
 		return;
 	ipam = addr.family == AF_INET ? network->ipam : network->ipam6;
 	/* One that has been taken again by its old owner is in use. */
-	if (ipam && (uint64_t)row[2].number > loading->wall_ms && ipam_claim(ipam, &addr) == 0)
-		ipam_release(ipam, &addr, (uint64_t)row[2].number);
+	if (ipam && until > wall_ms && ipam_claim(ipam, &addr) == 0)
+		ipam_release(ipam, &addr, until);
+}
+
+static void load_retired(void *arg, const struct store_value *row)
+{
+	struct loading *loading = arg;
+
+	mesh_retired(loading->mesh, store_string(&row[0]), store_string(&row[1]), (uint64_t)row[2].number,
+		     loading->wall_ms);
 }
 
 int mesh_load(struct mesh *mesh, struct store *store, uint64_t wall_ms)

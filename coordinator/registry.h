@@ -10,7 +10,7 @@
 #define SECRET_TEXT 24 /* a join key's 22 characters, NUL */
 
 struct refusal { /* why not: what an API answers with */
-	int status;
+	int status;       /* 0: not yet; somebody is asked, and the handler is called again */
 	const char *code; /* stable */
 	char detail[400]; /* a sentence */
 };

@@ -64,6 +64,7 @@ static void name_what_waits(const struct config *now, const struct config *fresh
 		{"tls: cert", !now->cert != !fresh->cert},
 		{"relay: embedded", now->relay_embedded != fresh->relay_embedded},
 		{"relay: stun", !same(now->relay_stun, fresh->relay_stun)},
+		{"relay: region", !same(now->relay_region, fresh->relay_region)},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)

@@ -71,6 +71,12 @@ void session_forget(struct session *session)
 	session->held = NULL;
 	session->anew = false;
 	list_del(&session->dirty);
+	sync_drop_snapshot(session);
+}
+
+bool session_waits(const struct session *session)
+{
+	return session->wait.fn;
 }
 
 void session_cut(struct session *session)

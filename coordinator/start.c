@@ -40,7 +40,6 @@
 
 #define SWEEP_MS       (60 * 60 * 1000ull)
 #define LEAD_MS        30000             /* how soon who leads is asked for again */
-#define BULLETIN_KEEP_MS (3600 * 1000ull)
 #define SAVE_MS        2000
 #define SAVE_MORE_MS   250               /* where that was not all */
 #define SAVE_AT_ONCE   500               /* agents: what takes no noticeable time */
@@ -276,6 +275,7 @@ static int open_store(struct coordinator *co, bool *initialised, char *error, si
 	if (take_identity(co, &meta, error, size))
 		return 1;
 	*initialised = meta.initialised;
+	co->challenges = challenges_new(&co->private_key, store_instance(co->store));
 	if (load_mesh(co) < 0 || users_load(co) < 0 || relays_load(co) < 0 || heal_check(co) < 0)
 		return cannot_read(error, size);
 	return 0;
@@ -311,7 +311,7 @@ static void sweep(void *arg)
 	}
 	store_begin(co->store);
 	store_write(co->store, STORE_BULLETIN_DEL,
-		    (struct store_value[]){store_int((int64_t)(now - BULLETIN_KEEP_MS))});
+		    (struct store_value[]){store_int((int64_t)(now - CLUSTER_KEEP_MS))});
 	store_write(co->store, STORE_RETIRED_DEL, (struct store_value[]){store_int((int64_t)now)});
 	access_sweep(co, now);
 	store_write(co->store, STORE_AUDIT_TRIM, (struct store_value[]){store_int(AUDIT_KEEP)});
@@ -376,7 +376,6 @@ int coordinator_start(struct coordinator *co, char *error, size_t size)
 	timer_init(&co->sweep, co->loop, sweep, co);
 	timer_init(&co->save, co->loop, save, co);
 	bucket_init(&co->refusals, REFUSALS, 10 * REFUSALS, loop_now(co->loop));
-	co->challenges = challenges_new();
 	co->logins = logins_new();
 	co->events = events_new(co);
 	co->sync = sync_new(co);
@@ -463,7 +462,10 @@ json_t *coordinator_relays(const struct coordinator *co)
 {
 	json_t *relays = co->embedded ? embedded_relays(co->embedded) : json_array();
 
+	cluster_add_relays(co->cluster, relays);
 	relays_append(co, relays);
+	while (json_array_size(relays) > PROTO_MAX_RELAYS)
+		json_array_remove(relays, PROTO_MAX_RELAYS);
 	return relays;
 }
 

@@ -98,13 +98,14 @@ enum store_read {
 	/* Of one; the limit is ignored. */
 	STORE_AGENT_OF, STORE_MEMBERS_OF, STORE_ROUTES_OF, STORE_KEY_OF, STORE_NETWORK_OF, STORE_USER_OF,
 	STORE_TOKEN_OF, STORE_DEVICE_OF,
-	STORE_BULLETINS,     /* id, text; in order, those after `limit`, some */
-	STORE_LAST_BULLETIN, /* id, or 0; id of the oldest that is kept, or 0 */
+	STORE_BULLETINS,     /* id, text, id of the oldest that is kept; in order, those after `limit`, some */
+	STORE_LAST_BULLETIN, /* id, or 0 */
 	STORE_READS,
 };
 
 /* What a bulletin names: what a commit has changed, for other coordinators on the same database. Its text
- * is JSON: {"from": store_instance of who committed, NAME: {ID: true}, .., "audit": [[the row], ..]}. */
+ * is JSON: {"from": store_instance of who committed, NAME: {ID: true}, .., "audit": [[the row], ..],
+ * "retired": [[the row], ..]}. */
 enum store_about {
 	ABOUT_NOTHING,
 	ABOUT_NETWORK,

@@ -16,8 +16,7 @@ const char *const store_about_names[ABOUTS] = {
 	[ABOUT_DEVICE] = "devices",
 };
 
-/* By the statement's first value. What is not here (endpoints, last uses, addresses that rest, the trimming
- * of old rows) each coordinator knows otherwise, or need not know. */
+/* By the statement's first value. What is not here (endpoints, last uses, the trimming of old rows) each coordinator knows otherwise, or need not know. */
 enum store_about store_about(enum store_write what)
 {
 	static const enum store_about table[STORE_WRITES] = {
@@ -54,19 +53,20 @@ static void add_id(json_t *bulletin, const char *name, const struct store_op *op
 	json_object_set_new(ids, id->type == STORE_TEXT ? store_string(id) : "", json_true());
 }
 
-static void add_audit(json_t *bulletin, const struct store_op *op)
+/* The row itself. */
+static void add_row(json_t *bulletin, const char *name, const struct store_op *op, size_t limit)
 {
-	json_t *lines = json_object_get(bulletin, "audit"), *line = json_array();
+	json_t *lines = json_object_get(bulletin, name), *line = json_array();
 
 	if (!lines) {
 		lines = json_array();
-		json_object_set_new(bulletin, "audit", lines);
+		json_object_set_new(bulletin, name, lines);
 	}
 	for (unsigned i = 0; i < op->count; i++)
 		json_array_append_new(line, op->values[i].type == STORE_INT
 						    ? json_integer((json_int_t)op->values[i].number)
 						    : js_from_string(op->values[i].data));
-	if (json_array_size(lines) < MAX_AUDIT)
+	if (json_array_size(lines) < limit)
 		json_array_append(lines, line);
 	json_decref(line);
 }
@@ -81,7 +81,9 @@ char *bulletin_text(const char *from, const struct list *ops)
 		if (op->refused)
 			continue;
 		if (op->what == STORE_AUDIT_PUT)
-			add_audit(bulletin, op);
+			add_row(bulletin, "audit", op, MAX_AUDIT);
+		else if (op->what == STORE_RETIRED_PUT)
+			add_row(bulletin, "retired", op, SIZE_MAX);
 		else if (store_about(op->what))
 			add_id(bulletin, store_about_names[store_about(op->what)], op);
 	}

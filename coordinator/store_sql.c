@@ -211,8 +211,9 @@ const char *const sql_reads[STORE_READS] = {
 	[STORE_USER_OF] = "SELECT " USER " FROM users WHERE name=?1",
 	[STORE_TOKEN_OF] = "SELECT " TOKEN " FROM tokens WHERE id=?1",
 	[STORE_DEVICE_OF] = "SELECT " DEVICE " FROM devices WHERE id=?1",
-	[STORE_BULLETINS] = "SELECT id,text FROM bulletins WHERE id>?1 ORDER BY id LIMIT 200",
-	[STORE_LAST_BULLETIN] = "SELECT COALESCE(max(id),0),COALESCE(min(id),0) FROM bulletins LIMIT ?1",
+	[STORE_BULLETINS] = "SELECT id,text,(SELECT min(id) FROM bulletins) FROM bulletins WHERE id>?1 "
+			    "ORDER BY id LIMIT 200",
+	[STORE_LAST_BULLETIN] = "SELECT COALESCE(max(id),0) FROM bulletins LIMIT ?1",
 };
 
 /* A new table belongs in here too, unless it is only of today (instances, bulletins). */

@@ -30,7 +30,7 @@
 
 /* ---- who is to be told --------------------------------------------------------------------- */
 
-static void mark(struct sync *sync, struct session *session)
+void sync_mark(struct sync *sync, struct session *session)
 {
 	if (session && session->greeted && list_empty(&session->dirty))
 		list_add_tail(&sync->dirty, &session->dirty);
@@ -41,7 +41,7 @@ static void mark_class(struct sync *sync, const struct class *class)
 	const struct member *member;
 
 	list_each(member, &class->members, in_class)
-		mark(sync, member->agent->session);
+		sync_mark(sync, member->agent->session);
 }
 
 /* When the network may be told again. */
@@ -91,7 +91,7 @@ static void collect(struct sync *sync)
 	if (sync->all_dirty)
 		list_each(session, &sync->sessions, node)
 			if (session->agent)
-				mark(sync, session);
+				sync_mark(sync, session);
 	sync->all_dirty = false;
 	if (next != UINT64_MAX)
 		timer_start(&sync->gap, next - now);
@@ -110,8 +110,8 @@ static void flush_up_to(struct sync *sync, uint64_t limit)
 
 		list_del(&session->dirty);
 		session->behind = stream_queued(session->stream) > BEHIND_BYTES;
-		if (session->behind)
-			continue;
+		if (session->behind || session_waits(session))
+			continue; /* it is marked again then */
 		if ((session->held || session->anew) && session->held_at > limit)
 			list_add_tail(&early, &session->dirty);
 		else
@@ -136,7 +136,7 @@ void sync_drained(struct session *session)
 	if (!session->behind)
 		return;
 	session->behind = false;
-	mark(sync, session);
+	sync_mark(sync, session);
 	task_defer(sync->co->loop, &sync->flush);
 }
 
@@ -147,7 +147,7 @@ static void mark_early(struct sync *sync)
 
 	list_each(session, &sync->sessions, node)
 		if (session->agent && session->early > sync->asked)
-			mark(sync, session);
+			sync_mark(sync, session);
 }
 
 static void on_durable(void *arg)
@@ -159,6 +159,7 @@ static void on_durable(void *arg)
 		return;
 	}
 	sync->waiting = false;
+	sync_waits_end(sync);
 	flush_up_to(sync, sync->asked);
 	mark_early(sync);
 	task_defer(sync->co->loop, &sync->flush); /* for what came meanwhile */
@@ -174,6 +175,7 @@ static void flush_early(struct sync *sync)
 			timer_start(&sync->gap, due - now);
 		return;
 	}
+	sync_waits_stuck(sync);
 	collect(sync);
 	list_each_safe(session, tmp, &sync->dirty, dirty)
 		if (stream_queued(session->stream) <= BEHIND_BYTES)
@@ -191,6 +193,7 @@ static void on_flush(void *arg)
 	collect(sync);
 	sync->asked = ring_revision(sync->ring);
 	if (!sync->must_wait) {
+		sync_waits_end(sync);
 		flush_up_to(sync, sync->asked);
 		return;
 	}
@@ -356,10 +359,10 @@ void sync_patch(struct sync *sync, const struct agent *agent, json_t *fields)
 	json_decref(fields);
 }
 
-void sync_relays(struct sync *sync)
+void sync_relays(struct sync *sync, bool durable)
 {
 	publish(sync, NULL, NULL, &sync->changed_all, "",
-		json_pack("{ssso}", "op", "relays", "relays", coordinator_relays(sync->co)), false);
+		json_pack("{ssso}", "op", "relays", "relays", coordinator_relays(sync->co)), durable);
 }
 
 void sync_coordinators(struct sync *sync)
@@ -375,7 +378,7 @@ void sync_reset(struct sync *sync, struct agent *agent)
 	ring_add(sync->ring, "", NULL);
 	agent->reset_revision = ring_revision(sync->ring);
 	sync->must_wait = true;
-	mark(sync, agent->session);
+	sync_mark(sync, agent->session);
 	task_defer(sync->co->loop, &sync->flush);
 }
 
@@ -386,7 +389,7 @@ static void hold(struct sync *sync, struct session *session)
 {
 	struct buf out = {.limit = SNAPSHOT_MAX};
 
-	if (session->behind || !sync_missed(sync, session->agent, session->sent, ring_revision(sync->ring))) {
+	if (session->behind || session_waits(session) || !sync_missed(sync, session->agent, session->sent, ring_revision(sync->ring))) {
 		sync_anew(sync, session);
 		return;
 	}
@@ -423,16 +426,15 @@ void sync_tell(struct sync *sync, struct session *session, char *changes)
 	}
 	session->held = changes;
 	session->held_at = ring_revision(sync->ring);
-	mark(sync, session);
+	sync_mark(sync, session);
 }
 
 void sync_anew(struct sync *sync, struct session *session)
 {
-	free(session->held);
-	session->held = NULL;
+	session_forget(session);
 	session->anew = true;
 	session->held_at = ring_revision(sync->ring);
-	mark(sync, session);
+	sync_mark(sync, session);
 }
 
 /* ---- the module ---------------------------------------------------------------------------------- */
@@ -450,6 +452,7 @@ struct sync *sync_new(struct coordinator *co)
 	list_init(&sync->leaving);
 	list_init(&sync->dirty_networks);
 	list_init(&sync->dirty);
+	list_init(&sync->unsettled);
 	task_init(&sync->flush, on_flush, sync);
 	timer_init(&sync->leave, co->loop, sync_leave_due, sync);
 	timer_init(&sync->gap, co->loop, on_gap, sync);

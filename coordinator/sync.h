@@ -22,6 +22,22 @@ struct request;
 struct session;
 struct sync;
 
+/* What must not be told before the disk has it. All-zero: not waiting. */
+enum sync_told {
+	SYNC_DURABLE, /* all that memory had when the wait began */
+	SYNC_REFUSED, /* some of that was taken back: look again */
+	SYNC_STUCK,   /* the database takes its time: what may be said without it? The wait goes on, and this
+			 may come again */
+};
+typedef void sync_told_fn(void *arg, enum sync_told told);
+struct sync_wait {
+	struct list node;
+	uint64_t revision;
+	uint64_t refusals;
+	sync_told_fn *fn;
+	void *arg;
+};
+
 struct sync *sync_new(struct coordinator *co);
 void sync_free(struct sync *sync);
 void sync_bye(struct sync *sync); /* to every stream: the coordinator is about to stop */
@@ -36,7 +52,7 @@ void sync_signal_from(struct coordinator *co, const char *to, const char *from, 
 void sync_put(struct sync *sync, struct member *member);
 void sync_remove(struct sync *sync, const struct network *network, const char *agent_id);
 void sync_patch(struct sync *sync, const struct agent *agent, json_t *fields); /* takes fields */
-void sync_relays(struct sync *sync);
+void sync_relays(struct sync *sync, bool durable); /* durable: it was written, and waits for the disk */
 void sync_coordinators(struct sync *sync);
 void sync_reset(struct sync *sync, struct agent *agent); /* what it may see has changed: all anew */
 void sync_cut(struct sync *sync, struct agent *agent, const char *reason);
@@ -44,7 +60,17 @@ void sync_drained(struct session *session); /* it has read what it was sent */
 /* Shown online for now, offline after `ms` without a stream. */
 void sync_leaving(struct sync *sync, struct agent *agent, uint64_t ms);
 
-void sync_peers(const struct agent *agent, json_t *array); /* PEERs it may see */
+bool sync_settled(const struct sync *sync); /* memory has nothing that the disk has not: no need to wait */
+void sync_wait(struct sync *sync, struct sync_wait *wait, sync_told_fn *fn, void *arg);
+void sync_wait_cancel(struct sync_wait *wait);
+/* Until this revision all is on the disk. May the agent be told what it sees without what is newer? Not
+ * where that concerns itself. */
+uint64_t sync_durable(const struct sync *sync);
+bool sync_may_see(const struct sync *sync, const struct agent *agent);
+
+#define SYNC_ALL UINT64_MAX
+/* PEERs it may see, but for who came after this revision */
+void sync_peers(const struct agent *agent, json_t *array, uint64_t until);
 json_t *sync_rules(const struct agent *agent);             /* RULEs by network, new */
 const char *sync_epoch(const struct sync *sync);
 uint64_t sync_revision(const struct sync *sync);

@@ -12,15 +12,16 @@
 #include <string.h>
 
 #define QUEUE_ROOM (1u << 20)
+#define HELD_BYTES (64u << 20) /* of snapshots that wait for the disk; those of more are written later */
 
-void sync_peers(const struct agent *agent, json_t *array)
+void sync_peers(const struct agent *agent, json_t *array, uint64_t until)
 {
 	const struct member *mine, *other;
 
 	list_each(mine, &agent->members, in_agent)
 		for (unsigned i = 0; mine->class && i < mine->class->seen_count; i++)
 			list_each(other, &mine->class->seen[i]->members, in_class)
-				if (mesh_sees(mine, other))
+				if (other->shown <= until && mesh_sees(mine, other))
 					json_array_append_new(array, mesh_peer_json(other));
 	device_peers(agent, array);
 }
@@ -54,7 +55,7 @@ json_t *sync_rules(const struct agent *agent)
 	return list;
 }
 
-static void add_peers(struct buf *out, const struct agent *agent)
+static void add_peers(struct buf *out, const struct agent *agent, uint64_t until)
 {
 	const struct member *mine;
 	struct member *other;
@@ -63,7 +64,7 @@ static void add_peers(struct buf *out, const struct agent *agent)
 	list_each(mine, &agent->members, in_agent)
 		for (unsigned i = 0; mine->class && i < mine->class->seen_count; i++)
 			list_each(other, &mine->class->seen[i]->members, in_class) {
-				if (!mesh_sees(mine, other))
+				if (other->shown > until || !mesh_sees(mine, other))
 					continue;
 				if (any)
 					buf_add(out, ",", 1);
@@ -88,39 +89,110 @@ static void add_rules(struct buf *out, const struct agent *agent)
 	}
 }
 
+static void send_text(struct sync *sync, struct session *session, const char *text, size_t len)
+{
+	session_send_text(session, text, len);
+	sync->room -= MIN(sync->room, len);
+}
+
 static void send_scratch(struct sync *sync, struct session *session)
 {
-	session_send_text(session, buf_text(&sync->scratch), sync->scratch.len);
-	sync->room -= MIN(sync->room, sync->scratch.len);
+	send_text(sync, session, buf_text(&sync->scratch), sync->scratch.len);
+}
+
+/* ---- snapshots ------------------------------------------------------------------------------- */
+
+/* Into scratch. Who came after `until` is left out. */
+static void write_snapshot(struct sync *sync, const struct agent *agent, uint64_t revision, uint64_t until)
+{
+	json_t *head = json_pack("{sssssIsosososo}", "type", "snapshot", "epoch", sync->epoch, "revision",
+				 (json_int_t)revision, "networks", mesh_networks_json(agent), "relays",
+				 coordinator_relays(sync->co), "pins", coordinator_pins(sync->co),
+				 "coordinators", coordinator_urls(sync->co));
+	char *text = js_dump(head);
+	struct buf *out = &sync->scratch;
+
+	out->len = 0;
+	buf_add(out, text, strlen(text) - 1); /* all but its brace */
+	buf_puts(out, ",\"rules\":[");
+	add_rules(out, agent);
+	buf_puts(out, "],\"peers\":[");
+	add_peers(out, agent, until);
+	buf_puts(out, "]}");
+	free(text);
+	json_decref(head);
+}
+
+static void send_snapshot(struct sync *sync, struct session *session, const char *text, size_t len)
+{
+	/* A large network must not look like a slow reader. */
+	stream_set_limit(session->stream, len + len / 8 + QUEUE_ROOM);
+	histogram_add(&sync->co->metrics.snapshot_bytes, HISTOGRAM_BYTES, (double)len);
+	send_text(sync, session, text, len);
+	session->served = true;
+	sync->co->counters[COUNT_SNAPSHOTS]++;
+}
+
+/* The database takes its time: an agent that has come without a map gets one of those who are on the
+ * disk; the others follow. They have the names and routes that memory has. */
+static void send_without_newest(struct sync *sync, struct session *session)
+{
+	if (session->served || !sync_may_see(sync, session->agent))
+		return;
+	session_forget(session);
+	write_snapshot(sync, session->agent, sync->limit, sync->limit);
+	session->sent = sync->limit;
+	session->early = ring_revision(sync->ring);
+	send_snapshot(sync, session, buf_text(&sync->scratch), sync->scratch.len);
+	sync_mark(sync, session);
+}
+
+static void on_told(void *arg, enum sync_told told)
+{
+	struct session *session = arg;
+	struct sync *sync = session->co->sync;
+
+	if (told == SYNC_STUCK) {
+		send_without_newest(sync, session);
+	} else if (told == SYNC_REFUSED || !session->snapshot) {
+		sync_send_snapshot(sync, session);
+	} else {
+		send_snapshot(sync, session, session->snapshot, session->snapshot_len);
+		sync_drop_snapshot(session);
+		sync_mark(sync, session);
+	}
+}
+
+void sync_drop_snapshot(struct session *session)
+{
+	sync_wait_cancel(&session->wait);
+	if (session->snapshot)
+		session->co->sync->held -= session->snapshot_len;
+	free(session->snapshot);
+	session->snapshot = NULL;
 }
 
 void sync_send_snapshot(struct sync *sync, struct session *session)
 {
-	uint64_t revision = ring_revision(sync->ring);
-	json_t *head = json_pack("{sssssIsosososo}", "type", "snapshot", "epoch", sync->epoch, "revision",
-				 (json_int_t)revision, "networks", mesh_networks_json(session->agent),
-				 "relays", coordinator_relays(sync->co), "pins",
-				 coordinator_pins(sync->co), "coordinators", coordinator_urls(sync->co));
-	char *text = js_dump(head);
-	struct buf *out = &sync->scratch;
+	bool now = sync_settled(sync);
 
 	session_forget(session);
-	out->len = 0;
-	buf_add(out, text, strlen(text) - 1); /* all but its brace */
-	buf_puts(out, ",\"rules\":[");
-	add_rules(out, session->agent);
-	buf_puts(out, "],\"peers\":[");
-	add_peers(out, session->agent);
-	buf_puts(out, "]}");
-	/* A large network must not look like a slow reader. */
-	stream_set_limit(session->stream, out->len + out->len / 8 + QUEUE_ROOM);
-	histogram_add(&sync->co->metrics.snapshot_bytes, HISTOGRAM_BYTES, (double)out->len);
-	send_scratch(sync, session);
-	session->sent = sync->snapshot = revision;
-	sync->co->counters[COUNT_SNAPSHOTS]++;
-	free(text);
-	json_decref(head);
+	if (!now)
+		sync_wait(sync, &session->wait, on_told, session);
+	if (!now && sync->held >= HELD_BYTES)
+		return;
+	session->sent = sync->snapshot = ring_revision(sync->ring);
+	write_snapshot(sync, session->agent, session->sent, SYNC_ALL);
+	if (now) {
+		send_snapshot(sync, session, buf_text(&sync->scratch), sync->scratch.len);
+		return;
+	}
+	session->snapshot = xstrdup(buf_text(&sync->scratch));
+	session->snapshot_len = sync->scratch.len;
+	sync->held += session->snapshot_len;
 }
+
+/* ---- deltas ---------------------------------------------------------------------------------- */
 
 /* Adds to `found` the chain's revisions that the agent is to hear of, newest first. `class`: what it is
  * of in this network, NULL where the chain is for everyone. */
@@ -223,7 +295,7 @@ void sync_send_early(struct sync *sync, struct session *session)
 	struct buf *out = &sync->scratch;
 	bool fine;
 
-	if (session->anew || session->held)
+	if (session->anew || session->held || session_waits(session))
 		return;
 	sync->only_patches = true;
 	fine = sync_missed(sync, session->agent, MAX(session->sent, session->early), newest);

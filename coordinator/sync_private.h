@@ -30,11 +30,14 @@ struct sync {
 	uint64_t snapshot;       /* revision of the newest snapshot that was sent */
 	uint64_t floor;          /* of the last change of policy: nobody may come back from before */
 	size_t room;             /* bytes that may still be sent in this wake */
+	struct list unsettled;   /* who waits for the disk: struct sync_wait */
+	size_t held;             /* bytes of snapshots that do */
 	struct store_wait gate;
 	struct loop_task flush;
 	struct loop_timer leave, gap;
 };
 
+/* At once, or when all that is in it is on the disk. */
 void sync_send_snapshot(struct sync *sync, struct session *session);
 /* What the session has not been sent yet, up to sync->limit; a snapshot where that is not here any
  * more. */
@@ -50,6 +53,13 @@ bool sync_missed(struct sync *sync, const struct agent *agent, uint64_t from, ui
 void sync_add_found(const struct sync *sync, struct buf *out);
 
 void sync_leave_due(void *sync); /* sync_stream.c */
+
+/* ---- sync_gate.c for sync.c ---- */
+void sync_waits_end(struct sync *sync);   /* all up to sync->asked is on the disk */
+void sync_waits_stuck(struct sync *sync); /* it has not come to be for too long */
+
+/* ---- sync.c ---- */
+void sync_mark(struct sync *sync, struct session *session); /* it is to be told what is new */
 
 /* ---- sync.c for sync_policy.c ---- */
 void sync_turn(struct sync *sync); /* everything said until now was said by the old policy */

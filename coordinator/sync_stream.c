@@ -23,6 +23,7 @@ void sync_hello(struct session *session, const char *epoch, uint64_t revision)
 
 	if (epoch && !strcmp(epoch, sync->epoch) && sync_missed(sync, agent, revision, 0)) {
 		session->sent = revision;
+		session->served = true;
 		sync->co->counters[COUNT_RESUMES]++;
 		session_send(session, json_pack("{sssssI}", "type", "resume", "epoch", sync->epoch,
 						"revision", (json_int_t)revision));

@@ -167,42 +167,67 @@ static json_t *request_of(const struct state *state, const struct key *private_k
 		key_is_zero(&state->server_key) ? json_null() : js_from_key(&state->server_key));
 }
 
-int enrol_rekey(const struct state *state, const struct key *private_key, const struct key *new_key,
-		bool again, json_t **answer, char why[static ENROL_WHY])
+struct change { /* of our key, or a good-bye */
+	const struct state *state;
+	const struct key *private_key, *new_key;
+	bool again;
+};
+
+/* Any coordinator of the mesh will do; of those away, the first is named. */
+static int ask_any(json_t *(*make)(const struct change *change),
+		   const struct change *change, json_t **answer, char why[static ENROL_WHY])
 {
-	json_t *request = request_of(state, private_key);
-
-	json_object_set_new(request, "rekey", json_true());
-	json_object_set_new(request, "again", json_boolean(again));
-	json_object_set_new(request, "new_private_key", js_from_key(new_key));
-	return ask(request, answer, why);
-}
-
-static int deregister_at(const struct state *state, const char *url, const struct key *private_key,
-			 char why[static ENROL_WHY])
-{
-	json_t *answer, *request = request_of(state, private_key);
-	int code;
-
-	json_object_set_new(request, "url", json_string(url));
-	json_object_set_new(request, "deregister", json_true());
-	json_object_set_new(request, "token", js_from_string(state->token));
-	code = ask(request, &answer, why);
-	json_decref(answer);
-	return code;
-}
-
-/* Any coordinator of the mesh can let us go; of those away, the first is named. */
-int enrol_deregister(const struct state *state, const struct key *private_key,
-		     char why[static ENROL_WHY])
-{
-	int code = deregister_at(state, state->coordinator_url, private_key, why);
+	int code = ask(make(change), answer, why);
 	char other[ENROL_WHY];
 
-	for (size_t i = 0; code == EXIT_NOT_REACHABLE && i < state->other_count; i++) {
-		code = deregister_at(state, state->others[i], private_key, other);
+	for (size_t i = 0; code == EXIT_NOT_REACHABLE && i < change->state->other_count; i++) {
+		json_t *request = make(change);
+
+		json_object_set_new(request, "url", json_string(change->state->others[i]));
+		/* The one that gave no answer may have changed the key: that is asked first. */
+		if (json_object_get(request, "again"))
+			json_object_set_new(request, "again", json_true());
+		code = ask(request, answer, other);
 		if (code != EXIT_NOT_REACHABLE)
 			memcpy(why, other, sizeof(other));
 	}
+	return code;
+}
+
+static json_t *rekey_request(const struct change *change)
+{
+	json_t *request = request_of(change->state, change->private_key);
+
+	json_object_set_new(request, "rekey", json_true());
+	json_object_set_new(request, "again", json_boolean(change->again));
+	json_object_set_new(request, "new_private_key", js_from_key(change->new_key));
+	return request;
+}
+
+int enrol_rekey(const struct state *state, const struct key *private_key, const struct key *new_key,
+		bool again, json_t **answer, char why[static ENROL_WHY])
+{
+	const struct change change = {state, private_key, new_key, again};
+
+	return ask_any(rekey_request, &change, answer, why);
+}
+
+static json_t *leave_request(const struct change *change)
+{
+	json_t *request = request_of(change->state, change->private_key);
+
+	json_object_set_new(request, "deregister", json_true());
+	json_object_set_new(request, "token", js_from_string(change->state->token));
+	return request;
+}
+
+int enrol_deregister(const struct state *state, const struct key *private_key,
+		     char why[static ENROL_WHY])
+{
+	const struct change change = {.state = state, .private_key = private_key};
+	json_t *answer;
+	int code = ask_any(leave_request, &change, &answer, why);
+
+	json_decref(answer);
 	return code;
 }

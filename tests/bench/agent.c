@@ -43,6 +43,14 @@ static void forget_peers(struct sim *sim)
 	sim->seen_count = 0;
 }
 
+/* As wg-meshd does where a coordinator is lost. */
+static void to_the_next(struct sim *sim)
+{
+	struct subject *last = &sim->fleet->subjects[sim->fleet->instances - 1];
+
+	sim->subject = sim->subject == last ? sim->fleet->subjects : sim->subject + 1;
+}
+
 static void try_again(struct sim *sim)
 {
 	uint64_t wait = MIN((uint64_t)RETRY_MS << MIN(sim->tries, 5), RETRY_MAX);
@@ -50,6 +58,7 @@ static void try_again(struct sim *sim)
 	hang_up(sim);
 	sim->fleet->failures++;
 	sim->tries++;
+	to_the_next(sim);
 	sim->state = sim->token ? OPENING : CHALLENGE;
 	timer_start(&sim->timer, wait / 2 + random_below((uint32_t)wait));
 }
@@ -105,7 +114,7 @@ static void ask_registration(struct sim *sim)
 	json_t *json;
 
 	snprintf(name, sizeof(name), "b%05u", sim->index);
-	json = json_pack("{sssossssssss}", "coordinator", sim->fleet->subject->origin, "public_key",
+	json = json_pack("{sssossssssss}", "coordinator", sim->subject->origin, "public_key",
 			 js_from_key(&sim->public_key), "name", name, "join_key",
 			 sim->network->join_key, "challenge", sim->challenge, "nat_type", "unknown");
 	body = js_dump(json);
@@ -203,6 +212,12 @@ static bool answered(struct sim *sim)
 		return true;
 	}
 	hang_up(sim);
+	if (sim->registers_only) {
+		sim->fleet->written++;
+		sim->done = true;
+		sim->fleet->ready(sim->fleet, sim);
+		return true;
+	}
 	sim->state = OPENING;
 	dial(sim);
 	return true;
@@ -381,14 +396,13 @@ void sim_signal(struct sim *sim, const struct sim *to, unsigned mark)
 
 /* ---- all of them ------------------------------------------------------------------------------- */
 
-static void sim_init(struct fleet *fleet, unsigned index, struct sim_network *network)
+static void sim_init(struct fleet *fleet, struct sim *sim, unsigned index, struct sim_network *network)
 {
-	struct sim *sim = &fleet->sims[index];
-
 	sim->fleet = fleet;
 	sim->index = index;
 	sim->network = network;
 	sim->slot = index - network->first;
+	sim->subject = &fleet->subjects[index % fleet->instances];
 	sim->fd = -1;
 	key_generate_private(&sim->private_key);
 	key_public(&sim->public_key, &sim->private_key);
@@ -396,11 +410,9 @@ static void sim_init(struct fleet *fleet, unsigned index, struct sim_network *ne
 	timer_init(&sim->timer, fleet->loop, on_timer, sim);
 }
 
-void fleet_make(struct fleet *fleet, struct loop *loop, struct subject *subject, unsigned agents,
-		unsigned per_network)
+void fleet_make(struct fleet *fleet, struct loop *loop, unsigned agents, unsigned per_network)
 {
 	fleet->loop = loop;
-	fleet->subject = subject;
 	fleet->count = agents;
 	fleet->network_count = (agents + per_network - 1) / per_network;
 	fleet->networks = xcalloc(fleet->network_count, sizeof(*fleet->networks));
@@ -413,18 +425,64 @@ void fleet_make(struct fleet *fleet, struct loop *loop, struct subject *subject,
 		network->first = i * per_network;
 		network->size = MIN(per_network, agents - network->first);
 		for (unsigned j = 0; j < network->size; j++)
-			sim_init(fleet, network->first + j, network);
+			sim_init(fleet, &fleet->sims[network->first + j], network->first + j, network);
 	}
+}
+
+static void sim_free(struct sim *sim)
+{
+	hang_up(sim);
+	timer_stop(&sim->timer);
+	free(sim->token);
+	free(sim->seen);
+}
+
+struct sim *writers_make(struct fleet *fleet, struct sim_network *network, unsigned index, unsigned count)
+{
+	struct sim *sims = xcalloc(count, sizeof(*sims));
+
+	network->first = index;
+	network->size = count;
+	for (unsigned i = 0; i < count; i++) {
+		sim_init(fleet, &sims[i], index + i, network);
+		sims[i].registers_only = true;
+	}
+	return sims;
+}
+
+void writers_free(struct sim *sims, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		sim_free(&sims[i]);
+	free(sims);
+}
+
+uint64_t fleet_cpu_ns(const struct fleet *fleet)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < fleet->instances; i++)
+		sum += subject_cpu_ns(&fleet->subjects[i]);
+	return sum;
+}
+
+struct memory fleet_memory(const struct fleet *fleet)
+{
+	struct memory sum = {0};
+
+	for (unsigned i = 0; i < fleet->instances; i++) {
+		struct memory one = subject_memory(&fleet->subjects[i]);
+
+		sum.rss += one.rss;
+		sum.private_dirty += one.private_dirty;
+	}
+	return sum;
 }
 
 void fleet_free(struct fleet *fleet)
 {
-	for (unsigned i = 0; i < fleet->count; i++) {
-		hang_up(&fleet->sims[i]);
-		timer_stop(&fleet->sims[i].timer);
-		free(fleet->sims[i].token);
-		free(fleet->sims[i].seen);
-	}
+	for (unsigned i = 0; i < fleet->count; i++)
+		sim_free(&fleet->sims[i]);
 	for (unsigned i = 0; i < fleet->network_count; i++)
 		free(fleet->networks[i].join_key);
 	free(fleet->networks);

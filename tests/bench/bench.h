@@ -6,6 +6,7 @@
 #define BENCH_BENCH_H
 
 #include "lib/buf.h"
+#include "lib/json.h"
 #include "lib/key.h"
 #include "lib/loop.h"
 #include "lib/proto.h"
@@ -41,13 +42,20 @@ struct subject {
 	pid_t pid; /* 0: not running */
 };
 
-/* Its directory and configuration; database: a URL, or NULL for SQLite in the directory. */
-int subject_make(struct subject *subject, const char *program, const char *database);
+enum { MAX_INSTANCES = 8 };
+
+/* Its directory and configuration; database: a URL, or NULL for SQLite in the directory. `first` is another on
+ * the same database that has been started, or NULL. */
+int subject_make(struct subject *subject, const char *program, const char *database,
+		 const struct subject *first);
 int subject_start(struct subject *subject);                     /* until it takes connections */
 void subject_kill(struct subject *subject);                     /* SIGKILL, and waits */
 void subject_remove(struct subject *subject);
 /* The join key of a link; NULL where the command failed. New memory. */
 char *subject_network(struct subject *subject, const char *name, const char *cidr);
+/* Until it knows so many join keys, which another made. False: it does not come to that. */
+bool subject_has_keys(const struct subject *subject, size_t count);
+json_t *subject_agents(const struct subject *subject, const char *network); /* rows, new; NULL: no answer */
 uint64_t subject_cpu_ns(const struct subject *subject);
 uint64_t own_cpu_ns(void);
 struct memory {
@@ -63,6 +71,8 @@ enum agent_state { IDLE, CHALLENGE, REGISTER, OPENING, STREAMING };
 
 struct sim { /* one simulated agent */
 	struct fleet *fleet;
+	struct subject *subject; /* where it is */
+	bool registers_only;     /* has no stream: its registration is a write, and no more */
 	unsigned index, slot; /* of all; in its network */
 	struct sim_network *network;
 	struct key private_key, public_key;
@@ -91,7 +101,8 @@ struct sim_network {
 
 struct fleet {
 	struct loop *loop;
-	struct subject *subject;
+	struct subject subjects[MAX_INSTANCES];
+	unsigned instances;
 	struct sim *sims;
 	struct sim_network *networks;
 	unsigned count, network_count;
@@ -101,6 +112,7 @@ struct fleet {
 	uint64_t complete_ns, heard_ns; /* when the last became so; when a map last changed */
 	uint64_t frames, bytes, failures; /* snapshots and deltas; lost connections */
 	unsigned refused; /* requests of registrations */
+	unsigned written; /* of those that only register: answered */
 	/* marked changes and signals */
 	struct mark *marks;
 	unsigned mark_count, marks_open;
@@ -113,8 +125,13 @@ struct mark { /* a change or signal on its way */
 	unsigned expected;
 };
 
-void fleet_make(struct fleet *fleet, struct loop *loop, struct subject *subject, unsigned agents,
-		unsigned per_network);
+/* fleet->subjects are there. */
+void fleet_make(struct fleet *fleet, struct loop *loop, unsigned agents, unsigned per_network);
+uint64_t fleet_cpu_ns(const struct fleet *fleet);        /* of all coordinators that run */
+struct memory fleet_memory(const struct fleet *fleet); /* the same */
+/* Agents that only register, in a network of their own; numbered from `index` on. */
+struct sim *writers_make(struct fleet *fleet, struct sim_network *network, unsigned index, unsigned count);
+void writers_free(struct sim *sims, unsigned count);
 void fleet_free(struct fleet *fleet);
 void sim_join(struct sim *sim);   /* register on one connection, the stream on another */
 void sim_connect(struct sim *sim, uint64_t in_ms);
@@ -137,7 +154,7 @@ bool line_frames(struct sim *sim, const uint8_t *data, size_t len); /* false: no
 /* ---- phases.c ---- */
 
 struct plan {
-	unsigned agents, per_network, window, changes, rate;
+	unsigned agents, per_network, window, changes, rate, instances;
 	bool restart;
 	unsigned stay;
 	const char *database;

@@ -175,7 +175,7 @@ static int open_socket(struct sim *sim)
 {
 	struct sockaddr_in from = {.sin_family = AF_INET,
 				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK + 0x10000 + sim->index)};
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(sim->fleet->subject->at.port),
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(sim->subject->at.port),
 				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 

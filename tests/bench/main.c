@@ -22,6 +22,7 @@ static const char usage[] =
 	"  --stay S      leave all connected for S seconds at the end, to have a look\n"
 	"  --no-restart  leave the kill and the reconnect storm out\n"
 	"  --db URL      an empty database, postgres://USER@HOST/NAME, for one column (SQLite)\n"
+	"  --instances N coordinators on it (1); with more than one, the first is killed under load at the end\n"
 	"  --json        print the table as JSON\n"
 	"Ends with 1 where an agent did not get in, a map was not complete or a change not told to all.\n";
 
@@ -56,12 +57,12 @@ int main(int argc, char **argv)
 		{"window", required_argument, NULL, 'w'}, {"changes", required_argument, NULL, 'c'},
 		{"rate", required_argument, NULL, 'r'},   {"no-restart", no_argument, NULL, 'n'},
 		{"stay", required_argument, NULL, 's'},   {"db", required_argument, NULL, 'd'},
-		{"json", no_argument, NULL, 'j'},
+		{"json", no_argument, NULL, 'j'},	  {"instances", required_argument, NULL, 'i'},
 		{"help", no_argument, NULL, 'h'},	  {0},
 	};
 	static const char *const all[] = {"100/100", "1000/100", "10000/100", "1000/1000", NULL};
 	const char *const *sizes = all;
-	struct plan plan = {.window = 64, .changes = 200, .restart = true}, one;
+	struct plan plan = {.window = 64, .changes = 200, .restart = true, .instances = 1}, one;
 	unsigned runs = 0;
 	bool as_json = false;
 	int option;
@@ -86,6 +87,9 @@ int main(int argc, char **argv)
 		case 'd':
 			plan.database = optarg;
 			break;
+		case 'i':
+			plan.instances = (unsigned)strtoul(optarg, NULL, 10);
+			break;
 		case 'j':
 			as_json = true;
 			break;
@@ -94,7 +98,8 @@ int main(int argc, char **argv)
 			return option == 'h' ? 0 : 2;
 		}
 	if (optind == argc || plan.window < 1 || plan.changes < 1 || plan.changes > 60000 ||
-	    plan.rate > 1000 || (plan.database && optind + 2 != argc)) {
+	    plan.rate > 1000 || (plan.database && optind + 2 != argc) || plan.instances < 1 ||
+	    plan.instances > MAX_INSTANCES || (plan.instances > 1 && !plan.database)) {
 		fputs(usage, stderr);
 		return 2;
 	}

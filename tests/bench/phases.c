@@ -105,8 +105,8 @@ static bool all_joined(struct phase *phase)
 static void join(struct fleet *fleet, unsigned run_number, unsigned window)
 {
 	struct phase phase = {.fleet = fleet};
-	uint64_t cpu = subject_cpu_ns(fleet->subject), own = own_cpu_ns(), begin = now_ns();
-	struct memory before = subject_memory(fleet->subject), after;
+	uint64_t cpu = fleet_cpu_ns(fleet), own = own_cpu_ns(), begin = now_ns();
+	struct memory before = fleet_memory(fleet), after;
 	double took, each = fleet->count;
 
 	joining = &phase;
@@ -122,10 +122,10 @@ static void join(struct fleet *fleet, unsigned run_number, unsigned window)
 	figure(run_number, "joined in (s), every map complete", "%.2f", took);
 	figure(run_number, "joins/s", "%.0f", each / took);
 	figure(run_number, "  CPU a join: coordinator (ms)", "%.2f",
-	       seconds(subject_cpu_ns(fleet->subject) - cpu) * 1e3 / each);
+	       seconds(fleet_cpu_ns(fleet) - cpu) * 1e3 / each);
 	figure(run_number, "  CPU a join: generator (ms)", "%.2f", seconds(own_cpu_ns() - own) * 1e3 / each);
 	rest(fleet);
-	after = subject_memory(fleet->subject);
+	after = fleet_memory(fleet);
 	figure(run_number, "resident, no agents (KiB)", "%.0f", before.rss);
 	figure(run_number, "resident, all connected (KiB)", "%.0f", after.rss);
 	figure(run_number, "resident per agent (KiB)", "%.1f", (after.rss - before.rss) / each);
@@ -140,12 +140,12 @@ static struct {
 static void idle(struct fleet *fleet, unsigned run_number)
 {
 	struct phase phase = {.fleet = fleet};
-	uint64_t cpu = subject_cpu_ns(fleet->subject), own = own_cpu_ns(), begin = now_ns();
+	uint64_t cpu = fleet_cpu_ns(fleet), own = own_cpu_ns(), begin = now_ns();
 	double took;
 
 	run(&phase, never, IDLE_MS);
 	took = seconds(now_ns() - begin);
-	idle_cpu.subject = seconds(subject_cpu_ns(fleet->subject) - cpu) / took;
+	idle_cpu.subject = seconds(fleet_cpu_ns(fleet) - cpu) / took;
 	idle_cpu.own = seconds(own_cpu_ns() - own) / took;
 	figure(run_number, "CPU while idle (%)", "%.2f", idle_cpu.subject * 100);
 }
@@ -192,7 +192,7 @@ static void do_changes(struct fleet *fleet, struct phase *phase)
 static void changes(struct fleet *fleet, unsigned run_number, unsigned total, unsigned rate)
 {
 	struct phase phase = {.total = total, .gap_ms = 1000 / rate};
-	uint64_t cpu = subject_cpu_ns(fleet->subject), own = own_cpu_ns(), begin = now_ns();
+	uint64_t cpu = fleet_cpu_ns(fleet), own = own_cpu_ns(), begin = now_ns();
 	double each = total, took;
 
 	do_changes(fleet, &phase);
@@ -204,7 +204,7 @@ static void changes(struct fleet *fleet, unsigned run_number, unsigned total, un
 	figure(run_number, "change at its peers p99 (ms)", "%.2f", samples_ms(&fleet->latency, 0.99));
 	figure(run_number, "change at its peers max (ms)", "%.2f", samples_ms(&fleet->latency, 1));
 	figure(run_number, "  CPU a change: coordinator (us)", "%.0f",
-	       (seconds(subject_cpu_ns(fleet->subject) - cpu) - idle_cpu.subject * took) * 1e6 / each);
+	       (seconds(fleet_cpu_ns(fleet) - cpu) - idle_cpu.subject * took) * 1e6 / each);
 	figure(run_number, "  CPU a change: generator (us)", "%.0f",
 	       (seconds(own_cpu_ns() - own) - idle_cpu.own * took) * 1e6 / each);
 }
@@ -215,7 +215,7 @@ static void burst(struct fleet *fleet, unsigned run_number)
 	struct phase phase = {.fleet = fleet, .signals = false};
 	struct sim_network *network = &fleet->networks[0];
 	unsigned total = MIN(network->size, 100);
-	uint64_t frames, cpu = subject_cpu_ns(fleet->subject);
+	uint64_t frames, cpu = fleet_cpu_ns(fleet);
 
 	rest(fleet);
 	frames = fleet->frames;
@@ -227,7 +227,7 @@ static void burst(struct fleet *fleet, unsigned run_number)
 	figure(run_number, "  changes, frames an agent got", "%u, %.1f", total,
 	       (double)(fleet->frames - frames) / network->size);
 	figure(run_number, "  CPU of the burst: coordinator (ms)", "%.1f",
-	       seconds(subject_cpu_ns(fleet->subject) - cpu) * 1e3);
+	       seconds(fleet_cpu_ns(fleet) - cpu) * 1e3);
 }
 
 static void signals(struct fleet *fleet, unsigned run_number)
@@ -257,11 +257,11 @@ static void storm(struct fleet *fleet, unsigned run_number)
 	fleet->reconnecting = true;
 	fleet->ready = is_back;
 	joining = &phase;
-	subject_kill(fleet->subject);
+	subject_kill(fleet->subjects);
 	for (unsigned i = 0; i < fleet->count; i++)
 		sim_connect(&fleet->sims[i], random_below(STORM_MAX_WAIT_MS));
 	begin = now_ns();
-	if (subject_start(fleet->subject)) {
+	if (subject_start(fleet->subjects)) {
 		fault(run_number, "does not start again", "yes");
 		return;
 	}
@@ -273,7 +273,7 @@ static void storm(struct fleet *fleet, unsigned run_number)
 	       seconds(fleet->complete_ns - begin));
 	figure(run_number, "  connections tried in vain", "%llu",
 	       (unsigned long long)(fleet->failures - failures));
-	cpu = subject_cpu_ns(fleet->subject);
+	cpu = fleet_cpu_ns(fleet);
 	figure(run_number, "  CPU of it: coordinator (s)", "%.2f", seconds(cpu));
 	frames = fleet->frames;
 	rest(fleet);
@@ -282,7 +282,7 @@ static void storm(struct fleet *fleet, unsigned run_number)
 	figure(run_number, "  frames an agent: till then, after", "%.1f, %.1f",
 	       (double)(frames - first_frames) / fleet->count,
 	       (double)(fleet->frames - frames) / fleet->count);
-	memory = subject_memory(fleet->subject);
+	memory = fleet_memory(fleet);
 	figure(run_number, "resident after it (KiB)", "%.0f", memory.rss);
 }
 
@@ -292,44 +292,163 @@ static void stay(struct fleet *fleet, unsigned for_seconds)
 
 	if (!for_seconds)
 		return;
-	fprintf(stderr, "  all stay connected; the coordinator is process %d\n", (int)fleet->subject->pid);
+	fprintf(stderr, "  all stay connected; the coordinator is process %d\n", (int)fleet->subjects->pid);
 	run(&phase, never, for_seconds * 1000ull);
+}
+
+/* ---- several coordinators, one of them killed --------------------------------------------------- */
+
+#define WRITERS       2000 /* agents that register meanwhile, */
+#define WRITE_EACH_MS 10   /* one in so many */
+#define BEFORE_MS     2000 /* of writing before the kill, */
+#define AFTER_MS      2000 /* and after all are back */
+
+struct load {
+	struct phase phase; /* of the writers */
+	struct fleet *fleet;
+	struct sim *writers;
+	unsigned next;
+	struct loop_timer step;
+};
+
+static void write_next(void *arg)
+{
+	struct load *load = arg;
+
+	if (load->next < WRITERS)
+		sim_join(&load->writers[load->next++]);
+	timer_start(&load->step, WRITE_EACH_MS);
+}
+
+static void back_or_written(struct fleet *fleet, struct sim *sim)
+{
+	(void)fleet;
+	if (!sim->registers_only)
+		joining->ready++;
+}
+
+/* Answered, but not there at who lives on. */
+static unsigned lost_writes(struct fleet *fleet, const struct load *load)
+{
+	json_t *rows = subject_agents(&fleet->subjects[1], "load"), *row, *there = json_object();
+	unsigned lost = 0;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+		json_object_set_new(there, json_string_value(json_object_get(row, "agent_id")), json_true());
+	for (unsigned n = 0; n < load->next; n++)
+		lost += load->writers[n].done && !json_object_get(there, load->writers[n].id);
+	json_decref(rows);
+	json_decref(there);
+	return lost;
+}
+
+/* Registrations go on all the time, at all of them. */
+static void failover(struct fleet *fleet, unsigned run_number, struct sim_network *network)
+{
+	struct phase phase = {.fleet = fleet}, pause = {.fleet = fleet};
+	struct load load = {.fleet = fleet};
+	unsigned answered, killed = 0;
+	uint64_t begin;
+
+	load.writers = writers_make(fleet, network, fleet->count, WRITERS);
+	fleet->ready = back_or_written;
+	fleet->reconnecting = true;
+	joining = &phase;
+	timer_init(&load.step, fleet->loop, write_next, &load);
+	timer_start(&load.step, WRITE_EACH_MS);
+	run(&pause, never, BEFORE_MS);
+	answered = fleet->written;
+	for (unsigned i = 0; i < fleet->count; i++)
+		if (fleet->sims[i].subject == fleet->subjects) {
+			fleet->sims[i].done = false;
+			fleet->sims[i].tries = 0;
+			killed++;
+		}
+	phase.ready = fleet->count - killed;
+	begin = now_ns();
+	subject_kill(fleet->subjects);
+	if (!run(&phase, all_joined, STORM_MS))
+		fault(run_number, "not back, maps not complete", "%u, %u", fleet->count - phase.ready,
+		      fleet->count - fleet->complete);
+	figure(run_number, "one killed: its agents", "%u", killed);
+	figure(run_number, "  all at others, maps complete (s)", "%.2f", seconds(fleet->complete_ns - begin));
+	run(&pause, never, AFTER_MS);
+	timer_stop(&load.step);
+	rest(fleet);
+	figure(run_number, "  writes answered before, after", "%u, %u", answered, fleet->written - answered);
+	figure(run_number, "  of these lost", "%u", lost_writes(fleet, &load));
+	if (lost_writes(fleet, &load))
+		fault(run_number, "lost", "yes");
+	writers_free(load.writers, WRITERS);
+}
+
+/* ---- the column ------------------------------------------------------------------------------------ */
+
+static int start_all(struct fleet *fleet, const char *program, const struct plan *plan)
+{
+	fleet->instances = plan->instances;
+	for (unsigned i = 0; i < plan->instances; i++)
+		if (subject_make(&fleet->subjects[i], program, plan->database, i ? fleet->subjects : NULL) < 0 ||
+		    subject_start(&fleet->subjects[i]))
+			return -1;
+	return 0;
+}
+
+/* Each with its join key, known to all coordinators. */
+static bool make_networks(struct fleet *fleet, struct sim_network *load)
+{
+	size_t keys = fleet->network_count + 2; /* and the first link's */
+	char cidr[32];
+
+	for (unsigned i = 0; i < fleet->network_count; i++) {
+		snprintf(cidr, sizeof(cidr), "10.%u.0.0/16", i);
+		fleet->networks[i].join_key = subject_network(fleet->subjects, fleet->networks[i].name, cidr);
+		if (!fleet->networks[i].join_key)
+			return false;
+	}
+	if (fleet->instances == 1)
+		return true;
+	load->join_key = subject_network(fleet->subjects, load->name, "172.16.0.0/16");
+	for (unsigned i = 1; load->join_key && i < fleet->instances; i++)
+		if (!subject_has_keys(&fleet->subjects[i], keys))
+			return false;
+	return load->join_key;
 }
 
 int bench_run(const char *program, unsigned run_number, const struct plan *plan)
 {
-	struct subject subject = {0};
+	struct sim_network load = {.name = "load"};
 	struct fleet fleet = {0};
 	struct loop *loop = loop_new();
-	char cidr[32];
 	int result = -1;
 
 	marks_used = 0;
 	fprintf(stderr, "%u agents in networks of %u\n", plan->agents, plan->per_network);
-	if (subject_make(&subject, program, plan->database) < 0)
-		return -1;
-	fleet_make(&fleet, loop, &subject, plan->agents, plan->per_network);
-	if (subject_start(&subject))
+	if (start_all(&fleet, program, plan))
 		goto out;
-	for (unsigned i = 0; i < fleet.network_count; i++) {
-		snprintf(cidr, sizeof(cidr), "10.%u.0.0/16", i);
-		fleet.networks[i].join_key = subject_network(&subject, fleet.networks[i].name, cidr);
-		if (!fleet.networks[i].join_key)
-			goto out;
-	}
+	fleet_make(&fleet, loop, plan->agents, plan->per_network);
+	if (!make_networks(&fleet, &load))
+		goto out;
 	figure(run_number, "agents, in a network", "%u, %u", plan->agents, plan->per_network);
+	if (plan->database)
+		figure(run_number, "coordinators on PostgreSQL", "%u", plan->instances);
 	join(&fleet, run_number, plan->window);
 	idle(&fleet, run_number);
 	changes(&fleet, run_number, plan->changes, plan->rate);
 	burst(&fleet, run_number);
 	signals(&fleet, run_number);
-	if (plan->restart)
+	if (plan->restart && plan->instances > 1)
+		failover(&fleet, run_number, &load);
+	else if (plan->restart)
 		storm(&fleet, run_number);
 	stay(&fleet, plan->stay);
 	result = 0;
 out:
 	fleet_free(&fleet);
-	subject_remove(&subject);
+	free(load.join_key);
+	for (unsigned i = 0; i < plan->instances; i++)
+		subject_remove(&fleet.subjects[i]);
 	loop_free(loop);
 	return result;
 }

@@ -29,7 +29,27 @@ static const char configuration[] =
 	"limits: {connections: 100000, connections_per_address: 100000, requests_per_address: 100000}\n"
 	"%s%s\n";
 
-int subject_make(struct subject *subject, const char *program, const char *database)
+/* All coordinators on one database have one server key. */
+static int take_key(const struct subject *subject, const struct subject *first)
+{
+	char *from = xasprintf("%s/state/server.key", first->dir), *dir = xasprintf("%s/state", subject->dir);
+	char *to = xasprintf("%s/server.key", dir);
+	struct buf key;
+	int result;
+
+	buf_init(&key, 1024);
+	result = file_read(from, 1024, &key);
+	if (!result)
+		result = mkdir(dir, 0700) ? -errno : file_write_atomic(to, key.data, key.len, 0600);
+	buf_wipe(&key);
+	free(from);
+	free(dir);
+	free(to);
+	return result;
+}
+
+int subject_make(struct subject *subject, const char *program, const char *database,
+		 const struct subject *first)
 {
 	char dir[] = "/tmp/wg-mesh-bench.XXXXXX", at[ENDPOINT_TEXT];
 	struct endpoint any = {.addr = {.family = AF_INET, .bytes = {127, 0, 0, 1}}};
@@ -47,6 +67,8 @@ int subject_make(struct subject *subject, const char *program, const char *datab
 	path = xasprintf("%s/coordinator.yaml", dir);
 	text = xasprintf(configuration, at, dir, dir, database ? "db: " : "", database ? database : "");
 	result = file_write_atomic(path, text, strlen(text), 0600);
+	if (!result && first)
+		result = take_key(subject, first);
 	free(path);
 	free(text);
 	return result;
@@ -104,29 +126,34 @@ void subject_kill(struct subject *subject)
 static json_t *administer(const struct subject *subject, json_t *request)
 {
 	char *path = xasprintf("%s/run/coordinator.sock", subject->dir), *text = js_dump(request);
-	char *line = xasprintf("%s\n", text), answer[8192], error[JS_ERROR];
+	char *line = xasprintf("%s\n", text), error[JS_ERROR];
 	int fd = sock_connect_unix(path);
-	size_t len = 0;
+	struct buf answer;
 	ssize_t got = 0;
 	json_t *json = NULL;
 
+	buf_init(&answer, 64u << 20);
 	if (fd >= 0) {
 		fcntl(fd, F_SETFL, 0); /* waits */
 		got = write(fd, line, strlen(line));
 	}
-	while (got > 0 && len < sizeof(answer) && !memchr(answer, '\n', len)) {
-		got = read(fd, answer + len, sizeof(answer) - len);
-		len += got > 0 ? (size_t)got : 0;
+	while (got > 0 && (!answer.len || answer.data[answer.len - 1] != '\n')) {
+		char some[65536];
+
+		got = read(fd, some, sizeof(some));
+		if (got > 0)
+			buf_add(&answer, some, (size_t)got);
 	}
-	if (len)
-		json = js_load(answer, len, error);
+	if (answer.len)
+		json = js_load(answer.data, answer.len, error);
 	if (!json_is_true(json_object_get(json, "ok"))) {
-		fprintf(stderr, "bench: %s: %.*s\n", text, (int)len, answer);
+		fprintf(stderr, "bench: %s: %s\n", text, buf_text(&answer));
 		json_decref(json);
 		json = NULL;
 	}
 	if (fd >= 0)
 		close(fd);
+	buf_wipe(&answer);
 	free(path);
 	free(text);
 	free(line);
@@ -145,6 +172,8 @@ static int remove_one(const char *path, const struct stat *status, int kind, str
 void subject_remove(struct subject *subject)
 {
 	subject_kill(subject);
+	if (!subject->dir)
+		return;
 	nftw(subject->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	free(subject->dir);
 	free(subject->origin);
@@ -168,6 +197,31 @@ char *subject_network(struct subject *subject, const char *name, const char *cid
 		key = xstrdup(link.key);
 	json_decref(json);
 	return key;
+}
+
+bool subject_has_keys(const struct subject *subject, size_t count)
+{
+	size_t there = 0;
+
+	for (int i = 0; i < START_TRIES && there < count; i++) {
+		json_t *json = administer(subject, json_pack("{sss{}}", "command", "key list", "arguments"));
+
+		there = json_array_size(json_object_get(json_object_get(json, "result"), "keys"));
+		json_decref(json);
+		if (there < count)
+			nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
+	}
+	return there >= count;
+}
+
+json_t *subject_agents(const struct subject *subject, const char *network)
+{
+	json_t *json = administer(subject, json_pack("{sss{ss}}", "command", "agent list", "arguments", "network",
+						     network));
+	json_t *rows = json_incref(json_object_get(json_object_get(json, "result"), "agents"));
+
+	json_decref(json);
+	return rows;
 }
 
 /* ---- what it costs ------------------------------------------------------------------ */

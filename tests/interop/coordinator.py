@@ -1105,6 +1105,83 @@ def _(co):
     ws.close()
 
 
+def meanwhile(function, *arguments, **named):
+    """Runs it in a thread; what is returned waits for the result."""
+    done = []
+    thread = threading.Thread(target=lambda: done.append(function(*arguments, **named)))
+    thread.start()
+
+    def result(seconds=30):
+        thread.join(seconds)
+        if not done:
+            raise AssertionError("no answer")
+        return done[0]
+    return result
+
+
+def names_of(message):
+    return sorted(peer["name"] for peer in message["peers"])
+
+
+@case("a disk that is slow: who is not on it is told to nobody, not in a new stream's snapshot nor to who reads")
+def _(co):
+    key = co.key("--reusable")
+    a, b = Agent(co, "a").register(key), Agent(co, "b").register(key)
+    with co.no_commits():
+        late = Agent(co, "late")
+        registering = meanwhile(late.try_register, key)
+        assert wait_until(lambda: len(agents(co)) == 3), "it is in memory"
+        stream = b.stream()
+        equal(names_of(stream.receive()), ["a"], "the snapshot")
+        equal(names_of(b.ask("GET", "/peers")[1]), ["a"])
+        equal(a.ask("PUT", "/endpoint", {"endpoint": "198.51.100.7:7", "nat_type": "unknown"})[0], 200)
+        assert stream.find(lambda m: m.get("op") == "patch" and m.get("endpoint") == "198.51.100.7:7"), "a patch"
+        assert not stream.find(lambda m: m.get("op") == "put", 0.5), "heard of an agent that is on no disk"
+    equal(registering()[0], 201)
+    put = stream.find(lambda m: m.get("op") == "put")
+    equal(put and put["peer"]["name"], "late")
+    equal(names_of(b.ask("GET", "/peers")[1]), ["a", "late"])
+    equal(names_of(b.stream().receive()), ["a", "late"])
+
+
+@case("a disk that is slow: who is told of its own registration waits for it, and then has all at once")
+def _(co):
+    key = co.key("--reusable")
+    a, b = Agent(co, "a").register(key), Agent(co, "b").register(key)
+    with co.no_commits():
+        again = meanwhile(b.try_register, key, advertised_routes=["192.168.7.0/24"])
+        joining = [meanwhile(Agent(co, "n%d" % n).try_register, key) for n in range(5)]
+        assert wait_until(lambda: len(agents(co)) == 7)
+        stream, reading = b.stream(), meanwhile(b.ask, "GET", "/peers")
+        try:
+            raise AssertionError("told of what is on no disk: %s" % stream.receive(1))
+        except socket.timeout:
+            pass
+    equal([again()[0]] + [one()[0] for one in joining], [200] + [201] * 5)
+    equal(names_of(stream.receive()), ["a", "n0", "n1", "n2", "n3", "n4"], "the snapshot")
+    equal(names_of(reading()[1]), ["a", "n0", "n1", "n2", "n3", "n4"])
+    with co.no_commits():  # what comes behind the last that waits waits for nothing more
+        again = meanwhile(b.try_register, key, advertised_routes=["192.168.8.0/24"])
+        assert wait_until(lambda: "192.168.8.0/24" in co.admin("route", "list"))
+        equal(a.ask("PUT", "/endpoint", {"endpoint": "198.51.100.7:7", "nat_type": "unknown"})[0], 200)
+        stream, reading = b.stream(), meanwhile(b.ask, "GET", "/peers")
+        time.sleep(0.5)
+    equal(again()[0], 200)
+    equal(len(stream.receive()["peers"]), 6)
+    equal(reading(5)[0], 200)
+    with co.no_commits():  # gone before it could be told of
+        removing = meanwhile(co.admin, "agent", "remove", "n4")
+        assert wait_until(lambda: len(agents(co)) == 6)
+        again = meanwhile(b.try_register, key)
+        reading, stream = meanwhile(a.ask, "GET", "/peers"), a.stream()
+        equal(names_of(stream.receive()), ["b", "n0", "n1", "n2", "n3"])
+        equal(reading()[0], 200)
+        a_removed = meanwhile(co.admin, "agent", "remove", "a")
+        assert stream.ended(3), "who is removed is cut off at once"
+    removing(), again(), a_removed()
+    refused(a.ask("GET", "/peers"), 401, "unknown_agent")
+
+
 @case("a large network: snapshot, peers and agent list are whole, though larger than a slow reader may pile up")
 def _(co):
     key, network = co.key(), json.loads(co.admin("network", "list", "--json"))["networks"][0]

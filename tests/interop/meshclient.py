@@ -1,6 +1,6 @@
 """A coordinator under test and a small client of it: HTTP, proofs and WebSocket frames by hand, with
 nothing but Python's own library and PyNaCl. Written from coordinator/README.md alone."""
-import base64, hashlib, hmac, http.client, itertools, json, os, shutil, signal, socket, sqlite3, ssl, struct
+import base64, contextlib, hashlib, hmac, http.client, itertools, json, os, shutil, signal, socket, sqlite3, ssl, struct
 import subprocess, tempfile, time
 from nacl.bindings import crypto_box_beforenm, crypto_scalarmult_base, randombytes
 
@@ -87,6 +87,27 @@ class Coordinator:
         shutil.rmtree(self.dir)
         if self.owns:
             psql("postgres", "DROP DATABASE %s WITH (FORCE)" % self.database)
+
+    @contextlib.contextmanager
+    def no_commits(self):
+        """Whoever writes to the database waits meanwhile."""
+        if POSTGRES:
+            holder = subprocess.Popen(["psql", "-XAtq", POSTGRES + "/" + self.database], stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, text=True)
+            holder.stdin.write("BEGIN; LOCK TABLE agents, networks, keys, relays, audit IN EXCLUSIVE MODE; SELECT 'held';\n")
+            holder.stdin.flush()
+            held = holder.stdout.readline()
+            end = holder.communicate
+        else:
+            database = sqlite3.connect(self.dir + "/state/coordinator.db", isolation_level=None)
+            held = database.execute("BEGIN IMMEDIATE")
+            end = database.close
+        try:
+            if not held:
+                raise RuntimeError("the database was not to be had")
+            yield
+        finally:
+            end()
 
     def meta(self, key):
         """Bytes that the database has under this key."""

@@ -69,6 +69,7 @@ def _(server):
         a, b = Agent(co, "a").register(key), Agent(co, "b").register(key)
         stream = b.stream()
         stream.receive()
+        browser = session(co, "ann")
         server.stop("immediate")
         began = time.time()
         try:
@@ -87,6 +88,16 @@ def _(server):
             refused(Agent(co, "later").try_register(key), 503, "store_unavailable")
             assert "database" in co.admin("key", "create", code=1)
             assert "database" in co.admin("audit", code=1)
+            new = Agent(co, "new")
+            given = a.challenge()
+            body = json.dumps({"coordinator": co.origin, "challenge": given["challenge"],
+                               "public_key": meshclient.b64(new.public)}).encode()
+            refused(co.request("POST", "/agents/%s/key" % a.id, body,
+                               {"Authorization": a.proof(given, body),
+                                "WG-Mesh-New-Proof": a.proof(given, body, new.private)}), 503, "store_unavailable")
+            refused(co.request("DELETE", "/agents/" + a.id, headers=a.bearer()), 503, "store_unavailable")
+            refused(co.request("DELETE", "/session", headers=browser), 503, "store_unavailable")
+            equal(a.ask("GET", "/peers")[0], 200, "nothing of it was done")
             while time.time() < began + AWAY:
                 stream.find(lambda m: False, 1)  # answers pings
             equal(move(a, "198.51.100.7:2000")[0], 200)
@@ -145,6 +156,19 @@ def _(server):
         co.close()
 
 
+def session(co, user):
+    """The headers of a browser in which this new user is logged in."""
+    co.admin("user", "add", user, "--role", "viewer", stdin="correct horse battery\n")
+    connection = co.connect()
+    try:
+        connection.request("POST", "/api/v1/session", json.dumps({"user": user, "password": "correct horse battery"}))
+        answer = connection.getresponse()
+        token = json.loads(answer.read())["csrf_token"]
+        return {"Cookie": answer.getheader("Set-Cookie").partition(";")[0], "Origin": co.origin, "WG-Mesh-CSRF": token}
+    finally:
+        connection.close()
+
+
 class Pair:
     """Two coordinators on one database."""
 
@@ -166,11 +190,11 @@ class Pair:
                 co.close()
 
 
-def case_of_two(name):
+def case_of_two(name, config=FAST):
     """A case that is given two coordinators."""
     def add(function):
         def run_(_server):
-            with Pair() as pair:
+            with Pair(config) as pair:
                 function(*pair)
         return case(name)(run_)
     return add
@@ -505,6 +529,210 @@ def _(a, b):
         seen += winners
     told = members_told(stream)
     equal(sorted(told), sorted(("put", agent) for agent in seen))
+
+
+@case_of_two("nor does who comes or reads while it is being refused")
+def _(a, b):
+    key, seen, winners, stop = a.key("--reusable"), set(), set(), threading.Event()
+    readers = [Agent(a, "reader%d" % n).register(key) for n in range(2)]
+    soon(lambda: len(names(b)) == 2)
+
+    def read(reader, co):
+        here, count = at(reader, co), 0
+        while not stop.is_set():
+            stream = here.stream()
+            seen.update(peer["agent_id"] for peer in stream.receive()["peers"])
+            stream.close()
+            seen.update(peer["agent_id"] for peer in here.ask("GET", "/peers")[1]["peers"])
+            count += 1
+        return count
+
+    reading = [meanwhile(read, reader, co) for reader, co in zip(readers, (a, b))]
+    for n in range(40):
+        results = [meanwhile(Agent(co, "n%d" % n).try_register, key) for co in (a, b)]
+        won = [answer["agent_id"] for status, answer in (result() for result in results) if status == 201]
+        equal(len(won), 1)
+        winners.update(won)
+    stop.set()
+    assert min(result() for result in reading) > 5, "they have read too little"
+    strangers = seen - winners - {reader.id for reader in readers}
+    assert not strangers, "%d were told of that are none" % len(strangers)
+
+
+ONE_URL = "public_url: [https://mesh.test:8443]\n"
+
+
+def prove(agent, co, given, key, **changes):
+    return at(agent, co).try_register(key, given=given, coordinator="https://mesh.test:8443", **changes)
+
+
+@case_of_two("behind one address: a challenge of one serves at any, and once", FAST + ONE_URL)
+def _(a, b):
+    key = a.key("--reusable")
+    one, two, three = (Agent(a, name) for name in ("one", "two", "three"))
+    soon(lambda: len(json.loads(b.admin("key", "list", "--json"))["keys"]) == 2)
+    given = one.challenge()
+    equal(prove(one, b, given, key)[0], 201)
+    for co in (a, b):
+        refused(prove(one, co, given, key), 401, "challenge_used")
+    given = two.challenge()
+    equal(prove(two, a, given, key)[0], 201)
+    for co in (b, a):
+        refused(prove(two, co, given, key), 401, "challenge_used")
+    given = three.challenge()
+    wrong = {"Authorization": "Proof " + meshclient.b64(bytes(32))}
+    refused(prove(three, b, given, key, headers=wrong), 401, "proof_wrong")
+    refused(prove(three, b, two.challenge(), key), 401, "challenge_unknown")  # of another key
+    equal(prove(three, b, given, key)[0], 201, "one that a stranger has tried serves still")
+    equal(b.request("GET", "/metrics", root=True)[0], 200)
+    for n in range(15):  # at both at once
+        agent = Agent(a, "n%d" % n)
+        given = agent.challenge()
+        results = [meanwhile(prove, agent, co, given, key) for co in (a, b)]
+        results = [result() for result in results]
+        equal(sorted(status for status, _ in results), [201, 401], str(results))
+        equal([answer["code"] for status, answer in results if status == 401], ["challenge_used"])
+    equal(len(names(a)), 18)
+
+
+@case_of_two("behind one address: token, new key and good-bye by proof, the challenge from one, the rest at the other", FAST + ONE_URL)
+def _(a, b):
+    one = Agent(a, "one")
+    answer = prove(one, a, one.challenge(), a.key())[1]
+    one.id, one.token = answer["agent_id"], answer["token"]
+    soon(lambda: names(b) == ["one"])
+
+    def ask(co, method, path, given, private=None, **more):
+        body = json.dumps({"coordinator": "https://mesh.test:8443", "challenge": given["challenge"], **more}).encode()
+        headers = {"Authorization": one.proof(given, body)}
+        if private:
+            headers["WG-Mesh-New-Proof"] = one.proof(given, body, private)
+        return co.request(method, "/agents/%s%s" % (one.id, path), body, headers)
+
+    given = one.challenge()
+    equal(ask(b, "POST", "/token", given)[0], 200)
+    refused(ask(a, "POST", "/token", given), 401, "challenge_used")
+    refused(ask(b, "POST", "/token", given), 401, "challenge_used")
+    given, new = one.challenge(), Agent(a, "new")
+    equal(ask(b, "POST", "/key", given, new.private, public_key=meshclient.b64(new.public))[0], 200)
+    one.private, one.public = new.private, new.public
+    soon(lambda: {row["public_key"] for co in (a, b) for row in agents(co)} == {meshclient.b64(new.public)})
+    given = one.challenge()
+    equal(ask(b, "DELETE", "", given)[0], 204)
+    soon(lambda: names(a) == [])
+
+
+@case_of_two("behind one address: a challenge of one that is gone, or frozen, is refused, and another one serves", FAST + ONE_URL)
+def _(a, b):
+    key = a.key("--reusable")
+    one, two = Agent(a, "one"), Agent(a, "two")
+    soon(lambda: len(json.loads(b.admin("key", "list", "--json"))["keys"]) == 2)
+    given, other = one.challenge(), two.challenge()
+    os.kill(a.process.pid, signal.SIGSTOP)
+    try:
+        refused(prove(one, b, given, key), 401, "challenge_unknown")
+    finally:
+        os.kill(a.process.pid, signal.SIGCONT)
+    a.stop(signal.SIGKILL)
+    refused(prove(two, b, other, key), 401, "challenge_unknown")
+    equal(prove(two, b, at(two, b).challenge(), key)[0], 201)
+    a.start()
+    soon(lambda: b.log().count("coordinator-found") >= 2, 10)
+    refused(prove(one, a, given, key), 401, "challenge_unknown")  # of its former life
+    refused(prove(one, b, given, key), 401, "challenge_unknown")
+
+
+@case_of_two("wrong passwords are counted by all coordinators together, and forgiven by all")
+def _(a, b):
+    a.admin("user", "add", "ann", "--role", "viewer", stdin="correct horse battery\n")
+    soon(lambda: "ann" in b.admin("user", "list"))
+
+    def login(co, password):
+        return co.request("POST", "/session", {"user": "ann", "password": password})
+
+    answers = []
+    for n in range(8):
+        answers.append(login((a, b)[n % 2], "wrong password %d" % n)[0])
+        time.sleep(0.3)  # for the word to pass
+    equal(answers[:5], [401] * 5)
+    assert 429 in answers[5:8], answers
+    assert wait_until(lambda: login(b, "correct horse battery")[0] == 201, 60)
+    time.sleep(0.3)
+    equal([login(a, "forgiven %d" % n)[0] for n in range(3)], [401] * 3)
+
+
+def regions(co):
+    agent = Agent(co, "a" + meshclient.b64(os.urandom(6)).translate({43: 98, 47: 99}).lower())
+    agent.register(co.key())
+    return {relay["region"]: relay["stun"] for relay in agent.ask("GET", "/peers")[1]["relays"]}
+
+
+@case("the relay beside each coordinator is told to the agents of all, by a name of its own")
+def _(server):
+    limits = FAST.partition("\n")[2]
+    a = Coordinator(limits + "relay: {stun: '127.0.0.1:%d', region: east}\n" % meshclient.free_port()).start()
+    b = another(a, limits + "relay: {stun: '127.0.0.1:%d'}\n" % meshclient.free_port())
+    try:
+        one = Agent(a, "one").register(a.key())
+        stream = one.stream()
+        equal([relay["region"] for relay in stream.receive()["relays"]], ["east"])
+        b.start()
+        found = stream.find(lambda m: m.get("op") == "relays" and len(m["relays"]) == 2)
+        assert found, "not told of the other's"
+        soon(lambda: len(regions(b)) == 2)
+        both = regions(a)
+        equal(regions(b), both)
+        assert len(both) == 2 and "east" in both, both
+        equal({relay["region"]: relay["stun"] for relay in found["relays"]}, both)
+        equal(len({stun for region in both.values() for stun in region}), 2)
+        b.stop()
+        found = stream.find(lambda m: m.get("op") == "relays" and len(m["relays"]) == 1)
+        equal(found and found["relays"][0]["region"], "east")
+    finally:
+        b.close()
+        a.close()
+
+
+@case_of_two("an address that was given back at one rests at the other too, also where that has not seen who had it")
+def _(a, b):
+    def taken(co, lab):
+        return {row["addresses"][0].partition("/")[0] for row in agents(co) if row["network"] == lab}
+
+    def fill(co, lab, key, name):
+        """All that this coordinator gives out."""
+        given, status, n = set(), 201, 0
+        while status == 201:
+            agent = Agent(co, "%s%d" % (name, n))
+            status, answer = agent.try_register(key)
+            given |= {x.partition("/")[0] for x in answer.get("addresses", [])}
+            n += 1
+        refused((status, answer), 409, "network_full")
+        return given
+
+    for lab, missed in (("lab", False), ("lab2", True)):
+        os.kill(b.process.pid, signal.SIGSTOP)
+        try:
+            if missed:  # a connection that sleeps is cut, so that bulletins are missed
+                meshclient.psql(a.database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "
+                                "datname='%s' AND pid<>pg_backend_pid()" % a.database)
+                assert wait_until(lambda: a.request("GET", "/healthz", root=True)[0] == 200, 20)
+            a.admin("network", "create", lab, "--cidr", "10.99.%d.0/29" % missed)
+            key = a.key("--network", lab, "--reusable")
+            gone = Agent(a, "gone-" + lab).register(key).addresses[0].partition("/")[0]
+            a.admin("agent", "remove", "gone-" + lab)
+            if missed:
+                meshclient.psql(a.database, "DELETE FROM bulletins")
+                a.admin("network", "set", lab, "--approve", "off", code=None)
+                a.key("--network", lab)
+        finally:
+            os.kill(b.process.pid, signal.SIGCONT)
+        soon(lambda: lab in b.admin("network", "list"), 20)
+        soon(lambda: len(json.loads(b.admin("key", "list", "--json"))["keys"]) ==
+             len(json.loads(a.admin("key", "list", "--json"))["keys"]))
+        given = fill(b, lab, key, "x")
+        assert len(given) >= 4, given
+        assert gone not in given, "%s: %s was given out again" % (lab, gone)
+    assert "bulletins-missed" in b.log()
 
 
 @case_of_two("where an agent is, and whether it is online, is known at both; its signals pass; the newer stream stays")

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Two coordinators on one PostgreSQL: one is killed, and the agents are at the other within seconds; no
-# tunnel falls.
+# tunnel falls. Each has a STUN server beside it, and agents know both; a new key is taken by either.
 set -u
 . "$(dirname "$0")/lib.sh"
 bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -n 1)
@@ -23,7 +23,7 @@ coordinator() {
 	start_coordinator --db $db
 	first=$LAB_COORDINATOR
 	on coord sh -c 'install -m 700 -d /run/second && cp -p /var/lib/wg-mesh/coordinator/server.key /run/second/ &&
-		echo "relay: {embedded: false}" >/run/second.yaml'
+		printf "relay: {stun: \"203.0.113.2:3490\", region: second}\n" >/run/second.yaml'
 	on_bg coord /run/second.log wg-mesh-coordinator serve --config /run/second.yaml --state /run/second \
 		--run-dir /run/second-run --listen '[::]:9443' --public-url https://203.0.113.1:9443 --db $db
 	second=$LAB_BG
@@ -41,6 +41,22 @@ on coord wg-mesh-coordinator network create lab --cidr 10.99.0.0/16 >/dev/null
 in_lab() { at_second network list | grep -q lab; }
 check "a network made at the first is at the second" wait_for 5 in_lab
 check "alice joins it by a link of the second" on alice wg-mesh join "$(at_second key create --network lab)"
+# ---- STUN ----
+
+regions() { [ "$(on "$1" jq -r '[.relays[].region] | sort | join(" ")' /var/lib/wg-mesh/agent/wg0.json)" = "$2" ]; }
+check "alice is told of both STUN servers" wait_for 10 regions alice "coord second"
+router routerc 203.0.113.12 192.168.3.1 port_restricted
+at_home dave routerc 192.168.3.2
+kill -STOP "$(on coord cat /run/second-run/relay.lock)"
+check "dave joins at the second, whose own does not answer" on dave wg-mesh join "$(at_second key create)"
+check "he knows both, too" wait_for 10 regions dave "coord second"
+check "and meets bob by that of the first" wait_for 30 is_direct dave bob
+check "and alice" wait_for 30 is_direct dave alice
+kill -CONT "$(on coord cat /run/second-run/relay.lock)"
+check "he leaves again" on dave wg-mesh leave wg0
+
+# ---- one is killed ----
+
 url() { [ "$(status "$1" .coordinator.connected)" = true ] && [ "$(status "$1" .coordinator.url)" = "$2" ]; }
 check "they are at the first" wait_for 10 url alice https://203.0.113.1:8443
 
@@ -58,6 +74,14 @@ sleep 0.5
 lost() { on alice sed -n 's/.* \([0-9.]*\)% packet loss.*/\1/p' /run/ping.log; }
 check "no packet was lost" test "$(lost)" = 0
 
+# ---- and the other goes on ----
+
+before=$(on alice wg show wg0 public-key)
+check "alice takes a new key, at the second" on alice wg-mesh rekey wg0
+check_not "it is another" test "$before" = "$(on alice wg show wg0 public-key)"
+has_it() { at_second agent list --json | grep -qF "$(on alice wg show wg0 public-key)"; }
+check "the second has it" wait_for 5 has_it
+check "and the tunnel is there" wait_for 20 tunnel_ping bob alice
 link=$(at_second key create)
 host carol
 on_street carol eth0 203.0.113.30/24

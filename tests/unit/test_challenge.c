@@ -12,10 +12,11 @@
 #define LEEWAY_MS 60000
 
 static const struct key mine = {.bytes = {1}}, other = {.bytes = {2}};
+static const struct key server = {.bytes = {3}}, server2 = {.bytes = {4}};
 
 static void test_once_and_in_time(void **state)
 {
-	struct challenges *ours = challenges_new(), *theirs = challenges_new();
+	struct challenges *ours = challenges_new(&server, ""), *theirs = challenges_new(&server2, "");
 	uint8_t challenge[CHALLENGE_LEN], copy[CHALLENGE_LEN];
 
 	(void)state;
@@ -34,10 +35,34 @@ static void test_once_and_in_time(void **state)
 	challenges_free(ours);
 }
 
+/* Another of the mesh knows it as one of the mesh, and whose it is; only the giver says that it serves. */
+static void test_of_another(void **state)
+{
+	struct challenges *giver = challenges_new(&server, "a1"), *taker = challenges_new(&server, "b2");
+	struct challenges *reborn = challenges_new(&server, "a3"), *alone = challenges_new(&server, "");
+	uint8_t challenge[CHALLENGE_LEN];
+
+	(void)state;
+	challenge_make(giver, challenge, &mine, 1000);
+	assert_int_equal(challenge_check(taker, challenge, &mine, 1000), CHALLENGE_ELSEWHERE);
+	assert_int_equal(challenge_use(taker, challenge, &mine, 1000), CHALLENGE_ELSEWHERE);
+	assert_int_equal(challenge_use(reborn, challenge, &mine, 1000), CHALLENGE_ELSEWHERE);
+	assert_int_equal(challenge_use(alone, challenge, &mine, 1000), CHALLENGE_ELSEWHERE);
+	assert_int_equal(challenge_check(taker, challenge, &other, 1000), CHALLENGE_FOREIGN);
+	assert_int_equal(challenge_giver(challenge), challenge_giver_of("a1"));
+	assert_int_not_equal(challenge_giver(challenge), challenge_giver_of("b2"));
+	assert_int_equal(challenge_use(giver, challenge, &mine, 1000), CHALLENGE_GOOD);
+	assert_int_equal(challenge_use(giver, challenge, &mine, 1000), CHALLENGE_USED);
+	challenges_free(giver);
+	challenges_free(taker);
+	challenges_free(reborn);
+	challenges_free(alone);
+}
+
 /* The table of used ones is bounded, and empties itself. */
 static void test_bounded(void **state)
 {
-	struct challenges *challenges = challenges_new();
+	struct challenges *challenges = challenges_new(&server, "");
 	uint8_t challenge[CHALLENGE_LEN], late[CHALLENGE_LEN];
 
 	(void)state;
@@ -93,6 +118,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_once_and_in_time),
+		cmocka_unit_test(test_of_another),
 		cmocka_unit_test(test_bounded),
 		cmocka_unit_test(test_tokens),
 	};

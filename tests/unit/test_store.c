@@ -441,7 +441,7 @@ static void test_fetch(void **state)
 /* What a commit tells others, and what of it they read. */
 static void test_bulletins(void **state)
 {
-	char wanted[300];
+	char wanted[360];
 
 	(void)state;
 	buf_free(&seen);
@@ -450,6 +450,7 @@ static void test_bulletins(void **state)
 	put_agent("a2", 2, "pc", "10.0.0.2");
 	put_key("k1", 3, 1);
 	WRITE(STORE_AUDIT_PUT, N(7), T("root"), T("made"), T("k1"), T(NULL), T("n1"));
+	WRITE(STORE_RETIRED_PUT, T("n1"), T("10.0.0.9"), N(99));
 	assert_true(flush());
 	WRITE(STORE_AGENT_SEEN, T("a1"), T("[]"), N(5), N(1), T("i1"), N(10)); /* of no interest */
 	assert_true(flush());
@@ -467,14 +468,15 @@ static void test_bulletins(void **state)
 	}
 	snprintf(wanted, sizeof(wanted),
 		 "1|{\"from\":\"%s\",\"networks\":{\"n1\":true},\"agents\":{\"a1\":true,\"a2\":true},"
-		 "\"keys\":{\"k1\":true},\"audit\":[[7,\"root\",\"made\",\"k1\",null,\"n1\"]]}|\n"
-		 "2|{\"from\":\"%s\",\"keys\":{\"k1\":true}}|\n", store_instance(store), store_instance(store));
+		 "\"keys\":{\"k1\":true},\"audit\":[[7,\"root\",\"made\",\"k1\",null,\"n1\"]],"
+		 "\"retired\":[[\"n1\",\"10.0.0.9\",99]]}|1|\n"
+		 "2|{\"from\":\"%s\",\"keys\":{\"k1\":true}}|1|\n", store_instance(store), store_instance(store));
 	assert_string_equal(buf_text(&seen), wanted);
 	buf_free(&seen);
 	store_fetch(store, STORE_BULLETINS, NULL, 1, note_row, NULL, NULL); /* after the first */
 	store_fetch(store, STORE_LAST_BULLETIN, NULL, 1, note_row, NULL, NULL);
 	assert_true(flush());
-	snprintf(wanted + strlen(wanted), sizeof(wanted) - strlen(wanted), "2|1|\n");
+	snprintf(wanted + strlen(wanted), sizeof(wanted) - strlen(wanted), "2|\n");
 	assert_string_equal(buf_text(&seen), strchr(wanted, '\n') + 1);
 	WRITE(STORE_BULLETIN_DEL, N(INT64_MAX));
 	assert_true(flush());
