@@ -52,7 +52,7 @@ MODE_LDFLAGS.asan    := -fsanitize=address,undefined
 MODE_LDFLAGS.fuzz    := -fsanitize=address,undefined
 
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -ffunction-sections -fdata-sections \
-	-Icore -Icore/include -include core/lib/banned.h $(WARNINGS) $(PATHS) \
+	-I. -Icore -Icore/include -include core/lib/banned.h $(WARNINGS) $(PATHS) \
 	$(CFLAGS) $(MODE_CFLAGS.$(MODE)) $(PKG_CFLAGS) $(PQ_CFLAGS) $(QR_CFLAGS)
 ALL_LDFLAGS = $(LDFLAGS) $(MODE_LDFLAGS.$(MODE))
 
@@ -76,7 +76,7 @@ QR_LIBS := $(if $(filter yes,$(QRENCODE)),$(call pkg,libqrencode))
 LIB_SRC    := $(wildcard core/lib/*.c)
 AGENT_SRC  := $(wildcard core/*.c)
 CLI_SRC    := $(wildcard core/cli/*.c)
-COORD_SRC  := $(wildcard coordinator/*.c) coordinator/web/files.c
+COORD_SRC  := $(wildcard coordinator/*.c coordinator/*/*.c) coordinator/web/files.c
 RELAY_SRC  := $(wildcard relay/*.c)
 PLUGIN_SRC := $(wildcard plugins/*.c)
 TEST_SRC   := $(wildcard tests/unit/test_*.c)
@@ -144,9 +144,9 @@ $B/coordinator/web/files.c: coordinator/web/embed.sh $(WEB_FILES) Makefile
 	@mkdir -p $(@D)
 	$Qsh coordinator/web/embed.sh $(WEB_FILES) > $@
 
-$B/coordinator/web/files.o: $B/coordinator/web/files.c coordinator/web.h $B/flags
+$B/coordinator/web/files.o: $B/coordinator/web/files.c coordinator/web/web.h $B/flags
 	$(if $(V),,@echo "  CC      coordinator/web/files.c")
-	$Q$(CC) $(ALL_CFLAGS) -I. -c -o $@ $<
+	$Q$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 # Rebuild when the flags change; -Werror changes nothing that is built.
 FLAGS = $(CC) $(filter-out -Werror,$(ALL_CFLAGS)) $(ALL_LDFLAGS)

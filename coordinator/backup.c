@@ -7,7 +7,7 @@
  */
 #include "backup.h"
 #include "start.h"
-#include "store_driver.h"
+#include "coordinator/store/store_driver.h"
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/secret.h"

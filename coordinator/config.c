@@ -5,7 +5,7 @@
  * which is right for a server and wrong behind a router: url_private says so.
  */
 #include "config.h"
-#include "store.h"
+#include "coordinator/store/store.h"
 #include "lib/schema.h"
 #include "lib/sock.h"
 #include "lib/str.h"

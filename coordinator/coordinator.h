@@ -6,11 +6,11 @@
 #define COORDINATOR_COORDINATOR_H
 
 #include "config.h"
-#include "mesh.h"
+#include "coordinator/mesh/mesh.h"
 #include "metrics.h"
-#include "store.h"
-#include "token.h"
-#include "users.h"
+#include "coordinator/store/store.h"
+#include "coordinator/access/token.h"
+#include "coordinator/access/users.h"
 #include "lib/loop.h"
 
 enum counter { /* metrics.c has their names */

@@ -8,7 +8,7 @@
  */
 #include "embedded.h"
 #include "coordinator.h"
-#include "sync.h"
+#include "coordinator/sync/sync.h"
 #include "lib/daemon.h"
 #include "lib/file.h"
 #include "lib/log.h"

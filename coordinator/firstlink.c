@@ -6,9 +6,9 @@
  * and a password is all that is missing for the next time.
  */
 #include "firstlink.h"
-#include "loginlink.h"
-#include "registry.h"
-#include "store.h"
+#include "coordinator/access/loginlink.h"
+#include "coordinator/mesh/registry.h"
+#include "coordinator/store/store.h"
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"

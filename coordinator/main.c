@@ -1,15 +1,15 @@
 /*
  * main.c - wg-mesh-coordinator: `serve`, and the administrator's commands (cli.c).
  */
-#include "admin.h"
-#include "cli.h"
-#include "cli_complete.h"
+#include "coordinator/admin/admin.h"
+#include "coordinator/cli/cli.h"
+#include "coordinator/cli/cli_complete.h"
 #include "embedded.h"
-#include "events.h"
+#include "coordinator/sync/events.h"
 #include "reload.h"
-#include "server.h"
+#include "coordinator/api/server.h"
 #include "start.h"
-#include "sync.h"
+#include "coordinator/sync/sync.h"
 #include "lib/daemon.h"
 #include "lib/log.h"
 #include "lib/secret.h"

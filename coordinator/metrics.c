@@ -2,14 +2,14 @@
  * metrics.c - is it well, and how much has it done.
  */
 #include "metrics.h"
-#include "api.h"
-#include "cluster.h"
-#include "dispatch.h"
-#include "events.h"
-#include "password.h"
-#include "server.h"
-#include "sync.h"
-#include "store.h"
+#include "coordinator/api/api.h"
+#include "coordinator/cluster/cluster.h"
+#include "coordinator/api/dispatch.h"
+#include "coordinator/sync/events.h"
+#include "coordinator/access/password.h"
+#include "coordinator/api/server.h"
+#include "coordinator/sync/sync.h"
+#include "coordinator/store/store.h"
 
 #include <stdio.h>
 

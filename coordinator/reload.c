@@ -7,7 +7,7 @@
 #include "reload.h"
 #include "coordinator.h"
 #include "histogram.h"
-#include "policy_state.h"
+#include "coordinator/enforce/policy_state.h"
 #include "lib/daemon.h"
 #include "lib/log.h"
 #include "lib/str.h"

@@ -10,6 +10,8 @@
 #   1-4 core/lib by the names below, of a .c and .h alike; NAME_PART.c counts as NAME
 #   0  plugin.h  libc only
 #
+# The coordinator has folders; those named below see no others of it.
+#
 # Besides: only agent*.c, main.c and supervise know the agent, its parts do not; each library has the
 # files that may see it; and an include says its name, so that this can be told.
 set -eu
@@ -27,12 +29,20 @@ libmnl/    core/netlink.h
 wslay/     core/lib/ws.c
 yaml.h     core/lib/yaml.c
 ev.h       core/lib/loop.h
-sqlite3.h  coordinator/store_sqlite.c
-libpq-fe.h coordinator/store_postgres.h coordinator/bus.c
-jwt.h      coordinator/token.c
-qrencode.h coordinator/cli_device.c
+sqlite3.h  coordinator/store/store_sqlite.c
+libpq-fe.h coordinator/store/store_postgres.h coordinator/cluster/bus.c
+jwt.h      coordinator/access/token.c
+qrencode.h coordinator/cli/cli_device.c
 jansson.h  *
 sodium.h   *
+'
+
+# FOLDER FILE-OR-FOLDER...: all that the files of a folder of the coordinator may see of the coordinator.
+folders='
+coordinator/policy/
+coordinator/store/  coordinator/histogram.h
+coordinator/access/ coordinator/store/ coordinator/mesh/ coordinator/sync/events.h coordinator/coordinator.h
+coordinator/cli/    coordinator/policy/ coordinator/config.h coordinator/args.h coordinator/backup.h
 '
 
 check() {
@@ -46,7 +56,8 @@ check() {
 		sort > "$list"
 	# shellcheck disable=SC2046,SC2016 # our paths have no blanks; the program is awk's
 	awk -v base="$base" -v values="$values" -v codecs="$codecs" -v io="$io" \
-		-v libraries="$(printf '%s' "$libraries" | tr '\n' ';')" '
+		-v libraries="$(printf '%s' "$libraries" | tr '\n' ';')" \
+		-v folders="$(printf '%s' "$folders" | tr '\n' ';')" '
 	function layer_names(level, names,    part, count, i) {
 		count = split(names, part, " ")
 		for (i = 1; i <= count; i++)
@@ -59,6 +70,19 @@ check() {
 			for (j = 2; j <= n; j++)
 				may_see[part[1], part[j]] = 1
 		}
+	}
+	function folders_of(text,    row, count, i) {
+		count = split(text, row, ";")
+		for (i = 1; i <= count; i++)
+			if (row[i] != "") sees[substr(row[i], 1, index(row[i] " ", " ") - 1)] = row[i]
+	}
+	# Of a folder that sees only some of the coordinator: is this of it?
+	function hidden(from, to,    part, count, i) {
+		if (!(directory(from) in sees) || to !~ /^coordinator\//) return 0
+		count = split(sees[directory(from)], part, " ")
+		for (i = 1; i <= count; i++)
+			if (index(to, part[i]) == 1) return 0
+		return 1
 	}
 	# libc and the kernel: no folder, or one of theirs.
 	function of_system(name) {
@@ -107,9 +131,10 @@ check() {
 			;
 		return path
 	}
-	# Where the compiler would find it: beside the file, then -Icore, then -Icore/include.
+	# Where the compiler would find it: beside the file, then -I., -Icore and -Icore/include.
 	function resolve(from, name, quoted) {
 		if (quoted && tidy(directory(from) name) in known) return tidy(directory(from) name)
+		if (tidy(name) in known) return tidy(name)
 		if (tidy("core/" name) in known) return tidy("core/" name)
 		if (tidy("core/include/" name) in known) return tidy("core/include/" name)
 		return ""
@@ -118,6 +143,8 @@ check() {
 		a = level(from); b = level(to)
 		if (to ~ /^core\/agent(_parts)?\.h$/ && from ~ /^core\/[^\/]*$/ && !knows_agent(from))
 			return "is the agent: its parts speak through callbacks and know nothing of it"
+		if (hidden(from, to))
+			return "is not for this folder: tests/layers.sh says what of the coordinator it may see"
 		if (b > a) return "points up"
 		if (a == 0) return "is more than libc"
 		if (a < 5) return ""
@@ -145,7 +172,7 @@ check() {
 		colour[node] = 2
 	}
 	BEGIN {
-		libraries_of(libraries)
+		libraries_of(libraries); folders_of(folders)
 		layer_names(1, base); layer_names(2, values); layer_names(3, codecs); layer_names(4, io)
 	}
 	FILENAME == ARGV[1] { known[$0] = 1; next }
@@ -241,6 +268,8 @@ self_test() {
 	expect coordinator/x.c:1 '../core/wg.h points sideways' coordinator/x.c '#include "../core/wg.h"'
 	expect coordinator/main.c:1 'wg.h points sideways' coordinator/main.c '#include "wg.h"'
 	expect relay/x.c:1 'points sideways' relay/x.c '#include "../coordinator/net.h"'
+	expect coordinator/store/a.c:1 'coordinator/net.h is not for this folder' coordinator/store/a.c \
+		'#include "coordinator/net.h"'
 	expect core/wg.c:1 'is a plugin' core/wg.c '#include "../plugins/natmap-pcp.c"'
 	expect core/lib/str.c:1 'points up' core/lib/str.c '#include <lib/loop.h>'
 	expect core/lib/buf.h:1 'closes a cycle: lib/util lib/buf lib/util' core/lib/util.h '#include "buf.h"'

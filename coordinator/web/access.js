@@ -5,7 +5,7 @@ import { actions, ago, ask, at, button, chip, chips, copyBox, empty, end, form, 
 import { may, networksWith, state } from "./state.js";
 
 const ROLES = ["viewer", "operator", "admin"];
-const MIN = 10; /* characters of a password: coordinator/password.h */
+const MIN = 10; /* characters of a password: coordinator/access/password.h */
 const roleText = (roles) => roles.map((row) => row.role + (row.network ? " of " + row.network : "")).join(", ") || "no role";
 const user = (name, rest = "") => `/users/${id(name)}${rest}`;
 const newPassword = (more) => ({ name: "password", type: "password", label: "Password", autocomplete: "new-password", min: MIN,

@@ -3,7 +3,7 @@
 set -eu
 table=
 number=0
-printf '#include "coordinator/web.h"\n'
+printf '#include "coordinator/web/web.h"\n'
 for file; do
 	name=${file##*/}
 	case $name in

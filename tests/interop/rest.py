@@ -1064,7 +1064,7 @@ def _(co):
 
 @case("every command that writes leaves one line in the audit, with its network; no other leaves any")
 def _(co):
-    rows = re.findall(r'\{"([a-z ]+)", \w+, "(\w+)", [VOA], (true|false), ', open("coordinator/admin_commands.c").read())
+    rows = re.findall(r'\{"([a-z ]+)", \w+, "(\w+)", [VOA], (true|false), ', open("coordinator/admin/admin_commands.c").read())
     assert len(rows) > 40, rows
     co.admin("network", "create", "lab", "--cidr", "10.210.0.0/16", "--approve")
     key = co.key("--network", "lab", "--reusable")

@@ -1,6 +1,6 @@
 /* Challenges and tokens: once, in time, for one key; HS256 and nothing else. */
-#include "../../coordinator/challenge.h"
-#include "../../coordinator/token.h"
+#include "coordinator/access/challenge.h"
+#include "coordinator/access/token.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,8 +1,8 @@
 /* The coordinator's table of routes, what it says of itself, its ring of changes, its command line. */
-#include "../../coordinator/args.h"
-#include "../../coordinator/config.h"
-#include "../../coordinator/dispatch.h"
-#include "../../coordinator/ring.h"
+#include "coordinator/args.h"
+#include "coordinator/config.h"
+#include "coordinator/api/dispatch.h"
+#include "coordinator/mesh/ring.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

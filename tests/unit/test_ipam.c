@@ -1,5 +1,5 @@
 /* Addresses of networks: given out once, resting after their return, both families. */
-#include "../../coordinator/ipam.h"
+#include "coordinator/mesh/ipam.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,7 +2,7 @@
  * The policy file: every selector and clause decides as SPEC 4 says; every wrong file is refused with
  * the place, word by word; sets of ports.
  */
-#include "../../coordinator/policy.h"
+#include "coordinator/policy/policy.h"
 #include "lib/file.h"
 
 #include <setjmp.h>

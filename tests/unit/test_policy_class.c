@@ -3,7 +3,7 @@
  * the rules compiled for the receiver say, after a journey as JSON; and whoever may send anything to
  * anyone is seen. Beside it: what the rules look like, ids that stay, and how the work grows.
  */
-#include "../../coordinator/policy_class.h"
+#include "coordinator/policy/policy_class.h"
 #include "lib/clock.h"
 #include "lib/buf.h"
 

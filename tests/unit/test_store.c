@@ -1,6 +1,6 @@
 /* The store: the same cases for SQLite, and for PostgreSQL where WG_MESH_TEST_POSTGRES is the URL of
  * an empty database (tests/interop/postgres.sh sets it). */
-#include "../../coordinator/store_driver.h"
+#include "coordinator/store/store_driver.h"
 #include "lib/buf.h"
 #include "lib/file.h"
 #include "lib/str.h"

@@ -1,5 +1,5 @@
 /* Endpoints, packed: what was put in comes out, for every count of them, and nothing of what was before. */
-#include "../../coordinator/where.h"
+#include "coordinator/mesh/where.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

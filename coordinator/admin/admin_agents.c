@@ -1,0 +1,454 @@
+/*
+ * admin_agents.c - agents and routes, for administrators. An agent is named by its id, its name (in
+ * a network, where several have one of that name), its public key, or a unique beginning of an id.
+ */
+#include "admin_commands.h"
+#include "coordinator/enforce/policy_state.h"
+#include "lib/clock.h"
+#include "lib/seal.h"
+#include "lib/str.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- which one ----------------------------------------------------------------------------- */
+
+static bool fits(const struct member *member, const char *text, const struct key *key, bool exactly)
+{
+	if (key)
+		return key_equal(&member->agent->public_key, key);
+	if (!strcmp(member->name, text) || !strcmp(member->agent->id, text))
+		return true;
+	return !exactly && strlen(text) >= 4 && str_has_prefix(member->agent->id, text);
+}
+
+/* The membership meant; several of one agent count as one unless `network` picks. */
+static struct member *search(struct coordinator *co, const struct network *network,
+			     const struct who *who, const char *text, bool exactly, bool *several)
+{
+	struct member *found = NULL, *member;
+	struct network *each;
+	struct key key;
+	bool is_key = key_parse(&key, text);
+
+	*several = false;
+	list_each(each, &co->mesh.networks, node) {
+		if ((network && each != network) || !who_sees(who, each))
+			continue;
+		list_each(member, &each->members, in_network) {
+			if (!fits(member, text, is_key ? &key : NULL, exactly))
+				continue;
+			if (found && found->agent != member->agent)
+				*several = true;
+			else if (!found)
+				found = member;
+		}
+	}
+	return found;
+}
+
+struct member *admin_agent(struct coordinator *co, struct js *js, struct network **network,
+			   const struct who *who, struct refusal *why)
+{
+	const char *text = js_need_string(js, "agent", 255);
+	struct member *member;
+	bool several;
+
+	*network = NULL;
+	if (!js_ok(js)) {
+		refuse(why, 400, "invalid", "%s", js->error);
+		return NULL;
+	}
+	if (js_string(js, "network", NULL)) {
+		*network = admin_network(co, js, "network", who, why);
+		if (!*network)
+			return NULL;
+	}
+	member = search(co, *network, who, text, true, &several);
+	if (!member)
+		member = search(co, *network, who, text, false, &several);
+	if (!member)
+		refuse(why, 404, "unknown_agent", "there is no agent %s: see agent list", text);
+	else if (several)
+		refuse(why, 400, "ambiguous", "%s could be several agents: say --network, or its id from "
+		       "agent list", text);
+	else
+		return who_may(who, member->network, why) ? member : NULL;
+	return NULL;
+}
+
+/* Of an agent's memberships, those in `network`, or (NULL) in all that this one may work on: what an
+ * organisation decides holds in its own networks alone. */
+static bool is_meant(const struct who *who, const struct member *member, const struct network *network)
+{
+	return network ? member->network == network : who_role(who, member->network) >= who->need;
+}
+
+/* ---- agents ---------------------------------------------------------------------------------- */
+
+static json_t *routes_json(const struct member *member)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < member->route_count; i++)
+		json_array_append_new(list, json_pack("{sosb}", "prefix",
+						      js_from_prefix(&member->routes[i].prefix), "approved",
+						      member->routes[i].approved));
+	return list;
+}
+
+/* Where it is, for those of the member's network: once it has expired there, that is others' matter. */
+static void whereabouts(const struct member *member, struct proto_endpoints *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (!member->expired)
+		where_get(member->agent->at, out);
+}
+
+json_t *admin_agent_json(const struct member *member)
+{
+	const struct agent *agent = member->agent;
+	struct proto_endpoints at;
+	json_t *json = json_pack("{sssssssosOsbsbsbsb}", "agent_id", agent->id, "name", member->name,
+				 "network", member->network->name, "addresses",
+				 mesh_addresses_json(member, false), "tags", member->tags, "approved",
+				 !member->pending, "online", agent->online && !member->expired, "expired",
+				 member->expired, "ephemeral", member->ephemeral);
+
+	json_object_set_new(json, "public_key", js_from_key(&agent->public_key));
+	whereabouts(member, &at);
+	json_object_set_new(json, "endpoint", js_from_endpoint(&at.endpoint));
+	json_object_set_new(json, "nat_type", json_string(nat_type_name(at.nat_type)));
+	json_object_set_new(json, "last_seen", js_from_time(member->expired ? 0 : agent->last_seen));
+	json_object_set_new(json, "joined_at", js_from_time(member->joined_at));
+	json_object_set_new(json, "expires_at", js_from_time(member->expires_at));
+	json_object_set_new(json, "routes", routes_json(member));
+	return json;
+}
+
+/* With a message for people. */
+static json_t *agent_result(const struct member *member, json_t *message)
+{
+	json_object_set_new(message, "agent", admin_agent_json(member));
+	return message;
+}
+
+json_t *admin_agent_list(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
+{
+	int64_t limit = js_int(js, "limit", 1, 1000000, 1000000), offset = js_int(js, "offset", 0, 1000000, 0);
+	struct network *only = NULL, *network;
+	int64_t total = 0;
+	json_t *list;
+	struct member *member;
+
+	if (js_string(js, "network", NULL)) {
+		only = admin_network(co, js, "network", who, why);
+		if (!only)
+			return NULL;
+	}
+	if (!js_ok(js)) {
+		refuse(why, 400, "invalid", "%s", js->error);
+		return NULL;
+	}
+	list = json_array();
+	list_each(network, &co->mesh.networks, node) {
+		if ((only && network != only) || !who_sees(who, network))
+			continue;
+		list_each(member, &network->members, in_network)
+			if (total++ >= offset && total <= offset + limit)
+				json_array_append_new(list, admin_agent_json(member));
+	}
+	return json_pack("{sosI}", "agents", list, "total", (json_int_t)total);
+}
+
+json_t *admin_agent_show(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
+{
+	struct network *network;
+	struct member *member = admin_agent(co, js, &network, who, why);
+	json_t *json, *networks = json_array();
+	const struct member *each;
+	unsigned direct = 0, relayed = 0;
+	struct proto_endpoints at;
+	uint64_t created = UINT64_MAX;
+
+	if (!member) {
+		json_decref(networks);
+		return NULL;
+	}
+	whereabouts(member, &at);
+	list_each(each, &member->agent->members, in_agent)
+		if (who_sees(who, each->network)) {
+			json_array_append_new(networks, mesh_network_json(each));
+			direct += each->direct_peers;
+			relayed += each->relayed_peers;
+			created = MIN(created, each->joined_at);
+		}
+	json = admin_agent_json(member);
+	json_object_set_new(json, "networks", networks);
+	json_object_set_new(json, "at", proto_write_endpoints(&at));
+	json_object_set_new(json, "created_at", js_from_time(who_sees(who, NULL) ? member->agent->created_at
+										: created));
+	json_object_set_new(json, "peers_direct", json_integer(direct));
+	json_object_set_new(json, "peers_relayed", json_integer(relayed));
+	if (member->agent->capabilities)
+		json_object_set(json, "capabilities", member->agent->capabilities);
+	return json_pack("{so}", "agent", json);
+}
+
+json_t *admin_agent_rename(struct coordinator *co, struct js *js, const struct who *who,
+			   struct refusal *why)
+{
+	struct network *network;
+	struct member *member = admin_agent(co, js, &network, who, why);
+	const char *name = js_need_string(js, "name", 255);
+
+	if (!member || !registry_rename(co, member, name, who->actor, why))
+		return NULL;
+	return agent_result(member, admin_message("agent %s is now %s", member->agent->id, member->name));
+}
+
+json_t *admin_agent_tag(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
+{
+	json_t *tags = js_array(js, "tags", MAX_TAGS), *none = json_array(), *result = NULL;
+	struct network *network;
+	struct member *member = admin_agent(co, js, &network, who, why);
+
+	if (!tags)
+		tags = none;
+	if (member && registry_tags_ok(tags, why) &&
+	    who_may_tag(who, policy_in_force(co), member->network, member->tags, tags, why)) {
+		registry_tag(co, member, tags, who->actor);
+		result = agent_result(member, admin_message("agent %s has %zu tags", member->name,
+							    json_array_size(member->tags)));
+	}
+	json_decref(none);
+	return result;
+}
+
+/* Name and tags at once: both or neither. */
+json_t *admin_agent_set(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
+{
+	struct network *network;
+	struct member *member = admin_agent(co, js, &network, who, why);
+	const char *name = js_string(js, "name", NULL);
+	json_t *tags = js_array(js, "tags", MAX_TAGS);
+
+	if (!member)
+		return NULL;
+	if (!js_ok(js)) {
+		refuse(why, 400, "invalid", "%s", js->error);
+		return NULL;
+	}
+	if ((tags && (!registry_tags_ok(tags, why) ||
+		      !who_may_tag(who, policy_in_force(co), member->network, member->tags, tags, why))) ||
+	    (name && !registry_rename(co, member, name, who->actor, why)))
+		return NULL;
+	if (tags)
+		registry_tag(co, member, tags, who->actor);
+	return agent_result(member, admin_message("agent %s changed", member->name));
+}
+
+json_t *admin_agent_approve(struct coordinator *co, struct js *js, const struct who *who,
+			    struct refusal *why)
+{
+	struct network *network;
+	struct member *member = admin_agent(co, js, &network, who, why);
+
+	if (!member)
+		return NULL;
+	registry_approve(co, member, who->actor);
+	return agent_result(member, admin_message("agent %s approved in the network %s", member->name,
+						  member->network->name));
+}
+
+json_t *admin_agent_remove(struct coordinator *co, struct js *js, const struct who *who,
+			   struct refusal *why)
+{
+	struct network *network, *each, *next;
+	struct member *member = admin_agent(co, js, &network, who, why);
+	char id[PROTO_ID_MAX];
+	struct agent *agent;
+	json_t *message;
+
+	if (!member)
+		return NULL;
+	message = admin_message("agent %s (%s) removed", member->name, member->agent->id);
+	str_copy(id, sizeof(id), member->agent->id);
+	list_each_safe(each, next, &co->mesh.networks, node) {
+		agent = map_get(co->mesh.agents, id); /* it goes with its last network */
+		member = agent ? mesh_member(agent, each) : NULL;
+		if (member && is_meant(who, member, network))
+			registry_remove(co, agent, each, who->actor);
+	}
+	return message;
+}
+
+static json_t *expired(const struct member *member, unsigned count)
+{
+	return count > 1 ? admin_message("agent %s expired in %u networks: it comes back in each with a new join "
+					 "link of that network", member->name, count)
+			 : admin_message("agent %s expired in the network %s: it comes back with a new join link",
+					 member->name, member->network->name);
+}
+
+json_t *admin_agent_expire(struct coordinator *co, struct js *js, const struct who *who,
+			   struct refusal *why)
+{
+	struct network *network;
+	struct member *member = admin_agent(co, js, &network, who, why), *each;
+	const char *in = js_string(js, "in", NULL);
+	unsigned count = 0;
+	uint64_t ms = 0;
+
+	if (!member)
+		return NULL;
+	if (!js_ok(js) || (in && strcmp(in, "never") && (!parse_duration(in, &ms) || !ms))) {
+		refuse(why, 400, "invalid", "--in %s is not a time such as 30d, or never", in ? in : "");
+		return NULL;
+	}
+	list_each(each, &member->agent->members, in_agent) {
+		if (!is_meant(who, each, network))
+			continue;
+		count++;
+		if (in)
+			registry_expire_at(co, each, ms ? clock_wall_ms() + ms : 0, who->actor);
+		else
+			registry_expire(co, each, who->actor);
+	}
+	if (!in)
+		return agent_result(member, expired(member, count));
+	return agent_result(member, ms ? admin_message("agent %s expires in %s", member->name, in)
+				       : admin_message("agent %s does not expire", member->name));
+}
+
+/* ---- routes ------------------------------------------------------------------------------------ */
+
+/* A name for a route in a path: agent, network and prefix make it. */
+static void route_id(char out[static 17], const struct member *member, const struct prefix *prefix)
+{
+	char prefix_text[PREFIX_TEXT], *text;
+	uint8_t hash[32];
+
+	prefix_format(prefix_text, prefix);
+	text = xasprintf("%s %s %s", member->agent->id, member->network->id, prefix_text);
+	sha256(hash, text, strlen(text));
+	hex_encode(out, 17, hash, 8);
+	free(text);
+}
+
+static json_t *route_json(const struct member *member, const struct route *route)
+{
+	char id[17];
+
+	route_id(id, member, &route->prefix);
+	return json_pack("{sssosssssssb}", "id", id, "prefix", js_from_prefix(&route->prefix), "agent_id",
+			 member->agent->id, "name", member->name, "network", member->network->name,
+			 "approved", route->approved);
+}
+
+json_t *admin_route_list(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
+{
+	struct network *network, *only = NULL;
+	struct member *member;
+	json_t *list;
+
+	if (js_string(js, "network", NULL)) {
+		only = admin_network(co, js, "network", who, why);
+		if (!only)
+			return NULL;
+	}
+	list = json_array();
+	list_each(network, &co->mesh.networks, node)
+		if (who_sees(who, network) && (!only || network == only))
+			list_each(member, &network->members, in_network)
+				for (unsigned i = 0; i < member->route_count; i++)
+					json_array_append_new(list, route_json(member, &member->routes[i]));
+	return json_pack("{so}", "routes", list);
+}
+
+static json_t *set_route(struct coordinator *co, struct member *member, const struct prefix *prefix,
+			 bool approved, const struct who *who, struct refusal *why)
+{
+	char text[PREFIX_TEXT];
+	json_t *result;
+
+	if (!registry_route(co, member, prefix, approved, who->actor, why))
+		return NULL;
+	prefix_format(text, prefix);
+	result = admin_message("route %s of %s %s", text, member->name, approved ? "approved" : "revoked");
+	for (unsigned i = 0; i < member->route_count; i++)
+		if (prefix_equal(&member->routes[i].prefix, prefix))
+			json_object_set_new(result, "route", route_json(member, &member->routes[i]));
+	return result;
+}
+
+static json_t *set_named_route(struct coordinator *co, struct js *js, const struct who *who, bool approved,
+			       struct refusal *why)
+{
+	struct network *network;
+	struct member *member = admin_agent(co, js, &network, who, why);
+	const char *text = js_need_string(js, "prefix", PREFIX_TEXT);
+	struct prefix prefix;
+
+	if (!member)
+		return NULL;
+	if (!prefix_parse(&prefix, text)) {
+		refuse(why, 400, "invalid", "%s is not a route such as 192.168.1.0/24", text);
+		return NULL;
+	}
+	return set_route(co, member, &prefix, approved, who, why);
+}
+
+json_t *admin_route_approve(struct coordinator *co, struct js *js, const struct who *who,
+			    struct refusal *why)
+{
+	return set_named_route(co, js, who, true, why);
+}
+
+json_t *admin_route_revoke(struct coordinator *co, struct js *js, const struct who *who,
+			   struct refusal *why)
+{
+	return set_named_route(co, js, who, false, why);
+}
+
+static struct member *find_route(struct coordinator *co, const struct who *who, const char *wanted,
+				 struct prefix *prefix)
+{
+	struct network *network;
+	struct member *member;
+	char id[17];
+
+	list_each(network, &co->mesh.networks, node)
+		if (who_sees(who, network))
+			list_each(member, &network->members, in_network)
+				for (unsigned i = 0; i < member->route_count; i++) {
+					route_id(id, member, &member->routes[i].prefix);
+					if (strcmp(id, wanted))
+						continue;
+					*prefix = member->routes[i].prefix;
+					return member;
+				}
+	return NULL;
+}
+
+/* By its id, as `route list` has it. */
+json_t *admin_route_set(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
+{
+	const char *id = js_need_string(js, "id", 16);
+	bool approved = js_bool(js, "approved", false);
+	struct member *member;
+	struct prefix prefix;
+
+	if (js_ok(js) && !json_is_boolean(json_object_get(js->object, "approved")))
+		js_fail(js, "approved", "must be true or false");
+	if (!js_ok(js)) {
+		refuse(why, 400, "invalid", "%s", js->error);
+		return NULL;
+	}
+	member = find_route(co, who, id, &prefix);
+	if (!member) {
+		refuse(why, 404, "unknown_route", "there is no route %s: see route list", id);
+		return NULL;
+	}
+	return who_may(who, member->network, why) ? set_route(co, member, &prefix, approved, who, why) : NULL;
+}

@@ -1,0 +1,74 @@
+/*
+ * policy_state.h - the policy in force: where it comes from, who is in which class of it, how it is
+ * changed for another. One that waits to be confirmed holds at once but is not stored, so a crash takes
+ * it back too.
+ */
+#ifndef COORDINATOR_POLICY_STATE_H
+#define COORDINATOR_POLICY_STATE_H
+
+#include "coordinator/mesh/registry.h"
+
+struct policy_state;
+
+struct policy_state *policy_state_new(struct coordinator *co);
+void policy_state_free(struct policy_state *state);
+/* The stored one, or the file's where that has changed since it was last read; puts every member into
+ * its class. 0, or 2 and a sentence in error: a wrong file and nothing to go on with. */
+int policy_state_start(struct policy_state *state, char *error, size_t size);
+void policy_reload(struct coordinator *co); /* reads the file again */
+
+/* The newest of the table policies, as another coordinator has written it. */
+void policy_row(struct coordinator *co, const struct store_value *row);
+
+/* One that waits to be confirmed waits at all coordinators, by a row of the table meta: true: it is that
+ * row. And where there is none any more, it was not confirmed. */
+bool policy_waiting_row(struct coordinator *co, const struct store_value *row);
+void policy_none_waits(struct coordinator *co);
+
+const struct policy *policy_in_force(const struct coordinator *co);
+json_t *policy_state_json(const struct coordinator *co);
+
+/* The class that the member belongs to now; *made: it is the first of it. */
+struct class *policy_place(struct coordinator *co, const struct member *member, bool *made);
+/* Approves and takes back what nobody but the policy speaks of; true: something is otherwise now. */
+bool policy_judge_routes(const struct policy *policy, struct member *member);
+/* May an agent be called this? `by_key`: its join key was made for the name. */
+bool policy_name_ok(const struct coordinator *co, const char *name, bool by_key, struct refusal *why);
+
+/* Takes the policy. Its tests come first. confirm_ms: it must be confirmed within that time, else what
+ * was before is back; 0: it is for good. False: refused, and nothing has changed. */
+bool policy_apply(struct coordinator *co, struct policy *policy, const char *actor, uint64_t confirm_ms,
+		  struct refusal *why);
+bool policy_confirm(struct coordinator *co, const char *actor, struct refusal *why);
+bool policy_roll_back(struct coordinator *co, const char *actor, struct refusal *why);
+/* The one that waits; 0: none does. Numbers are not used again. */
+uint64_t policy_waiting(const struct coordinator *co);
+
+/* ---- policy_resolve.c: words to what is in the mesh --------------------------------------------- */
+
+struct resolved {
+	struct party party;
+	const struct member *member; /* NULL: an address that is nobody's own */
+	struct party other;          /* the member's IPv6 side; addr.family 0: none */
+};
+/* A name under hosts (not where policy is NULL), an agent's name or id, or an address; network "" or NULL:
+ * any. */
+bool policy_resolve(const struct coordinator *co, const struct policy *policy, const char *word,
+		    const char *network, struct resolved *out, struct refusal *why);
+/* What it decides between the two: by their IPv4 addresses where both have one, else by IPv6. */
+void policy_judge(const struct policy *policy, const struct resolved *from, const struct resolved *to,
+		  uint32_t point, struct verdict *out);
+/* [{"line","from","to","port","expect","result":"ok"|"failed"|"skipped","detail"}], new; counts what
+ * failed. */
+json_t *policy_run_tests(const struct coordinator *co, const struct policy *policy, unsigned *failed);
+/* Words that fit nobody here, and names that are two things: sentences, new. */
+json_t *policy_warnings(const struct coordinator *co, const struct policy *policy);
+/* What would be otherwise under `next`: [{"from","to","network","before","after","agents"}], new. */
+json_t *policy_compare(const struct coordinator *co, const struct policy *next);
+
+/* ---- sync_policy.c -------------------------------------------------------------------------------- */
+
+/* Every member into the classes of another policy; those who see otherwise are told what changed. */
+void sync_policy(struct coordinator *co, const struct policy_index *index);
+
+#endif
