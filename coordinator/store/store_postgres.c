@@ -3,7 +3,9 @@
  * where it must: it runs on the writer's thread.
  *
  * The tricky thing is a connection that breaks during COMMIT: nobody has said whether it was done. So
- * each transaction's number is asked for beforehand, and the next connection asks what became of it.
+ * each transaction's number is asked for beforehand, and the next connection waits until that is no longer
+ * in progress; then the transaction's bulletin is there or not. What became of the number says nothing: a
+ * server that crashed before it was on the disk gives it to another.
  */
 #include "store_postgres.h"
 
@@ -286,7 +288,7 @@ static int begin(struct store_backend *backend)
 	PGresult *result;
 	int verdict;
 
-	*backend->txid = '\0';
+	*backend->txid = *backend->bulletin = '\0';
 	verdict = run(backend, BEGIN_TEXT);
 	/* What a device takes, no agent may have, and two tables have no constraint together. */
 	if (!verdict && adds_device(backend->ops))
@@ -303,21 +305,25 @@ static int begin(struct store_backend *backend)
  * it has seen misses none. */
 static int publish(struct store_backend *backend)
 {
-	char *text = bulletin_text(backend->instance, backend->ops), at[24];
-	const char *values[] = {at, text};
-	int result;
+	char *text = bulletin_text(backend->instance, backend->ops);
+	const char *values[] = {backend->bulletin_at, text};
+	PGresult *result;
 
 	if (!text)
 		return 0;
-	snprintf(at, sizeof(at), "%lld", (long long)clock_wall_ms());
-	result = run(backend, "SELECT pg_advisory_xact_lock(2002873666)");
-	if (!result)
-		result = postgres_judge(backend, PQexecParams(backend->conn,
-						     "WITH new AS (INSERT INTO bulletins (at,text) VALUES ($1,$2) "
-						     "RETURNING id) SELECT pg_notify('wg_mesh','') FROM new",
-						     2, NULL, values, NULL, NULL, 0), false);
+	if (run(backend, "SELECT pg_advisory_xact_lock(2002873666)")) {
+		free(text);
+		return -EIO;
+	}
+	snprintf(backend->bulletin_at, sizeof(backend->bulletin_at), "%lld", (long long)clock_wall_ms());
+	result = PQexecParams(backend->conn,
+			      "WITH new AS (INSERT INTO bulletins (at,text) VALUES ($1,$2) RETURNING id) "
+			      "SELECT id, pg_notify('wg_mesh','') FROM new",
+			      2, NULL, values, NULL, NULL, 0);
 	free(text);
-	return result;
+	if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1)
+		str_copy(backend->bulletin, sizeof(backend->bulletin), PQgetvalue(result, 0, 0));
+	return postgres_judge(backend, result, false);
 }
 
 static int run_step(struct store_backend *backend, const char *sql)
@@ -352,28 +358,45 @@ static int write_all(struct store_backend *backend, struct list *ops)
 	return result ? result : write_pipelined(backend, ops);
 }
 
-/* 0: it is done, 1: it is not; -EIO: nobody can say yet. */
+/* 0: the transaction has ended, also with the server it was in; -EIO: nobody can say yet. The server may not
+ * have noticed that its connection broke. */
+static int look_up_end(struct store_backend *backend)
+{
+	const char *values[] = {backend->txid}, *state;
+	PGresult *result = PQexecParams(backend->conn, "SELECT txid_status($1::bigint)", 1, NULL, values, NULL,
+					NULL, 0);
+	bool open = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1 &&
+		    !strcmp(PQgetvalue(result, 0, 0), "in progress");
+
+	state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	if (state && !strcmp(state, "22023")) { /* a number that has not been given yet */
+		PQclear(result);
+		return 0;
+	}
+	if (postgres_judge(backend, result, false))
+		return -EIO;
+	if (open)
+		snprintf(backend->why, sizeof(backend->why), "PostgreSQL is still busy with the last commit");
+	return open ? -EIO : 0;
+}
+
+/* 0: it is done, 1: it is not; -EIO: nobody can say yet. What has no bulletin does no harm twice. A bulletin is
+ * kept for an hour: who finds out later does again what may be there, and is refused where it is. */
 static int look_up_doubt(struct store_backend *backend)
 {
-	const char *values[] = {backend->txid};
-	int verdict = -EIO, error;
+	const char *values[] = {backend->bulletin, backend->bulletin_at, backend->instance};
 	PGresult *result;
+	bool done;
 
-	if (postgres_connected(backend))
+	if (postgres_connected(backend) || look_up_end(backend))
 		return -EIO;
-	result = PQexecParams(backend->conn, "SELECT txid_status($1::bigint)", 1, NULL, values, NULL, NULL, 0);
-	if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1) {
-		const char *status = PQgetvalue(result, 0, 0);
-
-		if (!strcmp(status, "committed"))
-			verdict = 0;
-		else if (strcmp(status, "in progress"))
-			verdict = 1;
-	}
-	error = postgres_judge(backend, result, false);
-	if (!error && verdict < 0)
-		snprintf(backend->why, sizeof(backend->why), "PostgreSQL is still busy with the last commit");
-	return verdict;
+	if (!*backend->bulletin)
+		return 1;
+	result = PQexecParams(backend->conn,
+			      "SELECT FROM bulletins WHERE id=$1 AND at=$2 AND position($3::text IN text)>0",
+			      3, NULL, values, NULL, NULL, 0);
+	done = PQntuples(result) == 1;
+	return postgres_judge(backend, result, false) ? -EIO : !done;
 }
 
 static int postgres_commit(struct store_backend *backend, struct list *ops, char *error, size_t size)

@@ -16,6 +16,7 @@ struct store_backend {
 	char *url;
 	bool prepared[STORE_WRITES];
 	char txid[24]; /* of the transaction that is open, or of which COMMIT was not answered; "": none */
+	char bulletin[24], bulletin_at[24]; /* of the same: its row; "": none */
 	bool in_doubt;
 	bool again;    /* the last failure passes by itself */
 	char instance[17];

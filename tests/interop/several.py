@@ -5,6 +5,7 @@ import copy, http.client, json, os, shutil, signal, socket, subprocess, sys, thr
 import meshclient
 from meshclient import Agent, Coordinator, wait_until
 from coordinator import FAST, agents, equal, refused
+from proxy import Proxy
 
 AWAY = float(os.environ.get("WG_MESH_TEST_AWAY", "6"))  # seconds without a database
 cases = []
@@ -154,6 +155,47 @@ def _(server):
         assert not set(answered) - set(names), "lost: %s" % (set(answered) - set(names))
     finally:
         co.close()
+
+
+@case("a commit whose answer is lost is done once; one that a crash forgot, whose number another has, is done again")
+def _(server):
+    proxy, co = Proxy(server.port), Coordinator(FAST)
+    co.options = ["--db", "%s:%d/%s" % (server.url.rpartition(":")[0], proxy.port, co.database)]
+    meshclient.psql("postgres", "ALTER SYSTEM SET wal_writer_delay='10s'")  # so that a crash forgets what was not committed
+    meshclient.psql("postgres", "SELECT pg_reload_conf()")
+
+    def lose(name, key, instead=None):
+        proxy.lose_commit(name.encode(), instead)
+        answer = meanwhile(Agent(co, name).try_register, key)
+        assert proxy.lost.wait(20), "there was no commit"
+        return answer
+
+    def in_database():
+        return meshclient.psql(co.database, "SELECT name FROM agent_networks ORDER BY name").split()
+    try:
+        co.start()
+        key, once = co.key("--reusable"), co.key()
+        answer = lose("once", once)
+        equal(in_database(), ["once"])
+        proxy.open = True
+        equal(answer()[0], 201)
+        assert wait_until(lambda: Agent(co, "second").try_register(key)[0] == 201, 20), "no recovery"
+        equal(in_database(), ["once", "second"])
+
+        lose("ghost", key, lambda: server.stop("immediate"))
+        server.start()
+        equal(in_database(), ["once", "second"])
+        # Others come first, and one of them has the number.
+        meshclient.psql(co.database, "DO $$ BEGIN FOR i IN 1..100 LOOP PERFORM txid_current(); COMMIT; END LOOP; END $$")
+        proxy.open = True
+        assert wait_until(lambda: Agent(co, "third").try_register(key)[0] == 201, 20), "no recovery"
+        equal(sorted(row["name"] for row in agents(co)), ["ghost", "once", "second", "third"])
+        equal(in_database(), ["ghost", "once", "second", "third"])
+    finally:
+        co.close()
+        proxy.close()
+        meshclient.psql("postgres", "ALTER SYSTEM RESET wal_writer_delay")
+        meshclient.psql("postgres", "SELECT pg_reload_conf()")
 
 
 def session(co, user):
