@@ -86,6 +86,7 @@ cp $LAB_DIR/check.out $LAB_DIR/doctor
 check "with the remedy" grep -q 'wg-mesh rekey wg0' $LAB_DIR/doctor
 kill -CONT "$(on coord pgrep -f 'wg-mesh-coordinator serve' | head -n 1)"
 wait_for 60 connected alice
+wait_for 60 connected bob
 check "again" on alice wg-mesh rekey wg0
 check "it ends" wait_for 30 whole
 check_not "with another key" test "$before" = "$(public_key alice)"
