@@ -234,7 +234,7 @@ static void end_reading(struct request *rq)
 	struct reading *reading = rq->pending;
 
 	rq->cancel = NULL;
-	sync_wait_cancel(&reading->wait);
+	sync_wait_cancel(rq->co->sync, &reading->wait);
 	json_decref(reading->answer);
 	free(reading);
 }

@@ -1182,17 +1182,54 @@ def _(co):
     refused(a.ask("GET", "/peers"), 401, "unknown_agent")
 
 
-@case("a large network: snapshot, peers and agent list are whole, though larger than a slow reader may pile up")
-def _(co):
-    key, network = co.key(), json.loads(co.admin("network", "list", "--json"))["networks"][0]
+def filled(co, count):
+    """With so many agents more, that are there in the database only."""
+    network = json.loads(co.admin("network", "list", "--json"))["networks"][0]
     prefix = network["cidr"].rsplit(".", 2)[0]
     co.stop()
     co.insert("agents", "id, public_key, created_at, expired, ephemeral",
-              [("many%d" % i, randombytes(32), 1000, 0, 0) for i in range(5000)])
+              [("many%d" % i, randombytes(32), 1000, 0, 0) for i in range(count)])
     co.insert("agent_networks", "agent_id, network_id, name, address4, tags, joined_at",
               [("many%d" % i, network["id"], "many-%d" % i, "%s.%d.%d" % (prefix, i // 250 + 1, i % 250 + 1), "[]", 1000)
-               for i in range(5000)])
-    co.start()
+               for i in range(count)])
+    return co.start()
+
+
+@case("a disk that is slow: when it is back, others are served between the snapshots that have waited")
+def _(co):
+    key = co.key("--reusable")
+    waiting = [Agent(co, "w%d" % i).register(key) for i in range(40)]
+    filled(co, 5000)
+    path = co.dir + "/other.yaml"
+    with open(path, "w") as f:
+        f.write("version: 1\ndefault: allow\ntags: {db: [operator]}\n")
+    with co.no_commits():
+        applying = meanwhile(co.admin, "policy", "apply", path)  # another policy: nobody may see what is not on the disk
+        assert wait_until(lambda: "db" in co.admin("policy", "show"))
+        streams = [agent.stream() for agent in waiting]
+        time.sleep(1)
+        equal(select.select([ws.sock for ws in streams], [], [], 0)[0], [], "told before it is on the disk")
+        other = meshclient.TLS.wrap_socket(socket.create_connection(("127.0.0.1", co.port)))
+        ask = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    told, between = set(), 0
+    other.sendall(ask)
+    while len(told) < len(streams):
+        ready = select.select([ws.sock for ws in streams if ws not in told] + [other], [], [], 20)[0]
+        told |= {ws for ws in streams if ws.sock in ready}
+        if other in ready:
+            between += 0 < len(told) < len(streams)
+            other.recv(65536)
+            other.sendall(ask)
+    assert between, "all snapshots went out before anybody else was served"
+    for ws in streams:
+        equal(len(ws.receive()["peers"]), 5039)
+    applying()
+
+
+@case("a large network: snapshot, peers and agent list are whole, though larger than a slow reader may pile up")
+def _(co):
+    key = co.key()
+    filled(co, 5000)
     agent = Agent(co, "one").register(key)
     equal(len(agents(co)), 5001, "agent list")
     status, answer = agent.ask("GET", "/peers")
