@@ -19,6 +19,7 @@
 
 struct session; /* sync.h: an agent's stream */
 struct device;  /* device.h */
+struct reading; /* api_agent.c: an answer that waits for the disk */
 struct store;
 
 struct network {
@@ -81,6 +82,7 @@ struct agent {
 	uint64_t tokens_from; /* wall, a full second: tokens issued before it were revoked */
 	struct where *at;         /* where.h */
 	struct session *session;  /* NULL: no stream */
+	struct reading *reading;  /* NULL: none */
 	uint64_t reset_revision;  /* sync's: whoever left off before this needs a snapshot */
 	struct bucket requests;
 	struct list unsaved;      /* registry's: endpoints or online state not on disk yet */
