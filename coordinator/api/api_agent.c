@@ -48,6 +48,7 @@ static struct agent *by_token_or_proof(struct request *rq)
 {
 	const char *header = http_header(rq->http, "Authorization");
 	struct agent *agent = map_get(rq->co->mesh.agents, rq->id);
+	uint8_t challenge[CHALLENGE_LEN];
 	struct refusal why;
 
 	if (header && !strncasecmp(header, "Proof ", 6)) {
@@ -56,8 +57,9 @@ static struct agent *by_token_or_proof(struct request *rq)
 		else if (mesh_expired(agent))
 			refuse(&why, 401, "agent_expired",
 			       "this agent was expired: join again with a new link");
-		else if (proof_judge(rq, header, &agent->public_key, &why))
-			return request_paced(rq, agent) ? agent : NULL;
+		else if (proof_judge(rq, header, &agent->public_key, challenge, &why) &&
+			 proof_spend(rq, &agent->public_key, challenge, &why))
+			return agent;
 		api_proof_refused(rq, agent, &why);
 		return NULL;
 	}
@@ -74,6 +76,7 @@ static struct agent *by_token_or_proof(struct request *rq)
 static void come_back(struct request *rq, const char *proof)
 {
 	const char *old_token = js_string(&rq->js, "old_token", NULL);
+	uint8_t challenge[CHALLENGE_LEN];
 	struct agent *agent = NULL;
 	struct key public_key;
 	struct refusal why;
@@ -82,7 +85,9 @@ static void come_back(struct request *rq, const char *proof)
 		refuse(&why, 422, "invalid", "%s", rq->js.error);
 	else if (store_behind(rq->co->store))
 		refuse(&why, 503, "store_unavailable", "the database takes no writes: try again");
-	else if (proof_judge(rq, proof, &public_key, &why))
+	else if (proof_judge(rq, proof, &public_key, challenge, &why) &&
+		 heal_admits(rq->co, rq->id, &public_key, old_token, &why) &&
+		 proof_spend(rq, &public_key, challenge, &why))
 		agent = heal_readmit(rq->co, rq->id, &public_key, old_token, &why);
 	if (agent)
 		reply_durable(rq, 200, api_token_json(rq->co, agent));
@@ -127,8 +132,7 @@ void api_key(struct request *rq)
 	    !proof_header(rq, http_header(rq->http, "Authorization"), &agent->public_key, challenge,
 			  &why) ||
 	    !proof_header(rq, http_header(rq->http, "WG-Mesh-New-Proof"), &new_key, challenge, &why) ||
-	    !proof_spend(rq, &agent->public_key, challenge, &why) ||
-	    !proof_origin(rq, &why)) {
+	    !proof_origin(rq, &why) || !proof_spend(rq, &agent->public_key, challenge, &why)) {
 		api_proof_refused(rq, agent, &why);
 		return;
 	}

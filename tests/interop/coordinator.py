@@ -130,6 +130,21 @@ def _(co):
     equal([a["name"] for a in agents(co) if a["name"].startswith("k")], ["k2"])
 
 
+@case("proofs: what a stranger makes up uses up no challenge")
+def _(co):
+    key, agent, lost = co.key("--reusable"), Agent(co, "s1"), Agent(co, "s2")
+    given = agent.challenge()
+    for _ in range(2):
+        refused(agent.try_register("A" * 22, given=given), 403, "join_key_unknown")
+        refused(agent.try_register(key, given=given, coordinator="https://evil.example:8443"), 401, "wrong_coordinator")
+    equal(agent.try_register(key, given=given)[0], 201)
+    refused(agent.try_register(key, given=given), 401, "challenge_used")
+    lost.id, given = "f" * 24, lost.challenge()
+    for _ in range(2):
+        refused(by_proof(co, lost, "/token", given=given, public_key=b64(lost.public), old_token="x"), 401, "unknown_agent")
+    equal(lost.try_register(key, given=given)[0], 201)
+
+
 @case("proofs: missing, garbage, replayed, foreign, for another coordinator")
 def _(co):
     key, agent, thief = co.key("--reusable"), Agent(co, "p1"), Agent(co, "p2")
