@@ -62,6 +62,7 @@ struct member {
 	bool expired; /* the same, until it joins again by a key of this network */
 	bool ephemeral; /* goes when it was away for a while */
 	uint64_t expires_at; /* wall ms; 0: never */
+	uint64_t expired_at; /* wall ms, where it has; not on disk: no earlier than the start */
 	unsigned direct_peers, relayed_peers; /* of this network, from its last heartbeat */
 	json_t *tags;
 	struct route *routes;

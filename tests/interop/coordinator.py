@@ -454,6 +454,33 @@ def _(_co):
         co.close()
 
 
+@case("who is ephemeral and has expired in one network goes from there, though it is online in another")
+def _(_co):
+    co = Coordinator(FAST + "ephemeral_after: 2s\n").start()
+    try:
+        co.admin("network", "create", "red", "--cidr", "10.202.0.0/24")
+        agent = Agent(co, "both").register(co.key("--network", "red", "--ephemeral")).register(co.key())
+        ws = agent.stream()
+        ws.receive()
+        co.admin("agent", "expire", "both", "--network", "red")
+        assert memberships(co, agent)["red"][0], "away at once"
+        assert wait_until(lambda: list(memberships(co, agent)) == ["default"], 15), "red has it still"
+        time.sleep(3)
+        equal(memberships(co, agent), {"default": (False, True, True)})
+        equal(agent.ask("GET", "/peers")[0], 200)
+        # Also one that had expired before the coordinator's start.
+        agent.register(co.key("--network", "red", "--ephemeral"))
+        co.admin("agent", "expire", "both", "--network", "red")
+        ws.close()
+        co.stop()
+        co.start()
+        ws = agent.stream()
+        ws.receive()
+        assert wait_until(lambda: list(memberships(co, agent)) == ["default"], 15), "red has it still"
+    finally:
+        co.close()
+
+
 @case("the tags of a join key are judged again when somebody joins by it: the policy and its maker may have changed")
 def _(co):
     def policy(text):
