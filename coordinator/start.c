@@ -283,23 +283,6 @@ static int open_store(struct coordinator *co, bool *initialised, char *error, si
 
 /* ---- what happens now and then ------------------------------------------------------------ */
 
-static void end_agents(struct coordinator *co, uint64_t wall_ms)
-{
-	struct network *network;
-	struct member *member, *tmp;
-
-	list_each(network, &co->mesh.networks, node)
-		list_each_safe(member, tmp, &network->members, in_network) {
-			const struct agent *agent = member->agent;
-
-			if (member->ephemeral && !agent->session && !cluster_has(co->cluster, agent) &&
-			    MAX(agent->last_seen, member->joined_at) + co->config.ephemeral_ms < wall_ms)
-				registry_remove(co, member->agent, network, "ephemeral");
-			else if (member->expires_at && member->expires_at <= wall_ms && !member->expired)
-				registry_expire(co, member, "expiry");
-		}
-}
-
 static void sweep(void *arg)
 {
 	struct coordinator *co = arg;
@@ -325,7 +308,7 @@ static void save(void *arg)
 	if (!store_behind(co->store))
 		registry_save_seen(co, SAVE_AT_ONCE);
 	if (cluster_leads(co->cluster))
-		end_agents(co, clock_wall_ms());
+		registry_end_due(co, clock_wall_ms());
 	api_note_left_out(co);
 	timer_start(&co->save, list_empty(&co->unsaved) ? SAVE_MS : SAVE_MORE_MS);
 }

@@ -20,6 +20,7 @@
 struct used {
 	struct list node; /* oldest end first */
 	uint64_t end;
+	bool known;
 	uint8_t challenge[CHALLENGE_LEN];
 };
 
@@ -28,6 +29,7 @@ struct challenges {
 	uint32_t giver;
 	struct map *used;
 	struct list order;
+	size_t strangers;
 };
 
 uint32_t challenge_giver_of(const char *instance)
@@ -68,6 +70,7 @@ static void forget(struct challenges *challenges, struct used *used)
 {
 	map_del(challenges->used, used->challenge);
 	list_del(&used->node);
+	challenges->strangers -= !used->known;
 	free(used);
 }
 
@@ -139,16 +142,19 @@ enum challenge_verdict challenge_check(struct challenges *challenges,
 
 enum challenge_verdict challenge_use(struct challenges *challenges,
 				     const uint8_t challenge[static CHALLENGE_LEN],
-				     const struct key *public_key, uint64_t now_ms)
+				     const struct key *public_key, bool known, uint64_t now_ms)
 {
 	enum challenge_verdict verdict = challenge_check(challenges, challenge, public_key, now_ms);
 	struct used *used;
 
 	if (verdict != CHALLENGE_GOOD)
 		return verdict;
-	if (map_count(challenges->used) >= CHALLENGE_MAX_USED)
+	if (map_count(challenges->used) >= CHALLENGE_MAX_USED ||
+	    (!known && challenges->strangers >= CHALLENGE_MAX_STRANGERS))
 		return CHALLENGE_BUSY;
 	used = xcalloc(1, sizeof(*used));
+	used->known = known;
+	challenges->strangers += !known;
 	/* Kept a whole life from now: the order of the list is the order of use. */
 	used->end = now_ms + CHALLENGE_LIFE_MS;
 	memcpy(used->challenge, challenge, CHALLENGE_LEN);

@@ -11,6 +11,7 @@
 
 #define CHALLENGE_LIFE_MS 60000
 #define CHALLENGE_MAX_USED 65536
+#define CHALLENGE_MAX_STRANGERS (CHALLENGE_MAX_USED / 4 * 3) /* of these: the others are for known agents */
 
 enum challenge_verdict { /* the numbers pass between coordinators */
 	CHALLENGE_GOOD,
@@ -35,10 +36,10 @@ void challenge_make(struct challenges *challenges, uint8_t out[static CHALLENGE_
 enum challenge_verdict challenge_check(struct challenges *challenges,
 				       const uint8_t challenge[static CHALLENGE_LEN],
 				       const struct key *public_key, uint64_t now_ms);
-/* CHALLENGE_GOOD only once for each. */
+/* CHALLENGE_GOOD only once for each. known: the key is an agent's. */
 enum challenge_verdict challenge_use(struct challenges *challenges,
 				     const uint8_t challenge[static CHALLENGE_LEN],
-				     const struct key *public_key, uint64_t now_ms);
+				     const struct key *public_key, bool known, uint64_t now_ms);
 
 /* Who gave it, to be compared with what an instance is called in challenges. */
 uint32_t challenge_giver(const uint8_t challenge[static CHALLENGE_LEN]);

@@ -23,16 +23,18 @@ void api_refused(struct request *rq, int status, const char *code, const char *d
 void api_proof_refused(struct request *rq, const struct agent *agent, const struct refusal *why);
 
 /* Judges a proof: header value, challenge and coordinator in the body; `public_key` is who must have
- * made it. False: *why says what is wrong; with status 0 nothing is, and the handler will be called again. */
+ * made it. False: *why says what is wrong. */
 bool proof_judge(struct request *rq, const char *header, const struct key *public_key,
+		 uint8_t challenge[static 32], struct refusal *why);
+/* Then that its challenge serves no more; an agent that is known does not do so too often. False with status 0
+ * where nothing is wrong, and the handler will be called again. */
+bool proof_spend(struct request *rq, const struct key *public_key, const uint8_t challenge[static 32],
 		 struct refusal *why);
-/* Its parts, for two proofs over one challenge: first that it is one of ours, last that it serves no more. */
+/* The parts of judging, for two proofs over one challenge. */
 bool proof_challenge(struct request *rq, const struct key *public_key, uint8_t challenge[static 32],
 		     struct refusal *why);
 bool proof_header(struct request *rq, const char *header, const struct key *public_key,
 		  const uint8_t challenge[static 32], struct refusal *why);
-bool proof_spend(struct request *rq, const struct key *public_key, const uint8_t challenge[static 32],
-		 struct refusal *why);
 bool proof_origin(struct request *rq, struct refusal *why);
 
 /* May this refusal go into log and audit? How many could not is told with the next, or soon. */

@@ -48,6 +48,7 @@ static struct agent *by_token_or_proof(struct request *rq)
 {
 	const char *header = http_header(rq->http, "Authorization");
 	struct agent *agent = map_get(rq->co->mesh.agents, rq->id);
+	uint8_t challenge[CHALLENGE_LEN];
 	struct refusal why;
 
 	if (header && !strncasecmp(header, "Proof ", 6)) {
@@ -56,8 +57,9 @@ static struct agent *by_token_or_proof(struct request *rq)
 		else if (mesh_expired(agent))
 			refuse(&why, 401, "agent_expired",
 			       "this agent was expired: join again with a new link");
-		else if (proof_judge(rq, header, &agent->public_key, &why))
-			return request_paced(rq, agent) ? agent : NULL;
+		else if (proof_judge(rq, header, &agent->public_key, challenge, &why) &&
+			 proof_spend(rq, &agent->public_key, challenge, &why))
+			return agent;
 		api_proof_refused(rq, agent, &why);
 		return NULL;
 	}
@@ -74,6 +76,7 @@ static struct agent *by_token_or_proof(struct request *rq)
 static void come_back(struct request *rq, const char *proof)
 {
 	const char *old_token = js_string(&rq->js, "old_token", NULL);
+	uint8_t challenge[CHALLENGE_LEN];
 	struct agent *agent = NULL;
 	struct key public_key;
 	struct refusal why;
@@ -82,7 +85,9 @@ static void come_back(struct request *rq, const char *proof)
 		refuse(&why, 422, "invalid", "%s", rq->js.error);
 	else if (store_behind(rq->co->store))
 		refuse(&why, 503, "store_unavailable", "the database takes no writes: try again");
-	else if (proof_judge(rq, proof, &public_key, &why))
+	else if (proof_judge(rq, proof, &public_key, challenge, &why) &&
+		 heal_admits(rq->co, rq->id, &public_key, old_token, &why) &&
+		 proof_spend(rq, &public_key, challenge, &why))
 		agent = heal_readmit(rq->co, rq->id, &public_key, old_token, &why);
 	if (agent)
 		reply_durable(rq, 200, api_token_json(rq->co, agent));
@@ -127,8 +132,7 @@ void api_key(struct request *rq)
 	    !proof_header(rq, http_header(rq->http, "Authorization"), &agent->public_key, challenge,
 			  &why) ||
 	    !proof_header(rq, http_header(rq->http, "WG-Mesh-New-Proof"), &new_key, challenge, &why) ||
-	    !proof_spend(rq, &agent->public_key, challenge, &why) ||
-	    !proof_origin(rq, &why)) {
+	    !proof_origin(rq, &why) || !proof_spend(rq, &agent->public_key, challenge, &why)) {
 		api_proof_refused(rq, agent, &why);
 		return;
 	}
@@ -212,30 +216,46 @@ void api_endpoint(struct request *rq)
 
 /* ---- the peers ---------------------------------------------------------------------------------- */
 
+/* One for each agent: what waits is bounded by how many there are. Its text is kept as far as the gate
+ * allows. */
 struct reading {
 	struct request *rq;
 	struct sync_wait wait;
-	json_t *answer;
 };
 
-static json_t *peers_json(struct request *rq, uint64_t until)
+static char *peers_text(struct request *rq, uint64_t until)
 {
 	json_t *peers = json_array(), *json = position(rq->co, MIN(until, sync_revision(rq->co->sync)));
+	char *text;
 
 	sync_peers(rq->agent, peers, until);
 	json_object_set_new(json, "peers", peers);
 	json_object_set_new(json, "networks", mesh_networks_json(rq->agent));
 	json_object_set_new(json, "relays", coordinator_relays(rq->co));
-	return json;
+	text = js_dump(json);
+	json_decref(json);
+	return text;
+}
+
+/* Takes text. */
+static void answer_peers(struct request *rq, char *text)
+{
+	size_t len = strlen(text);
+
+	sync_sent(rq->co->sync, len);
+	reply_raw(rq, 200, "Cache-Control: no-store\r\n", "application/json", text, len);
+	free(text);
 }
 
 static void end_reading(struct request *rq)
 {
 	struct reading *reading = rq->pending;
+	struct agent *agent = map_get(rq->co->mesh.agents, rq->id); /* it may have gone meanwhile */
 
+	if (agent && agent->reading == reading)
+		agent->reading = NULL;
 	rq->cancel = NULL;
-	sync_wait_cancel(&reading->wait);
-	json_decref(reading->answer);
+	sync_wait_cancel(rq->co->sync, &reading->wait);
 	free(reading);
 }
 
@@ -243,40 +263,54 @@ static void on_told(void *arg, enum sync_told told)
 {
 	struct reading *reading = arg;
 	struct request *rq = reading->rq;
-	json_t *answer = NULL;
+	char *text = NULL;
 
-	rq->agent = map_get(rq->co->mesh.agents, rq->id); /* it may have gone meanwhile */
+	rq->agent = map_get(rq->co->mesh.agents, rq->id);
 	if (told == SYNC_STUCK && rq->agent && !sync_may_see(rq->co->sync, rq->agent))
 		return;
 	if (told == SYNC_STUCK && rq->agent)
-		answer = peers_json(rq, sync_durable(rq->co->sync));
-	else if (told == SYNC_DURABLE)
-		answer = json_incref(reading->answer);
+		text = peers_text(rq, sync_durable(rq->co->sync));
+	else if (told == SYNC_DURABLE && rq->agent && reading->wait.text)
+		text = xstrdup(reading->wait.text);
 	end_reading(rq);
-	if (!rq->agent) {
-		json_decref(answer);
+	if (!rq->agent)
 		reply_problem(rq, 401, "unknown_agent", "this agent is not known here any more");
-	} else if (answer) {
-		reply(rq, 200, answer);
-	} else {
+	else if (text)
+		answer_peers(rq, text);
+	else
 		api_peers(rq);
-	}
+}
+
+/* Who asks again has perhaps given up the question of before: that one is ended. */
+static void end_older(struct reading *reading)
+{
+	struct request *rq = reading->rq;
+
+	end_reading(rq);
+	reply_problem(rq, 429, "too_many_requests", "this agent has asked for its peers again meanwhile: read the "
+		      "newer answer");
 }
 
 void api_peers(struct request *rq)
 {
-	json_t *answer = peers_json(rq, SYNC_ALL);
+	struct sync *sync = rq->co->sync;
 	struct reading *reading;
+	char *text;
 
-	if (sync_settled(rq->co->sync)) {
-		reply(rq, 200, answer);
+	if (sync_settled(sync)) {
+		answer_peers(rq, peers_text(rq, SYNC_ALL));
 		return;
 	}
-	reading = xcalloc(1, sizeof(*reading));
+	if (rq->agent->reading)
+		end_older(rq->agent->reading);
+	reading = rq->agent->reading = xcalloc(1, sizeof(*reading));
 	reading->rq = rq;
-	reading->answer = answer;
 	reply_later(rq, end_reading, reading);
-	sync_wait(rq->co->sync, &reading->wait, on_told, reading);
+	sync_wait(sync, &reading->wait, on_told, reading);
+	if (!sync_may_keep(sync))
+		return;
+	text = peers_text(rq, SYNC_ALL);
+	sync_keep(sync, &reading->wait, text, strlen(text));
 }
 
 static bool path_known(const char *path)

@@ -1,8 +1,11 @@
 /*
  * api_register.c - challenge, proof of key ownership, registration.
  *
- * The order of the judgement is the order of what it gives away: the proof first, so that without
- * one nobody learns which join keys or names exist.
+ * The order of the judgement is the order of what it gives away: the proof first, with the coordinator that
+ * it names, so that without one nobody learns which join keys or names exist. Then the join key (or what else
+ * lets a stranger in), then that the challenge was not used, then the name and what is left. So what a
+ * stranger makes up takes no place in the table of used challenges, and a proof that somebody else has seen
+ * says no more than whether the join key in it is good, which who has the key may ask anyway.
  */
 #include "api.h"
 #include "coordinator/access/challenge.h"
@@ -199,10 +202,14 @@ static bool spend_elsewhere(struct request *rq, const struct key *public_key, co
 bool proof_spend(struct request *rq, const struct key *public_key, const uint8_t challenge[static 32],
 		 struct refusal *why)
 {
+	struct agent *agent = map_get(rq->co->mesh.agents_by_key, public_key->bytes);
 	enum challenge_verdict verdict = rq->spent;
 
-	if (verdict == CHALLENGE_ELSEWHERE)
-		verdict = challenge_use(rq->co->challenges, challenge, public_key, clock_ms());
+	if (verdict == CHALLENGE_ELSEWHERE) {
+		if (agent && !agent_may_ask(rq->co, agent, rq->http->body.len))
+			return refuse(why, 429, "too_many_requests", "too many requests of this agent: slow down");
+		verdict = challenge_use(rq->co->challenges, challenge, public_key, agent, clock_ms());
+	}
 	return verdict == CHALLENGE_ELSEWHERE ? spend_elsewhere(rq, public_key, challenge, why)
 					      : verdict_good(verdict, why);
 }
@@ -223,16 +230,13 @@ bool proof_header(struct request *rq, const char *header, const struct key *publ
 }
 
 bool proof_judge(struct request *rq, const char *header, const struct key *public_key,
-		 struct refusal *why)
+		 uint8_t challenge[static 32], struct refusal *why)
 {
-	uint8_t challenge[CHALLENGE_LEN];
-
 	if (!header || strncasecmp(header, "Proof ", 6))
 		return refuse(why, 401, "proof_missing",
 			      "this needs a proof of the key: Authorization: Proof BASE64");
 	return proof_challenge(rq, public_key, challenge, why) &&
-	       proof_header(rq, header, public_key, challenge, why) &&
-	       proof_spend(rq, public_key, challenge, why) && proof_origin(rq, why);
+	       proof_header(rq, header, public_key, challenge, why) && proof_origin(rq, why);
 }
 
 /* ---- registering -------------------------------------------------------------------- */
@@ -343,6 +347,7 @@ static void register_proved(struct request *rq)
 
 void api_register(struct request *rq)
 {
+	uint8_t challenge[CHALLENGE_LEN];
 	struct registration reg;
 	struct refusal why;
 
@@ -350,7 +355,8 @@ void api_register(struct request *rq)
 		api_refused(rq, 422, "invalid", rq->js.error);
 		return;
 	}
-	if (!proof_judge(rq, http_header(rq->http, "Authorization"), &reg.public_key, &why)) {
+	if (!proof_judge(rq, http_header(rq->http, "Authorization"), &reg.public_key, challenge, &why) ||
+	    !registry_admits(rq->co, &reg, &why) || !proof_spend(rq, &reg.public_key, challenge, &why)) {
 		refused(rq, &why);
 		return;
 	}

@@ -113,6 +113,7 @@ struct cluster_question *cluster_spend(struct cluster *cluster, const uint8_t ch
 static void take_spend(struct cluster *cluster, const char *from, json_t *asked)
 {
 	uint8_t challenge[64];
+	enum challenge_verdict verdict;
 	struct key public_key;
 	const char *text;
 	struct js js;
@@ -124,9 +125,9 @@ static void take_spend(struct cluster *cluster, const char *from, json_t *asked)
 	js_need_key(&js, "key", &public_key);
 	if (!js_ok(&js) || base64_decode(challenge, sizeof(challenge), text) != CHALLENGE_LEN)
 		return;
-	cluster_send(cluster, from, "spent",
-		     json_pack("{sIsi}", "id", (json_int_t)id, "verdict",
-			       (int)challenge_use(cluster->co->challenges, challenge, &public_key, clock_ms())));
+	verdict = challenge_use(cluster->co->challenges, challenge, &public_key,
+				map_get(cluster->co->mesh.agents_by_key, public_key.bytes), clock_ms());
+	cluster_send(cluster, from, "spent", json_pack("{sIsi}", "id", (json_int_t)id, "verdict", (int)verdict));
 }
 
 static void take_spent(struct cluster *cluster, json_t *answered)

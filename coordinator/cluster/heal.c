@@ -219,15 +219,13 @@ static void rejoin(struct coordinator *co, struct agent *agent, json_t *was, uin
 	sync_put(co->sync, member);
 }
 
-struct agent *heal_readmit(struct coordinator *co, const char *id, const struct key *public_key,
+/* Where it was a member, new; NULL or none: it may not come back. */
+static json_t *memberships(struct coordinator *co, const char *id, const struct key *public_key,
 			   const char *old_token, struct refusal *why)
 {
 	uint64_t now = clock_wall_ms();
 	char key[KEY_BASE64 + 1];
 	struct token_claims claims;
-	struct agent *agent = NULL;
-	json_t *was = NULL, *each;
-	size_t i;
 
 	key_format(key, public_key);
 	refuse(why, 401, "unknown_agent", "this agent is not known here any more");
@@ -235,7 +233,27 @@ struct agent *heal_readmit(struct coordinator *co, const char *id, const struct 
 	    token_check(co->readmission.secret, old_token, now, &claims) == TOKEN_BAD ||
 	    strcmp(claims.agent_id, id))
 		return NULL;
-	was = token_memberships(co->readmission.secret, old_token, key, co->readmission.since_ms);
+	return token_memberships(co->readmission.secret, old_token, key, co->readmission.since_ms);
+}
+
+bool heal_admits(struct coordinator *co, const char *id, const struct key *public_key, const char *old_token,
+		 struct refusal *why)
+{
+	json_t *was = memberships(co, id, public_key, old_token, why);
+	bool yes = json_array_size(was);
+
+	json_decref(was);
+	return yes;
+}
+
+struct agent *heal_readmit(struct coordinator *co, const char *id, const struct key *public_key,
+			   const char *old_token, struct refusal *why)
+{
+	json_t *was = memberships(co, id, public_key, old_token, why), *each;
+	uint64_t now = clock_wall_ms();
+	struct agent *agent = NULL;
+	size_t i;
+
 	if (!json_array_size(was))
 		goto out;
 	agent = mesh_agent_add(&co->mesh, id, public_key);

@@ -15,6 +15,9 @@
 
 /* After the mesh was loaded. 0 or -errno of the database. */
 int heal_check(struct coordinator *co);
+/* Is its last token one by which it may come back? */
+bool heal_admits(struct coordinator *co, const char *id, const struct key *public_key, const char *old_token,
+		 struct refusal *why);
 /* The agent, made again with what it had where that is free. NULL: refused. */
 struct agent *heal_readmit(struct coordinator *co, const char *id, const struct key *public_key,
 			   const char *old_token, struct refusal *why);

@@ -19,6 +19,7 @@
 
 struct session; /* sync.h: an agent's stream */
 struct device;  /* device.h */
+struct reading; /* api_agent.c: an answer that waits for the disk */
 struct store;
 
 struct network {
@@ -61,6 +62,7 @@ struct member {
 	bool expired; /* the same, until it joins again by a key of this network */
 	bool ephemeral; /* goes when it was away for a while */
 	uint64_t expires_at; /* wall ms; 0: never */
+	uint64_t expired_at; /* wall ms, where it has; not on disk: no earlier than the start */
 	unsigned direct_peers, relayed_peers; /* of this network, from its last heartbeat */
 	json_t *tags;
 	struct route *routes;
@@ -81,6 +83,7 @@ struct agent {
 	uint64_t tokens_from; /* wall, a full second: tokens issued before it were revoked */
 	struct where *at;         /* where.h */
 	struct session *session;  /* NULL: no stream */
+	struct reading *reading;  /* NULL: none */
 	uint64_t reset_revision;  /* sync's: whoever left off before this needs a snapshot */
 	struct bucket requests;
 	struct list unsaved;      /* registry's: endpoints or online state not on disk yet */

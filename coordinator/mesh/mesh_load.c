@@ -5,6 +5,7 @@
 #include "mesh.h"
 #include "device.h"
 #include "coordinator/store/store.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/str.h"
 
@@ -91,6 +92,8 @@ void mesh_row_seen(const struct store_value *row, struct agent *agent)
 
 void mesh_row_member(const struct store_value *row, struct member *member)
 {
+	if (row[10].number && !member->expired)
+		member->expired_at = clock_wall_ms();
 	json_decref(member->tags);
 	member->tags = mesh_row_tags(&row[5]);
 	str_copy(member->key_id, sizeof(member->key_id), store_string(&row[6]));

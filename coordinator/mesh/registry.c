@@ -340,6 +340,14 @@ void registry_return(struct coordinator *co, struct member *member)
 		    (struct store_value[]){store_text(member->agent->id), store_text(member->network->id)});
 }
 
+bool registry_admits(struct coordinator *co, const struct registration *reg, struct refusal *why)
+{
+	struct join_key *key = find_key(co, reg->join_key, why);
+	const struct agent *agent = map_get(co->mesh.agents_by_key, reg->public_key.bytes);
+
+	return key && key_admits(key, agent ? mesh_member(agent, key->network) : NULL, clock_wall_ms(), why);
+}
+
 struct member *registry_register(struct coordinator *co, const struct registration *reg,
 				 const char *actor, bool *again, struct network **network,
 				 struct refusal *why)

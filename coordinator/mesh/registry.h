@@ -64,6 +64,8 @@ struct registration {
 	unsigned route_count;
 	bool preview; /* judge only */
 };
+/* Is its join key one that lets it in? */
+bool registry_admits(struct coordinator *co, const struct registration *reg, struct refusal *why);
 /* The membership, made (*again false) or found; with preview NULL and *network. NULL and no network:
  * refused. */
 struct member *registry_register(struct coordinator *co, const struct registration *reg,
@@ -90,6 +92,8 @@ void registry_tag(struct coordinator *co, struct member *member, const json_t *t
 void registry_expire(struct coordinator *co, struct member *member, const char *actor);
 void registry_expire_at(struct coordinator *co, struct member *member, uint64_t wall_ms, /* 0: never */
 			const char *actor);
+/* Who is ephemeral and was away for too long goes; who was told to expires. */
+void registry_end_due(struct coordinator *co, uint64_t wall_ms);
 /* Lets it in that waits for that, or that has expired here. */
 void registry_approve(struct coordinator *co, struct member *member, const char *actor);
 /* A route that the member advertises. */

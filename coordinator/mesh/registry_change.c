@@ -3,6 +3,7 @@
  */
 #include "registry.h"
 #include "device.h"
+#include "coordinator/cluster/cluster.h"
 #include "coordinator/sync/events.h"
 #include "coordinator/enforce/policy_state.h"
 #include "coordinator/store/store.h"
@@ -140,6 +141,7 @@ void registry_expire(struct coordinator *co, struct member *member, const char *
 	if (member->expired)
 		return;
 	member->expired = true;
+	member->expired_at = clock_wall_ms();
 	store_write(co->store, STORE_MEMBER_EXPIRE,
 		    (struct store_value[]){store_text(agent->id), store_text(member->network->id)});
 	registry_audit_in(co, member->network, actor, "agent-expired", agent->id, member->name);
@@ -160,6 +162,32 @@ void registry_expire_at(struct coordinator *co, struct member *member, uint64_t 
 	time_format(text, wall_ms);
 	registry_audit_in(co, member->network, actor, "agent-expiry-set", member->agent->id,
 			  wall_ms ? text : "never");
+}
+
+/* From this network: where it has expired it is away, though it may be there in others. */
+static uint64_t away_ms(const struct coordinator *co, const struct member *member, uint64_t wall_ms)
+{
+	const struct agent *agent = member->agent;
+	uint64_t since = MAX(agent->last_seen, member->joined_at);
+
+	if (agent->session || cluster_has(co->cluster, agent))
+		since = wall_ms;
+	if (member->expired)
+		since = MIN(since, member->expired_at);
+	return wall_ms - MIN(since, wall_ms);
+}
+
+void registry_end_due(struct coordinator *co, uint64_t wall_ms)
+{
+	struct network *network;
+	struct member *member, *tmp;
+
+	list_each(network, &co->mesh.networks, node)
+		list_each_safe(member, tmp, &network->members, in_network)
+			if (member->ephemeral && away_ms(co, member, wall_ms) > co->config.ephemeral_ms)
+				registry_remove(co, member->agent, network, "ephemeral");
+			else if (member->expires_at && member->expires_at <= wall_ms && !member->expired)
+				registry_expire(co, member, "expiry");
 }
 
 void registry_approve(struct coordinator *co, struct member *member, const char *actor)

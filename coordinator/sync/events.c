@@ -12,6 +12,8 @@
 #include <string.h>
 
 #define MAX_LISTENERS 256
+#define MAX_OF_ACCESS 8 /* one token or session */
+#define MAX_OF_USER   32
 #define MAX_MESSAGE   4096
 #define MAX_QUEUED    (4u << 20)
 #define PING_MS       20000
@@ -29,7 +31,7 @@ struct listener {
 	struct ws *ws;
 	struct loop_timer tick;
 	struct ws_watch watch;
-	char access[PROTO_ID_MAX];
+	char access[PROTO_ID_MAX], user[PROTO_NAME_MAX]; /* user "": nobody's token */
 	bool ending;
 };
 
@@ -177,20 +179,42 @@ static void tick(void *arg)
 
 static const struct stream_ops listener_ops = {.data = on_data, .closed = on_closed};
 
+/* Nobody takes the places of all others. Those that are ending count: they still have what is queued. */
+static bool has_place(const struct events *events, const struct who *who, struct refusal *why)
+{
+	unsigned of_access = 0, of_user = 0;
+	const struct listener *listener;
+
+	list_each(listener, &events->listeners, node) {
+		of_access += !strcmp(listener->access, who->access);
+		of_user += *who->user && !strcmp(listener->user, who->user);
+	}
+	if (of_access >= MAX_OF_ACCESS)
+		return refuse(why, 429, "busy", "this token or session listens %u times already: close a dashboard",
+			      of_access);
+	if (of_user >= MAX_OF_USER)
+		return refuse(why, 429, "busy", "the user %s listens %u times already: close a dashboard", who->user,
+			      of_user);
+	return events->count < MAX_LISTENERS ||
+	       refuse(why, 429, "busy", "too many listen already: close a dashboard");
+}
+
 void events_accept(struct request *rq, const struct who *who)
 {
 	struct events *events = rq->co->events;
 	struct listener *listener;
+	struct refusal why;
 
 	if (!conn_wants_websocket(rq))
 		return;
-	if (events->count >= MAX_LISTENERS) {
-		reply_problem(rq, 429, "busy", "too many listen already: close a dashboard");
+	if (!has_place(events, who, &why)) {
+		reply_refusal(rq, &why);
 		return;
 	}
 	listener = xcalloc(1, sizeof(*listener));
 	listener->events = events;
 	str_copy(listener->access, sizeof(listener->access), who->access);
+	str_copy(listener->user, sizeof(listener->user), who->user);
 	listener->ws = ws_new(true, MAX_MESSAGE, on_message, listener);
 	timer_init(&listener->tick, events->co->loop, tick, listener);
 	timer_start(&listener->tick, PING_MS);

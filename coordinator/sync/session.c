@@ -71,7 +71,7 @@ void session_forget(struct session *session)
 	session->held = NULL;
 	session->anew = false;
 	list_del(&session->dirty);
-	sync_drop_snapshot(session);
+	sync_wait_cancel(session->co->sync, &session->wait);
 }
 
 bool session_waits(const struct session *session)

@@ -15,9 +15,7 @@ struct session {
 	char *held;        /* CHANGEs for it alone, to be sent first; NULL: none */
 	uint64_t held_at;  /* their revision: what was said before it is in them */
 	bool anew;         /* a snapshot instead, from that revision on */
-	struct sync_wait wait; /* for the disk, of a snapshot; */
-	char *snapshot;        /* this one. NULL: it is to be written then */
-	size_t snapshot_len;
+	struct sync_wait wait; /* for the disk, of a snapshot */
 	bool served;           /* it has had one, or needed none */
 	struct coordinator *co;
 	struct agent *agent; /* NULL: cut off */
@@ -42,7 +40,6 @@ void session_bye(struct session *session, const char *reason, uint64_t retry_ms)
 void session_cut(struct session *session); /* no more of it, at once */
 
 void session_forget(struct session *session);  /* what is held for it */
-void sync_drop_snapshot(struct session *session); /* also */
 bool session_waits(const struct session *session); /* for a snapshot: nothing else comes before that */
 
 /* sync.c: what a frame asks for. */

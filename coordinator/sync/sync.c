@@ -22,7 +22,6 @@
 #define RING_CHANGES 16384
 #define SCRATCH_KEPT (256u << 10)
 #define RING_BYTES   (4u << 20)
-#define WAKE_BYTES   (16u << 20)
 #define GAP_MS       20          /* between two deltas to a network, at least; */
 #define GAP_MEMBERS  20          /* so many that are told make it a millisecond longer, */
 #define GAP_MAX_MS   100         /* up to this */
@@ -97,14 +96,14 @@ static void collect(struct sync *sync)
 		timer_start(&sync->gap, next - now);
 }
 
-/* Not more in a wake than sockets may take: a change for all must not fill the memory. */
-static void flush_up_to(struct sync *sync, uint64_t limit)
+/* Up to `asked` all is on the disk. Not more in a wake than sockets may take, for the memory's sake. */
+static void pass(struct sync *sync)
 {
 	struct list early;
 
 	list_init(&early);
-	sync->limit = limit;
-	sync->room = WAKE_BYTES;
+	sync->limit = sync->asked;
+	sync_waits_end(sync);
 	while (!list_empty(&sync->dirty) && sync->room) {
 		struct session *session = container_of(sync->dirty.next, struct session, dirty);
 
@@ -112,13 +111,11 @@ static void flush_up_to(struct sync *sync, uint64_t limit)
 		session->behind = stream_queued(session->stream) > BEHIND_BYTES;
 		if (session->behind || session_waits(session))
 			continue; /* it is marked again then */
-		if ((session->held || session->anew) && session->held_at > limit)
+		if ((session->held || session->anew) && session->held_at > sync->limit)
 			list_add_tail(&early, &session->dirty);
 		else
 			sync_send_delta(sync, session);
 	}
-	if (!list_empty(&sync->dirty))
-		timer_start(&sync->gap, 1);
 	while (!list_empty(&early)) {
 		struct list *node = early.next;
 
@@ -159,10 +156,13 @@ static void on_durable(void *arg)
 		return;
 	}
 	sync->waiting = false;
-	sync_waits_end(sync);
-	flush_up_to(sync, sync->asked);
+	sync->room = WAKE_BYTES;
+	pass(sync);
 	mark_early(sync);
-	task_defer(sync->co->loop, &sync->flush); /* for what came meanwhile */
+	if (sync->room)
+		task_defer(sync->co->loop, &sync->flush); /* for what came meanwhile */
+	else
+		timer_start(&sync->gap, 1);
 }
 
 static void flush_early(struct sync *sync)
@@ -182,10 +182,9 @@ static void flush_early(struct sync *sync)
 			sync_send_early(sync, session);
 }
 
-static void on_flush(void *arg)
+static void flush(struct sync *sync)
 {
-	struct sync *sync = arg;
-
+	sync_waits_end(sync); /* for whom there was no room before */
 	if (sync->waiting) {
 		flush_early(sync);
 		return;
@@ -193,14 +192,23 @@ static void on_flush(void *arg)
 	collect(sync);
 	sync->asked = ring_revision(sync->ring);
 	if (!sync->must_wait) {
-		sync_waits_end(sync);
-		flush_up_to(sync, sync->asked);
+		pass(sync);
 		return;
 	}
 	sync->must_wait = false;
 	sync->waiting = true;
 	sync->waiting_ms = loop_now(sync->co->loop);
 	store_wait(sync->co->store, &sync->gate, on_durable, sync);
+}
+
+static void on_flush(void *arg)
+{
+	struct sync *sync = arg;
+
+	sync->room = WAKE_BYTES;
+	flush(sync);
+	if (!sync->room)
+		timer_start(&sync->gap, 1);
 }
 
 static void on_gap(void *arg)
@@ -389,7 +397,8 @@ static void hold(struct sync *sync, struct session *session)
 {
 	struct buf out = {.limit = SNAPSHOT_MAX};
 
-	if (session->behind || session_waits(session) || !sync_missed(sync, session->agent, session->sent, ring_revision(sync->ring))) {
+	if (session->behind || session_waits(session) ||
+	    !sync_missed(sync, session->agent, session->sent, ring_revision(sync->ring))) {
 		sync_anew(sync, session);
 		return;
 	}
@@ -483,11 +492,6 @@ void sync_free(struct sync *sync)
 const char *sync_epoch(const struct sync *sync)
 {
 	return sync->epoch;
-}
-
-uint64_t sync_revision(const struct sync *sync)
-{
-	return ring_revision(sync->ring);
 }
 
 size_t sync_streams(const struct sync *sync)

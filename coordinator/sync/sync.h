@@ -36,6 +36,8 @@ struct sync_wait {
 	uint64_t refusals;
 	sync_told_fn *fn;
 	void *arg;
+	char *text; /* what is to be said then, as it was when the wait began. NULL: it is to be written then */
+	size_t len;
 };
 
 struct sync *sync_new(struct coordinator *co);
@@ -62,7 +64,11 @@ void sync_leaving(struct sync *sync, struct agent *agent, uint64_t ms);
 
 bool sync_settled(const struct sync *sync); /* memory has nothing that the disk has not: no need to wait */
 void sync_wait(struct sync *sync, struct sync_wait *wait, sync_told_fn *fn, void *arg);
-void sync_wait_cancel(struct sync_wait *wait);
+void sync_wait_cancel(struct sync *sync, struct sync_wait *wait);
+/* So much is kept for those who wait, and no more: what would be beyond is written when they are told. */
+bool sync_may_keep(const struct sync *sync);
+void sync_keep(struct sync *sync, struct sync_wait *wait, char *text, size_t len); /* takes text */
+void sync_sent(struct sync *sync, size_t len); /* what has no room in this wake goes with the next */
 /* Until this revision all is on the disk. May the agent be told what it sees without what is newer? Not
  * where that concerns itself. */
 uint64_t sync_durable(const struct sync *sync);

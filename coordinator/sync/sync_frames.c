@@ -12,7 +12,6 @@
 #include <string.h>
 
 #define QUEUE_ROOM (1u << 20)
-#define HELD_BYTES (64u << 20) /* of snapshots that wait for the disk; those of more are written later */
 
 void sync_peers(const struct agent *agent, json_t *array, uint64_t until)
 {
@@ -92,7 +91,7 @@ static void add_rules(struct buf *out, const struct agent *agent)
 static void send_text(struct sync *sync, struct session *session, const char *text, size_t len)
 {
 	session_send_text(session, text, len);
-	sync->room -= MIN(sync->room, len);
+	sync_sent(sync, len);
 }
 
 static void send_scratch(struct sync *sync, struct session *session)
@@ -154,22 +153,13 @@ static void on_told(void *arg, enum sync_told told)
 
 	if (told == SYNC_STUCK) {
 		send_without_newest(sync, session);
-	} else if (told == SYNC_REFUSED || !session->snapshot) {
+	} else if (told == SYNC_REFUSED || !session->wait.text) {
 		sync_send_snapshot(sync, session);
 	} else {
-		send_snapshot(sync, session, session->snapshot, session->snapshot_len);
-		sync_drop_snapshot(session);
+		send_snapshot(sync, session, session->wait.text, session->wait.len);
+		sync_wait_cancel(sync, &session->wait);
 		sync_mark(sync, session);
 	}
-}
-
-void sync_drop_snapshot(struct session *session)
-{
-	sync_wait_cancel(&session->wait);
-	if (session->snapshot)
-		session->co->sync->held -= session->snapshot_len;
-	free(session->snapshot);
-	session->snapshot = NULL;
 }
 
 void sync_send_snapshot(struct sync *sync, struct session *session)
@@ -179,17 +169,14 @@ void sync_send_snapshot(struct sync *sync, struct session *session)
 	session_forget(session);
 	if (!now)
 		sync_wait(sync, &session->wait, on_told, session);
-	if (!now && sync->held >= HELD_BYTES)
+	if (!now && !sync_may_keep(sync))
 		return;
 	session->sent = sync->snapshot = ring_revision(sync->ring);
 	write_snapshot(sync, session->agent, session->sent, SYNC_ALL);
-	if (now) {
+	if (now)
 		send_snapshot(sync, session, buf_text(&sync->scratch), sync->scratch.len);
-		return;
-	}
-	session->snapshot = xstrdup(buf_text(&sync->scratch));
-	session->snapshot_len = sync->scratch.len;
-	sync->held += session->snapshot_len;
+	else
+		sync_keep(sync, &session->wait, xstrdup(buf_text(&sync->scratch)), sync->scratch.len);
 }
 
 /* ---- deltas ---------------------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
 #include "coordinator/store/store.h"
 
 #define SNAPSHOT_MAX (256u << 20)
+#define WAKE_BYTES   (16u << 20)
 #define BEHIND_BYTES (64u << 10) /* queued: no more until it has been read */
 
 struct sync {
@@ -31,7 +32,7 @@ struct sync {
 	uint64_t floor;          /* of the last change of policy: nobody may come back from before */
 	size_t room;             /* bytes that may still be sent in this wake */
 	struct list unsettled;   /* who waits for the disk: struct sync_wait */
-	size_t held;             /* bytes of snapshots that do */
+	size_t held;             /* bytes that are kept for them */
 	struct store_wait gate;
 	struct loop_task flush;
 	struct loop_timer leave, gap;
@@ -55,8 +56,9 @@ void sync_add_found(const struct sync *sync, struct buf *out);
 void sync_leave_due(void *sync); /* sync_stream.c */
 
 /* ---- sync_gate.c for sync.c ---- */
-void sync_waits_end(struct sync *sync);   /* all up to sync->asked is on the disk */
-void sync_waits_stuck(struct sync *sync); /* it has not come to be for too long */
+/* Both as far as there is room in this wake. */
+void sync_waits_end(struct sync *sync);   /* all up to sync->limit is on the disk */
+void sync_waits_stuck(struct sync *sync); /* what is newer has not come to be for too long */
 
 /* ---- sync.c ---- */
 void sync_mark(struct sync *sync, struct session *session); /* it is to be told what is new */

@@ -1062,6 +1062,25 @@ def _(co):
         equal(Ws(co, path, token_).status, status)
 
 
+@case("events: one token or session, and one user, takes some of the places and leaves the others theirs")
+def _(co):
+    user(co, "many", "viewer")
+    tokens = [token(co, "--user", "many").headers["Authorization"][7:] for _ in range(5)]
+    streams = [Ws(co, "/api/v1/events", tokens[0]) for _ in range(8)]
+    equal([ws.status for ws in streams], [101] * 8)
+    ninth = Ws(co, "/api/v1/events", tokens[0])
+    equal((ninth.status, b"listens 8 times already: close" in ninth.buffer), (429, True), ninth.buffer)
+    streams += [Ws(co, "/api/v1/events", text) for text in tokens[1:4] for _ in range(8)]
+    equal([ws.status for ws in streams], [101] * 32)
+    over = Ws(co, "/api/v1/events", tokens[4])
+    equal((over.status, b"the user many listens 32 times" in over.buffer), (429, True), over.buffer)
+    by_session = session(co, "many")
+    equal(Ws(co, "/api/v1/events", None, headers=by_session.headers).status, 429, "a session of the same user")
+    equal(Ws(co, "/api/v1/events", root(co).headers["Authorization"][7:]).status, 101, "another's")
+    streams.pop().close()
+    assert wait_until(lambda: Ws(co, "/api/v1/events", tokens[4]).status == 101), "no place was given back"
+
+
 @case("every command that writes leaves one line in the audit, with its network; no other leaves any")
 def _(co):
     rows = re.findall(r'\{"([a-z ]+)", \w+, "(\w+)", [VOA], (true|false), ', open("coordinator/admin/admin_commands.c").read())

@@ -625,7 +625,8 @@ def _(a, b):
     wrong = {"Authorization": "Proof " + meshclient.b64(bytes(32))}
     refused(prove(three, b, given, key, headers=wrong), 401, "proof_wrong")
     refused(prove(three, b, two.challenge(), key), 401, "challenge_unknown")  # of another key
-    equal(prove(three, b, given, key)[0], 201, "one that a stranger has tried serves still")
+    refused(prove(three, b, given, "A" * 22), 403, "join_key_unknown")
+    equal(prove(three, b, given, key)[0], 201, "one that a stranger has tried, or that came without a join key, serves still")
     equal(b.request("GET", "/metrics", root=True)[0], 200)
     for n in range(15):  # at both at once
         agent = Agent(a, "n%d" % n)

@@ -21,16 +21,16 @@ static void test_once_and_in_time(void **state)
 
 	(void)state;
 	challenge_make(ours, challenge, &mine, 1000);
-	assert_int_equal(challenge_use(theirs, challenge, &mine, 1000), CHALLENGE_FOREIGN);
-	assert_int_equal(challenge_use(ours, challenge, &other, 1000), CHALLENGE_FOREIGN);
+	assert_int_equal(challenge_use(theirs, challenge, &mine, false, 1000), CHALLENGE_FOREIGN);
+	assert_int_equal(challenge_use(ours, challenge, &other, false, 1000), CHALLENGE_FOREIGN);
 	for (size_t i = 0; i < CHALLENGE_LEN; i++) {
 		memcpy(copy, challenge, sizeof(copy));
 		copy[i] ^= 0x40;
-		assert_int_equal(challenge_use(ours, copy, &mine, 1000), CHALLENGE_FOREIGN);
+		assert_int_equal(challenge_use(ours, copy, &mine, false, 1000), CHALLENGE_FOREIGN);
 	}
-	assert_int_equal(challenge_use(ours, challenge, &mine, 1000 + LIFE_MS), CHALLENGE_ENDED);
-	assert_int_equal(challenge_use(ours, challenge, &mine, 999 + LIFE_MS), CHALLENGE_GOOD);
-	assert_int_equal(challenge_use(ours, challenge, &mine, 999 + LIFE_MS), CHALLENGE_USED);
+	assert_int_equal(challenge_use(ours, challenge, &mine, false, 1000 + LIFE_MS), CHALLENGE_ENDED);
+	assert_int_equal(challenge_use(ours, challenge, &mine, false, 999 + LIFE_MS), CHALLENGE_GOOD);
+	assert_int_equal(challenge_use(ours, challenge, &mine, false, 999 + LIFE_MS), CHALLENGE_USED);
 	challenges_free(theirs);
 	challenges_free(ours);
 }
@@ -45,14 +45,14 @@ static void test_of_another(void **state)
 	(void)state;
 	challenge_make(giver, challenge, &mine, 1000);
 	assert_int_equal(challenge_check(taker, challenge, &mine, 1000), CHALLENGE_ELSEWHERE);
-	assert_int_equal(challenge_use(taker, challenge, &mine, 1000), CHALLENGE_ELSEWHERE);
-	assert_int_equal(challenge_use(reborn, challenge, &mine, 1000), CHALLENGE_ELSEWHERE);
-	assert_int_equal(challenge_use(alone, challenge, &mine, 1000), CHALLENGE_ELSEWHERE);
+	assert_int_equal(challenge_use(taker, challenge, &mine, false, 1000), CHALLENGE_ELSEWHERE);
+	assert_int_equal(challenge_use(reborn, challenge, &mine, false, 1000), CHALLENGE_ELSEWHERE);
+	assert_int_equal(challenge_use(alone, challenge, &mine, false, 1000), CHALLENGE_ELSEWHERE);
 	assert_int_equal(challenge_check(taker, challenge, &other, 1000), CHALLENGE_FOREIGN);
 	assert_int_equal(challenge_giver(challenge), challenge_giver_of("a1"));
 	assert_int_not_equal(challenge_giver(challenge), challenge_giver_of("b2"));
-	assert_int_equal(challenge_use(giver, challenge, &mine, 1000), CHALLENGE_GOOD);
-	assert_int_equal(challenge_use(giver, challenge, &mine, 1000), CHALLENGE_USED);
+	assert_int_equal(challenge_use(giver, challenge, &mine, false, 1000), CHALLENGE_GOOD);
+	assert_int_equal(challenge_use(giver, challenge, &mine, false, 1000), CHALLENGE_USED);
 	challenges_free(giver);
 	challenges_free(taker);
 	challenges_free(reborn);
@@ -66,14 +66,20 @@ static void test_bounded(void **state)
 	uint8_t challenge[CHALLENGE_LEN], late[CHALLENGE_LEN];
 
 	(void)state;
+	/* Strangers take three quarters; then those that are known take the last, and no more. */
 	for (size_t i = 0; i < CHALLENGE_MAX_USED; i++) {
+		bool known = i >= CHALLENGE_MAX_USED / 4 * 3;
+
 		challenge_make(challenges, challenge, &mine, 1000);
-		assert_int_equal(challenge_use(challenges, challenge, &mine, 1000), CHALLENGE_GOOD);
+		if (known)
+			assert_int_equal(challenge_use(challenges, challenge, &mine, false, 1000), CHALLENGE_BUSY);
+		assert_int_equal(challenge_use(challenges, challenge, &mine, known, 1000), CHALLENGE_GOOD);
 	}
 	challenge_make(challenges, late, &mine, 2000);
-	assert_int_equal(challenge_use(challenges, late, &mine, 2000), CHALLENGE_BUSY);
-	assert_int_equal(challenge_use(challenges, challenge, &mine, 2000), CHALLENGE_USED);
-	assert_int_equal(challenge_use(challenges, late, &mine, 1000 + LIFE_MS), CHALLENGE_GOOD);
+	assert_int_equal(challenge_use(challenges, late, &mine, false, 2000), CHALLENGE_BUSY);
+	assert_int_equal(challenge_use(challenges, late, &mine, true, 2000), CHALLENGE_BUSY);
+	assert_int_equal(challenge_use(challenges, challenge, &mine, false, 2000), CHALLENGE_USED);
+	assert_int_equal(challenge_use(challenges, late, &mine, false, 1000 + LIFE_MS), CHALLENGE_GOOD);
 	challenges_free(challenges);
 }
 
