@@ -832,7 +832,7 @@ def agreed(*cos):
 @case_of_two("a link to the dashboard is good at any, once, also where all are asked at one moment")
 def _(a, b):
     soon(lambda: "admin" in b.admin("user", "list"))
-    for n in range(5):  # as many may be lost at one before it slows down
+    for n in range(5):
         secret = a.admin("user", "link", "admin").strip().partition("=")[2]
         assert ("admin", "link") in agreed(a, b)
         asking = [meanwhile(co.request, "POST", "/session/link", {"secret": secret}) for co in ((a, b) if n else (b,))]
