@@ -18,9 +18,19 @@ const struct access *loginlink_make(struct coordinator *co, struct user *user, c
 	if (!co->config.dashboard)
 		return NULL;
 	access_end_links(co, user);
+	like.limits = json_deep_copy(user->roles);
 	like.expires_at = clock_wall_ms() + LIFETIME_MS;
 	access = access_make(co, &like, text);
 	*link = xasprintf("%s/#login=%s", co->config.urls[0], text);
 	secret_wipe(text, sizeof(text));
+	return access;
+}
+
+struct access *loginlink_find(struct coordinator *co, const char *secret)
+{
+	struct access *access = access_find(co, secret, clock_wall_ms());
+
+	if (!access || access->kind != ACCESS_LINK || who_raised(access->limits, access->user->roles))
+		return NULL;
 	return access;
 }

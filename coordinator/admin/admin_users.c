@@ -192,7 +192,8 @@ json_t *admin_user_show(struct coordinator *co, struct js *js, const struct who 
 	return user ? json_pack("{so}", "user", user_json(co, who, user)) : NULL;
 }
 
-/* Password, role or both. One's own password takes a session: a token that leaks must not become one. */
+/* Password, role or both. One's own password takes a session: a token that leaks must not become one. A role
+ * that is raised ends links and sessions: whoever gave that link may have no say where the new role is. */
 json_t *admin_user_set(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
 {
 	const char *hash = js_string(js, "password_hash", NULL);
@@ -201,6 +202,7 @@ json_t *admin_user_set(struct coordinator *co, struct js *js, const struct who *
 	const char *network = js_string(js, "network", NULL);
 	const struct network *where = network ? mesh_network(&co->mesh, network) : NULL;
 	json_t *roles;
+	bool raised;
 
 	if (!user)
 		return NULL;
@@ -208,9 +210,10 @@ json_t *admin_user_set(struct coordinator *co, struct js *js, const struct who *
 		refuse(why, 400, "invalid", "say what to change: a password or a role");
 		return NULL;
 	}
-	if (hash && !manages(co, who, user) && !who->session) {
-		refuse(why, 403, "session_needed", "one's own password is changed after logging in, not by a "
-		       "token");
+	if (hash && !manages(co, who, user) &&
+	    (!who->session || (who->limits && who_raised(who->limits, user->roles)))) {
+		refuse(why, 403, "session_needed", "one's own password is changed after logging in (again, where a "
+		       "role was given since), not by a token");
 		return NULL;
 	}
 	roles = json_deep_copy(user->roles);
@@ -218,18 +221,20 @@ json_t *admin_user_set(struct coordinator *co, struct js *js, const struct who *
 		json_decref(roles);
 		return NULL;
 	}
+	raised = who_raised(user->roles, roles);
 	json_decref(user->roles);
 	user->roles = roles;
+	if (hash || raised)
+		access_end_sessions(co, user, is_self(who, user) ? who->access : "");
 	if (hash) {
 		free(user->password);
 		user->password = xstrdup(hash);
-		access_end_sessions(co, user, is_self(who, user) ? who->access : "");
 		registry_audit_in(co, home_of(co, roles), who->actor, "user-password", user->name, NULL);
 	}
 	if (role)
 		registry_audit_in(co, where, who->actor, "user-role", user->name, js_string(js, "role", NULL));
 	user_write(co, user);
-	return user_result(co, who, user, "changed");
+	return user_result(co, who, user, raised ? "changed: its sessions and login links have ended" : "changed");
 }
 
 json_t *admin_user_remove(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
@@ -362,7 +367,9 @@ static bool read_limits(struct coordinator *co, struct js *js, const struct who 
 			return false;
 		json_object_set_new(*out, network->id, json_string(role));
 	}
-	if (!names)
+	if (!names && *who->user && who->limits)
+		who_cut(*out, who->limits, maker.need);
+	else if (!names)
 		json_object_set_new(*out, EVERYWHERE, json_string(role));
 	return names || *who->user || who_may(&maker, NULL, why); /* a user's is held to the user's anyway */
 }

@@ -9,6 +9,7 @@
 #include "api_admin.h"
 #include "coordinator/cluster/cluster.h"
 #include "coordinator/access/login.h"
+#include "coordinator/access/loginlink.h"
 #include "coordinator/access/password.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -104,7 +105,7 @@ static void on_cancel(struct request *rq)
 	free(trying);
 }
 
-/* `link`: by which it begins; NULL: a password. */
+/* `link`: by which it begins, and whose roles it, and tokens made in it, are held to; NULL: a password. */
 static void begin_session(struct request *rq, struct user *user, struct access *link)
 {
 	struct access like = {.kind = ACCESS_SESSION, .user = user}, *access;
@@ -113,8 +114,10 @@ static void begin_session(struct request *rq, struct user *user, struct access *
 	json_t *json;
 
 	store_begin(rq->co->store);
-	if (link)
+	if (link) {
+		like.limits = json_incref(link->limits);
 		access_spend(rq->co, link);
+	}
 	like.expires_at = now + rq->co->config.session_ms;
 	access = access_make(rq->co, &like, text);
 	user->last_login = now;
@@ -222,8 +225,8 @@ void api_login_link(struct request *rq)
 	*rq->headers = '\0';
 	if (!may_begin(rq))
 		return;
-	access = access_find(rq->co, secret, clock_wall_ms());
-	if (access && access->kind == ACCESS_LINK) {
+	access = loginlink_find(rq->co, secret);
+	if (access) {
 		begin_session(rq, access->user, access);
 		return;
 	}

@@ -140,7 +140,8 @@ const struct endpoint_row endpoints[] = {
 	 .status = 201, .command = "user add"},
 	{"GET", "/users/{id}", ADMIN, "One user",
 	 .answer = "user:user_row", .status = 200, .command = "user show", .id_key = "user"},
-	{"PATCH", "/users/{id}", ADMIN, "Change password or role (\"none\" takes it away)",
+	{"PATCH", "/users/{id}", ADMIN, "Change password or role (\"none\" takes it away); a password or a "
+	 "higher role ends the user's sessions and links",
 	 .body = "password:string? role:role? network:name?", .answer = "user:user_row",
 	 .status = 200, .command = "user set", .id_key = "user"},
 	{"POST", "/users/{id}/link", ADMIN,

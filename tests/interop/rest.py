@@ -70,10 +70,27 @@ def by_link(co, secret, **headers):
 def session(co, name, password=PASSWORD):
     status, body, cookie, _ = login(co, name, password)
     equal(status, 201, body)
+    return begun(co, body, cookie)
+
+
+def begun(co, body, cookie):
     api = Api(co)
     api.cookie = cookie.partition(";")[0]
     api.headers = {"Cookie": api.cookie, "Origin": co.origin, "WG-Mesh-CSRF": body["csrf_token"]}
     return api
+
+
+def linked(co, secret):
+    """The session that a link begins."""
+    connection = co.connect()
+    try:
+        connection.request("POST", "/api/v1/session/link", json.dumps({"secret": secret}), {"Origin": co.origin})
+        answer = connection.getresponse()
+        body = json.loads(answer.read())
+        equal(answer.status, 201, body)
+        return begun(co, body, answer.getheader("Set-Cookie"))
+    finally:
+        connection.close()
 
 
 # ---- the document and the server ---------------------------------------------------------
@@ -511,6 +528,49 @@ def _(co):
         database.close()
         co.start()
         refused(by_link(co, secret), 401, "link_wrong")
+
+
+@case("a higher role ends what others may have begun; what they made in it stays with the roles of then")
+def _(co):
+    for name, cidr in (("red", "10.230.0.0/16"), ("blue", "10.231.0.0/16")):
+        co.admin("network", "create", name, "--cidr", cidr)
+    user(co, "boss", "admin", "--network", "red")
+    user(co, "carl", "viewer", "--network", "red")
+    boss = session(co, "boss")
+
+    def link():
+        return boss.ok("POST", "/users/carl/link", {}, 201)["link"].partition("=")[2]
+
+    begun, own, unused = linked(co, link()), session(co, "carl"), link()
+    listening = Ws(co, "/api/v1/events", None, headers={"Cookie": begun.cookie, "Origin": co.origin})
+    listening.receive()
+    co.admin("user", "role", "carl", "operator", "--network", "red")
+    assert listening.ended(5), "goes on to hear"
+    for gone in (begun, own):
+        refused(gone("GET", "/networks"), 401, "token_invalid")
+    refused(by_link(co, unused), 401, "link_wrong")
+    begun, unused = linked(co, link()), link()
+    made = [Api(co, begun.ok("POST", "/tokens", how, 201)["secret"])
+            for how in ({}, {"role": "operator"}, {"scopes": ["write"]}, {"networks": ["red"]})]
+    co.admin("user", "role", "carl", "viewer", "--network", "red")  # lower: nobody is thrown out
+    equal(begun("GET", "/networks")[0], 200)
+    if not meshclient.POSTGRES:  # as if another coordinator had said it at that moment
+        co.stop()
+        co.execute("UPDATE users SET roles='{\"*\":\"admin\"}' WHERE name='carl'")
+        co.start()
+        refused(by_link(co, unused), 401, "link_wrong")
+        equal([n["name"] for n in begun.ok("GET", "/networks")["networks"]], ["red"])
+        refused(begun("PATCH", "/users/carl", {"password": "another one"}), 403, "session_needed")
+    for where in ("blue", "red"):
+        co.admin("user", "role", "carl", "admin", "--network", where)
+    for api in made:
+        equal([n["name"] for n in api.ok("GET", "/networks")["networks"]], ["red"])
+        refused(api("POST", "/join-keys", {"network": "blue"}), 404, "unknown_network")
+        refused(api("POST", "/users", {"name": "own", "role": "viewer", "network": "red"}), 403, "role_too_low")
+    refused(boss("POST", "/users/carl/link", {}), 404, "unknown_user")
+    equal({n["name"] for n in linked(co, link_of(co, "carl")).ok("GET", "/networks")["networks"]} >= {"red", "blue"}, True)
+    assert "have ended" in co.admin("user", "role", "boss", "admin", "--network", "blue")
+    assert "have ended" not in co.admin("user", "role", "boss", "viewer", "--network", "blue")
 
 
 @case("the dashboard's files: types, policy, tags; no other file; none where it is off")

@@ -845,6 +845,22 @@ def _(a, b):
     equal(a.admin("audit").count("by a link"), 5)
 
 
+@case_of_two("a higher role given at one ends the user's links and sessions at the other")
+def _(a, b):
+    a.admin("network", "create", "lab", "--cidr", "10.230.0.0/16")
+    a.admin("user", "add", "carl", "--role", "viewer", "--network", "lab", "--no-password")
+    soon(lambda: "carl" in b.admin("user", "list"))
+    begun = b.request("POST", "/session/link", {"secret": b.admin("user", "link", "carl").strip().partition("=")[2]})
+    equal(begun[0], 201, begun)
+    secret = b.admin("user", "link", "carl").strip().partition("=")[2]
+    with_ = [row for row in agreed(b) if row[0] == "carl"]
+    equal(with_, [("carl", "link"), ("carl", "session")])  # a may know of them or not
+    a.admin("user", "role", "carl", "admin")
+    soon(lambda: not [row for row in agreed(a, b) if row[0] == "carl"])
+    for co in (a, b):
+        refused(co.request("POST", "/session/link", {"secret": secret}), 401, "link_wrong")
+
+
 @case("a coordinator with another server key does not start; two that start first make one mesh")
 def _(server):
     a, b = Coordinator(FAST), None
