@@ -61,6 +61,13 @@ static bool is_self(const struct who *who, const struct user *user)
 	return user && !strcmp(who->user, user->name);
 }
 
+/* A session has no scopes, and may outlive the token. */
+static bool may_let_in(const struct who *who, struct refusal *why)
+{
+	return !who->scopes || refuse(why, 403, "scope_missing", "a token that has scopes gives no passwords and no "
+				      "login links: log in, or use a token without scopes");
+}
+
 static struct user *find_user(struct coordinator *co, struct js *js, const struct who *who, bool manage,
 			      struct refusal *why)
 {
@@ -142,7 +149,7 @@ json_t *admin_user_add(struct coordinator *co, struct js *js, const struct who *
 		refuse(why, 400, "invalid", "%s", js->error);
 		return NULL;
 	}
-	if (!user_name_ok(name, why))
+	if (!user_name_ok(name, why) || (hash && !may_let_in(who, why)))
 		return NULL;
 	user = map_get(co->users.by_name, name);
 	if (user && (manages(co, who, user) || is_self(who, user))) {
@@ -217,7 +224,7 @@ json_t *admin_user_set(struct coordinator *co, struct js *js, const struct who *
 		return NULL;
 	}
 	roles = json_deep_copy(user->roles);
-	if (role && !set_role(co, js, who, roles, why)) {
+	if ((hash && !may_let_in(who, why)) || (role && !set_role(co, js, who, roles, why))) {
 		json_decref(roles);
 		return NULL;
 	}
@@ -258,7 +265,7 @@ json_t *admin_user_link(struct coordinator *co, struct js *js, const struct who 
 	json_t *result;
 	char *link;
 
-	if (!user)
+	if (!user || !may_let_in(who, why))
 		return NULL;
 	access = loginlink_make(co, user, &link);
 	if (!access) {

@@ -573,6 +573,29 @@ def _(co):
     assert "have ended" not in co.admin("user", "role", "boss", "viewer", "--network", "blue")
 
 
+@case("a token that has scopes lets nobody in who has none")
+def _(co):
+    user(co, "ann", "admin")
+    user(co, "one", "viewer")
+    held, free = token(co, "--user", "ann", "--scope", "users:write"), token(co, "--user", "ann")
+    for api in (held, token(co, "--role", "admin", "--scope", "write")):
+        for method, path, body in (("POST", "/users/ann/link", {}), ("POST", "/users/one/link", {}),
+                                   ("PATCH", "/users/one", {"password": PASSWORD}),
+                                   ("PATCH", "/users/ann", {"password": PASSWORD}),
+                                   ("PATCH", "/users/one", {"password": PASSWORD, "role": "operator"}),
+                                   ("POST", "/users", {"name": "two", "role": "viewer", "password": PASSWORD})):
+            answer = api(method, path, body)
+            refused(answer, 403, "scope_missing")
+            assert "without scopes" in answer[1]["detail"], answer
+    equal(sorted(u["name"] for u in held.ok("GET", "/users")["users"]), ["admin", "ann", "one"])
+    held.ok("PATCH", "/users/one", {"role": "operator"})
+    held.ok("POST", "/users", {"name": "two", "role": "viewer"}, 201)
+    equal([t["kind"] for t in json.loads(co.admin("token", "list", "--json"))["tokens"] if t["kind"] == "link" and t["user"] != "admin"], [])
+    free.ok("PATCH", "/users/one", {"password": PASSWORD})
+    linked(co, free.ok("POST", "/users/one/link", {}, 201)["link"].partition("=")[2])
+    free.ok("POST", "/users", {"name": "three", "role": "viewer", "password": PASSWORD}, 201)
+
+
 @case("the dashboard's files: types, policy, tags; no other file; none where it is off")
 def _(co):
     def get(path, method="GET", **headers):
