@@ -3,7 +3,7 @@
 import calendar, glob, http.client, json, re, sqlite3, subprocess, sys, time
 import coordinator, meshclient
 from coordinator import FAST, NO_RELAY, case, equal, refused
-from meshclient import Agent, Coordinator, Ws, b64, wait_until
+from meshclient import Agent, Coordinator, Ws, b64, rotate, wait_until
 
 del coordinator.cases[:]
 coordinator.LABEL = "rest"
@@ -780,15 +780,12 @@ def _(co):
 @case("a key is rotated without a break: same stream, same id, peers are told")
 def _(co):
     key = co.key("--reusable")
-    agent, peer, new = Agent(co, "rotating").register(key), Agent(co, "peer").register(key), Agent(co, "new")
+    agent, peer = Agent(co, "rotating").register(key), Agent(co, "peer").register(key)
     ws, seen = agent.stream(), peer.stream()
     ws.receive(), seen.receive()
-    given = agent.challenge()
-    body = json.dumps({"coordinator": co.origin, "challenge": given["challenge"], "public_key": b64(new.public)}).encode()
-    headers = {"Authorization": agent.proof(given, body), "WG-Mesh-New-Proof": agent.proof(given, body, private=new.private)}
-    equal(co.request("POST", "/agents/%s/key" % agent.id, body, headers)[0], 200)
+    rotate(agent)
     put = seen.find(lambda m: m.get("op") == "put" and m["peer"]["agent_id"] == agent.id)
-    equal((put["peer"]["public_key"], put["peer"]["name"]), (b64(new.public), "rotating"))
+    equal((put["peer"]["public_key"], put["peer"]["name"]), (b64(agent.public), "rotating"))
     equal(agent.ask("GET", "/peers")[0], 200, "its token")
     peer.ask("PUT", "/endpoint", {"endpoint": "192.0.2.50:5"})
     assert ws.find(lambda m: m.get("endpoint") == "192.0.2.50:5"), "its stream has ended"
@@ -812,6 +809,32 @@ def _(co):
 
 
 # ---- tenants -------------------------------------------------------------------------------------------
+
+
+@case("where an agent has expired, nobody hears what it does in its other networks")
+def _(co):
+    for name, cidr in (("red", "10.230.0.0/16"), ("blue", "10.231.0.0/16")):
+        co.admin("network", "create", name, "--cidr", cidr)
+    red, blue = (co.key("--network", name, "--reusable") for name in ("red", "blue"))
+    agent = Agent(co, "both").register(red, capabilities=["old"])
+    agent.register(blue, capabilities=["old"])
+    apis = {name: token(co, "--role", "viewer", "--network", name) for name in ("red", "blue")}
+    co.admin("agent", "expire", "both", "--network", "red")
+    hearing = {name: Ws(co, "/api/v1/events", api.headers["Authorization"][7:]) for name, api in apis.items()}
+    for ws in hearing.values():
+        ws.receive()
+    rotate(agent)
+    agent.register(blue, capabilities=["new"])
+    actions = {name: [line["action"] for line in api.ok("GET", "/audit")["audit"] if line["subject"] == agent.id]
+               for name, api in apis.items()}
+    equal(actions["blue"][-2:], ["agent-rekeyed", "agent-registered-again"])
+    equal(actions["red"], ["agent-registered", "agent-expired"])
+    assert hearing["blue"].find(lambda m: m.get("type") == "agent" and m["agent"]["public_key"] == b64(agent.public), 3)
+    equal(hearing["red"].find(lambda m: True, 0.5), None)
+    shown = {name: api.ok("GET", "/agents/" + agent.id)["agent"].get("capabilities") for name, api in apis.items()}
+    equal(shown, {"red": None, "blue": ["new"]})
+    agent.register(red, capabilities=["new"])
+    equal(apis["red"].ok("GET", "/agents/" + agent.id)["agent"]["capabilities"], ["new"])
 
 
 @case("two organisations on one coordinator: nothing of one can be seen, named or changed from the other")

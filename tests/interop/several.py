@@ -3,7 +3,7 @@
 cases whose name has one of them."""
 import copy, http.client, json, os, shutil, signal, socket, subprocess, sys, threading, time
 import meshclient
-from meshclient import Agent, Coordinator, wait_until
+from meshclient import Agent, Coordinator, Ws, rotate, wait_until
 from coordinator import FAST, agents, equal, refused
 from proxy import Proxy
 
@@ -487,6 +487,23 @@ def _(a, b):
         soon(lambda: expired(a) == expired(b) == {"red": True, "default": False})
         a.admin("agent", "approve", "both", "--network", "red")
         soon(lambda: expired(b) == {"red": False, "default": False})
+
+
+@case_of_two("where an agent has expired, nobody hears of its new key, at whichever coordinator")
+def _(a, b):
+    a.admin("network", "create", "red", "--cidr", "10.77.0.0/16")
+    agent = Agent(a, "both").register(a.key("--network", "red", "--reusable"))
+    agent.register(a.key("--reusable"))
+    given = {name: a.admin("token", "create", "--role", "viewer", "--network", name).strip() for name in ("red", "default")}
+    a.admin("agent", "expire", "both", "--network", "red")
+    soon(lambda: sum(row["expired"] for row in agents(b)) == 1)
+    soon(lambda: len([t for t in command(b, "token list", {})["tokens"] if t["kind"] == "token"]) == 2)
+    hearing = {name: Ws(b, "/api/v1/events", token) for name, token in given.items()}
+    for ws in hearing.values():
+        ws.receive()
+    rotate(agent)
+    equal(hearing["default"].find(lambda m: m.get("type") == "agent", 5)["agent"]["public_key"], meshclient.b64(agent.public))
+    equal(hearing["red"].find(lambda m: True, 1), None)
 
 
 @case_of_two("the key of one network's device is no other's matter, also at two coordinators at once")
