@@ -26,11 +26,12 @@ const struct access *loginlink_make(struct coordinator *co, struct user *user, c
 	return access;
 }
 
-struct access *loginlink_find(struct coordinator *co, const char *secret)
+struct access *loginlink_get(struct coordinator *co, const char *id)
 {
-	struct access *access = access_find(co, secret, clock_wall_ms());
+	struct access *access = map_get(co->users.accesses, id);
 
-	if (!access || access->kind != ACCESS_LINK || who_raised(access->limits, access->user->roles))
+	if (!access || access->kind != ACCESS_LINK ||
+	    !access_valid(access, clock_wall_ms()) || who_raised(access->limits, access->user->roles))
 		return NULL;
 	return access;
 }

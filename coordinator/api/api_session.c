@@ -182,7 +182,8 @@ static bool may_begin(struct request *rq)
 {
 	if (!js_ok(&rq->js))
 		reply_problem(rq, 422, "invalid", "%s", rq->js.error);
-	else if (http_header(rq->http, "Origin") && !session_same_origin(rq)) /* nobody is logged in unasked */
+	else if ((http_header(rq->http, "Origin") || http_header(rq->http, "Sec-Fetch-Site")) &&
+		 !session_same_origin(rq)) /* nobody is logged in unasked */
 		reply_problem(rq, 403, "cross_site", "this request was made by another site's page");
 	else
 		return request_may_write(rq);
@@ -214,18 +215,14 @@ void api_login(struct request *rq)
 	reply_later(rq, on_cancel, trying);
 }
 
-/* Nobody waits for wrong ones: 256 bits are not guessed, and whoever tries has only the requests of its source.
- * Again, where another coordinator has taken the same link at this moment: then it is not there any more. */
-void api_login_link(struct request *rq)
+/* Again, where another coordinator has taken the same link at this moment: then it is not there any more. */
+static void try_link(struct request *rq)
 {
-	const char *secret = js_need_string(&rq->js, "secret", ACCESS_TEXT - 1);
-	struct access *access;
+	struct access *access = loginlink_get(rq->co, rq->id);
 
-	rq->retry = api_login_link;
 	*rq->headers = '\0';
-	if (!may_begin(rq))
+	if (!request_may_write(rq))
 		return;
-	access = loginlink_find(rq->co, secret);
 	if (access) {
 		begin_session(rq, access->user, access);
 		return;
@@ -233,6 +230,28 @@ void api_login_link(struct request *rq)
 	note_refused(rq, "-");
 	reply_problem(rq, 401, "link_wrong", "this link was used already, has ended or was taken back: ask for "
 		      "another (wg-mesh-coordinator user link NAME)");
+}
+
+/* Nobody waits for wrong ones: 256 bits are not guessed, and whoever tries has only the requests of its source.
+ * The secret is forgotten at once, from here on the link is known by its id. */
+void api_login_link(struct request *rq)
+{
+	const char *secret = js_need_string(&rq->js, "secret", ACCESS_TEXT - 1);
+	const struct access *access;
+
+	if (!may_begin(rq))
+		return;
+	if (!rq->co->config.dashboard) {
+		reply_problem(rq, 409, "dashboard_off", "the dashboard is off here, and no link to it logs in: log in "
+			      "with a password");
+		return;
+	}
+	access = access_find(rq->co, secret, clock_wall_ms());
+	str_copy(rq->id, sizeof(rq->id), access ? access->id : "");
+	secret_wipe((char *)(uintptr_t)secret, strlen(secret));
+	secret_wipe(rq->http->body.data, rq->http->body.len);
+	rq->retry = try_link;
+	try_link(rq);
 }
 
 /* ---- the session -------------------------------------------------------------------------------- */

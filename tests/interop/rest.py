@@ -470,7 +470,10 @@ def _(co):
     first = link_of(co, "ann")
     secret = link_of(co, "ann")
     refused(by_link(co, first), 401, "link_wrong")  # a new one ends those before
-    equal(by_link(co, secret, Origin="https://evil.example")[1]["code"], "cross_site")
+    for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"},
+                    {"Origin": co.origin, "Sec-Fetch-Site": "cross-site"}):
+        refused(by_link(co, secret, **headers), 403, "cross_site")
+        equal(login(co, "ann", headers=headers)[1].get("code"), "cross_site")
     refused(Api(co, secret)("GET", "/networks"), 401, "token_invalid")
     refused(co.request("GET", "/networks", headers={"Cookie": "__Host-wg-mesh=" + secret}), 401, "token_invalid")
     equal([t["kind"] for t in json.loads(co.admin("token", "list", "--json"))["tokens"] if t["user"] == "ann"], ["link"])
@@ -629,10 +632,12 @@ def _(co):
                  "/web/..%2fdispatch.c", "/favicon.ico", "//"):
         status, body, _ = get(path)
         assert status in (400, 404), path
+    secret = link_of(co, "admin")
     co.stop()
     with open(co.dir + "/coordinator.yaml", "a") as f:
         f.write("dashboard: false\n")
     co.start()
+    refused(by_link(co, secret), 409, "dashboard_off")
     for path in ("/", "/join", "/web/app.js"):
         equal(get(path)[0], 404, path)
     assert "dashboard: true" in co.admin("user", "link", "admin", code=1)
