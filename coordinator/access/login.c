@@ -1,9 +1,12 @@
 /*
- * login.c - counters by name ("user NAME", "from ADDRESS"). A user's own wait stays short, so that a
- * stranger cannot lock somebody out for long; an address's grows to a quarter of an hour. The table is
- * bounded: when it is full the oldest that owe nothing go, and if none do, nobody new may try.
+ * login.c - counters by name ("user NAME", "from SOURCE"). A user's own wait stays short, so that a
+ * stranger cannot lock somebody out for long; a source's grows to a quarter of an hour. The table is
+ * bounded: when it is full, whoever tried longest ago is forgotten, for a table that strangers have filled
+ * must keep nobody else from logging in. To be forgotten costs as many tries of others as it has places.
  */
 #include "login.h"
+#include "lib/addr.h"
+#include "lib/list.h"
 #include "lib/map.h"
 
 #include <stdio.h>
@@ -22,6 +25,7 @@ static const struct {
 };
 
 struct entry {
+	struct list node;
 	char key[160];
 	unsigned failures;
 	uint64_t last_ms, until_ms;
@@ -29,6 +33,7 @@ struct entry {
 
 struct logins {
 	struct map *entries;
+	struct list oldest; /* the one tried longest ago first */
 };
 
 struct logins *logins_new(void)
@@ -36,40 +41,42 @@ struct logins *logins_new(void)
 	struct logins *logins = xcalloc(1, sizeof(*logins));
 
 	logins->entries = map_new(0);
+	list_init(&logins->oldest);
 	return logins;
+}
+
+static void forget(struct logins *logins, struct entry *entry)
+{
+	map_del(logins->entries, entry->key);
+	list_del(&entry->node);
+	free(entry);
 }
 
 void logins_free(struct logins *logins)
 {
-	struct entry *entry;
-	size_t pos = 0;
+	struct entry *entry, *tmp;
 
 	if (!logins)
 		return;
-	while ((entry = map_next(logins->entries, &pos, NULL)))
-		free(entry);
+	list_each_safe(entry, tmp, &logins->oldest, node)
+		forget(logins, entry);
 	map_free(logins->entries);
 	free(logins);
 }
 
 static void key_of(char out[static 160], size_t kind, const char *user, const char *address)
 {
-	snprintf(out, 160, "%s %s", kinds[kind].prefix, kind ? address : user);
+	char from[ADDR_TEXT] = "";
+	struct addr addr;
+
+	if (addr_parse(&addr, address)) {
+		addr = addr_source(&addr);
+		addr_format(from, &addr);
+	}
+	snprintf(out, 160, "%s %s", kinds[kind].prefix, kind ? from : user);
 }
 
-static void forget_old(struct logins *logins, uint64_t now_ms)
-{
-	struct entry *entry;
-	size_t pos = 0;
-
-	while ((entry = map_next(logins->entries, &pos, NULL)))
-		if (entry->until_ms <= now_ms && entry->last_ms + FORGET_MS <= now_ms) {
-			map_del(logins->entries, entry->key);
-			free(entry);
-		}
-}
-
-uint64_t logins_wait(struct logins *logins, const char *user, const char *address, uint64_t now_ms)
+uint64_t logins_wait(const struct logins *logins, const char *user, const char *address, uint64_t now_ms)
 {
 	uint64_t wait = 0;
 	char key[160];
@@ -81,11 +88,6 @@ uint64_t logins_wait(struct logins *logins, const char *user, const char *addres
 		entry = map_get(logins->entries, key);
 		if (entry && entry->until_ms > now_ms)
 			wait = MAX(wait, entry->until_ms - now_ms);
-	}
-	if (!wait && map_count(logins->entries) + ARRAY_SIZE(kinds) > MAX_ENTRIES) {
-		forget_old(logins, now_ms);
-		if (map_count(logins->entries) + ARRAY_SIZE(kinds) > MAX_ENTRIES)
-			wait = 60 * 1000;
 	}
 	return wait;
 }
@@ -100,13 +102,16 @@ void logins_tried(struct logins *logins, const char *user, const char *address, 
 
 		key_of(key, kind, user, address);
 		entry = map_get(logins->entries, key);
-		if (!entry && map_count(logins->entries) >= MAX_ENTRIES)
-			continue;
 		if (!entry) {
+			if (map_count(logins->entries) >= MAX_ENTRIES)
+				forget(logins, container_of(logins->oldest.next, struct entry, node));
 			entry = xcalloc(1, sizeof(*entry));
 			memcpy(entry->key, key, sizeof(key));
+			list_init(&entry->node);
 			map_put(logins->entries, entry->key, entry);
 		}
+		list_del(&entry->node);
+		list_add_tail(&logins->oldest, &entry->node);
 		if (entry->last_ms + FORGET_MS <= now_ms)
 			entry->failures = 0;
 		entry->failures++;
@@ -122,7 +127,11 @@ void logins_right(struct logins *logins, const char *user, const char *address)
 	char key[160];
 
 	for (size_t kind = !user; kind < ARRAY_SIZE(kinds); kind++) {
+		struct entry *entry;
+
 		key_of(key, kind, user, address);
-		free(map_del(logins->entries, key));
+		entry = map_get(logins->entries, key);
+		if (entry)
+			forget(logins, entry);
 	}
 }

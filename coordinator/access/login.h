@@ -1,6 +1,6 @@
 /*
- * login.h - back-off on wrong passwords, by address and by user: the first few are free, then each one
- * doubles the wait. Pure: time is passed in.
+ * login.h - back-off on wrong passwords, by source (addr.h: an address, or an IPv6 /64) and by user: the first
+ * few are free, then each one doubles the wait. Pure: time is passed in.
  */
 #ifndef COORDINATOR_LOGIN_H
 #define COORDINATOR_LOGIN_H
@@ -12,10 +12,10 @@ struct logins;
 struct logins *logins_new(void);
 void logins_free(struct logins *logins);
 
-/* `user` is NULL where the secret is no user's password. 0: try; else so many milliseconds to wait. */
-uint64_t logins_wait(struct logins *logins, const char *user, const char *address, uint64_t now_ms);
+/* `user` is NULL where only the source is known. 0: try; else so many milliseconds to wait. */
+uint64_t logins_wait(const struct logins *logins, const char *user, const char *address, uint64_t now_ms);
 /* Counted before the password is looked at, so that many at once gain nothing; forgiven when right. Where the
- * table is full, what other coordinators say is left out. */
+ * table is full, whoever tried longest ago is forgotten. */
 void logins_tried(struct logins *logins, const char *user, const char *address, uint64_t now_ms);
 void logins_right(struct logins *logins, const char *user, const char *address);
 

@@ -18,9 +18,20 @@ const struct access *loginlink_make(struct coordinator *co, struct user *user, c
 	if (!co->config.dashboard)
 		return NULL;
 	access_end_links(co, user);
+	like.limits = json_deep_copy(user->roles);
 	like.expires_at = clock_wall_ms() + LIFETIME_MS;
 	access = access_make(co, &like, text);
 	*link = xasprintf("%s/#login=%s", co->config.urls[0], text);
 	secret_wipe(text, sizeof(text));
+	return access;
+}
+
+struct access *loginlink_get(struct coordinator *co, const char *id)
+{
+	struct access *access = map_get(co->users.accesses, id);
+
+	if (!access || access->kind != ACCESS_LINK ||
+	    !access_valid(access, clock_wall_ms()) || who_raised(access->limits, access->user->roles))
+		return NULL;
 	return access;
 }

@@ -10,5 +10,8 @@
 
 /* *link is new; wipe it. The user's earlier links end. NULL: the dashboard is off. */
 const struct access *loginlink_make(struct coordinator *co, struct user *user, char **link);
+/* The link that has this id, if it serves: one that was made before its user got more does not, for who made it
+ * may not have that. */
+struct access *loginlink_get(struct coordinator *co, const char *id);
 
 #endif

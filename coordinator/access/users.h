@@ -28,7 +28,8 @@ struct access { /* what somebody comes in with */
 	enum access_kind kind;
 	struct user *user;      /* NULL: nobody's; then it has limits */
 	char label[PROTO_NAME_MAX];
-	json_t *limits, *scopes; /* NULL: as its user; all */
+	/* NULL: as its user; all. A link, and what it begins, is held to the roles of when it was made. */
+	json_t *limits, *scopes;
 	uint64_t created_at, expires_at, used_at; /* wall ms; 0: never */
 };
 

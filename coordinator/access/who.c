@@ -55,6 +55,27 @@ static enum role granted(const json_t *roles, const char *network)
 	return MAX(all, here);
 }
 
+bool who_raised(const json_t *before, const json_t *now)
+{
+	const char *network;
+	json_t *role;
+
+	json_object_foreach((json_t *)(uintptr_t)now, network, role)
+		if (granted(now, network) > granted(before, network))
+			return true;
+	return false;
+}
+
+void who_cut(json_t *out, const json_t *roles, enum role most)
+{
+	const char *network;
+	json_t *role;
+
+	json_object_foreach((json_t *)(uintptr_t)roles, network, role)
+		json_object_set_new(out, network,
+				    json_string(role_name(MIN(most, role_parse(json_string_value(role))))));
+}
+
 static enum role role_in(const struct who *who, const char *network)
 {
 	enum role role = ROLE_ADMIN;

@@ -33,6 +33,12 @@ void who_root(struct who *who, unsigned uid);
 void who_copy(struct who *out, const struct who *who); /* then who_fini */
 void who_fini(struct who *who);
 
+/* Is there a network, or everything, for which `now` has a higher role than `before`? NULL: had none. */
+bool who_raised(const json_t *before, const json_t *now);
+
+/* Adds `roles` to `out`, none of them higher than `most`. */
+void who_cut(json_t *out, const json_t *roles, enum role most);
+
 enum role who_role(const struct who *who, const struct network *network); /* NULL: for everything */
 enum role who_highest(const struct who *who); /* in any network */
 bool who_sees(const struct who *who, const struct network *network);

@@ -190,7 +190,7 @@ json_t *admin_agent_show(struct coordinator *co, struct js *js, const struct who
 										: created));
 	json_object_set_new(json, "peers_direct", json_integer(direct));
 	json_object_set_new(json, "peers_relayed", json_integer(relayed));
-	if (member->agent->capabilities)
+	if (member->agent->capabilities && !member->expired)
 		json_object_set(json, "capabilities", member->agent->capabilities);
 	return json_pack("{so}", "agent", json);
 }

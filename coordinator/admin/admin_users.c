@@ -61,6 +61,13 @@ static bool is_self(const struct who *who, const struct user *user)
 	return user && !strcmp(who->user, user->name);
 }
 
+/* A session has no scopes, and may outlive the token. */
+static bool may_let_in(const struct who *who, struct refusal *why)
+{
+	return !who->scopes || refuse(why, 403, "scope_missing", "a token that has scopes gives no passwords and no "
+				      "login links: log in, or use a token without scopes");
+}
+
 static struct user *find_user(struct coordinator *co, struct js *js, const struct who *who, bool manage,
 			      struct refusal *why)
 {
@@ -142,7 +149,7 @@ json_t *admin_user_add(struct coordinator *co, struct js *js, const struct who *
 		refuse(why, 400, "invalid", "%s", js->error);
 		return NULL;
 	}
-	if (!user_name_ok(name, why))
+	if (!user_name_ok(name, why) || (hash && !may_let_in(who, why)))
 		return NULL;
 	user = map_get(co->users.by_name, name);
 	if (user && (manages(co, who, user) || is_self(who, user))) {
@@ -192,7 +199,8 @@ json_t *admin_user_show(struct coordinator *co, struct js *js, const struct who 
 	return user ? json_pack("{so}", "user", user_json(co, who, user)) : NULL;
 }
 
-/* Password, role or both. One's own password takes a session: a token that leaks must not become one. */
+/* Password, role or both. One's own password takes a session: a token that leaks must not become one. A role
+ * that is raised ends links and sessions: whoever gave that link may have no say where the new role is. */
 json_t *admin_user_set(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
 {
 	const char *hash = js_string(js, "password_hash", NULL);
@@ -201,6 +209,7 @@ json_t *admin_user_set(struct coordinator *co, struct js *js, const struct who *
 	const char *network = js_string(js, "network", NULL);
 	const struct network *where = network ? mesh_network(&co->mesh, network) : NULL;
 	json_t *roles;
+	bool raised;
 
 	if (!user)
 		return NULL;
@@ -208,28 +217,31 @@ json_t *admin_user_set(struct coordinator *co, struct js *js, const struct who *
 		refuse(why, 400, "invalid", "say what to change: a password or a role");
 		return NULL;
 	}
-	if (hash && !manages(co, who, user) && !who->session) {
-		refuse(why, 403, "session_needed", "one's own password is changed after logging in, not by a "
-		       "token");
+	if (hash && !manages(co, who, user) &&
+	    (!who->session || (who->limits && who_raised(who->limits, user->roles)))) {
+		refuse(why, 403, "session_needed", "one's own password is changed after logging in (again, where a "
+		       "role was given since), not by a token");
 		return NULL;
 	}
 	roles = json_deep_copy(user->roles);
-	if (role && !set_role(co, js, who, roles, why)) {
+	if ((hash && !may_let_in(who, why)) || (role && !set_role(co, js, who, roles, why))) {
 		json_decref(roles);
 		return NULL;
 	}
+	raised = who_raised(user->roles, roles);
 	json_decref(user->roles);
 	user->roles = roles;
+	if (hash || raised)
+		access_end_sessions(co, user, is_self(who, user) ? who->access : "");
 	if (hash) {
 		free(user->password);
 		user->password = xstrdup(hash);
-		access_end_sessions(co, user, is_self(who, user) ? who->access : "");
 		registry_audit_in(co, home_of(co, roles), who->actor, "user-password", user->name, NULL);
 	}
 	if (role)
 		registry_audit_in(co, where, who->actor, "user-role", user->name, js_string(js, "role", NULL));
 	user_write(co, user);
-	return user_result(co, who, user, "changed");
+	return user_result(co, who, user, raised ? "changed: its sessions and login links have ended" : "changed");
 }
 
 json_t *admin_user_remove(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
@@ -253,7 +265,7 @@ json_t *admin_user_link(struct coordinator *co, struct js *js, const struct who 
 	json_t *result;
 	char *link;
 
-	if (!user)
+	if (!user || !may_let_in(who, why))
 		return NULL;
 	access = loginlink_make(co, user, &link);
 	if (!access) {
@@ -362,7 +374,9 @@ static bool read_limits(struct coordinator *co, struct js *js, const struct who 
 			return false;
 		json_object_set_new(*out, network->id, json_string(role));
 	}
-	if (!names)
+	if (!names && *who->user && who->limits)
+		who_cut(*out, who->limits, maker.need);
+	else if (!names)
 		json_object_set_new(*out, EVERYWHERE, json_string(role));
 	return names || *who->user || who_may(&maker, NULL, why); /* a user's is held to the user's anyway */
 }

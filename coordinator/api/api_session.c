@@ -9,6 +9,7 @@
 #include "api_admin.h"
 #include "coordinator/cluster/cluster.h"
 #include "coordinator/access/login.h"
+#include "coordinator/access/loginlink.h"
 #include "coordinator/access/password.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -104,7 +105,7 @@ static void on_cancel(struct request *rq)
 	free(trying);
 }
 
-/* `link`: by which it begins; NULL: a password. */
+/* `link`: by which it begins, and whose roles it, and tokens made in it, are held to; NULL: a password. */
 static void begin_session(struct request *rq, struct user *user, struct access *link)
 {
 	struct access like = {.kind = ACCESS_SESSION, .user = user}, *access;
@@ -113,8 +114,10 @@ static void begin_session(struct request *rq, struct user *user, struct access *
 	json_t *json;
 
 	store_begin(rq->co->store);
-	if (link)
+	if (link) {
+		like.limits = json_incref(link->limits);
 		access_spend(rq->co, link);
+	}
 	like.expires_at = now + rq->co->config.session_ms;
 	access = access_make(rq->co, &like, text);
 	user->last_login = now;
@@ -157,7 +160,6 @@ static void on_checked(void *arg, bool right)
 	reply_problem(rq, 401, "login_wrong", "user or password is wrong");
 }
 
-/* `name`: whose password it is; NULL: none's. */
 static bool may_try(struct request *rq, const char *name)
 {
 	uint64_t now = loop_now(rq->co->loop), wait = logins_wait(rq->co->logins, name, rq->address, now);
@@ -166,7 +168,7 @@ static bool may_try(struct request *rq, const char *name)
 	if (!wait) {
 		logins_tried(rq->co->logins, name, rq->address, now);
 		/* What is nobody's name may be a password, typed into the wrong field. */
-		cluster_login(rq->co->cluster, name && map_get(rq->co->users.by_name, name) ? name : NULL,
+		cluster_login(rq->co->cluster, map_get(rq->co->users.by_name, name) ? name : NULL,
 			      rq->address, false);
 		return true;
 	}
@@ -180,7 +182,8 @@ static bool may_begin(struct request *rq)
 {
 	if (!js_ok(&rq->js))
 		reply_problem(rq, 422, "invalid", "%s", rq->js.error);
-	else if (http_header(rq->http, "Origin") && !session_same_origin(rq)) /* nobody is logged in unasked */
+	else if ((http_header(rq->http, "Origin") || http_header(rq->http, "Sec-Fetch-Site")) &&
+		 !session_same_origin(rq)) /* nobody is logged in unasked */
 		reply_problem(rq, 403, "cross_site", "this request was made by another site's page");
 	else
 		return request_may_write(rq);
@@ -213,25 +216,42 @@ void api_login(struct request *rq)
 }
 
 /* Again, where another coordinator has taken the same link at this moment: then it is not there any more. */
-void api_login_link(struct request *rq)
+static void try_link(struct request *rq)
 {
-	const char *secret = js_need_string(&rq->js, "secret", ACCESS_TEXT - 1);
-	struct access *access;
+	struct access *access = loginlink_get(rq->co, rq->id);
 
-	rq->retry = api_login_link;
 	*rq->headers = '\0';
-	if (!may_begin(rq) || !may_try(rq, NULL))
+	if (!request_may_write(rq))
 		return;
-	access = access_find(rq->co, secret, clock_wall_ms());
-	if (access && access->kind == ACCESS_LINK) {
-		logins_right(rq->co->logins, NULL, rq->address);
-		cluster_login(rq->co->cluster, NULL, rq->address, true);
+	if (access) {
 		begin_session(rq, access->user, access);
 		return;
 	}
 	note_refused(rq, "-");
 	reply_problem(rq, 401, "link_wrong", "this link was used already, has ended or was taken back: ask for "
 		      "another (wg-mesh-coordinator user link NAME)");
+}
+
+/* Nobody waits for wrong ones: 256 bits are not guessed, and whoever tries has only the requests of its source.
+ * The secret is forgotten at once, from here on the link is known by its id. */
+void api_login_link(struct request *rq)
+{
+	const char *secret = js_need_string(&rq->js, "secret", ACCESS_TEXT - 1);
+	const struct access *access;
+
+	if (!may_begin(rq))
+		return;
+	if (!rq->co->config.dashboard) {
+		reply_problem(rq, 409, "dashboard_off", "the dashboard is off here, and no link to it logs in: log in "
+			      "with a password");
+		return;
+	}
+	access = access_find(rq->co, secret, clock_wall_ms());
+	str_copy(rq->id, sizeof(rq->id), access ? access->id : "");
+	secret_wipe((char *)(uintptr_t)secret, strlen(secret));
+	secret_wipe(rq->http->body.data, rq->http->body.len);
+	rq->retry = try_link;
+	try_link(rq);
 }
 
 /* ---- the session -------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #ifndef COORDINATOR_DOOR_H
 #define COORDINATOR_DOOR_H
 
+#include "lib/addr.h"
 #include "lib/list.h"
 #include "lib/loop.h"
 #include "lib/ratelimit.h"
@@ -14,7 +15,7 @@ struct coordinator;
 
 /* An address (IPv6: its /64) and what it has of us. */
 struct source {
-	uint8_t key[9];
+	struct addr key; /* addr_source */
 	unsigned connections; /* waiting ones too */
 	size_t held;
 	struct bucket requests;

@@ -36,30 +36,20 @@ struct server {
 	int fd;
 };
 
-/* An IPv6 host can have any address of its /64: the /64 is the source. */
-static void source_key(uint8_t key[static 9], const struct addr *addr)
-{
-	memset(key, 0, 9);
-	key[0] = addr->family;
-	memcpy(key + 1, addr->bytes, addr->family == AF_INET ? 4 : 8);
-}
-
 static struct source *source_of(struct server *server, const struct addr *addr)
 {
 	const struct config_limits *limits = &server->co->config.limits;
-	struct source *source;
-	uint8_t key[9];
+	const struct addr key = addr_source(addr);
+	struct source *source = map_get(server->sources, &key);
 
-	source_key(key, addr);
-	source = map_get(server->sources, key);
 	if (source)
 		return source;
 	source = xcalloc(1, sizeof(*source));
-	memcpy(source->key, key, sizeof(key));
+	source->key = key;
 	door_source_init(source);
 	bucket_init(&source->requests, limits->requests_per_address, 4.0 * limits->requests_per_address,
 		    loop_now(server->co->loop));
-	map_put(server->sources, key, source);
+	map_put(server->sources, &key, source);
 	return source;
 }
 
@@ -91,7 +81,7 @@ static void sweep(void *arg)
 		if (source->connections ||
 		    loop_now(server->co->loop) < source->requests.last_ms + SWEEP_MS)
 			continue;
-		map_del(server->sources, source->key);
+		map_del(server->sources, &source->key);
 		free(source);
 	}
 	timer_start(&server->sweep, SWEEP_MS);

@@ -143,7 +143,7 @@ const struct command commands[] = {
 	{"user add", {"name"}, NULL, user_args, print_message, "add a user; asks for the password", NULL},
 	{"user list", {NULL}, NULL, NULL, print_users, "users and their roles", NULL},
 	{"user passwd", {"user"}, NULL, NULL, print_message, "set a password; ends the user's sessions", NULL},
-	{"user role", {"user", "role"}, NULL, role_args, print_message, "give a role, or none", NULL},
+	{"user role", {"user", "role"}, NULL, role_args, print_message, "give a role, or none; a higher one ends the user's sessions", NULL},
 	{"user link", {"user"}, NULL, NULL, print_link, "print a dashboard link that logs the user in, once", NULL},
 	{"user remove", {"user"}, NULL, NULL, print_message, "remove a user, tokens and sessions", NULL},
 	{"token create", {NULL}, NULL, token_args, print_secret, "print an API token, once", NULL},

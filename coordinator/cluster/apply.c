@@ -261,7 +261,8 @@ bool apply_agent_end(struct coordinator *co, struct reading *reading)
 		settle_routes(applied);
 		if (applied->ended)
 			sync_remove(co->sync, applied->member->network, agent->id);
-		else if (applied->fresh || applied->changed || reading->changed)
+		else if (applied->fresh || applied->changed ||
+			 (reading->changed && !applied->member->expired))
 			sync_put(co->sync, applied->member);
 		reset |= applied->fresh;
 	}

@@ -225,6 +225,8 @@ bool registry_rekey(struct coordinator *co, struct agent *agent, const struct ke
 	store_write(co->store, STORE_AGENT_KEY,
 		    (struct store_value[]){store_text(agent->id), store_blob(public_key->bytes, KEY_LEN)});
 	list_each(member, &agent->members, in_agent) {
+		if (member->expired) /* what it does is another network's matter */
+			continue;
 		registry_audit_in(co, member->network, agent->id, "agent-rekeyed", agent->id, member->name);
 		sync_put(co->sync, member);
 	}

@@ -27,6 +27,8 @@ bool addr_parse(struct addr *out, const char *text);
 void addr_format(char out[static ADDR_TEXT], const struct addr *addr);
 bool addr_equal(const struct addr *a, const struct addr *b);
 unsigned addr_len(const struct addr *addr); /* bytes: 4, 16 or 0 */
+/* Whom to count for what comes from there: an IPv6 host can have any address of its /64, so that is one. */
+struct addr addr_source(const struct addr *addr);
 
 bool addr_is_loopback(const struct addr *addr);
 bool addr_is_link_local(const struct addr *addr);

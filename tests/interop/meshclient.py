@@ -221,6 +221,17 @@ class Agent:
         return ws
 
 
+def rotate(agent):
+    """A new key for it, at the coordinator where it is."""
+    given, new = agent.challenge(), Agent(agent.co, "new")
+    body = json.dumps({"coordinator": agent.co.origin, "challenge": given["challenge"], "public_key": b64(new.public)}).encode()
+    headers = {"Authorization": agent.proof(given, body), "WG-Mesh-New-Proof": agent.proof(given, body, private=new.private)}
+    status, answer = agent.co.request("POST", "/agents/%s/key" % agent.id, body, headers)
+    if status != 200:
+        raise RuntimeError("%s: %s" % (agent.name, answer))
+    agent.private, agent.public = new.private, new.public
+
+
 class Ws:
     """RFC 6455, as much of it as a test needs."""
 

@@ -3,7 +3,7 @@
 cases whose name has one of them."""
 import copy, http.client, json, os, shutil, signal, socket, subprocess, sys, threading, time
 import meshclient
-from meshclient import Agent, Coordinator, wait_until
+from meshclient import Agent, Coordinator, Ws, rotate, wait_until
 from coordinator import FAST, agents, equal, refused
 from proxy import Proxy
 
@@ -489,6 +489,23 @@ def _(a, b):
         soon(lambda: expired(b) == {"red": False, "default": False})
 
 
+@case_of_two("where an agent has expired, nobody hears of its new key, at whichever coordinator")
+def _(a, b):
+    a.admin("network", "create", "red", "--cidr", "10.77.0.0/16")
+    agent = Agent(a, "both").register(a.key("--network", "red", "--reusable"))
+    agent.register(a.key("--reusable"))
+    given = {name: a.admin("token", "create", "--role", "viewer", "--network", name).strip() for name in ("red", "default")}
+    a.admin("agent", "expire", "both", "--network", "red")
+    soon(lambda: sum(row["expired"] for row in agents(b)) == 1)
+    soon(lambda: len([t for t in command(b, "token list", {})["tokens"] if t["kind"] == "token"]) == 2)
+    hearing = {name: Ws(b, "/api/v1/events", token) for name, token in given.items()}
+    for ws in hearing.values():
+        ws.receive()
+    rotate(agent)
+    equal(hearing["default"].find(lambda m: m.get("type") == "agent", 5)["agent"]["public_key"], meshclient.b64(agent.public))
+    equal(hearing["red"].find(lambda m: True, 1), None)
+
+
 @case_of_two("the key of one network's device is no other's matter, also at two coordinators at once")
 def _(a, b):
     a.admin("network", "create", "red", "--cidr", "10.77.0.0/16")
@@ -833,7 +850,7 @@ def agreed(*cos):
 @case_of_two("a link to the dashboard is good at any, once, also where all are asked at one moment")
 def _(a, b):
     soon(lambda: "admin" in b.admin("user", "list"))
-    for n in range(5):  # as many may be lost at one before it slows down
+    for n in range(5):
         secret = a.admin("user", "link", "admin").strip().partition("=")[2]
         assert ("admin", "link") in agreed(a, b)
         asking = [meanwhile(co.request, "POST", "/session/link", {"secret": secret}) for co in ((a, b) if n else (b,))]
@@ -844,6 +861,22 @@ def _(a, b):
                 refused(answer, 401, "link_wrong")
         equal(agreed(a, b), [("admin", "session")] * (n + 1))
     equal(a.admin("audit").count("by a link"), 5)
+
+
+@case_of_two("a higher role given at one ends the user's links and sessions at the other")
+def _(a, b):
+    a.admin("network", "create", "lab", "--cidr", "10.230.0.0/16")
+    a.admin("user", "add", "carl", "--role", "viewer", "--network", "lab", "--no-password")
+    soon(lambda: "carl" in b.admin("user", "list"))
+    begun = b.request("POST", "/session/link", {"secret": b.admin("user", "link", "carl").strip().partition("=")[2]})
+    equal(begun[0], 201, begun)
+    secret = b.admin("user", "link", "carl").strip().partition("=")[2]
+    with_ = [row for row in agreed(b) if row[0] == "carl"]
+    equal(with_, [("carl", "link"), ("carl", "session")])  # a may know of them or not
+    a.admin("user", "role", "carl", "admin")
+    soon(lambda: not [row for row in agreed(a, b) if row[0] == "carl"])
+    for co in (a, b):
+        refused(co.request("POST", "/session/link", {"secret": secret}), 401, "link_wrong")
 
 
 @case("a coordinator with another server key does not start; two that start first make one mesh")

@@ -25,6 +25,7 @@ SRC.test_netmap := core/netmap.c
 SRC.test_peers := core/peers.c core/peers_path.c core/peer.c core/probe.c core/path.c
 SRC.test_ipam := coordinator/mesh/ipam.c
 SRC.test_where := coordinator/mesh/where.c
+SRC.test_login := coordinator/access/login.c
 SRC.test_challenge := coordinator/access/challenge.c coordinator/access/token.c
 SRC.test_policy := coordinator/policy/policy.c coordinator/policy/policy_parse.c coordinator/policy/policy_words.c coordinator/policy/policy_ports.c
 SRC.test_policy_class := coordinator/policy/policy.c coordinator/policy/policy_parse.c coordinator/policy/policy_words.c coordinator/policy/policy_ports.c coordinator/policy/policy_index.c coordinator/policy/policy_class.c coordinator/policy/policy_compile.c
