@@ -7,6 +7,7 @@
 #include "cli_password.h"
 #include "cli_policy.h"
 #include "cli_print.h"
+#include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/secret.h"
 #include "lib/sock.h"
@@ -17,7 +18,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
+
+/* For a request to go, and for the next part of its answer to come: the coordinator itself gives a
+ * database up long before. */
+#define ANSWER_S 30
 
 static const struct arg network_args[] = {
 	{"cidr", "cidr", ARG_VALUE, "CIDR", "IPv4 range, such as 10.44.0.0/16"},
@@ -225,47 +231,82 @@ bool cli_take_words(const struct command *command, json_t *options, const char *
 	return i >= count;
 }
 
+/* The connection; else -EXIT_NOT_RUNNING or -EXIT_NOT_REACHABLE, which was said. */
 static int connect_to(const char *run_dir)
 {
 	char *path = xasprintf("%s/coordinator.sock", run_dir);
 	int fd = sock_connect_unix(path);
+	bool none = fd == -ECONNREFUSED || fd == -ENOENT;
 
-	if (fd == -ECONNREFUSED || fd == -ENOENT)
+	if (none)
 		fprintf(stderr, "wg-mesh-coordinator: no coordinator is running here (%s): start it with "
 			"wg-mesh-coordinator serve\n", path);
+	else if (fd == -EACCES || fd == -EPERM)
+		fprintf(stderr, "wg-mesh-coordinator: the coordinator at %s is not yours to ask: use sudo\n", path);
 	else if (fd < 0)
 		fprintf(stderr, "wg-mesh-coordinator: cannot reach the coordinator at %s: %s\n", path,
 			strerror(-fd));
 	free(path);
+	if (fd < 0)
+		return none ? -EXIT_NOT_RUNNING : -EXIT_NOT_REACHABLE;
 	return fd;
 }
 
-/* A coordinator that is busy answers before it has read all: then what it says counts. */
-static void send_request(int fd, const char *command, json_t *arguments)
+/* How long reading and writing wait; 0: for ever. */
+static void wait_at_most(int fd, int seconds)
+{
+	struct timeval wait = {.tv_sec = seconds};
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
+}
+
+/* A coordinator that is busy answers before it has read all: then what it says counts. False: the time is
+ * over. */
+static bool send_request(int fd, const char *command, json_t *arguments)
 {
 	json_t *request = json_pack("{sssO}", "command", command, "arguments", arguments);
 	char *text = js_dump(request);
 	size_t len = strlen(text), sent = 0;
+	uint64_t until_ms = clock_ms() + ANSWER_S * 1000ull;
 	ssize_t wrote = 0;
+	bool late = false;
 
 	text[len++] = '\n'; /* in place of the NUL */
-	for (; sent < len && (wrote >= 0 || errno == EINTR); sent += wrote > 0 ? (size_t)wrote : 0)
+	for (; sent < len && !late && (wrote >= 0 || errno == EINTR); sent += wrote > 0 ? (size_t)wrote : 0) {
 		wrote = send(fd, text + sent, len - sent, MSG_NOSIGNAL);
+		late = (wrote < 0 && errno == EAGAIN) || clock_ms() >= until_ms;
+	}
 	secret_wipe(text, len); /* a password may be in it */
 	free(text);
 	json_decref(request);
+	return !late;
+}
+
+static bool read_answer(FILE *file, json_t **answer)
+{
+	char *line = NULL, error[JS_ERROR];
+	size_t size = 0;
+	bool late;
+
+	if (getline(&line, &size, file) > 0)
+		*answer = js_load(line, strlen(line), error);
+	late = ferror(file) && errno == EAGAIN;
+	if (line)
+		secret_wipe(line, size);
+	free(line);
+	return !late;
 }
 
 bool cli_ask(const char *run_dir, const char *command, json_t *arguments, json_t **answer, FILE **stream,
 	     int *code)
 {
 	int fd = connect_to(run_dir);
-	char *line = NULL, error[JS_ERROR];
 	FILE *file = NULL;
-	size_t size = 0;
+	bool asked;
 
 	*answer = NULL;
-	*code = fd < 0 ? EXIT_NOT_RUNNING : EXIT_FAILED;
+	*code = fd < 0 ? -fd : EXIT_FAILED;
 	if (fd >= 0 && !fcntl(fd, F_SETFL, 0)) /* here there is time to wait */
 		file = fdopen(fd, "r");
 	if (!file) {
@@ -273,17 +314,19 @@ bool cli_ask(const char *run_dir, const char *command, json_t *arguments, json_t
 			close(fd);
 		return false;
 	}
-	send_request(fd, command, arguments);
-	if (getline(&line, &size, file) > 0)
-		*answer = js_load(line, strlen(line), error);
-	if (line)
-		secret_wipe(line, size);
-	free(line);
-	if (stream)
+	wait_at_most(fd, ANSWER_S);
+	asked = send_request(fd, command, arguments) && read_answer(file, answer);
+	if (!asked) {
+		*code = EXIT_NOT_REACHABLE;
+		fprintf(stderr, "wg-mesh-coordinator: the coordinator is there and gives no answer in %d seconds; "
+			"what was asked for may yet be done: see its log\n", ANSWER_S);
+	}
+	wait_at_most(fd, 0);
+	if (stream && asked)
 		*stream = file;
 	else
 		fclose(file);
-	return true;
+	return asked;
 }
 
 int cli_judge(const json_t *answer)

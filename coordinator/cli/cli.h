@@ -10,7 +10,7 @@
 
 #include <stdio.h>
 
-enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_RUNNING };
+enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_RUNNING, EXIT_NOT_REACHABLE };
 
 #define CLI_MAX_WORDS    40
 #define CLI_MAX_COMMANDS 80
@@ -34,8 +34,8 @@ void cli_no_such(const char *const *words, size_t count, const char *near);
 /* Words to their keys in options; false: said what is wrong. */
 bool cli_take_words(const struct command *command, json_t *options, const char *const *words, size_t count);
 /* One question to the running coordinator, over a connection of its own: its answer, new, which may be NULL;
- * *stream is left open where it is not NULL. False: it could not be asked, which was said; *code is the
- * exit code. */
+ * *stream is left open where it is not NULL. False: it could not be asked, or has not answered within half a
+ * minute, which was said; *code is the exit code. */
 bool cli_ask(const char *run_dir, const char *command, json_t *arguments, json_t **answer, FILE **stream,
 	     int *code);
 /* The exit code of an answer; of a refusal it says the reason. */
