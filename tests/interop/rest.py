@@ -153,10 +153,10 @@ def _(co):
     class Fresh(Agent):
         pass
 
-    def registration():
-        who = Fresh(co, "fresh")
+    def registration(who=None, **more):
+        who = who or Fresh(co, "fresh")
         given = who.challenge()
-        raw = json.dumps(who.body(given, key)).encode()
+        raw = json.dumps(who.body(given, key, **more)).encode()
         return raw, {"Authorization": who.proof(given, raw)}
 
     def login_link():
@@ -248,6 +248,8 @@ def _(co):
         sent = body
         if callable(body):
             sent, headers = body()
+        needed = {p["name"] for p in operation["parameters"] if p["in"] == "header"}
+        equal({h for h in headers if h.startswith("WG-Mesh-")} - {"WG-Mesh-CSRF"}, needed, name)
         status, answer = co.request(method, target, sent, headers, root=True)
         assert str(status) in wanted, "%s: %d %r, not %s" % (name, status, answer, wanted)
         content = operation["responses"][str(status)].get("content", {}).get("application/json")
@@ -276,6 +278,33 @@ def _(co):
             equal((name, at, answer[0]), (name, at, status), answer[1])
             assert str(status) in operation["responses"], "%s: %d is not in the document" % (name, status)
             fits(document["components"]["schemas"]["Problem"], answer[1], document, name)
+    # What else a good answer can be.
+    responses = listed["POST /agents/register"]["responses"]
+    for more in ({"preview": True}, {}):
+        status, answer = co.request("POST", "/agents/register", *registration(spare if not more else Agent(co, "asks"), **more))
+        equal((status, "agent_id" in answer), (200 if more else 201, not more), answer)
+        fits(responses[str(status)]["content"]["application/json"]["schema"], answer, document, "registering, %r" % more)
+    status, answer = co.request("POST", "/agents/register", *registration(spare))
+    equal(status, 200, "registered again")
+    fits(responses["200"]["content"]["application/json"]["schema"], answer, document, "registering again")
+    pages = {"//": "/", "//join": "/join", "//web/{id}": "/web/app.js"}
+    for path, at in pages.items():
+        connection = co.connect()
+        connection.request("GET", at)
+        with connection.getresponse() as answer:
+            answer.read()
+            tag = answer.getheader("ETag")
+        connection.close()
+        status = co.request("GET", at, None, {"If-None-Match": tag}, root=True)[0]
+        equal((status, "304" in listed["GET " + path]["responses"]), (304, True), at)
+    off = Coordinator(FAST + "dashboard: false\n").start()
+    try:
+        for path, at in pages.items():
+            status, answer = off.request("GET", at, root=True)
+            equal((status, "404" in listed["GET " + path]["responses"]), (404, True), at)
+            fits(document["components"]["schemas"]["Problem"], answer, document, at)
+    finally:
+        off.close()
 
 
 @case("every code that an answer can have is in the README")
