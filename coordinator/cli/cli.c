@@ -159,9 +159,9 @@ const struct command commands[] = {
 	{"relay list", {NULL}, NULL, NULL, print_relays, "relays that were added", NULL},
 	{"relay remove", {"id"}, NULL, NULL, print_message, "no longer", NULL},
 	{"audit", {NULL}, NULL, audit_args, print_audit, "who did what", NULL},
-	{"backup", {"file"}, NULL, local_args, NULL, "write all there is, keys too, into a file", backup_run},
-	{"restore", {"file"}, NULL, restore_args, NULL, "go back to a backup (not while serving)", restore_run},
-	{"migrate", {NULL}, NULL, migrate_args, NULL, "move to another database (not while serving)", migrate_run},
+	{"backup", {"file"}, NULL, local_args, print_message, "write all there is, keys too, into a file", backup_run},
+	{"restore", {"file"}, NULL, restore_args, print_moved, "go back to a backup (not while serving)", restore_run},
+	{"migrate", {NULL}, NULL, migrate_args, print_moved, "move to another database (not while serving)", migrate_run},
 	{0},
 };
 
@@ -409,6 +409,19 @@ static bool prepare(const struct command *command, json_t *options)
 	    (!strcmp(command->name, "user add") && !json_object_get(options, "no_password")))
 		return cli_password(options);
 	return true;
+}
+
+int cli_run_local(const struct command *command, const struct config *config, json_t *options,
+		  const char *const *words, size_t count)
+{
+	json_t *result = json_object();
+	int code = cli_take_words(command, options, words, count) ? command->local(config, options, result)
+								  : EXIT_USAGE;
+
+	if (!code)
+		print_result(command, result, json_is_true(json_object_get(options, "json")));
+	json_decref(result);
+	return code;
 }
 
 int cli_run(const struct command *command, const char *run_dir, json_t *options,

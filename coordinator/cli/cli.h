@@ -22,8 +22,9 @@ struct command {
 	const struct arg *args;  /* may be NULL */
 	void (*print)(const json_t *result);
 	const char *help;
-	/* Done here, not asked of the running coordinator; returns the exit code. NULL: asked. */
-	int (*local)(const struct config *config, const json_t *options);
+	/* Done here, not asked of the running coordinator; fills the result, an object, and returns the exit
+	 * code. NULL: asked. */
+	int (*local)(const struct config *config, const json_t *options, json_t *result);
 };
 
 extern const struct command commands[];
@@ -40,6 +41,9 @@ bool cli_ask(const char *run_dir, const char *command, json_t *arguments, json_t
 	     int *code);
 /* The exit code of an answer; of a refusal it says the reason. */
 int cli_judge(const json_t *answer);
+/* Does it here (command->local) and prints; returns the exit code. Of `options`, as of cli_run. */
+int cli_run_local(const struct command *command, const struct config *config, json_t *options,
+		  const char *const *words, size_t count);
 /* Asks and prints; returns the exit code. `options` are what args_parse made, `words` what is left. */
 int cli_run(const struct command *command, const char *run_dir, json_t *options,
 	    const char *const *words, size_t count);

@@ -95,6 +95,16 @@ void print_message(const json_t *result)
 	puts(json_string_value(json_object_get(result, "message")));
 }
 
+void print_moved(const json_t *result)
+{
+	const json_t *count;
+	const char *table;
+
+	json_object_foreach(json_object_get(result, "rows"), table, count)
+		printf("%s: %lld\n", table, (long long)json_integer_value(count));
+	print_message(result);
+}
+
 void print_link(const json_t *result)
 {
 	puts(json_string_value(json_object_get(result, "link")));

@@ -1826,6 +1826,24 @@ def _(co):
     assert co.log().count("older-database") == 1
 
 
+@case("backup, restore and migrate with --json: one document each, of what was moved")
+def _(co):
+    def document(*words):
+        said = json.loads(co.admin(*words, "--json"))
+        equal((said.pop("schema"), bool(said.pop("message"))), (1, True), words)
+        return said
+    agent = Agent(co, "moved").register(co.key())
+    saved = document("backup", co.dir + "/backup")
+    equal((saved["file"], saved["rows"]["agents"], saved["rows"]["networks"]), (co.dir + "/backup", 1, 1))
+    co.stop()
+    restored = document("restore", co.dir + "/backup")
+    equal((restored["file"], restored["rows"]), (saved["file"], saved["rows"]))
+    moved = document("migrate", "--to", "sqlite:" + co.dir + "/moved.db")
+    equal((sorted(moved), moved["rows"]["agents"], agent.id is not None), (["rows"], 1, True))
+    equal(co.admin("restore", co.dir + "/log", "--json", code=1).count("\n"), 1)
+    co.start()
+
+
 @case("an older copy that was put back by hand is noticed")
 def _(co):
     if meshclient.POSTGRES:
