@@ -168,7 +168,7 @@ json_t *admin_user_add(struct coordinator *co, struct js *js, const struct who *
 	user_write(co, user);
 	registry_audit_in(co, home_of(co, roles), who->actor, "user-added", user->name,
 			  js_string(js, "role", NULL));
-	return user_result(co, who, user, hash ? "added" : "added, without a password: it can have tokens only");
+	return user_result(co, who, user, hash ? "added" : "added, without a password: it logs in by a link (user link)");
 }
 
 json_t *admin_user_list(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)

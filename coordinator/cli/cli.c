@@ -65,7 +65,7 @@ static const struct arg apply_args[] = {
 static const struct arg user_args[] = {
 	{"role", "role", ARG_VALUE, "ROLE", "viewer, operator or admin"},
 	{"network", "network", ARG_VALUE, "NETWORK", "in this network only"},
-	{"no-password", "no_password", ARG_FLAG, NULL, "cannot log in, has API tokens only"},
+	{"no-password", "no_password", ARG_FLAG, NULL, "logs in by a link (user link), until a password is set"},
 	{0},
 };
 static const struct arg role_args[] = {
@@ -341,6 +341,19 @@ int cli_judge(const json_t *answer)
 	return json_is_object(answer) ? (int)json_integer_value(json_object_get(answer, "exit")) : EXIT_FAILED;
 }
 
+/* A refusal in the words of the command line, where the remedy is another command; as cli_judge. */
+static int judge(const struct command *command, const json_t *options, const json_t *answer)
+{
+	const char *code = json_string_value(json_object_get(answer, "code"));
+	const char *user = json_string_value(json_object_get(options, "user"));
+
+	if (!code || !user || strcmp(code, "unknown_user") || strcmp(command->name, "user link"))
+		return cli_judge(answer);
+	fprintf(stderr, "wg-mesh-coordinator: there is no user %s: add one first, with user add %s --role admin "
+		"--no-password\n", user, user);
+	return EXIT_FAILED;
+}
+
 static void print_result(const struct command *command, json_t *result, bool as_json)
 {
 	if (command->print == print_device)
@@ -439,7 +452,7 @@ int cli_run(const struct command *command, const char *run_dir, json_t *options,
 		return cli_policy_offline(options, as_json);
 	if (!cli_ask(run_dir, command->name, options, &answer, &stream, &code))
 		return code;
-	code = cli_judge(answer);
+	code = judge(command, options, answer);
 	result = json_object_get(answer, "result");
 	if (!code)
 		print_result(command, result, as_json);

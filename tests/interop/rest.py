@@ -589,6 +589,16 @@ def _(co):
         wait_until(lambda: off.read("out"))
         equal(["/join#" in line for line in off.read("out").split()], [True])
         equal(json.loads(off.admin("user", "list", "--json"))["users"], [])
+        off.stop()
+        text = off.read("coordinator.yaml").replace("dashboard: false", "dashboard: true")
+        with open(off.dir + "/coordinator.yaml", "w") as f:
+            f.write(text)
+        off.start()
+        said = off.admin("user", "link", "admin", code=1)
+        remedy = re.search(r"with (user add admin --role admin --no-password)$", said.strip())
+        assert remedy and said.count("\n") == 1, said
+        assert "by a link" in off.admin(*remedy.group(1).split())
+        equal(by_link(off, link_of(off, "admin"))[0], 201)
     finally:
         off.close()
 
