@@ -307,7 +307,7 @@ json_t *admin_agent_expire(struct coordinator *co, struct js *js, const struct w
 		return NULL;
 	}
 	list_each(each, &member->agent->members, in_agent) {
-		if (!is_meant(who, each, network))
+		if (!is_meant(who, each, network) || (in && each->expired))
 			continue;
 		count++;
 		if (in)
@@ -317,6 +317,11 @@ json_t *admin_agent_expire(struct coordinator *co, struct js *js, const struct w
 	}
 	if (!in)
 		return agent_result(member, expired(member, count));
+	if (!count) {
+		refuse(why, 409, "agent_expired", "agent %s has expired already: it comes back with a new join link, or "
+		       "where an administrator approves it", member->name);
+		return NULL;
+	}
 	return agent_result(member, ms ? admin_message("agent %s expires in %s", member->name, in)
 				       : admin_message("agent %s does not expire", member->name));
 }

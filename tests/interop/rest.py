@@ -735,6 +735,36 @@ def _(co):
     equal(agent.ask("GET", "/peers")[0], 200, "it expires again")
 
 
+@case("agent list says who is online, waits or has expired; what has expired is given no other time")
+def _(co):
+    co.admin("network", "create", "lab", "--cidr", "10.31.0.0/16", "--approve")
+    agents = {name: Agent(co, name).register(co.key("--network", network)) for name, network in
+              (("here", "default"), ("away", "default"), ("over", "default"), ("asks", "lab"))}
+    agents["over"].try_register(co.key("--network", "lab"))
+    co.admin("agent", "approve", "over", "--network", "lab")
+    ws = agents["here"].stream()
+    ws.receive()
+    co.admin("agent", "expire", "over", "--network", "default")
+    co.admin("agent", "expire", "away", "--in", "30d")
+
+    def listed():
+        head, *rows = co.admin("agent", "list").splitlines()
+        at = head.index("STATE")
+        return {(row.split()[0], row.split()[2]): row[at:].split()[:2] for row in rows}
+    assert wait_until(lambda: listed()["here", "default"][0] == "online")
+    equal({key: row[0] for key, row in listed().items()}, {
+        ("here", "default"): "online", ("away", "default"): "offline", ("over", "default"): "expired", ("over", "lab"): "offline",
+        ("asks", "lab"): "waiting"})
+    equal((listed()["here", "default"][1], listed()["away", "default"][1][:2]), ("-", "20"))
+    for in_ in ("2h", "never"):
+        said = co.admin("agent", "expire", "over", "--network", "default", "--in", in_, code=1)
+        assert "over has expired" in said and said.count("\n") == 1, said
+        refused(root(co)("POST", "/agents/%s/expire" % agents["over"].id, {"in": in_, "network": "default"}), 409, "agent_expired")
+    equal(root(co).ok("GET", "/agents/%s?network=default" % agents["over"].id)["agent"]["expires_at"], None)
+    assert "expires in 2h" in co.admin("agent", "expire", "over", "--in", "2h"), "where it has not expired"
+    equal((listed()["over", "default"][1], listed()["over", "lab"][1][:2]), ("-", "20"))
+
+
 @case("a key is rotated without a break: same stream, same id, peers are told")
 def _(co):
     key = co.key("--reusable")
