@@ -26,9 +26,13 @@
 #define ANSWER_S 30
 
 static const struct arg network_args[] = {
-	{"cidr", "cidr", ARG_VALUE, "CIDR", "IPv4 range, such as 10.44.0.0/16"},
+	{"cidr", "cidr", ARG_VALUE, "CIDR", "IPv4 range, such as 10.44.0.0/16; needed"},
 	{"cidr6", "cidr6", ARG_VALUE, "CIDR", "IPv6 range, such as fd12:3456::/64"},
 	{"approve", "approve", ARG_FLAG, NULL, "agents that join wait for agent approve"},
+	{0},
+};
+static const struct arg set_args[] = {
+	{"approve", "approve", ARG_VALUE, "on|off", "whether agents that join wait for agent approve; needed"},
 	{0},
 };
 static const struct arg key_args[] = {
@@ -63,7 +67,7 @@ static const struct arg apply_args[] = {
 	{0},
 };
 static const struct arg user_args[] = {
-	{"role", "role", ARG_VALUE, "ROLE", "viewer, operator or admin"},
+	{"role", "role", ARG_VALUE, "ROLE", "viewer, operator or admin; needed"},
 	{"network", "network", ARG_VALUE, "NETWORK", "in this network only"},
 	{"no-password", "no_password", ARG_FLAG, NULL, "logs in by a link (user link), until a password is set"},
 	{0},
@@ -82,13 +86,13 @@ static const struct arg token_args[] = {
 	{0},
 };
 static const struct arg relay_args[] = {
-	{"region", "region", ARG_VALUE, "REGION", "how it is called, such as fra"},
+	{"region", "region", ARG_VALUE, "REGION", "how it is called, such as fra; needed"},
 	{"key", "key", ARG_VALUE, "KEY", "its public key"},
 	{"stun", "stun", ARG_LIST, "HOST:PORT", "its STUN server; may repeat"},
 	{0},
 };
 static const struct arg peer_args[] = {
-	{"via", "agent", ARG_VALUE, "AGENT", "its gateway, which it reaches and nobody else"},
+	{"via", "agent", ARG_VALUE, "AGENT", "its gateway, which it reaches and nobody else; needed"},
 	{"network", "network", ARG_VALUE, "NETWORK", "in this network, where AGENT is in several"},
 	{"public-key", "public_key", ARG_VALUE, "KEY", "the device has made its own key"},
 	{"endpoint", "endpoint", ARG_VALUE, "HOST:PORT", "where the device finds AGENT (default: as known)"},
@@ -113,13 +117,14 @@ static const struct arg restore_args[] = {
 };
 static const struct arg migrate_args[] = {
 	DB,
-	{"to", "to", ARG_VALUE, "URL", "an empty database"},
+	{"to", "to", ARG_VALUE, "URL", "an empty database; needed"},
 	{0},
 };
 
 const struct command commands[] = {
 	{"network create", {"name"}, NULL, network_args, print_message, "make a network", NULL},
 	{"network list", {NULL}, NULL, NULL, print_networks, "networks and their ranges", NULL},
+	{"network set", {"name"}, NULL, set_args, print_message, "whether who joins waits for approval", NULL},
 	{"network remove", {"name"}, NULL, NULL, print_message, "remove a network without agents", NULL},
 	{"key create", {NULL}, NULL, key_args, print_link, "print a join link", NULL},
 	{"key list", {NULL}, NULL, NULL, print_keys, "join keys (the links themselves are not kept)", NULL},
@@ -391,6 +396,7 @@ static bool has_needed(const struct command *command, const json_t *options)
 		const char *command, *key, *option;
 	} needed[] = {
 		{"network create", "cidr", "--cidr CIDR, such as 10.44.0.0/16"},
+		{"network set", "approve", "--approve on or off"},
 		{"peer add", "agent", "--via AGENT, its gateway"},
 		{"user add", "role", "--role viewer, operator or admin"},
 		{"relay add", "region", "--region REGION, such as fra"},
@@ -405,6 +411,19 @@ static bool has_needed(const struct command *command, const json_t *options)
 	return true;
 }
 
+static bool on_or_off(const struct command *command, json_t *options, const char *key)
+{
+	const char *text = json_string_value(json_object_get(options, key));
+	bool on = !strcmp(text, "on");
+
+	if (!on && strcmp(text, "off")) {
+		fprintf(stderr, "wg-mesh-coordinator: %s: --%s is on or off, not %s\n", command->name, key, text);
+		return false;
+	}
+	json_object_set_new(options, key, json_boolean(on));
+	return true;
+}
+
 /* What the command line says otherwise than the API. */
 static bool prepare(const struct command *command, json_t *options)
 {
@@ -412,6 +431,8 @@ static bool prepare(const struct command *command, json_t *options)
 
 	if (!strcmp(command->name, "key create") && !json_object_get(options, "network"))
 		json_object_set_new(options, "network", json_string("default"));
+	if (!strcmp(command->name, "network set") && !on_or_off(command, options, "approve"))
+		return false;
 	if (url && !strcmp(url, "-"))
 		json_object_del(options, "url");
 	if (command->print == print_device)

@@ -329,6 +329,13 @@ def _(co):
     equal((made["name"], made["cidr"], made["approve"]), ("lab", "10.210.0.0/16", False))
     refused(api("POST", "/networks", {"name": "lab", "cidr": "10.211.0.0/16"}), 409, "name_taken")
     refused(api("POST", "/networks", {"name": "x", "cidr": "nonsense"}), 422, "invalid")
+    for word, on in (("on", True), ("off", False)):
+        said = co.admin("network", "set", "lab", "--approve", word)
+        assert "lab" in said and ("wait" in said) is on, said
+        equal(api.ok("GET", "/networks/lab")["network"]["approve"], on)
+    for words in ((), ("--approve", "yes")):
+        said = co.admin("network", "set", "lab", *words, code=2)
+        assert "--approve" in said and said.count("\n") == 1, said
     key = api.ok("POST", "/join-keys", {"network": "lab", "reusable": True, "tags": ["web"]}, 201)
     equal(key["key"]["tags"], ["web"])
     agent = Agent(co, "web-1").register(key["link"].partition("#")[2].partition(".")[0],
