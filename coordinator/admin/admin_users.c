@@ -435,8 +435,8 @@ json_t *admin_token_create(struct coordinator *co, struct js *js, const struct w
 	access = access_make(co, &like, text);
 	registry_audit_in(co, home_of(co, access_roles(access)), who->actor, "token-created", access->id,
 			  like.user ? like.user->name : label);
-	result = json_pack("{sosssoss}", "token", token_json(co, who, access), "secret", text, "expires_at",
-			   js_from_time(access->expires_at), "message", "");
+	result = json_pack("{sossso}", "token", token_json(co, who, access), "secret", text, "expires_at",
+			   js_from_time(access->expires_at));
 	secret_wipe(text, sizeof(text));
 	return result;
 refused:

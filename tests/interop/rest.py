@@ -610,6 +610,29 @@ def _(co):
         off.close()
 
 
+@case("a token or link says when it was used, and nothing as long as it was not")
+def _(co):
+    made = json.loads(co.admin("token", "create", "--role", "viewer", "--name", "idle", "--json"))
+    equal((sorted(made), made["token"]["used_at"]), (["expires_at", "schema", "secret", "token"], None))
+    api = token(co, "--role", "viewer", "--name", "busy")
+    api.ok("GET", "/agents")
+    user(co, "ann", "viewer")
+    session(co, "ann")
+    link_of(co, "ann")
+
+    def used():
+        return {(t["kind"], t["name"]): t["used_at"] is not None for t in json.loads(co.admin("token", "list", "--json"))["tokens"]}
+    wanted = {("token", "idle"): False, ("token", "busy"): True, ("session", None): True, ("link", None): False}
+    equal({key: value for key, value in used().items() if key in wanted}, wanted)
+    rows = [line.split() for line in co.admin("token", "list").splitlines()]
+    equal([(row[-1] == "-") for row in rows if "idle" in row or "busy" in row].count(True), 1)
+    co.stop()
+    # As earlier versions wrote it.
+    co.execute("UPDATE tokens SET used_at=created_at WHERE used_at=0")
+    co.start()
+    equal({key: value for key, value in used().items() if key in wanted}, wanted)
+
+
 @case("API tokens: shown once, held to role, networks, scopes and time, revoked at once")
 def _(co):
     co.admin("network", "create", "lab", "--cidr", "10.230.0.0/16")
