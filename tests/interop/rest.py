@@ -329,6 +329,13 @@ def _(co):
     equal((made["name"], made["cidr"], made["approve"]), ("lab", "10.210.0.0/16", False))
     refused(api("POST", "/networks", {"name": "lab", "cidr": "10.211.0.0/16"}), 409, "name_taken")
     refused(api("POST", "/networks", {"name": "x", "cidr": "nonsense"}), 422, "invalid")
+    # The words of a refusal are those of the fields, which are those of the options too.
+    for path, body, field in (("/networks", {"name": "x", "cidr": "nonsense"}, "cidr"), ("/networks", {"name": "x", "cidr": None}, "cidr"),
+                              ("/networks", {"name": "x", "cidr": "10.0.0.0/32"}, "cidr"),
+                              ("/networks", {"name": "x", "cidr": "10.0.0.0/16", "cidr6": "10.1.0.0/16"}, "cidr6"),
+                              ("/join-keys", {"network": "lab", "expires": "soon"}, "expires")):
+        said = api("POST", path, body)
+        assert said[0] == 422 and field in said[1]["detail"] and "--" not in said[1]["detail"], said
     for word, on in (("on", True), ("off", False)):
         said = co.admin("network", "set", "lab", "--approve", word)
         assert "lab" in said and ("wait" in said) is on, said
@@ -340,6 +347,7 @@ def _(co):
     equal(key["key"]["tags"], ["web"])
     agent = Agent(co, "web-1").register(key["link"].partition("#")[2].partition(".")[0],
                                         advertised_routes=["192.168.44.0/24"])
+    assert api("POST", "/agents/%s/expire" % agent.id, {"in": "soon"})[1]["detail"].startswith("in: soon is"), "as above"
     shown = api.ok("GET", "/agents/" + agent.id)["agent"]
     equal((shown["name"], shown["network"], shown["tags"]), ("web-1", "lab", ["web"]))
     equal(json.loads(co.admin("agent", "show", "web-1", "--json"))["agent"], shown)
