@@ -93,8 +93,8 @@ static void copy_row(void *arg, const char *const *columns, const struct store_v
 	copying->rows++;
 }
 
-/* All tables, in an order that foreign keys allow; the target's own rows go first. */
-static int copy_all(struct side *from, struct side *to, bool tell)
+/* All tables, in an order that foreign keys allow; the target's own rows go first. `rows` gets how many of each. */
+static int copy_all(struct side *from, struct side *to, json_t *rows)
 {
 	char sql[80];
 	int result = side_exec(from, from->driver->snapshot);
@@ -111,13 +111,22 @@ static int copy_all(struct side *from, struct side *to, bool tell)
 		result = from->driver->dump(from->backend, sql_tables[i].name, copy_row, &copying, from->error,
 					    sizeof(from->error));
 		result = result ? result : copying.result;
-		if (tell && !result && copying.rows)
-			printf("%s: %llu\n", sql_tables[i].name, (unsigned long long)copying.rows);
+		if (!result && copying.rows)
+			json_object_set_new(rows, sql_tables[i].name, json_integer((json_int_t)copying.rows));
 	}
 	if (!result)
 		result = side_exec(to, "COMMIT");
 	side_exec(from, "ROLLBACK");
 	return result;
+}
+
+/* "rows" of a result. */
+static json_t *rows_of(json_t *result)
+{
+	json_t *rows = json_object();
+
+	json_object_set_new(result, "rows", rows);
+	return rows;
 }
 
 static const char *why(const struct side *a, const struct side *b)
@@ -148,7 +157,7 @@ static int put_files(struct side *to, const struct config *config)
 	return result;
 }
 
-int backup_run(const struct config *config, const json_t *options)
+int backup_run(const struct config *config, const json_t *options, json_t *result)
 {
 	const char *path = json_string_value(json_object_get(options, "file"));
 	char *temporary = xasprintf("%s.part", path), *url = xasprintf("sqlite:%s", temporary);
@@ -157,7 +166,7 @@ int backup_run(const struct config *config, const json_t *options)
 
 	umask(0077);
 	unlink(temporary);
-	if (!side_open(&from, config->db) || !side_open(&to, url) || copy_all(&from, &to, false) ||
+	if (!side_open(&from, config->db) || !side_open(&to, url) || copy_all(&from, &to, rows_of(result)) ||
 	    put_files(&to, config) || side_exec(&to, "PRAGMA journal_mode=DELETE"))
 		code = failed("cannot make a backup: %s", why(&from, &to));
 	side_close(&to);
@@ -166,8 +175,9 @@ int backup_run(const struct config *config, const json_t *options)
 		code = failed("cannot make a backup at %s: %s", path, strerror(errno));
 	if (code)
 		unlink(temporary);
-	else
-		printf("backup written to %s: keep it as safe as the server, its keys are in it\n", path);
+	json_object_set_new(result, "file", json_string(path));
+	json_object_set_new(result, "message", json_sprintf("backup written to %s: keep it as safe as the server, its "
+							    "keys are in it", path));
 	free(url);
 	free(temporary);
 	return code;
@@ -281,7 +291,7 @@ static int take_files(struct side *from, struct taking *taking, bool looking)
 
 /* One transaction in PostgreSQL; an SQLite file is made beside the old one. So one that fails has
  * changed nothing. */
-static int take_rows(struct side *from, const struct config *config, uint64_t readmit_ms)
+static int take_rows(struct side *from, const struct config *config, uint64_t readmit_ms, json_t *rows)
 {
 	const char *path = str_has_prefix(config->db, "sqlite:") ? config->db + strlen("sqlite:") : NULL;
 	char *url = path ? xasprintf("%s.restored", config->db) : xstrdup(config->db);
@@ -292,7 +302,7 @@ static int take_rows(struct side *from, const struct config *config, uint64_t re
 	if (path)
 		move_database(restored, NULL);
 	result = !side_open(&to, url) || side_alone(&to) ||
-		 side_exec(from, "DELETE FROM meta WHERE key='restored'") || copy_all(from, &to, true) ||
+		 side_exec(from, "DELETE FROM meta WHERE key='restored'") || copy_all(from, &to, rows) ||
 		 mark_restored(&to, readmit_ms);
 	if (result)
 		failed("cannot restore: %s; nothing was changed", why(&to, from));
@@ -306,7 +316,7 @@ static int take_rows(struct side *from, const struct config *config, uint64_t re
 }
 
 /* The keys come last: a restore that fails leaves the server's own. */
-static int restore_from(const struct config *config, const char *copy, uint64_t readmit_ms)
+static int restore_from(const struct config *config, const char *copy, uint64_t readmit_ms, json_t *rows)
 {
 	char *url = xasprintf("sqlite:%s", copy);
 	struct taking taking = {.config = config};
@@ -314,7 +324,7 @@ static int restore_from(const struct config *config, const char *copy, uint64_t 
 	int result;
 
 	if (side_open(&from, url))
-		result = take_files(&from, &taking, true) || take_rows(&from, config, readmit_ms) ||
+		result = take_files(&from, &taking, true) || take_rows(&from, config, readmit_ms, rows) ||
 			 take_files(&from, &taking, false);
 	else
 		result = failed("this is no backup of a coordinator: %s", from.error);
@@ -334,7 +344,7 @@ static bool alone(const struct config *config)
 	return false;
 }
 
-int restore_run(const struct config *config, const json_t *options)
+int restore_run(const struct config *config, const json_t *options, json_t *result)
 {
 	const char *path = json_string_value(json_object_get(options, "file"));
 	const char *readmit = json_string_value(json_object_get(options, "readmit"));
@@ -354,11 +364,12 @@ int restore_run(const struct config *config, const json_t *options)
 	copy = working_copy(config, path);
 	if (!copy)
 		return 1;
-	code = restore_from(config, copy, readmit_ms);
+	code = restore_from(config, copy, readmit_ms, rows_of(result));
 	unlink(copy);
 	free(copy);
-	if (!code)
-		printf("restored from %s; start the coordinator: agents prove their keys again and go on\n", path);
+	json_object_set_new(result, "file", json_string(path));
+	json_object_set_new(result, "message", json_sprintf("restored from %s; start the coordinator: agents prove "
+							    "their keys again and go on", path));
 	return code;
 }
 
@@ -376,7 +387,7 @@ static int read_into(struct side *side, enum store_read what, unsigned *count)
 				  sizeof(side->error));
 }
 
-int migrate_run(const struct config *config, const json_t *options)
+int migrate_run(const struct config *config, const json_t *options, json_t *result)
 {
 	const char *url = json_string_value(json_object_get(options, "to")), *reason;
 	struct side from = {0}, to = {0};
@@ -396,11 +407,10 @@ int migrate_run(const struct config *config, const json_t *options)
 		code = failed("cannot migrate: %s", why(&from, &to));
 	else if (there)
 		code = failed("the database to migrate to is not empty: name an empty one");
-	else if (copy_all(&from, &to, true))
+	else if (copy_all(&from, &to, rows_of(result)))
 		code = failed("cannot migrate: %s; nothing was changed", why(&to, &from));
-	else
-		puts("all moved; the old database stays as it is. Put the new one into db: of "
-		     "coordinator.yaml (or --db) and start");
+	json_object_set_new(result, "message", json_string("all moved; the old database stays as it is. Put the new one "
+							   "into db: of coordinator.yaml (or --db) and start"));
 	side_close(&to);
 	side_close(&from);
 	return code;

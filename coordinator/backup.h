@@ -1,14 +1,15 @@
 /*
  * backup.h - copies of the whole database: to one file and back, and from one kind of database to the
- * other. They are commands that work on the database itself; the exit code is returned.
+ * other. They are commands that work on the database itself; the exit code is returned, and where it
+ * is 0 `result` (an object) has what was done: "message", "rows" of each table, "file".
  */
 #ifndef COORDINATOR_BACKUP_H
 #define COORDINATOR_BACKUP_H
 
 #include "config.h"
 
-int backup_run(const struct config *config, const json_t *options);  /* file */
-int restore_run(const struct config *config, const json_t *options); /* file, readmit; not while serving */
-int migrate_run(const struct config *config, const json_t *options); /* to; not while serving */
+int backup_run(const struct config *config, const json_t *options, json_t *result);  /* file */
+int restore_run(const struct config *config, const json_t *options, json_t *result); /* file, readmit; not while serving */
+int migrate_run(const struct config *config, const json_t *options, json_t *result); /* to; not while serving */
 
 #endif

@@ -205,7 +205,7 @@ static int administer(const struct command *command, json_t *options, const char
 			json_object_set(where, keys[i], json_object_get(options, keys[i]));
 	code = config_load(&config, where, error);
 	if (!code && command->local)
-		code = cli_take_words(command, sent, words, count) ? command->local(&config, sent) : 2;
+		code = cli_run_local(command, &config, sent, words, count);
 	else if (code)
 		fprintf(stderr, "wg-mesh-coordinator: %s\n", error);
 	else

@@ -1,6 +1,6 @@
 #!/bin/sh
 # manuals.sh DIR - every command and option that the programs in DIR show with --help is in their
-# manual pages.
+# manual pages; those of wg-mesh-coordinator are also shown to be needed, or to repeat, as there.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 dir=$1
@@ -16,6 +16,21 @@ options() { # PAGE COMMAND...: the options of that help text
 }
 # The rows of "commands:" without what they take: "network create".
 rows() { "$@" --help | sed -nE '/^commands:/,/^$/{/^  /{s/^  //;s/( [A-Z]|  ).*//;p}}'; }
+# What the help of a command says is needed or may repeat is shown so in the page.
+shapes() { # ROW
+	page=etc/man/wg-mesh-coordinator.8
+	line=$(grep -E "^\.It Cm $1( |\$)" $page) || return 0 # that of serve has lines of its own
+	# shellcheck disable=SC2086 # words are wanted
+	"$dir/wg-mesh-coordinator" $1 --help | sed -nE 's/^ +--([a-z][a-z-]*).*(needed$|may repeat).*/\1 \2/p' |
+		while read -r option how; do
+			case $how in
+			needed) wanted="(Cm $1|Ar [a-z]+|Oc) Fl -$option " ;;
+			*) wanted="O[op] Fl -$option Ar [a-z:]+ \.\.\." ;;
+			esac
+			echo "$line" | grep -qE "$wanted" ||
+				echo "$page: \"$1\" lacks that --$option is what \`--help\` says: $how"
+		done
+}
 # A page as words only.
 plain() { sed -E 's/^\.[A-Z][a-z] //; s/(^| )(Cm|Ar|Op|Oo|Oc)( |$)/ /g; s/  +/ /g; s/^ | $//g' "$1"; }
 
@@ -33,6 +48,7 @@ rows "$dir/wg-mesh-coordinator" | while read -r row; do
 		echo "etc/man/wg-mesh-coordinator.8: lacks \"$row\""
 	# shellcheck disable=SC2086 # words are wanted
 	options etc/man/wg-mesh-coordinator.8 "$dir/wg-mesh-coordinator" $row
+	shapes "$row"
 done | sort -u >>"$missing"
 if [ -s "$missing" ]; then
 	cat "$missing"

@@ -108,6 +108,8 @@ void access_row(void *arg, const struct store_value *row)
 	access->created_at = (uint64_t)row[7].number;
 	access->expires_at = (uint64_t)row[8].number;
 	access->used_at = (uint64_t)row[9].number;
+	if (access->kind != ACCESS_SESSION && access->used_at == access->created_at)
+		access->used_at = 0; /* earlier versions wrote that for one that was never used */
 	map_put(co->users.accesses, access->id, access);
 	map_put(co->users.accesses_by_hash, access->hash, access);
 }
@@ -220,7 +222,8 @@ struct access *access_make(struct coordinator *co, const struct access *like, ch
 	sha256(access->hash, text, strlen(text));
 	registry_new_id(access->id);
 	access->id[12] = '\0';
-	access->created_at = access->used_at = clock_wall_ms();
+	access->created_at = clock_wall_ms();
+	access->used_at = access->kind == ACCESS_SESSION ? access->created_at : 0; /* logging in is use */
 	map_put(co->users.accesses, access->id, access);
 	map_put(co->users.accesses_by_hash, access->hash, access);
 	write_access(co, access);

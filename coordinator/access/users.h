@@ -14,7 +14,7 @@ struct coordinator;
 
 struct user {
 	char name[PROTO_NAME_MAX];
-	char *password;  /* crypto_pwhash_str; NULL: cannot log in, tokens only */
+	char *password;  /* crypto_pwhash_str; NULL: logs in by a link alone */
 	json_t *roles;
 	uint64_t created_at, last_login; /* wall ms */
 };

@@ -70,8 +70,8 @@ struct member *admin_agent(struct coordinator *co, struct js *js, struct network
 	if (!member)
 		refuse(why, 404, "unknown_agent", "there is no agent %s: see agent list", text);
 	else if (several)
-		refuse(why, 400, "ambiguous", "%s could be several agents: say --network, or its id from "
-		       "agent list", text);
+		refuse(why, 400, "ambiguous", "%s could be several agents: say its network, or its id "
+		       "from agent list", text);
 	else
 		return who_may(who, member->network, why) ? member : NULL;
 	return NULL;
@@ -302,12 +302,16 @@ json_t *admin_agent_expire(struct coordinator *co, struct js *js, const struct w
 
 	if (!member)
 		return NULL;
-	if (!js_ok(js) || (in && strcmp(in, "never") && (!parse_duration(in, &ms) || !ms))) {
-		refuse(why, 400, "invalid", "--in %s is not a time such as 30d, or never", in ? in : "");
+	if (!js_ok(js)) {
+		refuse(why, 400, "invalid", "%s", js->error);
+		return NULL;
+	}
+	if (in && strcmp(in, "never") && (!parse_duration(in, &ms) || !ms)) {
+		refuse(why, 400, "invalid", "in: %s is not a time such as 30d, or never", in);
 		return NULL;
 	}
 	list_each(each, &member->agent->members, in_agent) {
-		if (!is_meant(who, each, network))
+		if (!is_meant(who, each, network) || (in && each->expired))
 			continue;
 		count++;
 		if (in)
@@ -317,6 +321,11 @@ json_t *admin_agent_expire(struct coordinator *co, struct js *js, const struct w
 	}
 	if (!in)
 		return agent_result(member, expired(member, count));
+	if (!count) {
+		refuse(why, 409, "agent_expired", "agent %s has expired already: it comes back with a new join link, or "
+		       "where an administrator approves it", member->name);
+		return NULL;
+	}
 	return agent_result(member, ms ? admin_message("agent %s expires in %s", member->name, in)
 				       : admin_message("agent %s does not expire", member->name));
 }

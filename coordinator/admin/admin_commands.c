@@ -114,7 +114,7 @@ bool admin_lifetime(struct js *js, uint64_t *ms, struct refusal *why)
 	if (expires && !strcmp(expires, "never"))
 		*ms = 0;
 	else if (expires && (!parse_duration(expires, ms) || !*ms || *ms > 36500ull * 86400 * 1000))
-		return refuse(why, 400, "invalid", "--expires %s is not a time such as 1h, 30d or never",
+		return refuse(why, 400, "invalid", "expires: %s is not a time such as 1h, 30d or never",
 			      expires);
 	return true;
 }

@@ -60,14 +60,14 @@ static json_t *endpoint_json(const struct member *via, struct js *js, struct ref
 	struct proto_endpoints at;
 
 	if (text && !is_endpoint(text)) {
-		refuse(why, 400, "invalid", "--endpoint %.60s is not an address such as vpn.example.net:51820",
+		refuse(why, 400, "invalid", "endpoint: %.60s is not an address such as vpn.example.net:51820",
 		       text);
 		return NULL;
 	}
 	where_get(via->agent->at, &at);
 	if (!text && !at.endpoint.addr.family) {
-		refuse(why, 409, "no_endpoint", "no public endpoint of %s is known: start its agent, or give "
-		       "one with --endpoint HOST:PORT", via->name);
+		refuse(why, 409, "no_endpoint", "no public endpoint of %s is known: start its agent, or say "
+		       "one (endpoint), HOST:PORT", via->name);
 		return NULL;
 	}
 	return text ? json_string(text) : js_from_endpoint(&at.endpoint);
@@ -101,7 +101,7 @@ static bool only_network(const struct member *member, const struct network *chos
 
 	list_each(other, &member->agent->members, in_agent)
 		if (other != member && !chosen && who_sees(who, other->network))
-			return refuse(why, 400, "ambiguous", "%s is in several networks: say --network",
+			return refuse(why, 400, "ambiguous", "%s is in several networks: say which (network)",
 				      member->name);
 	return true;
 }
@@ -185,7 +185,7 @@ json_t *admin_peer_remove(struct coordinator *co, struct js *js, const struct wh
 	device = search(co, text, only, who, &several);
 	if (!device || several) {
 		if (several)
-			refuse(why, 400, "ambiguous", "%s could be several devices: say --network", text);
+			refuse(why, 400, "ambiguous", "%s could be several devices: say of which network", text);
 		else
 			refuse(why, 404, "unknown_device", "there is no device %s: see peer list", text);
 		return NULL;

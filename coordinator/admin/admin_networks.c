@@ -25,15 +25,11 @@ static json_t *network_json(const struct network *network)
 			 js_from_time(network->created_at));
 }
 
-static json_t *network_result(const struct network *network, const char *what)
+/* With a message for people. */
+static json_t *network_result(const struct network *network, json_t *message)
 {
-	char text[PREFIX_TEXT];
-	json_t *result;
-
-	prefix_format(text, &network->cidr);
-	result = admin_message("network %s %s %s", network->name, what, text);
-	json_object_set_new(result, "network", network_json(network));
-	return result;
+	json_object_set_new(message, "network", network_json(network));
+	return message;
 }
 
 static bool read_cidr(struct js *js, const char *key, struct prefix *out, struct refusal *why)
@@ -42,7 +38,7 @@ static bool read_cidr(struct js *js, const char *key, struct prefix *out, struct
 
 	memset(out, 0, sizeof(*out));
 	if (text && !prefix_parse(out, text))
-		return refuse(why, 400, "invalid", "--%s %s is not a range such as %s", key, text,
+		return refuse(why, 400, "invalid", "%s: %s is not a range such as %s", key, text,
 			      strcmp(key, "cidr6") ? "10.44.0.0/16" : "fd12:3456::/64");
 	return true;
 }
@@ -61,17 +57,14 @@ static bool is_public(const struct prefix *cidr)
 
 static json_t *created(const struct network *network)
 {
-	json_t *result = network_result(network, "made with");
-	json_t *message = json_object_get(result, "message");
+	char text[PREFIX_TEXT];
 
-	if (is_public(&network->cidr))
-		json_object_set_new(
-			result, "message",
-			json_sprintf("%s. Warning: these are public addresses: members lose the "
-				     "hosts on the Internet that have them. 10.0.0.0/8, 172.16.0.0/12, "
-				     "192.168.0.0/16 and 100.64.0.0/10 are free for such use",
-				     json_string_value(message)));
-	return result;
+	prefix_format(text, &network->cidr);
+	return network_result(network, admin_message(
+		"network %s made with %s%s", network->name, text,
+		is_public(&network->cidr) ? ". Warning: these are public addresses: members lose the hosts on the "
+					    "Internet that have them. 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 and "
+					    "100.64.0.0/10 are free for such use" : ""));
 }
 
 json_t *admin_network_create(struct coordinator *co, struct js *js, const struct who *who,
@@ -91,7 +84,7 @@ json_t *admin_network_create(struct coordinator *co, struct js *js, const struct
 		return NULL;
 	}
 	if (!cidr.addr.family) {
-		refuse(why, 400, "invalid", "a network needs a range: --cidr 10.44.0.0/16");
+		refuse(why, 400, "invalid", "cidr: a network needs a range, such as 10.44.0.0/16");
 		return NULL;
 	}
 	if (registry_name_reserved(name)) {
@@ -144,7 +137,8 @@ json_t *admin_network_set(struct coordinator *co, struct js *js, const struct wh
 		return NULL;
 	}
 	registry_network_approve(co, network, approve, who->actor);
-	return network_result(network, approve ? "asks for approval of who joins;" : "takes who has a link;");
+	return network_result(network, admin_message("network %s: who has a link %s", network->name,
+						     approve ? "joins and waits for approval" : "joins at once"));
 }
 
 json_t *admin_network_remove(struct coordinator *co, struct js *js, const struct who *who,

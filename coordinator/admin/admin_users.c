@@ -175,7 +175,7 @@ json_t *admin_user_add(struct coordinator *co, struct js *js, const struct who *
 	user_write(co, user);
 	registry_audit_in(co, home_of(co, roles), who->actor, "user-added", user->name,
 			  js_string(js, "role", NULL));
-	return user_result(co, who, user, hash ? "added" : "added, without a password: it can have tokens only");
+	return user_result(co, who, user, hash ? "added" : "added, without a password: it logs in by a link (user link)");
 }
 
 json_t *admin_user_list(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
@@ -449,8 +449,8 @@ json_t *admin_token_create(struct coordinator *co, struct js *js, const struct w
 	access = access_make(co, &like, text);
 	registry_audit_in(co, home_of(co, access_roles(access)), who->actor, "token-created", access->id,
 			  like.user ? like.user->name : label);
-	result = json_pack("{sosssoss}", "token", token_json(co, who, access), "secret", text, "expires_at",
-			   js_from_time(access->expires_at), "message", "");
+	result = json_pack("{sossso}", "token", token_json(co, who, access), "secret", text, "expires_at",
+			   js_from_time(access->expires_at));
 	secret_wipe(text, sizeof(text));
 	return result;
 refused:

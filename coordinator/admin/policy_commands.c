@@ -166,7 +166,7 @@ static bool resolve(const struct coordinator *co, const struct who *who, const c
 		    !policy_resolve(co, NULL, word, each->name, &one, why))
 			continue;
 		if (found && one.member && out->member)
-			return refuse(why, 400, "ambiguous", "%s is in several networks: say --network", word);
+			return refuse(why, 400, "ambiguous", "%s is in several networks: say which (network)", word);
 		if (!found || one.member)
 			*out = one;
 		found = true;

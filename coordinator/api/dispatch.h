@@ -26,6 +26,8 @@ struct endpoint_row {
 	const char *id_key;        /* the argument that {id} is */
 	const char *query;         /* as body; NULL: none */
 	size_t max_body;           /* bytes; 0: the configured limit */
+	const char *header;        /* that it needs beside Authorization; NULL: none */
+	const char *preview;       /* the answer, 200, to who asks what would be; NULL: nobody may */
 };
 
 extern const struct endpoint_row endpoints[]; /* ends with method NULL */

@@ -5,6 +5,7 @@
 #include "api.h"
 #include "api_admin.h"
 #include "dispatch.h"
+#include "coordinator/web/web.h"
 #include "lib/str.h"
 
 #include <stdio.h>
@@ -232,6 +233,9 @@ static json_t *parameters(const struct endpoint_row *row)
 	json_object_foreach(json_object_get(query, "properties"), name, schema)
 		json_array_append_new(list, json_pack("{sssssbsO}", "name", name, "in", "query", "required", 0,
 						      "schema", schema));
+	if (row->header)
+		json_array_append_new(list, json_pack("{sssssbs{ss}}", "name", row->header, "in", "header", "required",
+						      1, "schema", "type", "string"));
 	json_decref(query);
 	return list;
 }
@@ -247,7 +251,7 @@ static void refusals(const struct endpoint_row *row, json_t *responses)
 		{row->body != NULL, "400"},
 		{row->auth != AUTH_NONE || row->body, "401"},
 		{row->auth != AUTH_NONE || row->body, "403"},
-		{id || row->query || row->body, "404"},
+		{id || row->query || row->body || row->handler == api_web, "404"},
 		{writes, "409"},
 		{writes, "413"},
 		{row->body || row->query || row->command, "422"},
@@ -275,10 +279,33 @@ static json_t *security(enum endpoint_auth auth)
 	return parse(by[auth]);
 }
 
+static json_t *response(int status, json_t *schema)
+{
+	json_t *response = schema ? content("application/json", schema) : json_object();
+
+	json_object_set_new(response, "description", json_string(http_status_text(status)));
+	return response;
+}
+
+/* What an answer may be that is no refusal. */
+static json_t *successes(const struct endpoint_row *row)
+{
+	char status[8];
+	json_t *all;
+
+	snprintf(status, sizeof(status), "%d", row->status);
+	all = json_pack("{so}", status, response(row->status, row->answer ? object_schema(row->answer) : NULL));
+	if (row->preview) /* done before, or not done */
+		json_object_set_new(all, "200", response(200, json_pack("{s[oo]}", "anyOf", object_schema(row->answer),
+									 object_schema(row->preview))));
+	if (row->handler == api_web) /* it has an ETag */
+		json_object_set_new(all, "304", response(304, NULL));
+	return all;
+}
+
 static json_t *operation(const struct endpoint_row *row)
 {
-	json_t *op = json_pack("{ss}", "summary", row->summary), *answer, *responses;
-	char status[8];
+	json_t *op = json_pack("{ss}", "summary", row->summary), *responses;
 
 	json_object_set_new(op, "parameters", parameters(row));
 	if (row->body) {
@@ -287,12 +314,7 @@ static json_t *operation(const struct endpoint_row *row)
 		json_object_set_new(body, "required", json_true());
 		json_object_set_new(op, "requestBody", body);
 	}
-	answer = row->answer ? content("application/json", object_schema(row->answer)) : json_object();
-	json_object_set_new(answer, "description", json_string(http_status_text(row->status)));
-	snprintf(status, sizeof(status), "%d", row->status);
-	responses = json_pack("{so}", status, answer);
-	if (row->handler == api_register)
-		json_object_set(responses, "200", answer); /* again, or a preview */
+	responses = successes(row);
 	refusals(row, responses);
 	json_object_set_new(op, "responses", responses);
 	json_object_set_new(op, "security", security(row->auth));

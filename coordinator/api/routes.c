@@ -24,7 +24,7 @@ const struct endpoint_row endpoints[] = {
 	 .answer = "agent_id:id name:name token:string expires_in:seconds network_id:id "
 		"addresses:prefixes networks:networks relays:relays pins:strings server_key:key "
 		"approved:bool",
-	 .status = 201, .max_body = 32 * 1024},
+	 .status = 201, .max_body = 32 * 1024, .preview = "network_id:id networks:networks"},
 	{"PUT", "/agents/{id}/endpoint", AUTH_SELF, api_endpoint,
 	 "Tell where this agent can be reached",
 	 .body = "endpoint:endpoint? endpoints:endpoints? local_endpoints:endpoints? "
@@ -44,7 +44,7 @@ const struct endpoint_row endpoints[] = {
 	{"POST", "/agents/{id}/key", AUTH_OWN, api_key,
 	 "Go on under a new key; Authorization: Proof OLD, and WG-Mesh-New-Proof: NEW",
 	 .body = "coordinator:origin public_key:key challenge:base64", .answer = "public_key:key",
-	 .status = 200, .max_body = 4 * 1024},
+	 .status = 200, .max_body = 4 * 1024, .header = "WG-Mesh-New-Proof"},
 	{"DELETE", "/agents/{id}", AUTH_LEAVE, api_leave,
 	 "Leave: the agent deregisters itself; or an administrator removes it, at once",
 	 .status = 204, .command = "agent remove", .id_key = "agent", .query = "network:name?", .max_body = 32 * 1024},

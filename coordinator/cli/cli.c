@@ -7,6 +7,7 @@
 #include "cli_password.h"
 #include "cli_policy.h"
 #include "cli_print.h"
+#include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/secret.h"
 #include "lib/sock.h"
@@ -17,12 +18,21 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
+/* For a request to go, and for the next part of its answer to come: the coordinator itself gives a
+ * database up long before. */
+#define ANSWER_S 30
+
 static const struct arg network_args[] = {
-	{"cidr", "cidr", ARG_VALUE, "CIDR", "IPv4 range, such as 10.44.0.0/16"},
+	{"cidr", "cidr", ARG_VALUE, "CIDR", "IPv4 range, such as 10.44.0.0/16; needed"},
 	{"cidr6", "cidr6", ARG_VALUE, "CIDR", "IPv6 range, such as fd12:3456::/64"},
 	{"approve", "approve", ARG_FLAG, NULL, "agents that join wait for agent approve"},
+	{0},
+};
+static const struct arg set_args[] = {
+	{"approve", "approve", ARG_VALUE, "on|off", "whether agents that join wait for agent approve; needed"},
 	{0},
 };
 static const struct arg key_args[] = {
@@ -57,9 +67,9 @@ static const struct arg apply_args[] = {
 	{0},
 };
 static const struct arg user_args[] = {
-	{"role", "role", ARG_VALUE, "ROLE", "viewer, operator or admin"},
+	{"role", "role", ARG_VALUE, "ROLE", "viewer, operator or admin; needed"},
 	{"network", "network", ARG_VALUE, "NETWORK", "in this network only"},
-	{"no-password", "no_password", ARG_FLAG, NULL, "cannot log in, has API tokens only"},
+	{"no-password", "no_password", ARG_FLAG, NULL, "logs in by a link (user link), until a password is set"},
 	{0},
 };
 static const struct arg role_args[] = {
@@ -76,13 +86,13 @@ static const struct arg token_args[] = {
 	{0},
 };
 static const struct arg relay_args[] = {
-	{"region", "region", ARG_VALUE, "REGION", "how it is called, such as fra"},
+	{"region", "region", ARG_VALUE, "REGION", "how it is called, such as fra; needed"},
 	{"key", "key", ARG_VALUE, "KEY", "its public key"},
 	{"stun", "stun", ARG_LIST, "HOST:PORT", "its STUN server; may repeat"},
 	{0},
 };
 static const struct arg peer_args[] = {
-	{"via", "agent", ARG_VALUE, "AGENT", "its gateway, which it reaches and nobody else"},
+	{"via", "agent", ARG_VALUE, "AGENT", "its gateway, which it reaches and nobody else; needed"},
 	{"network", "network", ARG_VALUE, "NETWORK", "in this network, where AGENT is in several"},
 	{"public-key", "public_key", ARG_VALUE, "KEY", "the device has made its own key"},
 	{"endpoint", "endpoint", ARG_VALUE, "HOST:PORT", "where the device finds AGENT (default: as known)"},
@@ -107,13 +117,14 @@ static const struct arg restore_args[] = {
 };
 static const struct arg migrate_args[] = {
 	DB,
-	{"to", "to", ARG_VALUE, "URL", "an empty database"},
+	{"to", "to", ARG_VALUE, "URL", "an empty database; needed"},
 	{0},
 };
 
 const struct command commands[] = {
 	{"network create", {"name"}, NULL, network_args, print_message, "make a network", NULL},
 	{"network list", {NULL}, NULL, NULL, print_networks, "networks and their ranges", NULL},
+	{"network set", {"name"}, NULL, set_args, print_message, "whether who joins waits for approval", NULL},
 	{"network remove", {"name"}, NULL, NULL, print_message, "remove a network without agents", NULL},
 	{"key create", {NULL}, NULL, key_args, print_link, "print a join link", NULL},
 	{"key list", {NULL}, NULL, NULL, print_keys, "join keys (the links themselves are not kept)", NULL},
@@ -153,9 +164,9 @@ const struct command commands[] = {
 	{"relay list", {NULL}, NULL, NULL, print_relays, "relays that were added", NULL},
 	{"relay remove", {"id"}, NULL, NULL, print_message, "no longer", NULL},
 	{"audit", {NULL}, NULL, audit_args, print_audit, "who did what", NULL},
-	{"backup", {"file"}, NULL, local_args, NULL, "write all there is, keys too, into a file", backup_run},
-	{"restore", {"file"}, NULL, restore_args, NULL, "go back to a backup (not while serving)", restore_run},
-	{"migrate", {NULL}, NULL, migrate_args, NULL, "move to another database (not while serving)", migrate_run},
+	{"backup", {"file"}, NULL, local_args, print_message, "write all there is, keys too, into a file", backup_run},
+	{"restore", {"file"}, NULL, restore_args, print_moved, "go back to a backup (not while serving)", restore_run},
+	{"migrate", {NULL}, NULL, migrate_args, print_moved, "move to another database (not while serving)", migrate_run},
 	{0},
 };
 
@@ -225,47 +236,82 @@ bool cli_take_words(const struct command *command, json_t *options, const char *
 	return i >= count;
 }
 
+/* The connection; else -EXIT_NOT_RUNNING or -EXIT_NOT_REACHABLE, which was said. */
 static int connect_to(const char *run_dir)
 {
 	char *path = xasprintf("%s/coordinator.sock", run_dir);
 	int fd = sock_connect_unix(path);
+	bool none = fd == -ECONNREFUSED || fd == -ENOENT;
 
-	if (fd == -ECONNREFUSED || fd == -ENOENT)
+	if (none)
 		fprintf(stderr, "wg-mesh-coordinator: no coordinator is running here (%s): start it with "
 			"wg-mesh-coordinator serve\n", path);
+	else if (fd == -EACCES || fd == -EPERM)
+		fprintf(stderr, "wg-mesh-coordinator: the coordinator at %s is not yours to ask: use sudo\n", path);
 	else if (fd < 0)
 		fprintf(stderr, "wg-mesh-coordinator: cannot reach the coordinator at %s: %s\n", path,
 			strerror(-fd));
 	free(path);
+	if (fd < 0)
+		return none ? -EXIT_NOT_RUNNING : -EXIT_NOT_REACHABLE;
 	return fd;
 }
 
-/* A coordinator that is busy answers before it has read all: then what it says counts. */
-static void send_request(int fd, const char *command, json_t *arguments)
+/* How long reading and writing wait; 0: for ever. */
+static void wait_at_most(int fd, int seconds)
+{
+	struct timeval wait = {.tv_sec = seconds};
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
+}
+
+/* A coordinator that is busy answers before it has read all: then what it says counts. False: the time is
+ * over. */
+static bool send_request(int fd, const char *command, json_t *arguments)
 {
 	json_t *request = json_pack("{sssO}", "command", command, "arguments", arguments);
 	char *text = js_dump(request);
 	size_t len = strlen(text), sent = 0;
+	uint64_t until_ms = clock_ms() + ANSWER_S * 1000ull;
 	ssize_t wrote = 0;
+	bool late = false;
 
 	text[len++] = '\n'; /* in place of the NUL */
-	for (; sent < len && (wrote >= 0 || errno == EINTR); sent += wrote > 0 ? (size_t)wrote : 0)
+	for (; sent < len && !late && (wrote >= 0 || errno == EINTR); sent += wrote > 0 ? (size_t)wrote : 0) {
 		wrote = send(fd, text + sent, len - sent, MSG_NOSIGNAL);
+		late = (wrote < 0 && errno == EAGAIN) || clock_ms() >= until_ms;
+	}
 	secret_wipe(text, len); /* a password may be in it */
 	free(text);
 	json_decref(request);
+	return !late;
+}
+
+static bool read_answer(FILE *file, json_t **answer)
+{
+	char *line = NULL, error[JS_ERROR];
+	size_t size = 0;
+	bool late;
+
+	if (getline(&line, &size, file) > 0)
+		*answer = js_load(line, strlen(line), error);
+	late = ferror(file) && errno == EAGAIN;
+	if (line)
+		secret_wipe(line, size);
+	free(line);
+	return !late;
 }
 
 bool cli_ask(const char *run_dir, const char *command, json_t *arguments, json_t **answer, FILE **stream,
 	     int *code)
 {
 	int fd = connect_to(run_dir);
-	char *line = NULL, error[JS_ERROR];
 	FILE *file = NULL;
-	size_t size = 0;
+	bool asked;
 
 	*answer = NULL;
-	*code = fd < 0 ? EXIT_NOT_RUNNING : EXIT_FAILED;
+	*code = fd < 0 ? -fd : EXIT_FAILED;
 	if (fd >= 0 && !fcntl(fd, F_SETFL, 0)) /* here there is time to wait */
 		file = fdopen(fd, "r");
 	if (!file) {
@@ -273,17 +319,19 @@ bool cli_ask(const char *run_dir, const char *command, json_t *arguments, json_t
 			close(fd);
 		return false;
 	}
-	send_request(fd, command, arguments);
-	if (getline(&line, &size, file) > 0)
-		*answer = js_load(line, strlen(line), error);
-	if (line)
-		secret_wipe(line, size);
-	free(line);
-	if (stream)
+	wait_at_most(fd, ANSWER_S);
+	asked = send_request(fd, command, arguments) && read_answer(file, answer);
+	if (!asked) {
+		*code = EXIT_NOT_REACHABLE;
+		fprintf(stderr, "wg-mesh-coordinator: the coordinator is there and gives no answer in %d seconds; "
+			"what was asked for may yet be done: see its log\n", ANSWER_S);
+	}
+	wait_at_most(fd, 0);
+	if (stream && asked)
 		*stream = file;
 	else
 		fclose(file);
-	return true;
+	return asked;
 }
 
 int cli_judge(const json_t *answer)
@@ -296,6 +344,19 @@ int cli_judge(const json_t *answer)
 	else
 		fprintf(stderr, "wg-mesh-coordinator: the coordinator ended without an answer; see its log\n");
 	return json_is_object(answer) ? (int)json_integer_value(json_object_get(answer, "exit")) : EXIT_FAILED;
+}
+
+/* A refusal in the words of the command line, where the remedy is another command; as cli_judge. */
+static int judge(const struct command *command, const json_t *options, const json_t *answer)
+{
+	const char *code = json_string_value(json_object_get(answer, "code"));
+	const char *user = json_string_value(json_object_get(options, "user"));
+
+	if (!code || !user || strcmp(code, "unknown_user") || strcmp(command->name, "user link"))
+		return cli_judge(answer);
+	fprintf(stderr, "wg-mesh-coordinator: there is no user %s: add one first, with user add %s --role admin "
+		"--no-password\n", user, user);
+	return EXIT_FAILED;
 }
 
 static void print_result(const struct command *command, json_t *result, bool as_json)
@@ -335,6 +396,7 @@ static bool has_needed(const struct command *command, const json_t *options)
 		const char *command, *key, *option;
 	} needed[] = {
 		{"network create", "cidr", "--cidr CIDR, such as 10.44.0.0/16"},
+		{"network set", "approve", "--approve on or off"},
 		{"peer add", "agent", "--via AGENT, its gateway"},
 		{"user add", "role", "--role viewer, operator or admin"},
 		{"relay add", "region", "--region REGION, such as fra"},
@@ -349,6 +411,19 @@ static bool has_needed(const struct command *command, const json_t *options)
 	return true;
 }
 
+static bool on_or_off(const struct command *command, json_t *options, const char *key)
+{
+	const char *text = json_string_value(json_object_get(options, key));
+	bool on = !strcmp(text, "on");
+
+	if (!on && strcmp(text, "off")) {
+		fprintf(stderr, "wg-mesh-coordinator: %s: --%s is on or off, not %s\n", command->name, key, text);
+		return false;
+	}
+	json_object_set_new(options, key, json_boolean(on));
+	return true;
+}
+
 /* What the command line says otherwise than the API. */
 static bool prepare(const struct command *command, json_t *options)
 {
@@ -356,6 +431,8 @@ static bool prepare(const struct command *command, json_t *options)
 
 	if (!strcmp(command->name, "key create") && !json_object_get(options, "network"))
 		json_object_set_new(options, "network", json_string("default"));
+	if (!strcmp(command->name, "network set") && !on_or_off(command, options, "approve"))
+		return false;
 	if (url && !strcmp(url, "-"))
 		json_object_del(options, "url");
 	if (command->print == print_device)
@@ -366,6 +443,19 @@ static bool prepare(const struct command *command, json_t *options)
 	    (!strcmp(command->name, "user add") && !json_object_get(options, "no_password")))
 		return cli_password(options);
 	return true;
+}
+
+int cli_run_local(const struct command *command, const struct config *config, json_t *options,
+		  const char *const *words, size_t count)
+{
+	json_t *result = json_object();
+	int code = cli_take_words(command, options, words, count) ? command->local(config, options, result)
+								  : EXIT_USAGE;
+
+	if (!code)
+		print_result(command, result, json_is_true(json_object_get(options, "json")));
+	json_decref(result);
+	return code;
 }
 
 int cli_run(const struct command *command, const char *run_dir, json_t *options,
@@ -383,7 +473,7 @@ int cli_run(const struct command *command, const char *run_dir, json_t *options,
 		return cli_policy_offline(options, as_json);
 	if (!cli_ask(run_dir, command->name, options, &answer, &stream, &code))
 		return code;
-	code = cli_judge(answer);
+	code = judge(command, options, answer);
 	result = json_object_get(answer, "result");
 	if (!code)
 		print_result(command, result, as_json);

@@ -95,6 +95,16 @@ void print_message(const json_t *result)
 	puts(json_string_value(json_object_get(result, "message")));
 }
 
+void print_moved(const json_t *result)
+{
+	const json_t *count;
+	const char *table;
+
+	json_object_foreach(json_object_get(result, "rows"), table, count)
+		printf("%s: %lld\n", table, (long long)json_integer_value(count));
+	print_message(result);
+}
+
 void print_link(const json_t *result)
 {
 	puts(json_string_value(json_object_get(result, "link")));
@@ -121,15 +131,30 @@ void print_keys(const json_t *result)
 	print_table(json_object_get(result, "keys"), columns);
 }
 
+/* One word for what an agent is in that network. */
+static const char *agent_state(const json_t *agent)
+{
+	if (json_is_true(json_object_get(agent, "expired")))
+		return "expired";
+	if (!json_is_true(json_object_get(agent, "approved")))
+		return "waiting";
+	return json_is_true(json_object_get(agent, "online")) ? "online" : "offline";
+}
+
 void print_agents(const json_t *result)
 {
 	static const struct column columns[] = {
-		{"NAME", "name"},     {"ID", "agent_id"},	{"NETWORK", "network"},
-		{"ADDRESSES", "addresses"}, {"APPROVED", "approved"}, {"ONLINE", "online"}, {"ENDPOINT", "endpoint"},
-		{"LAST SEEN", "last_seen"}, {0},
+		{"NAME", "name"},   {"ID", "agent_id"},	       {"NETWORK", "network"},	 {"ADDRESSES", "addresses"},
+		{"STATE", "state"}, {"EXPIRES", "expires_at"}, {"ENDPOINT", "endpoint"}, {"LAST SEEN", "last_seen"},
+		{0},
 	};
+	json_t *copies = json_deep_copy(json_object_get(result, "agents")), *row;
+	size_t i;
 
-	print_table(json_object_get(result, "agents"), columns);
+	json_array_foreach(copies, i, row)
+		json_object_set_new(row, "state", json_string(agent_state(row)));
+	print_table(copies, columns);
+	json_decref(copies);
 }
 
 void print_agent(const json_t *result)

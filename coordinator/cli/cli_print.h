@@ -13,6 +13,7 @@ void print_table(const json_t *rows, const struct column *columns);
 
 void print_json(json_t *result); /* with "schema": 1 */
 void print_message(const json_t *result);
+void print_moved(const json_t *result); /* rows of each table, and the message */
 void print_link(const json_t *result); /* the link alone */
 void print_networks(const json_t *result);
 void print_keys(const json_t *result);

@@ -68,7 +68,7 @@ static bool resolve_agent(const struct coordinator *co, const char *word, const 
 		if (!member && agent)
 			member = mesh_member(agent, each);
 		if (member && found)
-			return refuse(why, 400, "ambiguous", "%s is in several networks: say --network", word);
+			return refuse(why, 400, "ambiguous", "%s is in several networks: say which (network)", word);
 		found = member ? member : found;
 	}
 	if (!found)

@@ -81,14 +81,14 @@ struct network *registry_network_create(struct coordinator *co, const char *name
 	prefix_format(v4, cidr);
 	problem = cidr->addr.family == AF_INET ? ipam_cidr_problem(cidr) : "is not an IPv4 range";
 	if (problem) {
-		refuse(why, 422, "cidr_invalid", "--cidr %s %s", v4, problem);
+		refuse(why, 422, "cidr_invalid", "cidr: %s %s", v4, problem);
 		return NULL;
 	}
 	if (has6) {
 		prefix_format(v6, cidr6);
 		problem = cidr6->addr.family == AF_INET6 ? ipam_cidr_problem(cidr6) : "is not an IPv6 range";
 		if (problem) {
-			refuse(why, 422, "cidr_invalid", "--cidr6 %s %s", v6, problem);
+			refuse(why, 422, "cidr_invalid", "cidr6: %s %s", v6, problem);
 			return NULL;
 		}
 	}

@@ -206,8 +206,12 @@ static bool check_fields(const struct check *c, json_t *object, const struct sch
 static bool check_object(const struct check *c, const struct spot *spot, const struct schema_field *f,
 			 json_t *value)
 {
+	if (!json_is_object(value) && (f->flags & SCHEMA_LIST))
+		return fail_value(c, spot, spot->key ? "%s: must be a list, each item of it keys and values"
+						     : "%s: each item must be keys and values", spot->name);
 	if (!json_is_object(value))
-		return fail_value(c, spot, "%s: must be keys and values", spot->name);
+		return fail_value(c, spot, json_is_array(value) ? "%s: must be keys and values, not a list"
+								: "%s: must be keys and values", spot->name);
 	return check_fields(c, value, f->fields, f->flags & SCHEMA_OPEN);
 }
 
@@ -245,7 +249,7 @@ static bool check_value(const struct check *c, const struct spot *spot, const st
 		return (f->flags & SCHEMA_NULLABLE) || f->type == SCHEMA_ANY ||
 		       fail_key(c, spot, "%s: has no value, give it one or remove the line", spot->name);
 	if (!(f->flags & SCHEMA_LIST)) {
-		if (json_is_array(value) && f->type != SCHEMA_ANY)
+		if (json_is_array(value) && f->type != SCHEMA_ANY && f->type != SCHEMA_OBJECT)
 			return fail_value(c, spot, "%s: must be one value, not a list", spot->name);
 		return check_one(c, spot, f, value);
 	}

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Cases of coordinator.sh. With words: only the cases whose name has one of them."""
-import base64, hashlib, hmac, json, multiprocessing, os, re, resource, select, shutil, signal, socket, sqlite3, stat, struct, subprocess, sys, threading, time
+import base64, hashlib, hmac, json, multiprocessing, os, re, resource, select, shutil, signal, socket, sqlite3, stat, struct, subprocess, sys, tempfile, threading, time
 import meshclient
 from meshclient import PROGRAM, Agent, Coordinator, Ws, b64, free_port, wait_until
 from nacl.bindings import crypto_scalarmult_base, randombytes
@@ -1937,6 +1937,24 @@ def _(co):
     assert co.log().count("older-database") == 1
 
 
+@case("backup, restore and migrate with --json: one document each, of what was moved")
+def _(co):
+    def document(*words):
+        said = json.loads(co.admin(*words, "--json"))
+        equal((said.pop("schema"), bool(said.pop("message"))), (1, True), words)
+        return said
+    agent = Agent(co, "moved").register(co.key())
+    saved = document("backup", co.dir + "/backup")
+    equal((saved["file"], saved["rows"]["agents"], saved["rows"]["networks"]), (co.dir + "/backup", 1, 1))
+    co.stop()
+    restored = document("restore", co.dir + "/backup")
+    equal((restored["file"], restored["rows"]), (saved["file"], saved["rows"]))
+    moved = document("migrate", "--to", "sqlite:" + co.dir + "/moved.db")
+    equal((sorted(moved), moved["rows"]["agents"], agent.id is not None), (["rows"], 1, True))
+    equal(co.admin("restore", co.dir + "/log", "--json", code=1).count("\n"), 1)
+    co.start()
+
+
 @case("an older copy that was put back by hand is noticed")
 def _(co):
     if meshclient.POSTGRES:
@@ -2055,6 +2073,52 @@ def _(co):
     finally:
         following.kill()
         following.wait()
+
+
+@case("a coordinator that is not running, may not be asked, or hangs: 3, 4 and 4, each with a sentence")
+def _(unused):
+    co = Coordinator(FAST)
+    said = co.admin("network", "list", code=3)
+    assert "no coordinator is running here" in said and said.count("\n") == 1, said
+    co.start()
+    with tempfile.TemporaryDirectory() as place: # where another user can run it
+        os.chmod(place, 0o755)
+        program = shutil.copy(PROGRAM, place)
+        done = subprocess.run([program, "--run-dir", co.dir + "/run", "network", "list"], user=65534, group=65534, extra_groups=[],
+                              cwd="/", capture_output=True, text=True, timeout=20)
+        equal(done.returncode, 4, done.stderr)
+        assert "use sudo" in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+    def begin(*words, stdin=""):
+        with open(co.dir + "/given", "w") as given:
+            given.write(stdin)
+        with open(co.dir + "/given") as given:
+            return subprocess.Popen([PROGRAM, "--config", co.dir + "/coordinator.yaml", *words], stdin=given,
+                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    following = begin("audit", "--follow")
+    following.stdout.readline()
+    co.process.send_signal(signal.SIGSTOP)
+    policy = "version: 1\ndefault: allow\n" + "# more than a socket takes at once\n" * 25000
+    asking = [begin("network", "list"), begin("policy", "apply", "-", stdin=policy)]
+
+    def ends():
+        try:
+            for command in asking:
+                said = command.communicate(timeout=60)[1]
+                equal(command.returncode, 4, said)
+                assert "gives no answer" in said and said.count("\n") == 1, said
+            equal(following.poll(), None, "who follows waits for as long as it takes")
+            co.process.send_signal(signal.SIGCONT)
+            co.admin("network", "create", "heard", "--cidr", "10.1.0.0/24")
+            while "heard" not in following.stdout.readline():
+                equal(following.poll(), None, "it ended")
+        finally:
+            for command in asking + [following]:
+                command.kill()
+                command.communicate()
+            co.process.send_signal(signal.SIGCONT)
+            co.close()
+    return ends
 
 
 def not_ok(name, why):

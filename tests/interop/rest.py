@@ -170,10 +170,10 @@ def _(co):
     class Fresh(Agent):
         pass
 
-    def registration():
-        who = Fresh(co, "fresh")
+    def registration(who=None, **more):
+        who = who or Fresh(co, "fresh")
         given = who.challenge()
-        raw = json.dumps(who.body(given, key)).encode()
+        raw = json.dumps(who.body(given, key, **more)).encode()
         return raw, {"Authorization": who.proof(given, raw)}
 
     def login_link():
@@ -265,6 +265,8 @@ def _(co):
         sent = body
         if callable(body):
             sent, headers = body()
+        needed = {p["name"] for p in operation["parameters"] if p["in"] == "header"}
+        equal({h for h in headers if h.startswith("WG-Mesh-")} - {"WG-Mesh-CSRF"}, needed, name)
         status, answer = co.request(method, target, sent, headers, root=True)
         assert str(status) in wanted, "%s: %d %r, not %s" % (name, status, answer, wanted)
         content = operation["responses"][str(status)].get("content", {}).get("application/json")
@@ -293,6 +295,33 @@ def _(co):
             equal((name, at, answer[0]), (name, at, status), answer[1])
             assert str(status) in operation["responses"], "%s: %d is not in the document" % (name, status)
             fits(document["components"]["schemas"]["Problem"], answer[1], document, name)
+    # What else a good answer can be.
+    responses = listed["POST /agents/register"]["responses"]
+    for more in ({"preview": True}, {}):
+        status, answer = co.request("POST", "/agents/register", *registration(spare if not more else Agent(co, "asks"), **more))
+        equal((status, "agent_id" in answer), (200 if more else 201, not more), answer)
+        fits(responses[str(status)]["content"]["application/json"]["schema"], answer, document, "registering, %r" % more)
+    status, answer = co.request("POST", "/agents/register", *registration(spare))
+    equal(status, 200, "registered again")
+    fits(responses["200"]["content"]["application/json"]["schema"], answer, document, "registering again")
+    pages = {"//": "/", "//join": "/join", "//web/{id}": "/web/app.js"}
+    for path, at in pages.items():
+        connection = co.connect()
+        connection.request("GET", at)
+        with connection.getresponse() as answer:
+            answer.read()
+            tag = answer.getheader("ETag")
+        connection.close()
+        status = co.request("GET", at, None, {"If-None-Match": tag}, root=True)[0]
+        equal((status, "304" in listed["GET " + path]["responses"]), (304, True), at)
+    off = Coordinator(FAST + "dashboard: false\n").start()
+    try:
+        for path, at in pages.items():
+            status, answer = off.request("GET", at, root=True)
+            equal((status, "404" in listed["GET " + path]["responses"]), (404, True), at)
+            fits(document["components"]["schemas"]["Problem"], answer, document, at)
+    finally:
+        off.close()
 
 
 @case("every code that an answer can have is in the README")
@@ -317,10 +346,25 @@ def _(co):
     equal((made["name"], made["cidr"], made["approve"]), ("lab", "10.210.0.0/16", False))
     refused(api("POST", "/networks", {"name": "lab", "cidr": "10.211.0.0/16"}), 409, "name_taken")
     refused(api("POST", "/networks", {"name": "x", "cidr": "nonsense"}), 422, "invalid")
+    # The words of a refusal are those of the fields, which are those of the options too.
+    for path, body, field in (("/networks", {"name": "x", "cidr": "nonsense"}, "cidr"), ("/networks", {"name": "x", "cidr": None}, "cidr"),
+                              ("/networks", {"name": "x", "cidr": "10.0.0.0/32"}, "cidr"),
+                              ("/networks", {"name": "x", "cidr": "10.0.0.0/16", "cidr6": "10.1.0.0/16"}, "cidr6"),
+                              ("/join-keys", {"network": "lab", "expires": "soon"}, "expires")):
+        said = api("POST", path, body)
+        assert said[0] == 422 and field in said[1]["detail"] and "--" not in said[1]["detail"], said
+    for word, on in (("on", True), ("off", False)):
+        said = co.admin("network", "set", "lab", "--approve", word)
+        assert "lab" in said and ("wait" in said) is on, said
+        equal(api.ok("GET", "/networks/lab")["network"]["approve"], on)
+    for words in ((), ("--approve", "yes")):
+        said = co.admin("network", "set", "lab", *words, code=2)
+        assert "--approve" in said and said.count("\n") == 1, said
     key = api.ok("POST", "/join-keys", {"network": "lab", "reusable": True, "tags": ["web"]}, 201)
     equal(key["key"]["tags"], ["web"])
     agent = Agent(co, "web-1").register(key["link"].partition("#")[2].partition(".")[0],
                                         advertised_routes=["192.168.44.0/24"])
+    assert api("POST", "/agents/%s/expire" % agent.id, {"in": "soon"})[1]["detail"].startswith("in: soon is"), "as above"
     shown = api.ok("GET", "/agents/" + agent.id)["agent"]
     equal((shown["name"], shown["network"], shown["tags"]), ("web-1", "lab", ["web"]))
     equal(json.loads(co.admin("agent", "show", "web-1", "--json"))["agent"], shown)
@@ -646,8 +690,41 @@ def _(co):
         wait_until(lambda: off.read("out"))
         equal(["/join#" in line for line in off.read("out").split()], [True])
         equal(json.loads(off.admin("user", "list", "--json"))["users"], [])
+        off.stop()
+        text = off.read("coordinator.yaml").replace("dashboard: false", "dashboard: true")
+        with open(off.dir + "/coordinator.yaml", "w") as f:
+            f.write(text)
+        off.start()
+        said = off.admin("user", "link", "admin", code=1)
+        remedy = re.search(r"with (user add admin --role admin --no-password)$", said.strip())
+        assert remedy and said.count("\n") == 1, said
+        assert "by a link" in off.admin(*remedy.group(1).split())
+        equal(by_link(off, link_of(off, "admin"))[0], 201)
     finally:
         off.close()
+
+
+@case("a token or link says when it was used, and nothing as long as it was not")
+def _(co):
+    made = json.loads(co.admin("token", "create", "--role", "viewer", "--name", "idle", "--json"))
+    equal((sorted(made), made["token"]["used_at"]), (["expires_at", "schema", "secret", "token"], None))
+    api = token(co, "--role", "viewer", "--name", "busy")
+    api.ok("GET", "/agents")
+    user(co, "ann", "viewer")
+    session(co, "ann")
+    link_of(co, "ann")
+
+    def used():
+        return {(t["kind"], t["name"]): t["used_at"] is not None for t in json.loads(co.admin("token", "list", "--json"))["tokens"]}
+    wanted = {("token", "idle"): False, ("token", "busy"): True, ("session", None): True, ("link", None): False}
+    equal({key: value for key, value in used().items() if key in wanted}, wanted)
+    rows = [line.split() for line in co.admin("token", "list").splitlines()]
+    equal([(row[-1] == "-") for row in rows if "idle" in row or "busy" in row].count(True), 1)
+    co.stop()
+    # As earlier versions wrote it.
+    co.execute("UPDATE tokens SET used_at=created_at WHERE used_at=0")
+    co.start()
+    equal({key: value for key, value in used().items() if key in wanted}, wanted)
 
 
 @case("API tokens: shown once, held to role, networks, scopes and time, revoked at once")
@@ -780,6 +857,36 @@ def _(co):
     agent.token = answer["token"]
     time.sleep(3)
     equal(agent.ask("GET", "/peers")[0], 200, "it expires again")
+
+
+@case("agent list says who is online, waits or has expired; what has expired is given no other time")
+def _(co):
+    co.admin("network", "create", "lab", "--cidr", "10.31.0.0/16", "--approve")
+    agents = {name: Agent(co, name).register(co.key("--network", network)) for name, network in
+              (("here", "default"), ("away", "default"), ("over", "default"), ("asks", "lab"))}
+    agents["over"].try_register(co.key("--network", "lab"))
+    co.admin("agent", "approve", "over", "--network", "lab")
+    ws = agents["here"].stream()
+    ws.receive()
+    co.admin("agent", "expire", "over", "--network", "default")
+    co.admin("agent", "expire", "away", "--in", "30d")
+
+    def listed():
+        head, *rows = co.admin("agent", "list").splitlines()
+        at = head.index("STATE")
+        return {(row.split()[0], row.split()[2]): row[at:].split()[:2] for row in rows}
+    assert wait_until(lambda: listed()["here", "default"][0] == "online")
+    equal({key: row[0] for key, row in listed().items()}, {
+        ("here", "default"): "online", ("away", "default"): "offline", ("over", "default"): "expired", ("over", "lab"): "offline",
+        ("asks", "lab"): "waiting"})
+    equal((listed()["here", "default"][1], listed()["away", "default"][1][:2]), ("-", "20"))
+    for in_ in ("2h", "never"):
+        said = co.admin("agent", "expire", "over", "--network", "default", "--in", in_, code=1)
+        assert "over has expired" in said and said.count("\n") == 1, said
+        refused(root(co)("POST", "/agents/%s/expire" % agents["over"].id, {"in": in_, "network": "default"}), 409, "agent_expired")
+    equal(root(co).ok("GET", "/agents/%s?network=default" % agents["over"].id)["agent"]["expires_at"], None)
+    assert "expires in 2h" in co.admin("agent", "expire", "over", "--in", "2h"), "where it has not expired"
+    equal((listed()["over", "default"][1], listed()["over", "lab"][1][:2]), ("-", "20"))
 
 
 @case("a key is rotated without a break: same stream, same id, peers are told")

@@ -758,6 +758,9 @@ def _(a, b):
     def taken(co, lab):
         return {row["addresses"][0].partition("/")[0] for row in agents(co) if row["network"] == lab}
 
+    def approval(co, lab):
+        return [row["approve"] for row in json.loads(co.admin("network", "list", "--json"))["networks"] if row["name"] == lab][0]
+
     def fill(co, lab, key, name):
         """All that this coordinator gives out."""
         given, status, n = set(), 201, 0
@@ -782,11 +785,15 @@ def _(a, b):
             a.admin("agent", "remove", "gone-" + lab)
             if missed:
                 meshclient.psql(a.database, "DELETE FROM bulletins")
-                a.admin("network", "set", lab, "--approve", "off", code=None)
+                a.admin("network", "set", lab, "--approve", "on")
                 a.key("--network", lab)
         finally:
             os.kill(b.process.pid, signal.SIGCONT)
         soon(lambda: lab in b.admin("network", "list"), 20)
+        if missed:
+            soon(lambda: approval(b, lab) is True)
+            b.admin("network", "set", lab, "--approve", "off")
+            soon(lambda: approval(a, lab) is False)
         soon(lambda: len(json.loads(b.admin("key", "list", "--json"))["keys"]) ==
              len(json.loads(a.admin("key", "list", "--json"))["keys"]))
         given = fill(b, lab, key, "x")

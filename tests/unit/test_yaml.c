@@ -148,6 +148,7 @@ static const struct schema_field fields[] = {
 	{.name = "exit_node", .type = SCHEMA_STRING, .flags = SCHEMA_NULLABLE},
 	{.name = "plugins", .type = SCHEMA_OBJECT, .flags = SCHEMA_OPEN},
 	{.name = "free", .type = SCHEMA_ANY},
+	{.name = "rules", .type = SCHEMA_OBJECT, .flags = SCHEMA_LIST, .fields = inner},
 	{.name = NULL},
 };
 
@@ -167,9 +168,11 @@ static void test_schema(void **state)
 		{"plugins: {whatever: [1, {x: y}]}", NULL},
 		{"free: [1]", NULL},
 		{"free:", NULL},
+		{"rules: [{url: x}, {url: y}]", NULL},
+		{"rules: {url: x}", NULL},
 
 		{"a: 1", "f:1:1: unknown key \"a\", known here: coordinator, name, listen_port, any_int, "
-			 "accept, every, stun, routes, colour, exit_node, plugins or free"},
+			 "accept, every, stun, routes, colour, exit_node, plugins, free or rules"},
 		{"\nlisten_prot: 1", "f:2:1: unknown key \"listen_prot\", did you mean \"listen_port\"?"},
 		{"coordinator: {url: x, pim: y}", "f:1:23: unknown key \"pim\", did you mean \"pin\"?"},
 		{"coordinator: {pin: y}", "f:1:14: the key \"url\" is missing"},
@@ -188,6 +191,11 @@ static void test_schema(void **state)
 		{"colour: [red, gren]", "f:1:15: colour: \"gren\" is not known, did you mean \"green\"?"},
 		{"colour: 7", "f:1:9: colour: must be red, green or blue"},
 		{"plugins: 1", "f:1:10: plugins: must be keys and values"},
+		{"plugins: [a]", "f:1:10: plugins: must be keys and values, not a list"},
+		{"coordinator: []", "f:1:14: coordinator: must be keys and values, not a list"},
+		{"rules: 3", "f:1:8: rules: must be a list, each item of it keys and values"},
+		{"rules: [{url: x}, 3]", "f:1:19: rules: each item must be keys and values"},
+		{"rules: [[]]", "f:1:9: rules: each item must be keys and values"},
 		{"- a", "f:1:1: the file must consist of keys and values"},
 	};
 	char error[YAML_ERROR];
