@@ -9,6 +9,10 @@
 
 int backup_run(const struct config *config, const json_t *options);  /* file */
 int restore_run(const struct config *config, const json_t *options); /* file, readmit; not while serving */
+/* Of `serve`: what a restore that did not come to its end has left missing. 0, or 1 and a sentence; `restored`:
+ * the database is one that no start has seen since its restore. */
+int restore_missing_database(const struct config *config, char *error, size_t size);
+int restore_missing_keys(const struct config *config, bool restored, char *error, size_t size);
 int migrate_run(const struct config *config, const json_t *options); /* to; not while serving */
 
 #endif

@@ -1856,6 +1856,14 @@ def keys(co):
     return digest.hexdigest()
 
 
+def names_in(path):
+    database = sqlite3.connect(path)
+    try:
+        return [row[0] for row in database.execute("SELECT name FROM agent_networks")]
+    finally:
+        database.close()
+
+
 @case("a restore that fails leaves the server's keys and its database")
 def _(unused):
     co, other = Coordinator(FAST).start(), Coordinator(FAST).start()
@@ -1883,6 +1891,12 @@ def _(unused):
         equal([name for name in sorted(os.listdir(co.dir + "/state")) if name not in there], extra)
         co.start()
         equal([a["name"] for a in agents(co)], ["other"])
+        co.stop()
+        said = co.admin("restore", co.dir + "/backup")
+        if not meshclient.POSTGRES: # the only copy of before stays, this one is kept beside it
+            assert "kept as %s/state/coordinator.db.before-restore-2\n" % co.dir in said, said
+            kept = ["%s/state/coordinator.db.before-restore%s" % (co.dir, end) for end in ("", "-2")]
+            equal([names_in(path) for path in kept], [["before"], ["other"]])
     finally:
         other.close()
         co.close()
