@@ -223,12 +223,15 @@ static char *working_copy(const struct config *config, const char *path)
 	return NULL;
 }
 
+/* Who is in the dashboard, or has a link to it, comes in again by a password or a new link: sessions that
+ * were ended since the backup and links that were used are in it. */
 static int mark_restored(struct side *copy, uint64_t readmit_ms)
 {
 	static const char *const columns[] = {"key", "value"};
 	char text[24];
 
-	if (side_exec(copy, "DELETE FROM meta WHERE key='restored'"))
+	if (side_exec(copy, "DELETE FROM tokens WHERE session<>0") ||
+	    side_exec(copy, "DELETE FROM meta WHERE key='restored'"))
 		return -1;
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)readmit_ms);
 	return copy->driver->load(copy->backend, "meta", columns,
