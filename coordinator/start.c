@@ -150,6 +150,21 @@ static int open_tls(struct coordinator *co, char *error, size_t size)
 	return result < 0;
 }
 
+/* Whether what the configuration names for TLS can be used; -1 and a sentence. */
+static int check_tls(const struct config *config, char *error, size_t size)
+{
+	struct tls_server *tls;
+	char pin[44];
+
+	if (config->cert) {
+		tls = tls_server_new(config->cert, config->key, error, size);
+		if (!tls)
+			return -1;
+		tls_server_free(tls);
+	}
+	return config->next_key && pin_of_key(config->next_key, pin, error, size) < 0 ? -1 : 0;
+}
+
 /* ---- database --------------------------------------------------------------------------- */
 
 struct meta {
@@ -379,7 +394,7 @@ int coordinator_start(struct coordinator *co, char *error, size_t size)
 	if (load_server_key(co, error, size) || open_tls(co, error, size)) {
 		if (!co->config.cert)
 			restore_missing_keys(&co->config, true, error, size); /* then that is why */
-		return 1;
+		return check_tls(&co->config, error, size) ? 2 : 1;
 	}
 	if (open_store(co, &initialised, error, size))
 		return 1;
@@ -435,19 +450,10 @@ void coordinator_stop(struct coordinator *co)
 
 int coordinator_check(const struct config *config, char *error, size_t size)
 {
-	struct tls_server *tls;
-	char pin[44];
-
-	if (config->cert) {
-		tls = tls_server_new(config->cert, config->key, error, size);
-		if (!tls)
-			return 2;
-		tls_server_free(tls);
-	}
+	if (check_tls(config, error, size))
+		return 2;
 	if ((!config->policy_optional || !access(config->policy, F_OK)) &&
 	    policy_file_check(config->policy, error, size))
-		return 2;
-	if (config->next_key && pin_of_key(config->next_key, pin, error, size) < 0)
 		return 2;
 	return 0;
 }

@@ -1515,6 +1515,14 @@ def _(co):
     for words in (["serve", "--lissen", "x"], ["serve", "--listen"], ["nothing"], [], ["serve", "x"],
                   ["network", "create"], ["key", "create", "a"]):
         equal(run(*words)[0], 2, words)
+    for text in ("tls: {cert: /none.crt, key: /none.key}\n", "tls: {next_key: /none.key}\n"):
+        with open(path, "w") as f:
+            f.write("listen: 127.0.0.1:%d\nstate: %s/other\nrun_dir: %s/other\n%s" %
+                    (free_port(), co.dir, co.dir, text))
+        checked, served = run("serve", "--config", path, "--check"), run("serve", "--config", path)
+        equal((checked[0], served[0]), (2, 2), text)
+        equal(served[1].splitlines()[-1], checked[1].strip())
+        assert "/none." in checked[1], checked[1]
     equal(run("--config", co.dir + "/coordinator.yaml", "--check")[0], 0)
     equal(run("--version")[0], 0)
     equal(run("--help")[0], 0)
