@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Cases of coordinator.sh. With words: only the cases whose name has one of them."""
-import base64, hashlib, hmac, json, multiprocessing, os, re, resource, select, shutil, signal, socket, sqlite3, stat, struct, subprocess, sys, threading, time
+import base64, hashlib, hmac, ipaddress, json, multiprocessing, os, re, resource, select, shutil, signal, socket, sqlite3, stat, struct, subprocess, sys, threading, time
 import meshclient
 from meshclient import PROGRAM, Agent, Coordinator, Ws, b64, free_port, wait_until
 from nacl.bindings import crypto_scalarmult_base, randombytes
@@ -1526,6 +1526,50 @@ def _(co):
     equal(run("--config", co.dir + "/coordinator.yaml", "--check")[0], 0)
     equal(run("--version")[0], 0)
     equal(run("--help")[0], 0)
+
+
+def first_start(networks, address, *options):
+    """In a network namespace of its own with this address and routes to these networks: the networks that it
+    has made, and its log."""
+    co = Coordinator(NO_RELAY)
+    with open(co.dir + "/routes", "w") as f:
+        f.write("link set lo up\naddress add %s dev lo\nroute add default dev lo src %s\n" %
+                (address, address.partition("/")[0]))
+        f.writelines("route add %s dev lo\n" % network for network in networks)
+    try:
+        with open(co.dir + "/log", "ab") as log:
+            co.process = subprocess.Popen(["unshare", "-n", "sh", "-c", 'ip -batch "$0" && exec "$@"', co.dir + "/routes",
+                                           PROGRAM, "serve", "--config", co.dir + "/coordinator.yaml", "--listen",
+                                           "[::]:8443", *options], stdout=log, stderr=log)
+        assert wait_until(lambda: co.process.poll() is not None or
+                          not co.admin("network", "list", code=None), 20) and co.process.poll() is None, co.log()
+        return [n["cidr"] for n in json.loads(co.admin("network", "list", "--json"))["networks"]], co.log()
+    finally:
+        co.close()
+
+
+@case("the first start: `default` is where no route or address is, and an address of this site gets a warning")
+def _(unused):
+    if os.getuid() or meshclient.POSTGRES:
+        return "needs root" if os.getuid() else "there is no PostgreSQL in its namespace"
+    def but(network, *free):
+        left = [ipaddress.ip_network(network)]
+        for one in map(ipaddress.ip_network, free):
+            left = [part for n in left for part in (n.address_exclude(one) if one.subnet_of(n) else [n])]
+        return left
+    edges = ["172.16.0.0/12", "192.168.0.0/16"]
+    # One /16 is left, and one that only an address of this host is in.
+    made, log = first_start(edges + but("10.0.0.0/8", "10.70.0.0/16", "10.222.0.0/16"), "10.70.1.1/16")
+    equal(made, ["10.222.0.0/16"])
+    assert "warn public-url url=https://10.70.1.1:8443 " in log and "say --public-url" in log, log
+    # A route to a part of it is enough.
+    made, log = first_start(edges + but("10.0.0.0/8", "10.71.0.0/16", "10.222.0.0/16") + ["10.71.33.0/24"],
+                            "203.0.113.1/24")
+    equal(made, ["10.222.0.0/16"])
+    assert "public-url" not in log, log
+    made, log = first_start(edges + ["10.0.0.0/8"], "192.168.1.1/24", "--public-url", "https://mesh.example:8443")
+    equal(made, [])
+    assert "no-default-network" in log and "network create" in log and "public-url" not in log, log
 
 
 @case("the API describes itself, every route of it and every frame")
