@@ -6,6 +6,7 @@
  * make a new token secret and let in, for a time, those who can show that they were here (heal.c).
  */
 #include "backup.h"
+#include "inplace.h"
 #include "start.h"
 #include "coordinator/store/store_driver.h"
 #include "lib/clock.h"
@@ -218,6 +219,8 @@ static char *working_copy(const struct config *config, const char *path)
 	if (!result && (file.len < 16 || memcmp(file.data, "SQLite format 3", 16)))
 		result = -EBADMSG;
 	if (!result)
+		result = inplace_remove(copy); /* of a restore that was ended */
+	if (!result)
 		result = file_write_atomic(copy, file.data, file.len, 0600);
 	buf_wipe(&file);
 	if (!result)
@@ -230,52 +233,20 @@ static char *working_copy(const struct config *config, const char *path)
 	return NULL;
 }
 
-/* An SQLite file with what belongs to it, as far as it is there; to NULL: away. The log goes first, so
- * that it is never beside another database. 0 or -errno. */
-static int move_database(const char *from, const char *to)
-{
-	static const char *const ends[] = {"-wal", "-shm", ""};
-	int result = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(ends) && !result; i++) {
-		char *old = xasprintf("%s%s", from, ends[i]), *new = to ? xasprintf("%s%s", to, ends[i]) : NULL;
-
-		if ((new ? rename(old, new) : unlink(old)) < 0 && errno != ENOENT)
-			result = -errno;
-		free(old);
-		free(new);
-	}
-	return result;
-}
-
-/* What is there, whole or not, is kept as `.before-restore`. */
-static int put_in_place(const char *path, const char *restored)
-{
-	char *before = xasprintf("%s.before-restore", path);
-	int result = move_database(before, NULL);
-	bool moved = !result && !(result = move_database(path, before));
-
-	if (moved)
-		result = move_database(restored, path);
-	if (result) {
-		failed("cannot restore: %s: %s; nothing was changed", path, strerror(-result));
-		if (moved)
-			move_database(path, NULL);
-		move_database(before, path);
-	}
-	free(before);
-	return result;
-}
-
-static int mark_restored(struct side *to, uint64_t readmit_ms)
+/* Who is in the dashboard, or has a link to it, comes in again by a password or a new link: sessions that
+ * were ended since the backup and links that were used are in it. */
+static int mark_restored(struct side *copy, uint64_t readmit_ms)
 {
 	static const char *const columns[] = {"key", "value"};
 	char text[24];
 
+	if (side_exec(copy, "DELETE FROM tokens WHERE session<>0") ||
+	    side_exec(copy, "DELETE FROM meta WHERE key='restored'"))
+		return -1;
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)readmit_ms);
-	return to->driver->load(to->backend, "meta", columns,
-				(struct store_value[]){store_text("restored"), store_blob(text, strlen(text))}, 2,
-				to->error, sizeof(to->error));
+	return copy->driver->load(copy->backend, "meta", columns,
+				  (struct store_value[]){store_text("restored"), store_blob(text, strlen(text))}, 2,
+				  copy->error, sizeof(copy->error));
 }
 
 static int take_files(struct side *from, struct taking *taking, bool looking)
@@ -291,44 +262,59 @@ static int take_files(struct side *from, struct taking *taking, bool looking)
 
 /* One transaction in PostgreSQL; an SQLite file is made beside the old one. So one that fails has
  * changed nothing. */
-static int take_rows(struct side *from, const struct config *config, uint64_t readmit_ms, json_t *rows)
+static int take_rows(struct side *from, const struct config *config, uint64_t readmit_ms, json_t *told)
 {
 	const char *path = str_has_prefix(config->db, "sqlite:") ? config->db + strlen("sqlite:") : NULL;
 	char *url = path ? xasprintf("%s.restored", config->db) : xstrdup(config->db);
 	const char *restored = url + strlen("sqlite:"); /* where there is a path */
 	struct side to = {0};
+	char *kept = NULL;
 	int result;
 
 	if (path)
-		move_database(restored, NULL);
-	result = !side_open(&to, url) || side_alone(&to) ||
-		 side_exec(from, "DELETE FROM meta WHERE key='restored'") || copy_all(from, &to, rows) ||
-		 mark_restored(&to, readmit_ms);
+		inplace_remove(restored);
+	result = !side_open(&to, url) || side_alone(&to) || mark_restored(from, readmit_ms) ||
+		 copy_all(from, &to, rows_of(told));
 	if (result)
 		failed("cannot restore: %s; nothing was changed", why(&to, from));
 	side_close(&to);
-	if (path && !result)
-		result = put_in_place(path, restored);
+	if (path && !result) {
+		result = inplace_put(path, restored, &kept, to.error, sizeof(to.error));
+		if (result)
+			failed("cannot restore: %s; nothing was changed", to.error);
+		else if (kept)
+			json_object_set_new(told, "kept", json_string(kept));
+	}
 	if (path && result)
-		move_database(restored, NULL);
+		inplace_remove(restored);
+	free(kept);
 	free(url);
 	return result;
 }
 
-/* The keys come last: a restore that fails leaves the server's own. */
-static int restore_from(const struct config *config, const char *copy, uint64_t readmit_ms, json_t *rows)
+/* The keys come last: a restore that fails leaves the server's own. Where it ends between the two, the next
+ * start sees that by a file of no content. */
+static int restore_from(const struct config *config, const char *copy, uint64_t readmit_ms, json_t *told)
 {
 	char *url = xasprintf("sqlite:%s", copy);
 	struct taking taking = {.config = config};
+	char *unfinished = xasprintf("%s/restore.unfinished", config->state);
+	bool before = !access(unfinished, F_OK);
 	struct side from = {0};
-	int result;
+	int result, error;
 
-	if (side_open(&from, url))
-		result = take_files(&from, &taking, true) || take_rows(&from, config, readmit_ms, rows) ||
-			 take_files(&from, &taking, false);
-	else
+	if (!side_open(&from, url))
 		result = failed("this is no backup of a coordinator: %s", from.error);
+	else if (!(result = take_files(&from, &taking, true)) &&
+		 (error = file_write_atomic(unfinished, "", 0, 0600)) < 0)
+		result = failed("cannot write into %s: %s; nothing was changed", config->state, strerror(-error));
+	if (!result && (result = take_rows(&from, config, readmit_ms, told)) && !before)
+		unlink(unfinished);
+	if (!result && !(result = take_files(&from, &taking, false)))
+		unlink(unfinished);
 	side_close(&from);
+	inplace_remove(copy);
+	free(unfinished);
 	free(url);
 	return result;
 }
@@ -364,13 +350,40 @@ int restore_run(const struct config *config, const json_t *options, json_t *resu
 	copy = working_copy(config, path);
 	if (!copy)
 		return 1;
-	code = restore_from(config, copy, readmit_ms, rows_of(result));
-	unlink(copy);
+	code = restore_from(config, copy, readmit_ms, result);
 	free(copy);
 	json_object_set_new(result, "file", json_string(path));
 	json_object_set_new(result, "message", json_sprintf("restored from %s; start the coordinator: agents prove "
 							    "their keys again and go on", path));
 	return code;
+}
+
+/* A new mesh is none to begin where an old one was to come back. */
+int restore_missing_database(const struct config *config, char *error, size_t size)
+{
+	const char *path = str_has_prefix(config->db, "sqlite:") ? config->db + strlen("sqlite:") : NULL;
+	char *remains = path ? inplace_remains(path) : NULL;
+
+	if (!remains)
+		return 0;
+	snprintf(error, size, "there is no database %s, but %s of a restore: restore the backup once more, or move "
+		 "that file away to begin a new mesh", path, remains);
+	free(remains);
+	return 1;
+}
+
+int restore_missing_keys(const struct config *config, bool restored, char *error, size_t size)
+{
+	char *unfinished = xasprintf("%s/restore.unfinished", config->state);
+	bool missing = restored && !access(unfinished, F_OK);
+
+	if (missing)
+		snprintf(error, size, "a restore has not come to its end, and the keys in %s may not be those of the "
+			 "database: restore the backup once more", config->state);
+	else
+		unlink(unfinished); /* that one has changed nothing */
+	free(unfinished);
+	return missing;
 }
 
 /* ---- migrate ------------------------------------------------------------------------------------------ */

@@ -1,6 +1,6 @@
 /*
- * firstlink.c - where standard output is the journal, or systemd has started us, it is a log: then
- * the links go to a file.
+ * firstlink.c - the network `default`, and its links. Where standard output is the journal, or systemd has
+ * started us, it is a log: then the links go to a file.
  *
  * The dashboard's is of a user `admin`, made for it without a password: so lines of the audit name somebody,
  * and a password is all that is missing for the next time.
@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #define LIFETIME_MS (3600 * 1000ull)
+#define MAX_LOCAL   256
 
 #define ACTOR       "first start"
 #define FIRST_USER  "admin"
@@ -82,6 +83,23 @@ static void show(void *arg)
 	free(first);
 }
 
+static struct network *make_default_network(struct coordinator *co)
+{
+	struct prefix local[MAX_LOCAL], cidr, cidr6;
+	size_t count = ipam_local_prefixes(local, MAX_LOCAL);
+	struct refusal why;
+	uint8_t random[7];
+
+	if (!ipam_choose(&cidr, local, count, random_below(1024))) {
+		log_warn("no-default-network", "reason=\"every private range overlaps a route of this host; "
+			 "make one with network create\"");
+		return NULL;
+	}
+	random_bytes(random, sizeof(random));
+	ipam_choose_ula(&cidr6, random);
+	return registry_network_create(co, "default", &cidr, &cidr6, ACTOR, &why);
+}
+
 static char *join_link(struct coordinator *co, struct network *network, struct first *first)
 {
 	const struct key_wish wish = {.network = network, .reusable = true, .lifetime_ms = LIFETIME_MS};
@@ -117,10 +135,10 @@ static char *dashboard_link(struct coordinator *co, struct first *first)
 	return link;
 }
 
-void firstlink_make(struct coordinator *co, struct network *network)
+void firstlink_make(struct coordinator *co)
 {
 	struct first *first = xcalloc(1, sizeof(*first));
-	char *links[] = {join_link(co, network, first), dashboard_link(co, first)};
+	char *links[] = {join_link(co, make_default_network(co), first), dashboard_link(co, first)};
 	struct buf text;
 
 	first->co = co;

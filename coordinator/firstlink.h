@@ -6,9 +6,8 @@
 #define COORDINATOR_FIRSTLINK_H
 
 struct coordinator;
-struct network;
 
-/* Makes the key (network NULL: none) and the user with its link, and shows them once they are durable. */
-void firstlink_make(struct coordinator *co, struct network *network);
+/* Makes the network `default` where a private range is free, its key, and the user with its link, and shows them once they are durable. */
+void firstlink_make(struct coordinator *co);
 
 #endif

@@ -4,6 +4,7 @@
  * network `default`, one join link and one link to the dashboard.
  */
 #include "start.h"
+#include "backup.h"
 #include "coordinator/admin/admin.h"
 #include "coordinator/api/api.h"
 #include "coordinator/access/challenge.h"
@@ -46,7 +47,6 @@
 #define REFUSALS       100               /* a second */
 #define RESTART_MS     60000             /* who was online before a restart has this long to be back */
 #define AUDIT_KEEP     100000
-#define MAX_LOCAL      256
 #define OWN_DESCRIPTORS 128
 
 /* ---- files ---------------------------------------------------------------------------- */
@@ -150,12 +150,27 @@ static int open_tls(struct coordinator *co, char *error, size_t size)
 	return result < 0;
 }
 
+/* Whether what the configuration names for TLS can be used; -1 and a sentence. */
+static int check_tls(const struct config *config, char *error, size_t size)
+{
+	struct tls_server *tls;
+	char pin[44];
+
+	if (config->cert) {
+		tls = tls_server_new(config->cert, config->key, error, size);
+		if (!tls)
+			return -1;
+		tls_server_free(tls);
+	}
+	return config->next_key && pin_of_key(config->next_key, pin, error, size) < 0 ? -1 : 0;
+}
+
 /* ---- database --------------------------------------------------------------------------- */
 
 struct meta {
 	uint8_t secret[TOKEN_SECRET_LEN];
 	struct key server;
-	bool has_secret, has_server, initialised;
+	bool has_secret, has_server, initialised, restored;
 	char by[INSTANCE_ID_MAX]; /* who has made the first start */
 };
 
@@ -169,6 +184,8 @@ static void read_meta(void *arg, const struct store_value *row)
 		meta->has_secret = true;
 	} else if (!strcmp(key, "server_public")) {
 		meta->has_server = mesh_row_public_key(&row[1], &meta->server);
+	} else if (!strcmp(key, "restored")) {
+		meta->restored = true; /* until the next start */
 	} else if (!strcmp(key, "initialised")) {
 		meta->initialised = true;
 		if (row[1].len < sizeof(meta->by))
@@ -218,23 +235,6 @@ static int take_identity(struct coordinator *co, struct meta *meta, char *error,
 	return 1;
 }
 
-static struct network *make_default_network(struct coordinator *co)
-{
-	struct prefix local[MAX_LOCAL], cidr, cidr6;
-	size_t count = ipam_local_prefixes(local, MAX_LOCAL);
-	struct refusal why;
-	uint8_t random[7];
-
-	if (!ipam_choose(&cidr, local, count, random_below(1024))) {
-		log_warn("no-default-network", "reason=\"every private range overlaps a route of this host; "
-			 "make one with network create\"");
-		return NULL;
-	}
-	random_bytes(random, sizeof(random));
-	ipam_choose_ula(&cidr6, random);
-	return registry_network_create(co, "default", &cidr, &cidr6, "first start", &why);
-}
-
 static int load_mesh(struct coordinator *co)
 {
 	return mesh_load(&co->mesh, co->store, clock_wall_ms());
@@ -249,7 +249,7 @@ static int first_start(struct coordinator *co)
 
 	store_begin(co->store);
 	write_new(co, "initialised", self, strlen(self));
-	firstlink_make(co, make_default_network(co));
+	firstlink_make(co);
 	if (!co->cluster)
 		return 0;
 	if (store_settle(co->store) < 0 || store_read(co->store, STORE_META, 100, read_meta, &meta) < 0)
@@ -268,11 +268,15 @@ static int open_store(struct coordinator *co, bool *initialised, char *error, si
 {
 	struct meta meta = {0};
 
+	if (restore_missing_database(&co->config, error, size))
+		return 1;
 	co->store = store_open(co->loop, co->config.db, error, size);
 	if (!co->store)
 		return 1;
 	co->cluster = cluster_new(co);
 	if (take_identity(co, &meta, error, size))
+		return 1;
+	if (restore_missing_keys(&co->config, meta.restored, error, size))
 		return 1;
 	*initialised = meta.initialised;
 	co->challenges = challenges_new(&co->private_key, store_instance(co->store));
@@ -368,9 +372,14 @@ int coordinator_start(struct coordinator *co, char *error, size_t size)
 		snprintf(error, size, "cannot start a thread for passwords");
 		return 1;
 	}
-	if (make_dirs(&co->config, error, size) || coordinator_lock(&co->config, error, size) ||
-	    load_server_key(co, error, size) || open_tls(co, error, size) ||
-	    open_store(co, &initialised, error, size))
+	if (make_dirs(&co->config, error, size) || coordinator_lock(&co->config, error, size))
+		return 1;
+	if (load_server_key(co, error, size) || open_tls(co, error, size)) {
+		if (!co->config.cert)
+			restore_missing_keys(&co->config, true, error, size); /* then that is why */
+		return check_tls(&co->config, error, size) ? 2 : 1;
+	}
+	if (open_store(co, &initialised, error, size))
 		return 1;
 	result = policy_state_start(co->policy, error, size);
 	if (result)
@@ -424,19 +433,10 @@ void coordinator_stop(struct coordinator *co)
 
 int coordinator_check(const struct config *config, char *error, size_t size)
 {
-	struct tls_server *tls;
-	char pin[44];
-
-	if (config->cert) {
-		tls = tls_server_new(config->cert, config->key, error, size);
-		if (!tls)
-			return 2;
-		tls_server_free(tls);
-	}
+	if (check_tls(config, error, size))
+		return 2;
 	if ((!config->policy_optional || !access(config->policy, F_OK)) &&
 	    policy_file_check(config->policy, error, size))
-		return 2;
-	if (config->next_key && pin_of_key(config->next_key, pin, error, size) < 0)
 		return 2;
 	return 0;
 }

@@ -7,7 +7,7 @@ build='gcc libc6-dev make pkg-config libmnl-dev libcurl4-openssl-dev libjansson-
 	libsodium-dev libyaml-dev libev-dev libwslay-dev libssl-dev libsqlite3-dev libjwt-dev libpq-dev
 	libqrencode-dev'
 try='wireguard-tools wireguard-go nftables iproute2 iputils-ping procps jq kmod'
-test='libcmocka-dev g++ clang libclang-rt-14-dev shellcheck valgrind python3-minimal python3-nacl curl sqlite3
+test='libcmocka-dev g++ clang libclang-rt-14-dev shellcheck strace valgrind python3-minimal python3-nacl curl sqlite3
 	postgresql openssl tcpdump conntrack iperf3 qemu-system-x86 qemu-system-common busybox|busybox-static cpio systemd ca-certificates
 	chromium'
 

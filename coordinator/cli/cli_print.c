@@ -97,11 +97,13 @@ void print_message(const json_t *result)
 
 void print_moved(const json_t *result)
 {
-	const json_t *count;
+	const json_t *count, *kept = json_object_get(result, "kept");
 	const char *table;
 
 	json_object_foreach(json_object_get(result, "rows"), table, count)
 		printf("%s: %lld\n", table, (long long)json_integer_value(count));
+	if (kept)
+		printf("the database of before is kept as %s\n", json_string_value(kept));
 	print_message(result);
 }
 

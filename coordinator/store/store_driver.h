@@ -40,6 +40,9 @@ struct store_driver {
 };
 
 extern const struct store_driver store_sqlite, store_postgres;
+/* The file alone is the database from then on, its log is worked in. 0; -EBADMSG: it is damaged, or no database;
+ * -EIO; with a sentence. */
+int store_sqlite_settle(const char *path, char *error, size_t size);
 /* By the URL's beginning; NULL: none. */
 const struct store_driver *store_driver(const char *url);
 

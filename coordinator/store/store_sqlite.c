@@ -110,6 +110,23 @@ bad:
 	return NULL;
 }
 
+int store_sqlite_settle(const char *path, char *error, size_t size)
+{
+	char why[200] = "";
+	sqlite3 *db = open_one(path, SQLITE_OPEN_READWRITE, why, sizeof(why));
+	int result = db ? 0 : -EIO;
+
+	if (db && (run(db, "SELECT count(*) FROM sqlite_master") || run(db, "PRAGMA journal_mode=DELETE"))) {
+		result = (sqlite3_errcode(db) & 0xff) == SQLITE_NOTADB || (sqlite3_errcode(db) & 0xff) == SQLITE_CORRUPT
+				 ? -EBADMSG : -EIO;
+		snprintf(why, sizeof(why), "%s", sqlite3_errmsg(db));
+	}
+	sqlite3_close(db);
+	if (result)
+		snprintf(error, size, "cannot use the database %s: %s", path, why);
+	return result;
+}
+
 static void bind(sqlite3_stmt *statement, int at, const struct store_value *value)
 {
 	switch (value->type) {

@@ -90,6 +90,14 @@ static void sync_directory(const char *directory)
 	close(fd);
 }
 
+void file_sync_directory_of(const char *path)
+{
+	char *directory = directory_of(path);
+
+	sync_directory(directory);
+	free(directory);
+}
+
 int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode)
 {
 	char *directory = directory_of(path);

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Cases of coordinator.sh. With words: only the cases whose name has one of them."""
-import base64, hashlib, hmac, json, multiprocessing, os, re, resource, select, shutil, signal, socket, sqlite3, stat, struct, subprocess, sys, tempfile, threading, time
+import base64, hashlib, hmac, ipaddress, json, multiprocessing, os, re, resource, select, shutil, signal, socket, sqlite3, stat, struct, subprocess, sys, tempfile, threading, time
 import meshclient
 from meshclient import PROGRAM, Agent, Coordinator, Ws, b64, free_port, wait_until
 from nacl.bindings import crypto_scalarmult_base, randombytes
@@ -1626,9 +1626,61 @@ def _(co):
     for words in (["serve", "--lissen", "x"], ["serve", "--listen"], ["nothing"], [], ["serve", "x"],
                   ["network", "create"], ["key", "create", "a"]):
         equal(run(*words)[0], 2, words)
+    for text in ("tls: {cert: /none.crt, key: /none.key}\n", "tls: {next_key: /none.key}\n"):
+        with open(path, "w") as f:
+            f.write("listen: 127.0.0.1:%d\nstate: %s/other\nrun_dir: %s/other\n%s" %
+                    (free_port(), co.dir, co.dir, text))
+        checked, served = run("serve", "--config", path, "--check"), run("serve", "--config", path)
+        equal((checked[0], served[0]), (2, 2), text)
+        equal(served[1].splitlines()[-1], checked[1].strip())
+        assert "/none." in checked[1], checked[1]
     equal(run("--config", co.dir + "/coordinator.yaml", "--check")[0], 0)
     equal(run("--version")[0], 0)
     equal(run("--help")[0], 0)
+
+
+def first_start(networks, address, *options):
+    """In a network namespace of its own with this address and routes to these networks: the networks that it
+    has made, and its log."""
+    co = Coordinator(NO_RELAY)
+    with open(co.dir + "/routes", "w") as f:
+        f.write("link set lo up\naddress add %s dev lo\nroute add default dev lo src %s\n" %
+                (address, address.partition("/")[0]))
+        f.writelines("route add %s dev lo\n" % network for network in networks)
+    try:
+        with open(co.dir + "/log", "ab") as log:
+            co.process = subprocess.Popen(["unshare", "-n", "sh", "-c", 'ip -batch "$0" && exec "$@"', co.dir + "/routes",
+                                           PROGRAM, "serve", "--config", co.dir + "/coordinator.yaml", "--listen",
+                                           "[::]:8443", *options], stdout=log, stderr=log)
+        assert wait_until(lambda: co.process.poll() is not None or
+                          not co.admin("network", "list", code=None), 20) and co.process.poll() is None, co.log()
+        return [n["cidr"] for n in json.loads(co.admin("network", "list", "--json"))["networks"]], co.log()
+    finally:
+        co.close()
+
+
+@case("the first start: `default` is where no route or address is, and an address of this site gets a warning")
+def _(unused):
+    if os.getuid() or meshclient.POSTGRES:
+        return "needs root" if os.getuid() else "there is no PostgreSQL in its namespace"
+    def but(network, *free):
+        left = [ipaddress.ip_network(network)]
+        for one in map(ipaddress.ip_network, free):
+            left = [part for n in left for part in (n.address_exclude(one) if one.subnet_of(n) else [n])]
+        return left
+    edges = ["172.16.0.0/12", "192.168.0.0/16"]
+    # One /16 is left, and one that only an address of this host is in.
+    made, log = first_start(edges + but("10.0.0.0/8", "10.70.0.0/16", "10.222.0.0/16"), "10.70.1.1/16")
+    equal(made, ["10.222.0.0/16"])
+    assert "warn public-url url=https://10.70.1.1:8443 " in log and "say --public-url" in log, log
+    # A route to a part of it is enough.
+    made, log = first_start(edges + but("10.0.0.0/8", "10.71.0.0/16", "10.222.0.0/16") + ["10.71.33.0/24"],
+                            "203.0.113.1/24")
+    equal(made, ["10.222.0.0/16"])
+    assert "public-url" not in log, log
+    made, log = first_start(edges + ["10.0.0.0/8"], "192.168.1.1/24", "--public-url", "https://mesh.example:8443")
+    equal(made, [])
+    assert "no-default-network" in log and "network create" in log and "public-url" not in log, log
 
 
 @case("the API describes itself, every route of it and every frame")
@@ -1985,6 +2037,14 @@ def keys(co):
     return digest.hexdigest()
 
 
+def names_in(path):
+    database = sqlite3.connect(path)
+    try:
+        return [row[0] for row in database.execute("SELECT name FROM agent_networks")]
+    finally:
+        database.close()
+
+
 @case("a restore that fails leaves the server's keys and its database")
 def _(unused):
     co, other = Coordinator(FAST).start(), Coordinator(FAST).start()
@@ -2012,6 +2072,12 @@ def _(unused):
         equal([name for name in sorted(os.listdir(co.dir + "/state")) if name not in there], extra)
         co.start()
         equal([a["name"] for a in agents(co)], ["other"])
+        co.stop()
+        said = co.admin("restore", co.dir + "/backup")
+        if not meshclient.POSTGRES: # the only copy of before stays, this one is kept beside it
+            assert "kept as %s/state/coordinator.db.before-restore-2\n" % co.dir in said, said
+            kept = ["%s/state/coordinator.db.before-restore%s" % (co.dir, end) for end in ("", "-2")]
+            equal([names_in(path) for path in kept], [["before"], ["other"]])
     finally:
         other.close()
         co.close()

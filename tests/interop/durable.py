@@ -2,7 +2,7 @@
 """Cases of durable.sh: a coordinator is killed by SIGKILL at random moments, during its start too, while
 writers change all there is to change (writers.py). After each start: the database opens and is whole,
 all that was answered is there, nothing is there twice or by itself, and what was revoked stays so."""
-import argparse, os, random, shutil, signal, socket, sqlite3, subprocess, sys, tempfile, threading, time
+import argparse, json, os, random, shutil, signal, socket, sqlite3, subprocess, sys, tempfile, threading, time
 
 options = argparse.ArgumentParser()
 options.add_argument("--kills", type=int, help="on each database (40 on SQLite, 20 on PostgreSQL)")
@@ -288,6 +288,147 @@ def first_starts(co, count, dice):
     return "%d times" % count
 
 
+# ---- restores -------------------------------------------------------------------------------------------
+
+
+class Restores:
+    """A restore is killed at random moments, mostly at one at which a name in the state directory appears or
+    goes; where strace is, at one of the calls that do that. The next start has the old database or the restored one, whole, and the keys that belong to it, or
+    says what is to be done; and no database that was kept is ever lost."""
+
+    def __init__(self, co, kills, dice):
+        self.co, self.kills, self.dice, self.made = co, kills, dice, 0
+        self.state, self.kept, self.counts = co.dir + "/state", {}, dict.fromkeys(("old", "new", "refused", "fresh"), 0)
+
+    def key(self):
+        with open(self.state + "/server.key", "rb") as f:
+            return f.read()
+
+    def networks(self):
+        return frozenset(n["name"] for n in json.loads(self.co.admin("network", "list", "--json"))["networks"])
+
+    def stored(self):
+        """The same of the database itself."""
+        import meshclient
+        if meshclient.POSTGRES:
+            return frozenset(meshclient.psql(self.co.database, "SELECT name FROM networks").split())
+        return frozenset(row[0] for row in query_sqlite(self.state + "/coordinator.db", ["SELECT name FROM networks"])[0])
+
+    def prepare(self):
+        """Two backups, of two servers."""
+        self.backups = []
+        for name in ("red", "blue"):
+            launch(self.co)
+            await_start(self.co)
+            self.co.admin("network", "create", name, "--cidr", "10.98.0.0/24")
+            self.co.admin("backup", "%s/%s" % (self.co.dir, name))
+            self.backups.append((self.co.dir + "/" + name, (self.networks(), self.key())))
+            self.now = self.backups[-1][1]
+            self.co.stop()
+            if name == "red":
+                self.empty()
+
+    def empty(self):
+        shutil.rmtree(self.state)
+        if self.co.owns:
+            import meshclient
+            meshclient.psql("postgres", "DROP DATABASE %s WITH (FORCE)" % self.co.database)
+            meshclient.psql("postgres", "CREATE DATABASE " + self.co.database)
+
+    def restore(self, backup, killed):
+        import meshclient
+        command = [meshclient.PROGRAM, "--config", self.co.dir + "/coordinator.yaml", "restore", backup]
+        if not killed:
+            subprocess.run(command, check=True, capture_output=True, timeout=60)
+            return
+        if self.dice.random() < 0.5 and shutil.which("strace"):
+            call, most = self.dice.choice((("rename", 7), ("rename", 7), ("link", 2), ("unlink", 20)))
+            inject = "%s:signal=KILL:when=%d" % (call, self.dice.randrange(1, most + 1))
+            subprocess.run(["strace", "-f", "-o", "/dev/null", "-e", "inject=" + inject] + command, timeout=60,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            return
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.time() + self.dice.random() * 0.2
+        changes, names = self.dice.randrange(1, 24) if self.dice.random() < 0.8 else 1 << 30, None
+        while changes and process.poll() is None and (changes < 1 << 29 or time.time() < end):
+            seen = set(os.listdir(self.state)) if os.path.isdir(self.state) else set()
+            changes, names = changes - (seen != names), seen
+        process.kill()
+        process.wait()
+
+    def check_kept(self):
+        """By inode, each that has been given a name of before stays what it is."""
+        names = {n: os.stat(self.state + "/" + n).st_ino for n in os.listdir(self.state) if ".before-restore" in n}
+        for name, inode in self.kept.items():
+            if names.get(name) != inode:
+                raise AssertionError("%s, which was kept, is gone or another" % name)
+        self.kept = names
+
+    def start(self, old, new, backup):
+        """True: it serves, and the old or the new; else it said that the backup is to be restored once more."""
+        launch(self.co)
+        try:
+            await_start(self.co)
+        except AssertionError:
+            if self.co.process.wait(20) != 1 or "restore the backup once more" not in self.co.log()[-600:]:
+                raise
+            self.co.process = None
+            if old and self.stored() != new[0]:
+                raise AssertionError("it refuses, and the database is not the restored one: %s" % self.stored())
+            self.counts["refused"] += 1
+            return False
+        self.now = (self.networks(), self.key())
+        if self.now not in (old, new):
+            raise AssertionError("neither the old nor the new: %s, were %s and %s" % (self.now, old, new))
+        self.counts["new" if self.now == new else "old"] += 1
+        return True
+
+    def fresh(self):
+        """Onto a server that has nothing: what is begun there is no new mesh, unless nothing was done yet."""
+        self.empty()
+        os.mkdir(self.state, 0o700)
+        self.kept = {}
+        self.counts["fresh"] += 1
+        backup, new = self.dice.choice(self.backups)
+        self.restore(backup, True)
+        begun = not self.co.owns and any(n.startswith("coordinator.db") for n in os.listdir(self.state))
+        if begun and self.start(None, new, backup):
+            self.co.stop()
+        self.restore(backup, False)
+        self.kept = {}
+        self.check_kept()
+        self.now = new
+
+    def once(self):
+        if self.dice.random() < 0.2:
+            self.fresh()
+        # What is there is in the log of SQLite too: whoever made it was killed.
+        launch(self.co)
+        await_start(self.co)
+        self.made += 1
+        self.co.admin("network", "create", "n%d" % self.made, "--cidr", "10.97.%d.0/24" % (self.made % 256))
+        old = (self.networks(), self.key())
+        kill(self.co)
+        backup, new = next(b for b in self.backups if b[1][1] != old[1]) # the other server's
+        self.restore(backup, True)
+        self.check_kept()
+        whole(self.co)
+        if not self.start(old, new, backup):
+            self.restore(backup, False)
+            self.check_kept()
+            if not self.start(None, new, backup):
+                raise AssertionError("it refuses after a restore that was not killed")
+        kill(self.co)
+
+    def all(self):
+        self.prepare()
+        for _ in range(self.kills):
+            self.once()
+        if not self.counts["old"] or not self.counts["new"]:
+            raise AssertionError("no kill came before or none after: %s" % self.counts)
+        return "%d kills: %s" % (self.kills, ", ".join("%d %s" % (n, what) for what, n in self.counts.items()))
+
+
 def case(name, function):
     import meshclient
     co = meshclient.Coordinator(LIMITS)
@@ -313,7 +454,9 @@ def on_database(label, kills, given):
     return (case("first starts killed at random moments, on %s (seed %d)" % (label, given.seed),
                  lambda co: first_starts(co, max(kills // 5, 1), random.Random(given.seed))) +
             case("SIGKILL at random moments under write load, on %s (seed %d)" % (label, given.seed),
-                 lambda co: Run(co, kills, given.seed).all()))
+                 lambda co: Run(co, kills, given.seed).all()) +
+            case("restores killed at random moments, on %s (seed %d)" % (label, given.seed),
+                 lambda co: Restores(co, 2 * kills, random.Random(given.seed)).all()))
 
 
 def main():

@@ -1610,5 +1610,23 @@ def _(co):
     co.start()
 
 
+@case("a restore brings back no session that was ended and no link that was used; who logs in anew comes in")
+def _(co):
+    user(co, "ann", "admin")
+    ann, kept = session(co, "ann"), session(co, "ann")
+    secret, revoked = link_of(co, "ann"), root(co)
+    co.admin("backup", co.dir + "/backup")
+    equal(by_link(co, secret)[0], 201)
+    ann.ok("DELETE", "/session", None, 204)
+    co.admin("token", "revoke", next(t["id"] for t in json.loads(co.admin("token", "list", "--json"))["tokens"]
+                                     if t["kind"] == "token"))
+    co.stop()
+    co.admin("restore", co.dir + "/backup")
+    co.start()
+    equal([ann("GET", "/networks")[0], kept("GET", "/networks")[0], by_link(co, secret)[0]], [401, 401, 401])
+    equal(revoked("GET", "/networks")[0], 200, "as the manual page says")
+    session(co, "ann").ok("GET", "/networks")
+
+
 if __name__ == "__main__":
     sys.exit(coordinator.main())

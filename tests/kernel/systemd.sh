@@ -82,7 +82,41 @@ check "up again by the unit" systemctl start wg-quick@wg0
 check "agent again" wait_for 30 wg-mesh status wg0
 check "leave" wg-mesh leave wg0
 check "leave disabled wg-quick@wg0" sh -c '! systemctl is-enabled wg-quick@wg0'
+
+# The relay outlives a crash of the coordinator, whichever of the two started it.
+relay() { head -n 1 /run/wg-mesh/relay.lock; }
+coordinator_pid() { systemctl show -p MainPID --value wg-mesh-coordinator; }
+log_has() { journalctl -u wg-mesh-coordinator --no-pager -o cat | grep -q "$1"; }
+serves() { [ -n "$(relay)" ] && log_has "relay-ready pid=$(relay) "; }
+other_coordinator() { active wg-mesh-coordinator && [ "$(coordinator_pid)" != "$1" ]; }
+adopted() { [ "$(journalctl "_PID=$(coordinator_pid)" --no-pager -o cat | grep -c "relay-adopted pid=$1\$")" = 1 ]; }
+outlives() { # WHAT
+	pid=$(relay) coordinator=$(coordinator_pid)
+	kill -KILL "$coordinator"
+	check "$1: the coordinator is started again" wait_for 30 other_coordinator "$coordinator"
+	check "$1: which adopts the relay" wait_for 20 adopted "$pid"
+	check "$1: the relay has outlived it" test -d "/proc/$pid"
+	check "$1: and is still the one" test "$(relay)" = "$pid"
+}
+check "the coordinator has a relay" wait_for 20 serves
+check "which is a unit of its own" test "$(systemctl show -p MainPID --value wg-mesh-relay)" = "$(relay)"
+outlives "the relay's own unit"
+check "the relay's unit is masked" systemctl mask --runtime --now wg-mesh-relay
+check "the coordinator starts a relay" wait_for 30 serves
+check "in its own unit" grep -q wg-mesh-coordinator.service "/proc/$(relay)/cgroup"
+outlives "the coordinator's own relay"
+check "the coordinator's unit restarts" systemctl restart wg-mesh-coordinator
+check "and has a relay" wait_for 30 serves
+last=$(relay)
 check "the coordinator stops" systemctl stop wg-mesh-coordinator
+ended() { [ ! -d "/proc/$1" ]; }
+check "and with it the relay that it started" wait_for 15 ended "$last"
+check "the relay's unit is back" systemctl unmask --runtime wg-mesh-relay
+check "the coordinator starts again" systemctl start wg-mesh-coordinator
+check "and adopts the relay of the unit" wait_for 20 serves
+check "the unit of the relay runs" active wg-mesh-relay
+check "the coordinator stops once more" systemctl stop wg-mesh-coordinator
+check "and with it the relay's unit" wait_for 15 inactive wg-mesh-relay
 [ $LAB_FAILED -eq 0 ] || {
 	journalctl --no-pager -u 'wg*' -u systemd-tmpfiles-setup -n 60 | sed 's/^/    /'
 	exit 1
