@@ -1,19 +1,17 @@
 /* app.js - logging in, the frame around the views, and what keeps them as they are: see README.md. */
-import { agents, devices, routes } from "./agents.js";
-import { api, listen, setCsrf } from "./api.js";
+import { agentEvent, agents, devices, routes } from "./agents.js";
+import { api, id, listen, setCsrf } from "./api.js";
 import { audit, firstPassword, users } from "./access.js";
 import { keys, networks, relays } from "./networks.js";
 import { policy } from "./policy.js";
-import { agentKey, state } from "./state.js";
-import { attempt, button, form, h, toast } from "./ui.js";
+import { state } from "./state.js";
+import { attempt, button, form, h, head, muted, toast, tried } from "./ui.js";
 
 const views = { agents, routes, keys, devices, networks, policy, users, relays, audit };
 const app = document.getElementById("app");
 let stop = null, connected = null, last = null, first = null, here = null, timer = null, wants = false, pressed = false;
 
 const brand = () => h("p", { class: "brand" }, h("img", { src: "/web/icon.svg", alt: "", width: 28, height: 28 }), "wg-mesh");
-
-/* ---- logging in ---- */
 
 function alone(title, ...children) {
 	document.title = title + " · wg-mesh";
@@ -32,7 +30,7 @@ function login(why) {
 		form([{ name: "user", label: "User", required: true, autocomplete: "username" },
 			{ name: "password", type: "password", label: "Password", required: true, autocomplete: "current-password" }],
 		"Log in", async (values) => begin(await api("POST", "/session", values))),
-		h("p", { class: "muted" }, "No password? On the coordinator's machine: ", h("code", {}, "wg-mesh-coordinator user link admin")));
+		muted("No password? On the coordinator's machine: ", h("code", {}, "wg-mesh-coordinator user link admin")));
 }
 
 /* Not by itself: a program that looks at links must not use it up. */
@@ -62,8 +60,6 @@ async function logout() {
 	await attempt(() => api("DELETE", "/session"));
 	login();
 }
-
-/* ---- the frame ---- */
 
 function frame() {
 	app.replaceChildren(
@@ -103,7 +99,7 @@ function draw() {
 
 	drawNav();
 	first ??= firstPassword();
-	put(document.getElementById("main"), [state.password || first, ...here.draw()].filter((one) => one instanceof Node));
+	put(document.getElementById("main"), [state.password || first, ...tried(here.draw, [head(here.title), h("p", { class: "problem" }, "This cannot be shown. Load the page again.")])].filter((one) => one instanceof Node));
 	if (name && document.activeElement?.id !== name && !document.querySelector("dialog[open]"))
 		document.getElementById(name)?.focus({ preventScroll: true });
 	scrollTo(0, top);
@@ -131,8 +127,6 @@ async function show() {
 	document.querySelector("main h1")?.focus();
 }
 
-/* ---- what happens meanwhile ---- */
-
 /* At most four times a second, however much happens. */
 function soon(load) {
 	wants ||= load;
@@ -151,11 +145,8 @@ function soon(load) {
 }
 
 function onEvent(event) {
-	if (event.type === "agent" && event.op === "put") {
-		state.agents.set(agentKey(event.agent), { ...state.agents.get(agentKey(event.agent)), ...event.agent });
-		soon(false);
-	} else if (event.type === "agent") {
-		state.agents.delete(agentKey(event));
+	if (event.type === "agent") {
+		agentEvent(event);
 		soon(false);
 	} else if (event.type === "audit") {
 		state.audit.unshift(event.audit);

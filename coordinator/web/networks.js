@@ -1,15 +1,13 @@
 /* networks.js - networks, join keys and relays. */
 import { api, id } from "./api.js";
-import { actions, ago, ask, attempt, button, chip, chips, copyBox, empty, end, h, head, mono, once, table, words } from "./ui.js";
+import { actions, ago, ask, attempt, button, chip, chips, copyBox, empty, end, h, head, lines, mono, muted, once, table, words } from "./ui.js";
 import { may, networksWith, state } from "./state.js";
 
 export const LIFETIMES = [["1h", "an hour"], ["1d", "a day"], ["7d", "a week"], ["30d", "30 days"], ["90d", "90 days"], ["never", "without end"]];
 
 const given = (values) => Object.fromEntries(Object.entries(values).filter(([, value]) => value !== "" && value !== false && value?.length !== 0));
 
-/* ---- join keys ---- */
-
-export function makeLink() {
+function makeLink() {
 	const networks = networksWith("operator");
 
 	ask({ title: "Make a join link", submit: "Make the link",
@@ -31,7 +29,7 @@ export function makeLink() {
 
 const revoke = (key) => end("Revoke this join key?", "Nobody joins by it any more. Agents that have joined stay.", "/join-keys/" + id(key.id), "Revoke");
 
-const joining = () => networksWith("operator").length > 0 && button("Make a join link", makeLink, { class: "primary", id: "make-link" });
+export const joining = () => networksWith("operator")[0] && button("Make a join link", makeLink, { class: "primary", id: "make-link" });
 
 export const keys = {
 	title: "Join keys",
@@ -53,12 +51,10 @@ export const keys = {
 				["For", (key) => [key.name && h("div", {}, "only ", key.name), chips(key.tags)]],
 				["Ends", (key) => key.expires_at ? ago(key.expires_at) : "never"],
 				["", (key) => key.state === "valid" && may("operator", key.network) && actions(key.id, ["Revoke", () => revoke(key), "danger"])],
-			], list, (key) => key.id)
+			], list)
 				: empty("No join keys", h("p", {}, "An agent joins by a link with a key in it. The links themselves are not kept here."))];
 	},
 };
-
-/* ---- networks ---- */
 
 function create() {
 	ask({ title: "Make a network", submit: "Make it",
@@ -88,14 +84,12 @@ export const networks = {
 	},
 	draw: () => [head("Networks", may("admin") && button("Make a network", create, { class: "primary", id: "make-network" })),
 		state.networks.length ? table("Networks", [
-			["Network", (one) => one.name], ["Ranges", (one) => [one.cidr, one.cidr6].filter(Boolean).map((range) => h("div", {}, mono(range)))],
+			["Network", (one) => one.name], ["Ranges", (one) => lines([one.cidr, one.cidr6].filter(Boolean))],
 			["Agents", (one) => String(one.agents)], ["Joining", (one) => one.approve ? chip("by approval", "warn") : chip("by link")],
 			["", (one) => may("admin", one.name) && actions(one.name, [one.approve ? "Join freely" : "Ask for approval", () => approval(one)],
 				one.agents === 0 && ["Remove", () => remove(one), "danger"])],
-		], state.networks, (one) => one.id) : empty("No network", h("p", {}, "Agents of a network see each other, and nobody else."))],
+		], state.networks) : empty("No network", h("p", {}, "Agents of a network see each other, and nobody else."))],
 };
-
-/* ---- relays ---- */
 
 function add() {
 	ask({ title: "Add a relay", submit: "Add", text: "Agents are told of it at once.",
@@ -117,11 +111,11 @@ export const relays = {
 		state.relays = (await api("GET", "/relays")).relays;
 	},
 	draw: () => [head("Relays", may("admin") && button("Add a relay", add, { class: "primary", id: "add-relay" })),
-		h("p", { class: "muted" }, "Beside the one that runs with the coordinator."),
+		muted("Beside the one that runs with the coordinator."),
 		state.relays.length ? table("Relays", [
-			["Region", (relay) => relay.region], ["URL", (relay) => mono(relay.url ?? "–")], ["STUN", (relay) => relay.stun.map((one) => h("div", {}, mono(one)))],
+			["Region", (relay) => relay.region], ["URL", (relay) => mono(relay.url ?? "–")], ["STUN", (relay) => lines(relay.stun)],
 			["", (relay) => may("admin") && actions(relay.region, ["Remove",
 				() => end(`Remove ${relay.region}?`, "Agents that use it look for another path.", "/relays/" + id(relay.id)), "danger"])],
-		], state.relays, (relay) => relay.id)
+		], state.relays)
 			: empty("No relays were added", h("p", {}, "A relay in another place carries packets where no direct path is found."))],
 };

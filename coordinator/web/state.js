@@ -14,6 +14,17 @@ export const state = {
 
 export const agentKey = (agent) => `${agent.agent_id} ${agent.network}`;
 
+/* An agent as all views may take it, whatever has told of it. */
+export function keep(agent) {
+	const key = agentKey(agent), one = { ...state.agents.get(key), ...agent };
+
+	for (const name of ["addresses", "tags", "routes"])
+		one[name] = Array.isArray(one[name]) ? one[name] : [];
+	one.name = String(one.name);
+	one.text = JSON.stringify([one.name, one.agent_id, one.network, one.endpoint ?? "", one.addresses, one.tags]).toLowerCase();
+	state.agents.set(key, one);
+}
+
 /* The role in a network, by name; without a name for everything. */
 export function rank(network) {
 	const known = state.networks.find((one) => one.name === network);
@@ -24,9 +35,5 @@ export function rank(network) {
 }
 
 export const may = (role, network) => rank(network) >= RANK[role];
-
-export function mayAnywhere(role) {
-	return (state.me?.roles ?? []).some((row) => RANK[row.role] >= RANK[role]);
-}
 
 export const networksWith = (role) => state.networks.filter((one) => may(role, one.name)).map((one) => one.name);

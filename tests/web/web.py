@@ -296,9 +296,11 @@ def _(co):
     with open(co.dir + "/hostile.yaml", "w") as f:
         f.write("version: 1\ndefault: allow\nacl: [{name: '%s', from: [any], to: [nas], allow: [icmp]}]\n" % HOSTILE)
     co.admin("policy", "apply", co.dir + "/hostile.yaml")
-    page.click("evil")
-    page.sees(HOSTILE, "dialog")
-    page.click("Close")
+    for name, able in (("evil", HOSTILE), ("odd", HOSTILE), ("odder", '["a"], null, {"toString":1}')):
+        page.click(name)
+        page.sees(able, "dialog")
+        page.wait("[...document.querySelectorAll('dialog button')].some((b) => b.innerText === 'Remove')")
+        page.click("Close")
     view(page, "users")
     page.sees(HOSTILE, "table")
     page.click("End token " + HOSTILE)
@@ -349,6 +351,8 @@ def _(co):
 
 @case("on a phone, dark or light, nothing goes over the edge; every control has a name")
 def _(co):
+    Agent(co, "odd").register(key, capabilities={HOSTILE: {"toString": 1}})
+    Agent(co, "odder").register(key, capabilities=[["a"], None, {"toString": 1}])
     page = administrator(co, width=360, height=720)
     one, two, streams = mesh(co)
     co.admin("token", "create", "--role", "viewer", "--name", "w" * 63)
@@ -376,6 +380,36 @@ def _(co):
     page.sees("No password?")
     assert page.js("document.documentElement.scrollWidth <= innerWidth")
     quiet(page, 401)
+@case("a coordinator of another version may answer otherwise: what cannot be drawn takes nothing with it")
+def _(co):
+    page = administrator(co)
+    one, two, streams = mesh(co)
+    page.sees("guest")
+    page.js("""(() => { const before = fetch; window.fetch = async (...what) => {
+        const answer = await before(...what), json = await answer.json();
+        for (const agent of [json.agent, ...json.agents ?? []])
+            if (agent?.name === 'nas')
+                Object.assign(agent, {addresses: 'x', tags: 7, routes: null, last_seen: 'x', joined_at: 'x', online: false});
+        if (json.relays)
+            json.relays = null;
+        return {ok: answer.ok, status: answer.status, json: () => json} } })()""")
+    view(page, "routes")
+    page.sees("192.168.1.0/24", "table")
+    view(page, "agents")
+    page.wait("[...document.querySelectorAll('td')].some((e) => e.innerText === '?')")
+    page.sees(two.name, "table")
+    page.click("nas")
+    page.sees("Public key", "dialog")
+    page.wait("[...document.querySelectorAll('dialog button')].some((b) => b.innerText === 'Remove')")
+    page.click("Close")
+    view(page, "relays")
+    page.sees("This cannot be shown", "main")
+    view(page, "networks")
+    page.sees("by approval", "table")
+    quiet(page)
+    page.close()
+
+
     page.close()
 
 
