@@ -9,7 +9,7 @@ import { attempt, button, form, h, head, muted, toast, tried } from "./ui.js";
 
 const views = { agents, routes, keys, devices, networks, policy, users, relays, audit };
 const app = document.getElementById("app");
-let stop = null, connected = null, last = null, first = null, here = null, timer = null, wants = false, pressed = false;
+let stop = null, connected = null, last = null, first = null, here = null, timer = null, wants = false, pressed = false, turn = 0;
 
 const brand = () => h("p", { class: "brand" }, h("img", { src: "/web/icon.svg", alt: "", width: 28, height: 28 }), "wg-mesh");
 
@@ -20,12 +20,18 @@ function alone(title, ...children) {
 	app.querySelector("input, button")?.focus();
 }
 
-function login(why) {
+/* Nothing goes on for who was logged in here. */
+function leave() {
 	stop?.();
-	stop = null;
+	stop = here = null;
+	turn++;
 	setCsrf(null);
 	state.me = null;
 	document.querySelectorAll("dialog").forEach((box) => box.close());
+}
+
+function login(why) {
+	leave();
 	alone("Log in", why && h("p", { role: "alert", class: "problem" }, why),
 		form([{ name: "user", label: "User", required: true, autocomplete: "username" },
 			{ name: "password", type: "password", label: "Password", required: true, autocomplete: "current-password" }],
@@ -33,11 +39,20 @@ function login(why) {
 		muted("No password? On the coordinator's machine: ", h("code", {}, "wg-mesh-coordinator user link admin")));
 }
 
-/* Not by itself: a program that looks at links must not use it up. */
-function byLink(secret) {
-	alone("Welcome", h("p", {}, "This link logs you in, once."),
-		form([], "Log in", async () => begin(await api("POST", "/session/link", { secret }))),
-		h("p", {}, button("Use a password instead", () => login(), { class: "link" })));
+/* Not by itself: a program that looks at links must not use it up, and a stranger's makes strangers of us. */
+async function byLink(secret) {
+	const now = (await api("GET", "/session").catch(() => null))?.user;
+
+	alone(now ? "Log in as somebody else?" : "Welcome", h("p", {}, "This link logs you in, once."),
+		now && [h("p", { class: "warn" }, "You are logged in as ", h("b", {}, now), ". The link replaces this session by one of whom it was made for. Use none from a stranger."),
+			button(`Stay ${now}`, start, { class: "primary" })],
+		form([], now ? `Replace the session of ${now}` : "Log in", async () => {
+			const session = await api("POST", "/session/link", { secret });
+
+			history.replaceState("link", "", "/"); /* outlives loading anew */
+			await begin(session);
+		}, { danger: now }),
+		now || h("p", {}, button("Use a password instead", () => login(), { class: "link" })));
 }
 
 async function begin(session) {
@@ -45,14 +60,22 @@ async function begin(session) {
 		location.reload();
 		return;
 	}
+	const mine = turn;
+
 	last = session.user;
 	connected = first = null;
-	state.me = session;
 	setCsrf(session.csrf_token);
-	state.password = (await api("GET", "/users/" + encodeURIComponent(session.user))).user.password;
+	state.password = (await api("GET", "/users/" + id(session.user))).user.password;
 	await Promise.all([networks.load(), agents.load()]);
+	if (mine !== turn)
+		return;
+	state.me = session;
 	frame();
 	stop = listen(onEvent, onState);
+	if (history.state) {
+		history.replaceState(null, "");
+		toast(`You are logged in as ${session.user}`);
+	}
 	await show();
 }
 
@@ -106,9 +129,9 @@ function draw() {
 }
 
 async function refresh(load) {
-	if (load)
+	if (load && here)
 		await Promise.all([here.load(), here !== networks && load === true && networks.load()]).catch((error) => toast(error.message, true));
-	if (state.me)
+	if (here)
 		draw();
 }
 state.refresh = refresh;
@@ -139,7 +162,7 @@ function soon(load) {
 			return;
 		}
 		wants = false;
-		if (state.me && here && !here.still)
+		if (here && !here.still)
 			refresh(really);
 	}, 250);
 }
@@ -164,7 +187,7 @@ function onState(now) {
 	const live = document.getElementById("live");
 
 	if (now && connected === false)
-		agents.load().then(() => here.still || refresh(true), () => {}); /* what was missed */
+		agents.load().then(() => here?.still || refresh(true), () => {}); /* what was missed */
 	connected = now;
 	if (live) {
 		live.className = now ? "on" : now === null ? "" : "off";
@@ -175,21 +198,26 @@ function onState(now) {
 addEventListener("pointerdown", () => pressed = true);
 addEventListener("pointerup", () => pressed = false);
 addEventListener("pointercancel", () => pressed = false);
-addEventListener("hashchange", () => location.hash.startsWith("#login=") ? start() : show());
+addEventListener("hashchange", () => location.hash.startsWith("#login") ? start() : show());
 addEventListener("session-ended", () => state.me && login("Your session has ended. Log in again."));
 
 async function start() {
-	const secret = /^#login=([\w-]+)$/.exec(location.hash)?.[1];
+	const [link, secret] = /^#login=?([\w-]{47}$)?/.exec(location.hash) ?? [];
+	const why = link && !secret && "This login link is not complete. Copy the whole line.";
 
-	if (secret) {
+	leave();
+	if (link)
 		history.replaceState(null, "", "/"); /* it stays in no history */
+	if (secret) {
 		byLink(secret);
 		return;
 	}
 	try {
 		await begin(await api("GET", "/session"));
+		if (why)
+			toast(why, true);
 	} catch (error) {
-		login(error.status === 401 ? null : error.message);
+		login(error.status === 401 ? why : error.message);
 	}
 }
 start();

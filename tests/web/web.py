@@ -107,6 +107,63 @@ def _(co):
     again.close()
 
 
+def listeners(co):
+    return int(re.search(r"^wg_mesh_listeners (\d+)", co.request("GET", "/metrics", root=True)[1].decode(), re.M).group(1))
+
+
+@case("a login link in a page that is logged in asks first, and then says who one is")
+def _(co):
+    page = administrator(co, width=360, height=720)
+    co.admin("user", "add", "ann", "--role", "viewer", stdin=PASSWORD + "\n")
+    link = co.admin("user", "link", "ann").split()[0]
+    Agent(co, "early").register(co.key())
+    page.sees("early", "table")
+    page.js("location.hash = %s" % json.dumps(link.partition("/#")[2]))
+    page.sees("You are logged in as admin.")
+    equal(page.js("location.href + document.activeElement.innerText"), co.origin + "/Stay admin")
+    assert wait_until(lambda: listeners(co) == 0), "the page listens still"
+    Agent(co, "later").register(co.key())
+    page.click("Stay admin")
+    page.sees("later", "table")
+    page.wait("document.querySelector('#live.on')")
+    equal(listeners(co), 1)
+    page.js("location.hash = %s" % json.dumps(link.partition("/#")[2]))
+    page.click("Replace the session of admin")
+    page.sees("You are logged in as ann", "#toasts")
+    page.wait("document.querySelector('#live.on')")
+    assert wait_until(lambda: listeners(co) == 1)
+    assert not page.js("[...document.querySelectorAll('button')].some((b) => b.innerText === 'Make a join link')")
+    again = co.admin("user", "link", "ann").split()[0]
+    page.go("about:blank")
+    page.go(again)
+    page.sees("You are logged in as ann.")
+    page.click("Replace the session of ann")
+    page.sees("You are logged in as ann", "#toasts")
+    page.sees("later", "table")
+    assert page.js("document.documentElement.scrollWidth <= innerWidth")
+    quiet(page)
+    page.close()
+
+
+@case("a login link that lacks its end is told so, and stays in no address")
+def _(co):
+    link = first_link(co)
+    for broken in (link[:-1], link + "!", link.replace("=", "%3D")):
+        page = browser.page(broken)
+        page.sees("This login link is not complete. Copy the whole line.", "[role=alert]")
+        equal(page.js("location.href"), co.origin + "/")
+        quiet(page, 401)
+        page.close()
+    page = administrator(co)
+    page.js("location.hash = %s" % json.dumps(link.partition("/#")[2][:-1]))
+    page.sees("This login link is not complete", "#toasts")
+    page.wait("document.querySelector('#live.on')")
+    equal(page.js("location.href"), co.origin + "/")
+    assert wait_until(lambda: listeners(co) == 1)
+    quiet(page)
+    page.close()
+
+
 @case("what happens is seen at once, and comes back after the coordinator was away")
 def _(co):
     page = administrator(co)
@@ -292,6 +349,8 @@ def _(co):
     one, two, streams = mesh(co)
     key = co.key("--reusable")
     Agent(co, "evil").register(key, capabilities=[HOSTILE])
+    Agent(co, "odd").register(key, capabilities={HOSTILE: {"toString": 1}})
+    Agent(co, "odder").register(key, capabilities=[["a"], None, {"toString": 1}])
     co.admin("token", "create", "--role", "viewer", "--name", HOSTILE)
     with open(co.dir + "/hostile.yaml", "w") as f:
         f.write("version: 1\ndefault: allow\nacl: [{name: '%s', from: [any], to: [nas], allow: [icmp]}]\n" % HOSTILE)
@@ -318,6 +377,36 @@ def _(co):
     equal(page.js("(() => { const s = document.createElement('style'); s.textContent = 'body{display:none}'; document.head.append(s);"
                   " return getComputedStyle(document.body).display })()"), "block")
     assert any("Content Security Policy" in e or "Trusted" in e for e in page.errors), page.errors
+    page.close()
+
+
+@case("a coordinator of another version may answer otherwise: what cannot be drawn takes nothing with it")
+def _(co):
+    page = administrator(co)
+    one, two, streams = mesh(co)
+    page.sees("guest")
+    page.js("""(() => { const before = fetch; window.fetch = async (...what) => {
+        const answer = await before(...what), json = await answer.json();
+        for (const agent of [json.agent, ...json.agents ?? []])
+            if (agent?.name === 'nas')
+                Object.assign(agent, {addresses: 'x', tags: 7, routes: null, last_seen: 'x', joined_at: 'x', online: false});
+        if (json.relays)
+            json.relays = null;
+        return {ok: answer.ok, status: answer.status, json: () => json} } })()""")
+    view(page, "routes")
+    page.sees("192.168.1.0/24", "table")
+    view(page, "agents")
+    page.wait("[...document.querySelectorAll('td')].some((e) => e.innerText === '?')")
+    page.sees(two.name, "table")
+    page.click("nas")
+    page.sees("Public key", "dialog")
+    page.wait("[...document.querySelectorAll('dialog button')].some((b) => b.innerText === 'Remove')")
+    page.click("Close")
+    view(page, "relays")
+    page.sees("This cannot be shown", "main")
+    view(page, "networks")
+    page.sees("by approval", "table")
+    quiet(page)
     page.close()
 
 
@@ -351,8 +440,6 @@ def _(co):
 
 @case("on a phone, dark or light, nothing goes over the edge; every control has a name")
 def _(co):
-    Agent(co, "odd").register(key, capabilities={HOSTILE: {"toString": 1}})
-    Agent(co, "odder").register(key, capabilities=[["a"], None, {"toString": 1}])
     page = administrator(co, width=360, height=720)
     one, two, streams = mesh(co)
     co.admin("token", "create", "--role", "viewer", "--name", "w" * 63)
@@ -380,36 +467,6 @@ def _(co):
     page.sees("No password?")
     assert page.js("document.documentElement.scrollWidth <= innerWidth")
     quiet(page, 401)
-@case("a coordinator of another version may answer otherwise: what cannot be drawn takes nothing with it")
-def _(co):
-    page = administrator(co)
-    one, two, streams = mesh(co)
-    page.sees("guest")
-    page.js("""(() => { const before = fetch; window.fetch = async (...what) => {
-        const answer = await before(...what), json = await answer.json();
-        for (const agent of [json.agent, ...json.agents ?? []])
-            if (agent?.name === 'nas')
-                Object.assign(agent, {addresses: 'x', tags: 7, routes: null, last_seen: 'x', joined_at: 'x', online: false});
-        if (json.relays)
-            json.relays = null;
-        return {ok: answer.ok, status: answer.status, json: () => json} } })()""")
-    view(page, "routes")
-    page.sees("192.168.1.0/24", "table")
-    view(page, "agents")
-    page.wait("[...document.querySelectorAll('td')].some((e) => e.innerText === '?')")
-    page.sees(two.name, "table")
-    page.click("nas")
-    page.sees("Public key", "dialog")
-    page.wait("[...document.querySelectorAll('dialog button')].some((b) => b.innerText === 'Remove')")
-    page.click("Close")
-    view(page, "relays")
-    page.sees("This cannot be shown", "main")
-    view(page, "networks")
-    page.sees("by approval", "table")
-    quiet(page)
-    page.close()
-
-
     page.close()
 
 
