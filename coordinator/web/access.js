@@ -85,7 +85,7 @@ export const users = {
 		], state.users, (one) => one.name),
 		h("div", { class: "head" }, h("h2", {}, "Tokens and sessions"), button("Make an API token", makeToken, { id: "make-token" })),
 		table("Tokens and sessions", [
-			["Kind", (one) => chip(one.kind, one.kind === "link" ? "warn" : "")], ["Name", (one) => one.name ?? mono(one.id)], ["User", (one) => one.user ?? "–"],
+			["Kind", (one) => chip(one.kind, one.kind === "link" ? "warn" : "")], ["Name", (one) => one.name ?? h("code", {}, one.id)], ["User", (one) => one.user ?? "–"],
 			["Held to", (one) => [one.roles ? roleText(one.roles) : "–", " ", chips(one.scopes ?? [])]],
 			["Used", (one) => ago(one.used_at)], ["Ends", (one) => one.expires_at ? ago(one.expires_at) : "never"],
 			["", (one) => actions(`${one.kind} ${one.name ?? one.id}`, ["End", () => revoke(one), "danger"])],

@@ -16,8 +16,8 @@ function makeLink() {
 			{ name: "expires", type: "select", label: "Good for", options: LIFETIMES, value: "1h" },
 			{ name: "reusable", type: "check", label: "For any number of agents" },
 			{ name: "ephemeral", type: "check", label: "Ephemeral: agents go when they are away for half an hour" },
-			{ name: "tags", type: "words", label: "Tags", hint: "Given to agents that join by it; may be empty" },
-			{ name: "name", label: "Only for an agent named", hint: "May be empty" },
+			{ name: "tags", type: "words", label: "Tags", hint: "Given to agents that join by it" },
+			{ name: "name", label: "Only for an agent named" },
 		],
 		action: async (values) => {
 			const made = await api("POST", "/join-keys", given(values));
@@ -46,9 +46,9 @@ export const keys = {
 				state.refresh();
 			} }, h("option", { value: "valid" }, "valid keys"), h("option", { value: "all" }, "all keys"))),
 			list.length ? table("Join keys", [
-				["Key", (key) => mono(key.id)], ["Network", (key) => key.network],
+				["Key", (key) => h("code", {}, key.id)], ["Network", (key) => key.network],
 				["State", (key) => [chip(key.state, key.state === "valid" ? "good" : ""), key.reusable && chip("reusable"), key.ephemeral && chip("ephemeral")]],
-				["For", (key) => [key.name && h("div", {}, "only ", key.name), chips(key.tags)]],
+				["For", (key) => [key.name && h("div", {}, "only ", key.name), key.tags[0] && h("div", {}, chips(key.tags))]],
 				["Ends", (key) => key.expires_at ? ago(key.expires_at) : "never"],
 				["", (key) => key.state === "valid" && may("operator", key.network) && actions(key.id, ["Revoke", () => revoke(key), "danger"])],
 			], list)
@@ -61,7 +61,7 @@ function create() {
 		fields: [
 			{ name: "name", label: "Name", required: true, hint: "a-z, 0-9 and hyphens" },
 			{ name: "cidr", label: "IPv4 range", required: true, hint: "Such as 10.44.0.0/16; it must not overlap what hosts use" },
-			{ name: "cidr6", label: "IPv6 range", hint: "Such as fd12:3456::/64; may be empty" },
+			{ name: "cidr6", label: "IPv6 range", hint: "Such as fd12:3456::/64" },
 			{ name: "approve", type: "check", label: "Agents that join wait for approval" },
 		],
 		action: async (values) => {
@@ -97,7 +97,7 @@ function add() {
 			{ name: "region", label: "Region", required: true, hint: "How it is called, such as fra" },
 			{ name: "url", label: "URL", hint: "https://HOST:PORT; empty for a STUN server alone" },
 			{ name: "stun", label: "STUN servers", hint: "HOST:PORT, with blanks between them" },
-			{ name: "key", label: "Public key", hint: "May be empty" },
+			{ name: "key", label: "Public key" },
 		],
 		action: async (values) => {
 			await api("POST", "/relays", given({ ...values, stun: words(values.stun) }));

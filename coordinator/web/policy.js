@@ -53,7 +53,7 @@ const asking = (said, path, show) => async () => {
 const warnings = (list) => list.map((line) => muted("Warning: ", line));
 
 function checked(result) {
-	return [h("p", { class: "fine", role: "status" }, `It is right: ${result.rules} rules, ${result.tests.length} tests, ${result.failed} failed.`), ...warnings(result.warnings),
+	return [h("p", { class: "good", role: "status" }, `It is right: ${result.rules} rules, ${result.tests.length} tests, ${result.failed} failed.`), ...warnings(result.warnings),
 		result.tests.length > 0 && table("Tests", [
 			["Line", (test) => String(test.line)], ["From", (test) => test.from], ["To", (test) => test.to], ["Port", (test) => test.port],
 			["Expected", (test) => test.expect], ["Result", (test) => [chip(test.result, test.result === "passed" ? "good" : test.result === "failed" ? "bad" : ""), test.detail]],
@@ -64,7 +64,7 @@ const words = (value) => value === null || value === undefined ? "nothing" : Arr
 
 function differences(result) {
 	if (!result.changes.length)
-		return [h("p", { class: "fine", role: "status" }, "It changes nothing between the agents there are.")];
+		return [h("p", { class: "good", role: "status" }, "It changes nothing between the agents there are.")];
 	return [table("What would change", [
 		["Network", (row) => row.network], ["From", (row) => row.from ?? row.agent ?? "–"], ["To", (row) => row.to ?? row.route ?? "–"],
 		["Now", (row) => words(row.before)], ["Then", (row) => words(row.after)],

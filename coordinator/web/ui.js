@@ -28,7 +28,7 @@ export function button(text, action, more = {}) {
 }
 
 export const chip = (text, kind = "") => h("span", { class: "chip " + kind }, text);
-export const chips = (words) => words.map((word) => chip(word));
+export const chips = (words) => words.map((word) => chip(word, "tag"));
 export const mono = (text) => h("span", { class: "mono" }, text);
 export const lines = (texts) => texts.map((text) => h("div", { class: "mono" }, text));
 
@@ -51,7 +51,6 @@ export function at(time) {
 
 export function toast(text, bad) {
 	const box = h("p", { class: bad ? "bad" : "" }, text);
-
 	const list = document.getElementById("toasts");
 
 	list.append(box);
@@ -92,11 +91,11 @@ export function copyBox(label, text) {
 
 /* columns: [title, row => what is in the cell]; on a narrow screen each row becomes a card. */
 export function table(caption, columns, rows) {
-	return h("table", { role: "table" }, h("caption", { class: "unseen" }, caption),
-		h("thead", { role: "rowgroup" }, h("tr", { role: "row" },
-			columns.map(([title]) => h("th", { role: "columnheader", scope: "col" },
+	return h("table", { role: "table", "aria-label": caption },
+		h("thead", {}, h("tr", { role: "row" },
+			columns.map(([title]) => h("th", { role: "columnheader" },
 				title || h("span", { class: "unseen" }, "Actions"))))),
-		h("tbody", { role: "rowgroup" }, rows.map((row) => h("tr", { role: "row" },
+		h("tbody", {}, rows.map((row) => h("tr", { role: "row" },
 			columns.map(([title, cell]) => h("td", { role: "cell", "data-label": title }, tried(() => cell(row))))))));
 }
 

@@ -452,6 +452,8 @@ def _(co):
             page.wait("document.querySelector('main h1')")
             assert page.js("document.documentElement.scrollWidth <= innerWidth"), "%s at %d: %d" % (
                 name, width, page.js("document.documentElement.scrollWidth"))
+            equal(page.js("[...document.querySelectorAll('td button:not(.link)')].filter((b) => b.offsetHeight > 40 && !b.innerText.includes(' ')).map((b) => b.innerText)"), [],
+                  "broken inside of a word in " + name)
             tree = page.call("Accessibility.getFullAXTree")["nodes"]
             controls = [n for n in tree if not n["ignored"] and n["role"]["value"] in ("button", "link", "textbox", "searchbox", "combobox", "checkbox")]
             assert len(controls) > 2, name
@@ -459,6 +461,13 @@ def _(co):
     equal(page.js("getComputedStyle(document.body).backgroundColor") != "rgb(245, 247, 245)", True, "it is not dark")
     page.size(360, 720)
     view(page, "agents")
+    page.wait("document.querySelector('#live.on')")
+    assert page.js("document.querySelector('.top').offsetHeight < 70"), "the head has two lines"
+    page.click(two.name)
+    page.wait("document.querySelector('dialog[open]')")
+    assert page.js("(() => { const [title, close] = document.querySelector('dialog .head').children;"
+                   " return close.offsetLeft >= title.offsetLeft + title.offsetWidth })()"), "what closes is below the title"
+    page.click("Close")
     page.click("Menu")
     page.click("Audit")
     page.sees("Who did what", "main")
