@@ -1,7 +1,7 @@
 /* agents.js - agents, their routes, and devices without an agent. */
 import { api, id } from "./api.js";
 import { actions, ago, ask, attempt, button, buttons, chip, chips, copyBox, dialog, empty, end, h, head, lines, mono, muted, table, tried } from "./ui.js";
-import { agentKey, keep, may, state } from "./state.js";
+import { ROWS, agentKey, keep, may, state } from "./state.js";
 import { joining } from "./networks.js";
 
 const NAT = { none: "no NAT", full_cone: "full cone", restricted_cone: "restricted cone", port_restricted_cone: "port restricted",
@@ -23,7 +23,7 @@ function approve(agent) {
 
 function rename(agent) {
 	ask({ title: `Rename ${agent.name}`, submit: "Rename",
-		fields: [{ name: "name", label: "Name", value: agent.name, required: true, hint: "a-z, 0-9 and hyphens" }],
+		fields: [{ name: "name", label: "Name", value: agent.name, required: true }],
 		action: async (values) => {
 			await api("PATCH", path(agent), values);
 			return `${agent.name} is now ${values.name}`;
@@ -108,7 +108,7 @@ function fits(agent) {
 	const { search, network, show } = state.ui;
 
 	return (!network || agent.network === network) && search.toLowerCase().split(/\s+/).every((word) => agent.text.includes(word)) &&
-		(!show || (show === "waiting" ? !agent.approved : show === "expired" ? agent.expired : agent.online === (show === "online")));
+		(show === "all" || (show === "waiting" ? !agent.approved : show === "expired" ? agent.expired : agent.online === (show === "online")));
 }
 
 /* The same as long as it offers the same: a list that is open stays open. */
@@ -125,6 +125,7 @@ function toolbar() {
 function newToolbar() {
 	const set = (key) => (event) => {
 		state.ui[key] = event.target.value;
+		state.ui.rows = ROWS;
 		state.refresh();
 	};
 
@@ -133,7 +134,7 @@ function newToolbar() {
 		several() && h("select", { id: "network", "aria-label": "Network", value: state.ui.network, onchange: set("network") },
 			h("option", { value: "" }, "all networks"), state.networks.map((one) => h("option", {}, one.name))),
 		h("select", { id: "show", "aria-label": "Which agents", value: state.ui.show, onchange: set("show") },
-			[["", "all"], ["online", "online"], ["offline", "offline"], ["waiting", "waiting"], ["expired", "expired"]].map(([value, text]) => h("option", { value }, text))));
+			["all", "online", "offline", "waiting", "expired"].map((text) => h("option", {}, text))));
 }
 
 function stat(number, text, href, kind) {
@@ -181,7 +182,7 @@ export const agents = {
 		events.forEach(change);
 	},
 	draw: () => {
-		const list = all(), found = list.filter(fits).sort((a, b) => a.approved - b.approved || a.name.localeCompare(b.name));
+		const list = all(), found = list.filter(fits).sort((a, b) => a.approved - b.approved || (a.name < b.name ? -1 : 1));
 		const some = found.slice(0, state.ui.rows);
 
 		if (!list.length)
@@ -192,7 +193,7 @@ export const agents = {
 				waitingRoutes() > 0 && stat(waitingRoutes(), "routes not approved", "#routes", "warn")),
 			toolbar(), found.length ? table("Agents", columns(), some) : muted("No agent is like that."),
 			found.length > some.length && button(`Show more of ${found.length}`, () => {
-				state.ui.rows += 1000;
+				state.ui.rows += 500;
 				state.refresh();
 			})];
 	},

@@ -9,7 +9,7 @@ import { attempt, button, form, h, head, muted, toast, tried } from "./ui.js";
 
 const views = { agents, routes, keys, devices, networks, policy, users, relays, audit };
 const app = document.getElementById("app");
-let stop = null, connected = null, last = null, first = null, here = null, timer = null, wants = false, pressed = false, turn = 0;
+let stop = null, connected = null, last = null, first = null, here = null, timer = null, wants = false, pressed = false, turn = 0, took = 0;
 
 const brand = () => h("p", { class: "brand" }, h("img", { src: "/web/icon.svg", alt: "", width: 28, height: 28 }), "wg-mesh");
 
@@ -52,7 +52,7 @@ async function byLink(secret) {
 			history.replaceState("link", "", "/"); /* outlives loading anew */
 			await begin(session);
 		}, { danger: now }),
-		now || h("p", {}, button("Use a password instead", () => login(), { class: "link" })));
+		!now && h("p", {}, button("Use a password instead", () => login(), { class: "link" })));
 }
 
 async function begin(session) {
@@ -118,7 +118,7 @@ function put(parent, nodes) {
 
 /* Draws again without taking the focus from who is at work. */
 function draw() {
-	const name = document.activeElement?.id, top = scrollY;
+	const name = document.activeElement?.id, top = scrollY, begun = performance.now();
 
 	drawNav();
 	first ??= firstPassword();
@@ -126,6 +126,7 @@ function draw() {
 	if (name && document.activeElement?.id !== name && !document.querySelector("dialog[open]"))
 		document.getElementById(name)?.focus({ preventScroll: true });
 	scrollTo(0, top);
+	took = performance.now() - begun;
 }
 
 async function refresh(load) {
@@ -150,7 +151,7 @@ async function show() {
 	document.querySelector("main h1")?.focus();
 }
 
-/* At most four times a second, however much happens. */
+/* At most four times a second, and a tenth of the time, however much happens and is shown. */
 function soon(load) {
 	wants ||= load;
 	timer ??= setTimeout(() => {
@@ -164,7 +165,7 @@ function soon(load) {
 		wants = false;
 		if (here && !here.still)
 			refresh(really);
-	}, 250);
+	}, Math.max(250, 9 * took));
 }
 
 function onEvent(event) {

@@ -1,6 +1,7 @@
 /* state.js - what the page knows: who is logged in, and what may be seen of the mesh. */
 
 const RANK = { viewer: 1, operator: 2, admin: 3 };
+export const ROWS = 200; /* of agents, at first: more are slow to draw */
 
 export const state = {
 	me: null, /* GET /session */
@@ -8,7 +9,7 @@ export const state = {
 	networks: [],
 	agents: new Map(), /* "AGENT_ID NETWORK" to rows of GET /agents */
 	routes: [], keys: [], devices: [], users: [], tokens: [], relays: [], audit: [],
-	ui: { search: "", network: "", show: "", keys: "valid", rows: 200 },
+	ui: { search: "", network: "", show: "all", keys: "valid", rows: ROWS },
 	refresh: () => {}, /* draws the view again, and with (true) loads it before: app.js */
 };
 

@@ -479,6 +479,37 @@ def _(co):
     page.close()
 
 
+@case("of 5,000 agents some are drawn, all are found, and what happens is drawn the more seldom the longer it takes")
+def _(co):
+    network = json.loads(co.admin("network", "list", "--json"))["networks"][0]
+    prefix = network["cidr"].rsplit(".", 2)[0]
+    co.stop()
+    co.insert("agents", "id, public_key, created_at, expired, ephemeral", [("%024x" % i, os.urandom(32), 1000, 0, 0) for i in range(5000)])
+    co.insert("agent_networks", "agent_id, network_id, name, address4, tags, joined_at",
+              [("%024x" % i, network["id"], "many-%d" % i, "%s.%d.%d" % (prefix, i // 250 + 1, i % 250 + 1), "[]", 1000) for i in range(5000)])
+    co.start()
+    page = administrator(co)
+    rows = "document.querySelectorAll('tbody tr').length"
+    page.sees("0 / 5000", ".stat")
+    equal(page.js(rows), 200)
+    page.click("Show more of 5000")
+    equal(page.js(rows), 700)
+    page.js("(() => { const e = document.getElementById('search'); e.value = 'm'; e.dispatchEvent(new Event('input')) })()")
+    equal(page.js(rows), 200, "rows while somebody writes")
+    page.js("(() => { const e = document.getElementById('search'); e.value = 'many 20.250'; e.dispatchEvent(new Event('input')) })()")
+    equal(page.text("tbody button"), "many-4999")
+    page.js("(() => { let clock = 0; const before = setTimeout; window.waited = 0; performance.now = () => clock += 1000;"
+            " window.setTimeout = (what, ms) => { waited = Math.max(waited, ms); return before(what, 0) } })()")
+    for name in ("once", "twice"):
+        co.admin("agent", "rename", page.text("tbody button"), "many-" + name)
+        page.sees("many-" + name, "tbody")
+        page.js("(() => { const e = document.getElementById('search'); e.value = 'many'; e.dispatchEvent(new Event('input'));"
+                " e.value = '20.250'; e.dispatchEvent(new Event('input')) })()")
+    assert page.js("waited") >= 9000, page.js("waited")
+    quiet(page)
+    page.close()
+
+
 @case("the keyboard is enough")
 def _(co):
     co.admin("user", "passwd", "admin", stdin=PASSWORD + "\n")
