@@ -1,7 +1,7 @@
 /* access.js - users, tokens, the audit, and one's own password. */
 import { api, id } from "./api.js";
 import { LIFETIMES } from "./networks.js";
-import { actions, ago, ask, at, button, chip, chips, copyBox, empty, end, form, h, head, mono, once, table, toast } from "./ui.js";
+import { actions, ago, ask, at, button, chip, chips, copyBox, empty, end, form, h, head, mono, muted, once, table, toast } from "./ui.js";
 import { may, networksWith, state } from "./state.js";
 
 const ROLES = ["viewer", "operator", "admin"];
@@ -15,8 +15,6 @@ const newPassword = (more) => ({ name: "password", type: "password", label: "Pas
 const where = () => ({ name: "network", type: "select", label: "Where",
 	options: [...(may("admin") ? [["", "everywhere"]] : []), ...networksWith("admin")], value: may("admin") ? "" : networksWith("admin")[0] });
 const placed = ({ network, ...values }) => network ? { network, ...values } : values;
-
-/* ---- users ---- */
 
 function add() {
 	ask({ title: "Add a user", submit: "Add",
@@ -57,8 +55,6 @@ function link(name) {
 
 const removeUser = (name) => end(`Remove ${name}?`, "With all tokens and sessions of this user.", user(name));
 
-/* ---- tokens ---- */
-
 function makeToken() {
 	ask({ title: "Make an API token", submit: "Make it", text: "For programs: Authorization: Bearer TOKEN. It may no more than you may.",
 		fields: [{ name: "name", label: "What it is for", required: true }, { name: "role", type: "select", label: "Role", options: ROLES, value: "viewer" },
@@ -79,38 +75,34 @@ export const users = {
 		[state.users, state.tokens] = await Promise.all([api("GET", "/users").then((answer) => answer.users),
 			api("GET", "/tokens").then((answer) => answer.tokens.reverse())]);
 	},
-	draw: () => [head("Access", networksWith("admin").length > 0 && button("Add a user", add, { class: "primary", id: "add-user" })),
+	draw: () => [head("Access", networksWith("admin")[0] && button("Add a user", add, { class: "primary", id: "add-user" })),
 		table("Users", [
 			["User", (one) => [one.name, one.name === state.me.user && " (you)"]], ["Roles", (one) => roleText(one.roles)],
 			["Password", (one) => one.password ? "yes" : chip("none")], ["Last login", (one) => ago(one.last_login)],
-			["", (one) => networksWith("admin").length > 0 ? actions(one.name, ["Role", () => role(one.name)], ["Password", () => password(one.name)],
+			["", (one) => networksWith("admin")[0] ? actions(one.name, ["Role", () => role(one.name)], ["Password", () => password(one.name)],
 				["Login link", () => link(one.name)], one.name !== state.me.user && ["Remove", () => removeUser(one.name), "danger"])
 				: actions(one.name, ["Password", () => password(one.name)])],
 		], state.users, (one) => one.name),
 		h("div", { class: "head" }, h("h2", {}, "Tokens and sessions"), button("Make an API token", makeToken, { id: "make-token" })),
 		table("Tokens and sessions", [
-			["Kind", (one) => chip(one.kind, one.kind === "link" ? "warn" : "")], ["Name", (one) => one.name ?? mono(one.id)], ["User", (one) => one.user ?? "–"],
+			["Kind", (one) => chip(one.kind, one.kind === "link" ? "warn" : "")], ["Name", (one) => one.name ?? h("code", {}, one.id)], ["User", (one) => one.user ?? "–"],
 			["Held to", (one) => [one.roles ? roleText(one.roles) : "–", " ", chips(one.scopes ?? [])]],
 			["Used", (one) => ago(one.used_at)], ["Ends", (one) => one.expires_at ? ago(one.expires_at) : "never"],
 			["", (one) => actions(`${one.kind} ${one.name ?? one.id}`, ["End", () => revoke(one), "danger"])],
-		], state.tokens, (one) => one.id)],
+		], state.tokens)],
 };
-
-/* ---- the audit ---- */
 
 export const audit = {
 	title: "Audit",
 	load: async () => {
 		state.audit = (await api("GET", "/audit?limit=300")).audit.reverse();
 	},
-	draw: () => [head("Audit"), h("p", { class: "muted" }, "Who did what, the newest first."),
+	draw: () => [head("Audit"), muted("Who did what, the newest first."),
 		state.audit.length ? table("Audit", [
 			["When", (line) => at(line.at)], ["Who", (line) => line.actor], ["What", (line) => chip(line.action, /refused|removed|revoked/.test(line.action) ? "warn" : "")],
 			["Of", (line) => mono(line.subject ?? "–")], ["More", (line) => line.detail ?? ""], ["Network", (line) => line.network ?? ""],
-		], state.audit.slice(0, 300), () => null) : empty("Nothing has happened yet")],
+		], state.audit.slice(0, 300)) : empty("Nothing has happened yet")],
 };
-
-/* ---- after a login by link ---- */
 
 export function firstPassword() {
 	return h("section", { class: "card notice" }, h("h2", {}, "Set a password"),

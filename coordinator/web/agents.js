@@ -1,20 +1,19 @@
 /* agents.js - agents, their routes, and devices without an agent. */
 import { api, id } from "./api.js";
-import { actions, ago, ask, attempt, button, chip, chips, copyBox, dialog, empty, end, h, head, lines, mono, table } from "./ui.js";
-import { agentKey, may, mayAnywhere, networksWith, state } from "./state.js";
-import { makeLink } from "./networks.js";
+import { actions, ago, ask, attempt, button, buttons, chip, chips, copyBox, dialog, empty, end, h, head, lines, mono, muted, table, tried } from "./ui.js";
+import { ROWS, agentKey, keep, may, state } from "./state.js";
+import { joining } from "./networks.js";
 
 const NAT = { none: "no NAT", full_cone: "full cone", restricted_cone: "restricted cone", port_restricted_cone: "port restricted",
 	symmetric: "symmetric", udp_blocked: "UDP blocked" };
 let bar = null;
 const several = () => state.networks.length > 1;
+const inNetwork = () => several() ? [["Network", (one) => one.network]] : [];
 const all = () => [...state.agents.values()];
 const unapproved = () => all().flatMap((agent) => agent.routes.filter((route) => !route.approved));
 
 export const waiting = () => all().filter((agent) => !agent.approved && !agent.expired).length;
 export const waitingRoutes = () => unapproved().length;
-
-/* ---- what is done to an agent ---- */
 
 const path = (agent, rest = "") => `/agents/${id(agent.agent_id)}${rest}?network=${id(agent.network)}`;
 
@@ -24,7 +23,7 @@ function approve(agent) {
 
 function rename(agent) {
 	ask({ title: `Rename ${agent.name}`, submit: "Rename",
-		fields: [{ name: "name", label: "Name", value: agent.name, required: true, hint: "a-z, 0-9 and hyphens" }],
+		fields: [{ name: "name", label: "Name", value: agent.name, required: true }],
 		action: async (values) => {
 			await api("PATCH", path(agent), values);
 			return `${agent.name} is now ${values.name}`;
@@ -33,7 +32,7 @@ function rename(agent) {
 
 function tag(agent) {
 	ask({ title: `Tags of ${agent.name}`, submit: "Save",
-		fields: [{ name: "tags", type: "words", label: "Tags", value: agent.tags.join(" "), hint: "Words, with blanks between them. The policy may name who gives which." }],
+		fields: [{ name: "tags", type: "words", label: "Tags", value: agent.tags.join(" "), hint: "Words, with blanks between them" }],
 		action: async (values) => {
 			await api("PATCH", path(agent), values);
 			return "Saved";
@@ -62,8 +61,6 @@ export function setRoute(route, approved) {
 		text: `Agents no longer reach it through ${route.name}.`, action: change });
 }
 
-/* ---- one agent ---- */
-
 function status(agent) {
 	if (agent.expired)
 		return chip("expired", "bad");
@@ -72,19 +69,26 @@ function status(agent) {
 	return agent.online ? chip("online", "good") : chip("offline");
 }
 
+/* Whatever the agent has called itself able to: words, names with values, or anything else. */
+function abilities(given) {
+	const words = Array.isArray(given) ? given : Object.keys(given ?? {});
+
+	return words.map((word) => typeof word === "string" ? word : JSON.stringify(word)).join(", ") || "not known";
+}
+
 function facts(agent) {
 	const rows = [
-		["Network", agent.network], ["Addresses", lines(agent.addresses)], ["Tags", agent.tags.length ? chips(agent.tags) : "none"],
-		["Last seen", agent.online ? "now" : ago(agent.last_seen)], ["Joined", ago(agent.joined_at)],
-		["Expires", agent.expires_at ? ago(agent.expires_at) : "never"],
-		["Endpoint", mono(agent.endpoint ?? "not known")], ["NAT", NAT[agent.nat_type] ?? "not known"],
-		["Paths", `${agent.peers_direct ?? 0} direct, ${agent.peers_relayed ?? 0} by relay`],
-		["Routes", agent.routes.length ? agent.routes.map((route) => h("div", {}, mono(route.prefix), " ", route.approved || chip("not approved", "warn"))) : "none"],
-		["Able to", (agent.capabilities ?? []).join(", ") || "not known"],
-		["Public key", mono(agent.public_key)], ["Id", mono(agent.agent_id)],
+		["Network", () => agent.network], ["Addresses", () => lines(agent.addresses)], ["Tags", () => agent.tags.length ? chips(agent.tags) : "none"],
+		["Last seen", () => agent.online ? "now" : ago(agent.last_seen)], ["Joined", () => ago(agent.joined_at)],
+		["Expires", () => agent.expires_at ? ago(agent.expires_at) : "never"],
+		["Endpoint", () => mono(agent.endpoint ?? "not known")], ["NAT", () => NAT[agent.nat_type] ?? "not known"],
+		["Paths", () => `${agent.peers_direct ?? 0} direct, ${agent.peers_relayed ?? 0} by relay`],
+		["Routes", () => agent.routes.length ? agent.routes.map((route) => h("div", {}, mono(route.prefix), " ", route.approved || chip("not approved", "warn"))) : "none"],
+		["Able to", () => abilities(agent.capabilities)],
+		["Public key", () => mono(agent.public_key)], ["Id", () => mono(agent.agent_id)],
 	];
 
-	return h("dl", {}, rows.map(([term, value]) => [h("dt", {}, term), h("dd", {}, value)]));
+	return h("dl", {}, rows.map(([term, value]) => [h("dt", {}, term), h("dd", {}, tried(value))]));
 }
 
 async function open(agent) {
@@ -96,19 +100,15 @@ async function open(agent) {
 	};
 
 	if (may("operator", full.network))
-		box.append(h("div", { class: "buttons" },
-			!full.approved && button("Approve", then(approve), { class: "primary" }), button("Rename", then(rename)),
+		box.append(buttons(!full.approved && button("Approve", then(approve), { class: "primary" }), button("Rename", then(rename)),
 			button("Tags", then(tag)), button("Expire", then(expire)), button("Remove", then(remove), { class: "danger" })));
 }
 
-/* ---- the list ---- */
-
 function fits(agent) {
 	const { search, network, show } = state.ui;
-	const text = [agent.name, agent.agent_id, agent.network, agent.endpoint, ...agent.addresses, ...agent.tags].join(" ").toLowerCase();
 
-	return (!network || agent.network === network) && search.toLowerCase().split(/\s+/).every((word) => text.includes(word)) &&
-		(!show || (show === "waiting" ? !agent.approved : show === "expired" ? agent.expired : agent.online === (show === "online")));
+	return (!network || agent.network === network) && search.toLowerCase().split(/\s+/).every((word) => agent.text.includes(word)) &&
+		(show === "all" || (show === "waiting" ? !agent.approved : show === "expired" ? agent.expired : agent.online === (show === "online")));
 }
 
 /* The same as long as it offers the same: a list that is open stays open. */
@@ -125,6 +125,7 @@ function toolbar() {
 function newToolbar() {
 	const set = (key) => (event) => {
 		state.ui[key] = event.target.value;
+		state.ui.rows = ROWS;
 		state.refresh();
 	};
 
@@ -133,7 +134,7 @@ function newToolbar() {
 		several() && h("select", { id: "network", "aria-label": "Network", value: state.ui.network, onchange: set("network") },
 			h("option", { value: "" }, "all networks"), state.networks.map((one) => h("option", {}, one.name))),
 		h("select", { id: "show", "aria-label": "Which agents", value: state.ui.show, onchange: set("show") },
-			[["", "all"], ["online", "online"], ["offline", "offline"], ["waiting", "waiting"], ["expired", "expired"]].map(([value, text]) => h("option", { value }, text))));
+			["all", "online", "offline", "waiting", "expired"].map((text) => h("option", {}, text))));
 }
 
 function stat(number, text, href, kind) {
@@ -143,7 +144,7 @@ function stat(number, text, href, kind) {
 const columns = () => [
 	["Agent", (agent) => [button([h("span", { class: "dot " + (agent.online ? "good" : ""), "aria-hidden": "true" }), agent.name],
 		() => attempt(() => open(agent)), { class: "link", id: "open-" + agentKey(agent) }), h("div", {}, chips(agent.tags))]],
-	...(several() ? [["Network", (agent) => agent.network]] : []),
+	...inNetwork(),
 	["Addresses", (agent) => lines(agent.addresses)],
 	["NAT", (agent) => NAT[agent.nat_type] ?? "–"],
 	["State", (agent) => [status(agent), !agent.online && agent.approved && h("div", { class: "muted" }, agent.last_seen ? ["seen ", ago(agent.last_seen)] : "never seen")]],
@@ -153,29 +154,46 @@ const columns = () => [
 function nobody() {
 	return empty("Nobody has joined yet",
 		h("p", {}, "Make a join link, and run this on each host:"), copyBox("Command", "sudo wg-mesh join 'LINK'"),
-		networksWith("operator").length > 0 && h("div", { class: "buttons" }, button("Make a join link", makeLink, { class: "primary" })));
+		buttons(joining()));
+}
+
+const loading = new Set(); /* for each answer that is awaited: events that it may be older than */
+
+function change(event) {
+	event.op === "put" ? keep(event.agent) : state.agents.delete(agentKey(event));
+}
+
+export function agentEvent(event) {
+	change(event);
+	loading.forEach((events) => events.push(event));
 }
 
 export const agents = {
 	title: "Agents",
 	badge: waiting,
 	load: async () => {
-		state.agents = new Map((await api("GET", "/agents")).agents.map((agent) => [agentKey(agent), agent]));
+		const events = [];
+
+		loading.add(events);
+		const { agents } = await api("GET", "/agents").finally(() => loading.delete(events));
+
+		state.agents = new Map();
+		agents.forEach(keep);
+		events.forEach(change);
 	},
 	draw: () => {
-		const list = all(), found = list.filter(fits).sort((a, b) => a.approved - b.approved || a.name.localeCompare(b.name));
+		const list = all(), found = list.filter(fits).sort((a, b) => a.approved - b.approved || (a.name < b.name ? -1 : 1));
 		const some = found.slice(0, state.ui.rows);
-		const action = networksWith("operator").length > 0 && button("Make a join link", makeLink, { class: "primary", id: "make-link" });
 
 		if (!list.length)
 			return [head("Agents"), nobody()];
-		return [head("Agents", action),
+		return [head("Agents", joining()),
 			h("div", { class: "stats" }, stat(`${list.filter((a) => a.online).length} / ${list.length}`, "online", "#agents"),
 				waiting() > 0 && stat(waiting(), "wait for approval", "#agents", "warn"),
 				waitingRoutes() > 0 && stat(waitingRoutes(), "routes not approved", "#routes", "warn")),
-			toolbar(), found.length ? table("Agents", columns(), some, agentKey) : h("p", { class: "muted" }, "No agent is like that."),
+			toolbar(), found.length ? table("Agents", columns(), some) : muted("No agent is like that."),
 			found.length > some.length && button(`Show more of ${found.length}`, () => {
-				state.ui.rows += 1000;
+				state.ui.rows += 500;
 				state.refresh();
 			})];
 	},
@@ -190,11 +208,11 @@ export const routes = {
 	},
 	draw: () => [head("Routes"), state.routes.length ? table("Routes", [
 		["Route", (route) => mono(route.prefix)], ["Through", (route) => route.name],
-		...(several() ? [["Network", (route) => route.network]] : []),
+		...inNetwork(),
 		["State", (route) => route.approved ? chip("approved", "good") : chip("not approved", "warn")],
 		["", (route) => may("operator", route.network) && actions(`${route.prefix} of ${route.name}`,
 			route.approved ? ["Revoke", () => setRoute(route, false)] : ["Approve", () => setRoute(route, true), "primary"])],
-	], [...state.routes].sort((a, b) => a.approved - b.approved || a.prefix.localeCompare(b.prefix)), (route) => route.id)
+	], [...state.routes].sort((a, b) => a.approved - b.approved || a.prefix.localeCompare(b.prefix)))
 		: empty("No agent offers a route",
 			h("p", {}, "An agent that can reach a LAN offers it in its configuration, ", h("code", {}, "/etc/wg-mesh/wg0.yaml"), ":"),
 			copyBox("Configuration", "routes: {advertise: [192.168.1.0/24]}"))],
@@ -206,14 +224,13 @@ export const devices = {
 	load: async () => {
 		state.devices = (await api("GET", "/peers")).devices;
 	},
-	draw: () => [head("Devices"), h("p", { class: "muted" }, "With the stock WireGuard app and no agent; each reaches its gateway alone."),
+	draw: () => [head("Devices"), muted("With the stock WireGuard app and no agent; each reaches its gateway alone."),
 		state.devices.length ? table("Devices", [
 			["Device", (device) => device.name], ["Addresses", (device) => lines(device.addresses)], ["Gateway", (device) => device.via],
-			...(several() ? [["Network", (device) => device.network]] : []), ["Added", (device) => ago(device.created_at)],
+			...inNetwork(), ["Added", (device) => ago(device.created_at)],
 			["", (device) => may("operator", device.network) && actions(device.name, ["Remove",
 				() => end(`Remove ${device.name}?`, `${device.via} lets it in no more.`, "/peers/" + id(device.id)), "danger"])],
-		], state.devices, (device) => device.id)
+		], state.devices)
 			: empty("No devices", h("p", {}, "The private key never leaves the machine that makes it, so a device is added on the coordinator's:"),
-				copyBox("Command", "sudo wg-mesh-coordinator peer add phone --via AGENT"),
-				!mayAnywhere("operator") && h("p", { class: "muted" }, "Ask an administrator."))],
+				copyBox("Command", "sudo wg-mesh-coordinator peer add phone --via AGENT"))],
 };

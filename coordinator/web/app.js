@@ -1,19 +1,17 @@
 /* app.js - logging in, the frame around the views, and what keeps them as they are: see README.md. */
-import { agents, devices, routes } from "./agents.js";
-import { api, listen, setCsrf } from "./api.js";
+import { agentEvent, agents, devices, routes } from "./agents.js";
+import { api, id, listen, setCsrf } from "./api.js";
 import { audit, firstPassword, users } from "./access.js";
 import { keys, networks, relays } from "./networks.js";
 import { policy } from "./policy.js";
-import { agentKey, state } from "./state.js";
-import { attempt, button, form, h, toast } from "./ui.js";
+import { state } from "./state.js";
+import { attempt, button, form, h, head, muted, toast, tried } from "./ui.js";
 
 const views = { agents, routes, keys, devices, networks, policy, users, relays, audit };
 const app = document.getElementById("app");
-let stop = null, connected = null, last = null, first = null, here = null, timer = null, wants = false, pressed = false;
+let stop = null, connected = null, last = null, first = null, here = null, timer = null, wants = false, pressed = false, turn = 0, took = 0;
 
 const brand = () => h("p", { class: "brand" }, h("img", { src: "/web/icon.svg", alt: "", width: 28, height: 28 }), "wg-mesh");
-
-/* ---- logging in ---- */
 
 function alone(title, ...children) {
 	document.title = title + " · wg-mesh";
@@ -22,24 +20,39 @@ function alone(title, ...children) {
 	app.querySelector("input, button")?.focus();
 }
 
-function login(why) {
+/* Nothing goes on for who was logged in here. */
+function leave() {
 	stop?.();
-	stop = null;
+	stop = here = null;
+	turn++;
 	setCsrf(null);
 	state.me = null;
 	document.querySelectorAll("dialog").forEach((box) => box.close());
+}
+
+function login(why) {
+	leave();
 	alone("Log in", why && h("p", { role: "alert", class: "problem" }, why),
 		form([{ name: "user", label: "User", required: true, autocomplete: "username" },
 			{ name: "password", type: "password", label: "Password", required: true, autocomplete: "current-password" }],
 		"Log in", async (values) => begin(await api("POST", "/session", values))),
-		h("p", { class: "muted" }, "No password? On the coordinator's machine: ", h("code", {}, "wg-mesh-coordinator user link admin")));
+		muted("No password? On the coordinator's machine: ", h("code", {}, "wg-mesh-coordinator user link admin")));
 }
 
-/* Not by itself: a program that looks at links must not use it up. */
-function byLink(secret) {
-	alone("Welcome", h("p", {}, "This link logs you in, once."),
-		form([], "Log in", async () => begin(await api("POST", "/session/link", { secret }))),
-		h("p", {}, button("Use a password instead", () => login(), { class: "link" })));
+/* Not by itself: a program that looks at links must not use it up, and a stranger's makes strangers of us. */
+async function byLink(secret) {
+	const now = (await api("GET", "/session").catch(() => null))?.user;
+
+	alone(now ? "Log in as somebody else?" : "Welcome", h("p", {}, "This link logs you in, once."),
+		now && [h("p", { class: "warn" }, "You are logged in as ", h("b", {}, now), ". The link replaces this session by one of whom it was made for. Use none from a stranger."),
+			button(`Stay ${now}`, start, { class: "primary" })],
+		form([], now ? `Replace the session of ${now}` : "Log in", async () => {
+			const session = await api("POST", "/session/link", { secret });
+
+			history.replaceState("link", "", "/"); /* outlives loading anew */
+			await begin(session);
+		}, { danger: now }),
+		!now && h("p", {}, button("Use a password instead", () => login(), { class: "link" })));
 }
 
 async function begin(session) {
@@ -47,14 +60,22 @@ async function begin(session) {
 		location.reload();
 		return;
 	}
+	const mine = turn;
+
 	last = session.user;
 	connected = first = null;
-	state.me = session;
 	setCsrf(session.csrf_token);
-	state.password = (await api("GET", "/users/" + encodeURIComponent(session.user))).user.password;
+	state.password = (await api("GET", "/users/" + id(session.user))).user.password;
 	await Promise.all([networks.load(), agents.load()]);
+	if (mine !== turn)
+		return;
+	state.me = session;
 	frame();
 	stop = listen(onEvent, onState);
+	if (history.state) {
+		history.replaceState(null, "");
+		toast(`You are logged in as ${session.user}`);
+	}
 	await show();
 }
 
@@ -62,8 +83,6 @@ async function logout() {
 	await attempt(() => api("DELETE", "/session"));
 	login();
 }
-
-/* ---- the frame ---- */
 
 function frame() {
 	app.replaceChildren(
@@ -99,20 +118,21 @@ function put(parent, nodes) {
 
 /* Draws again without taking the focus from who is at work. */
 function draw() {
-	const name = document.activeElement?.id, top = scrollY;
+	const name = document.activeElement?.id, top = scrollY, begun = performance.now();
 
 	drawNav();
 	first ??= firstPassword();
-	put(document.getElementById("main"), [state.password || first, ...here.draw()].filter((one) => one instanceof Node));
+	put(document.getElementById("main"), [state.password || first, ...tried(here.draw, [head(here.title), h("p", { class: "problem" }, "This cannot be shown. Load the page again.")])].filter((one) => one instanceof Node));
 	if (name && document.activeElement?.id !== name && !document.querySelector("dialog[open]"))
 		document.getElementById(name)?.focus({ preventScroll: true });
 	scrollTo(0, top);
+	took = performance.now() - begun;
 }
 
 async function refresh(load) {
-	if (load)
+	if (load && here)
 		await Promise.all([here.load(), here !== networks && load === true && networks.load()]).catch((error) => toast(error.message, true));
-	if (state.me)
+	if (here)
 		draw();
 }
 state.refresh = refresh;
@@ -131,9 +151,7 @@ async function show() {
 	document.querySelector("main h1")?.focus();
 }
 
-/* ---- what happens meanwhile ---- */
-
-/* At most four times a second, however much happens. */
+/* At most four times a second, and a tenth of the time, however much happens and is shown. */
 function soon(load) {
 	wants ||= load;
 	timer ??= setTimeout(() => {
@@ -145,17 +163,14 @@ function soon(load) {
 			return;
 		}
 		wants = false;
-		if (state.me && here && !here.still)
+		if (here && !here.still)
 			refresh(really);
-	}, 250);
+	}, Math.max(250, 9 * took));
 }
 
 function onEvent(event) {
-	if (event.type === "agent" && event.op === "put") {
-		state.agents.set(agentKey(event.agent), { ...state.agents.get(agentKey(event.agent)), ...event.agent });
-		soon(false);
-	} else if (event.type === "agent") {
-		state.agents.delete(agentKey(event));
+	if (event.type === "agent") {
+		agentEvent(event);
 		soon(false);
 	} else if (event.type === "audit") {
 		state.audit.unshift(event.audit);
@@ -173,7 +188,7 @@ function onState(now) {
 	const live = document.getElementById("live");
 
 	if (now && connected === false)
-		agents.load().then(() => here.still || refresh(true), () => {}); /* what was missed */
+		agents.load().then(() => here?.still || refresh(true), () => {}); /* what was missed */
 	connected = now;
 	if (live) {
 		live.className = now ? "on" : now === null ? "" : "off";
@@ -184,21 +199,26 @@ function onState(now) {
 addEventListener("pointerdown", () => pressed = true);
 addEventListener("pointerup", () => pressed = false);
 addEventListener("pointercancel", () => pressed = false);
-addEventListener("hashchange", () => location.hash.startsWith("#login=") ? start() : show());
+addEventListener("hashchange", () => location.hash.startsWith("#login") ? start() : show());
 addEventListener("session-ended", () => state.me && login("Your session has ended. Log in again."));
 
 async function start() {
-	const secret = /^#login=([\w-]+)$/.exec(location.hash)?.[1];
+	const [link, secret] = /^#login=?([\w-]{47}$)?/.exec(location.hash) ?? [];
+	const why = link && !secret && "This login link is not complete. Copy the whole line.";
 
-	if (secret) {
+	leave();
+	if (link)
 		history.replaceState(null, "", "/"); /* it stays in no history */
+	if (secret) {
 		byLink(secret);
 		return;
 	}
 	try {
 		await begin(await api("GET", "/session"));
+		if (why)
+			toast(why, true);
 	} catch (error) {
-		login(error.status === 401 ? null : error.message);
+		login(error.status === 401 ? why : error.message);
 	}
 }
 start();

@@ -1,15 +1,13 @@
 /* networks.js - networks, join keys and relays. */
 import { api, id } from "./api.js";
-import { actions, ago, ask, attempt, button, chip, chips, copyBox, empty, end, h, head, mono, once, table, words } from "./ui.js";
+import { actions, ago, ask, attempt, button, chip, chips, copyBox, empty, end, h, head, lines, mono, muted, once, table, words } from "./ui.js";
 import { may, networksWith, state } from "./state.js";
 
 export const LIFETIMES = [["1h", "an hour"], ["1d", "a day"], ["7d", "a week"], ["30d", "30 days"], ["90d", "90 days"], ["never", "without end"]];
 
 const given = (values) => Object.fromEntries(Object.entries(values).filter(([, value]) => value !== "" && value !== false && value?.length !== 0));
 
-/* ---- join keys ---- */
-
-export function makeLink() {
+function makeLink() {
 	const networks = networksWith("operator");
 
 	ask({ title: "Make a join link", submit: "Make the link",
@@ -18,8 +16,8 @@ export function makeLink() {
 			{ name: "expires", type: "select", label: "Good for", options: LIFETIMES, value: "1h" },
 			{ name: "reusable", type: "check", label: "For any number of agents" },
 			{ name: "ephemeral", type: "check", label: "Ephemeral: agents go when they are away for half an hour" },
-			{ name: "tags", type: "words", label: "Tags", hint: "Given to agents that join by it; may be empty" },
-			{ name: "name", label: "Only for an agent named", hint: "May be empty" },
+			{ name: "tags", type: "words", label: "Tags", hint: "Given to agents that join by it" },
+			{ name: "name", label: "Only for an agent named" },
 		],
 		action: async (values) => {
 			const made = await api("POST", "/join-keys", given(values));
@@ -31,7 +29,7 @@ export function makeLink() {
 
 const revoke = (key) => end("Revoke this join key?", "Nobody joins by it any more. Agents that have joined stay.", "/join-keys/" + id(key.id), "Revoke");
 
-const joining = () => networksWith("operator").length > 0 && button("Make a join link", makeLink, { class: "primary", id: "make-link" });
+export const joining = () => networksWith("operator")[0] && button("Make a join link", makeLink, { class: "primary", id: "make-link" });
 
 export const keys = {
 	title: "Join keys",
@@ -48,24 +46,22 @@ export const keys = {
 				state.refresh();
 			} }, h("option", { value: "valid" }, "valid keys"), h("option", { value: "all" }, "all keys"))),
 			list.length ? table("Join keys", [
-				["Key", (key) => mono(key.id)], ["Network", (key) => key.network],
+				["Key", (key) => h("code", {}, key.id)], ["Network", (key) => key.network],
 				["State", (key) => [chip(key.state, key.state === "valid" ? "good" : ""), key.reusable && chip("reusable"), key.ephemeral && chip("ephemeral")]],
-				["For", (key) => [key.name && h("div", {}, "only ", key.name), chips(key.tags)]],
+				["For", (key) => [key.name && h("div", {}, "only ", key.name), key.tags[0] && h("div", {}, chips(key.tags))]],
 				["Ends", (key) => key.expires_at ? ago(key.expires_at) : "never"],
 				["", (key) => key.state === "valid" && may("operator", key.network) && actions(key.id, ["Revoke", () => revoke(key), "danger"])],
-			], list, (key) => key.id)
+			], list)
 				: empty("No join keys", h("p", {}, "An agent joins by a link with a key in it. The links themselves are not kept here."))];
 	},
 };
-
-/* ---- networks ---- */
 
 function create() {
 	ask({ title: "Make a network", submit: "Make it",
 		fields: [
 			{ name: "name", label: "Name", required: true, hint: "a-z, 0-9 and hyphens" },
 			{ name: "cidr", label: "IPv4 range", required: true, hint: "Such as 10.44.0.0/16; it must not overlap what hosts use" },
-			{ name: "cidr6", label: "IPv6 range", hint: "Such as fd12:3456::/64; may be empty" },
+			{ name: "cidr6", label: "IPv6 range", hint: "Such as fd12:3456::/64" },
 			{ name: "approve", type: "check", label: "Agents that join wait for approval" },
 		],
 		action: async (values) => {
@@ -88,14 +84,12 @@ export const networks = {
 	},
 	draw: () => [head("Networks", may("admin") && button("Make a network", create, { class: "primary", id: "make-network" })),
 		state.networks.length ? table("Networks", [
-			["Network", (one) => one.name], ["Ranges", (one) => [one.cidr, one.cidr6].filter(Boolean).map((range) => h("div", {}, mono(range)))],
+			["Network", (one) => one.name], ["Ranges", (one) => lines([one.cidr, one.cidr6].filter(Boolean))],
 			["Agents", (one) => String(one.agents)], ["Joining", (one) => one.approve ? chip("by approval", "warn") : chip("by link")],
 			["", (one) => may("admin", one.name) && actions(one.name, [one.approve ? "Join freely" : "Ask for approval", () => approval(one)],
 				one.agents === 0 && ["Remove", () => remove(one), "danger"])],
-		], state.networks, (one) => one.id) : empty("No network", h("p", {}, "Agents of a network see each other, and nobody else."))],
+		], state.networks) : empty("No network", h("p", {}, "Agents of a network see each other, and nobody else."))],
 };
-
-/* ---- relays ---- */
 
 function add() {
 	ask({ title: "Add a relay", submit: "Add", text: "Agents are told of it at once.",
@@ -103,7 +97,7 @@ function add() {
 			{ name: "region", label: "Region", required: true, hint: "How it is called, such as fra" },
 			{ name: "url", label: "URL", hint: "https://HOST:PORT; empty for a STUN server alone" },
 			{ name: "stun", label: "STUN servers", hint: "HOST:PORT, with blanks between them" },
-			{ name: "key", label: "Public key", hint: "May be empty" },
+			{ name: "key", label: "Public key" },
 		],
 		action: async (values) => {
 			await api("POST", "/relays", given({ ...values, stun: words(values.stun) }));
@@ -117,11 +111,11 @@ export const relays = {
 		state.relays = (await api("GET", "/relays")).relays;
 	},
 	draw: () => [head("Relays", may("admin") && button("Add a relay", add, { class: "primary", id: "add-relay" })),
-		h("p", { class: "muted" }, "Beside the one that runs with the coordinator."),
+		muted("Beside the one that runs with the coordinator."),
 		state.relays.length ? table("Relays", [
-			["Region", (relay) => relay.region], ["URL", (relay) => mono(relay.url ?? "–")], ["STUN", (relay) => relay.stun.map((one) => h("div", {}, mono(one)))],
+			["Region", (relay) => relay.region], ["URL", (relay) => mono(relay.url ?? "–")], ["STUN", (relay) => lines(relay.stun)],
 			["", (relay) => may("admin") && actions(relay.region, ["Remove",
 				() => end(`Remove ${relay.region}?`, "Agents that use it look for another path.", "/relays/" + id(relay.id)), "danger"])],
-		], state.relays, (relay) => relay.id)
+		], state.relays)
 			: empty("No relays were added", h("p", {}, "A relay in another place carries packets where no direct path is found."))],
 };

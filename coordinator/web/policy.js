@@ -1,14 +1,12 @@
 /* policy.js - the policy: its text, what is wrong with it, what it would change, who may reach whom. */
 import { api } from "./api.js";
-import { ago, ask, attempt, button, chip, empty, form, h, head, table, toast } from "./ui.js";
+import { ago, ask, attempt, button, buttons, chip, empty, form, h, head, muted, table, toast } from "./ui.js";
 import { may, state } from "./state.js";
 
 const FIRST = "version: 1\ndefault: deny\nacl:\n  - {name: admins everywhere, from: [tag:admin], to: [any], allow: [any]}\n";
 let now = null, text = null; /* GET /policy, and what is being written; null: as it is in force */
 
 const changed = () => text !== null && text !== now.text;
-
-/* ---- the editor ---- */
 
 function editor(said) {
 	const numbers = h("pre", { class: "numbers", "aria-hidden": "true" });
@@ -52,25 +50,25 @@ const asking = (said, path, show) => async () => {
 	}
 };
 
-const warnings = (list) => list.map((line) => h("p", { class: "muted" }, "Warning: ", line));
+const warnings = (list) => list.map((line) => muted("Warning: ", line));
 
 function checked(result) {
-	return [h("p", { class: "fine", role: "status" }, `It is right: ${result.rules} rules, ${result.tests.length} tests, ${result.failed} failed.`), ...warnings(result.warnings),
+	return [h("p", { class: "good", role: "status" }, `It is right: ${result.rules} rules, ${result.tests.length} tests, ${result.failed} failed.`), ...warnings(result.warnings),
 		result.tests.length > 0 && table("Tests", [
 			["Line", (test) => String(test.line)], ["From", (test) => test.from], ["To", (test) => test.to], ["Port", (test) => test.port],
 			["Expected", (test) => test.expect], ["Result", (test) => [chip(test.result, test.result === "passed" ? "good" : test.result === "failed" ? "bad" : ""), test.detail]],
-		], result.tests, () => null)].filter(Boolean);
+		], result.tests)].filter(Boolean);
 }
 
 const words = (value) => value === null || value === undefined ? "nothing" : Array.isArray(value) ? value.map(words).join(", ") || "nothing" : String(value);
 
 function differences(result) {
 	if (!result.changes.length)
-		return [h("p", { class: "fine", role: "status" }, "It changes nothing between the agents there are.")];
+		return [h("p", { class: "good", role: "status" }, "It changes nothing between the agents there are.")];
 	return [table("What would change", [
 		["Network", (row) => row.network], ["From", (row) => row.from ?? row.agent ?? "–"], ["To", (row) => row.to ?? row.route ?? "–"],
 		["Now", (row) => words(row.before)], ["Then", (row) => words(row.after)],
-	], result.changes.slice(0, 500), () => null)];
+	], result.changes.slice(0, 500))];
 }
 
 async function apply(said) {
@@ -95,8 +93,7 @@ async function apply(said) {
 function waits() {
 	return h("section", { class: "card notice" }, h("h2", {}, "This policy waits to be confirmed"),
 		h("p", {}, "It is in force, and is taken back by itself unless you keep it."),
-		may("admin") && h("div", { class: "buttons" },
-			button("Keep it", () => attempt(() => api("POST", "/policy/confirm", { version: now.version }), "It stays"), { class: "primary", id: "keep" }),
+		may("admin") && buttons(button("Keep it", () => attempt(() => api("POST", "/policy/confirm", { version: now.version }), "It stays"), { class: "primary", id: "keep" }),
 			button("Take it back", () => attempt(() => api("POST", "/policy/rollback", { version: now.version }), "It is taken back"), { class: "danger" })));
 }
 
@@ -107,23 +104,21 @@ function whole() {
 		return [];
 	if (!now.text && text === null)
 		return [empty("There is no policy", h("p", {}, "All agents of a network may talk to each other."),
-			may("admin") && h("div", { class: "buttons" }, button("Write one", () => {
+			may("admin") && buttons(button("Write one", () => {
 				text = FIRST;
 				state.refresh();
 			}, { class: "primary", id: "write" })))];
 	return [now.waiting && waits(),
-		h("p", { class: "muted" }, now.text ? [`Version ${now.version}, applied by ${now.applied_by} `, now.applied_at && ago(now.applied_at), changed() && ". Changed here, not applied."]
+		muted(now.text ? [`Version ${now.version}, applied by ${now.applied_by} `, now.applied_at && ago(now.applied_at), changed() && ". Changed here, not applied."]
 			: "Not in force yet."),
 		editor(said),
-		h("div", { class: "buttons" }, may("admin") && button("Apply", () => apply(said), { class: "primary", id: "apply" }),
+		buttons(may("admin") && button("Apply", () => apply(said), { class: "primary", id: "apply" }),
 			button("Check", asking(said, "/policy/check", checked), { id: "check" }), button("What would change", asking(said, "/policy/diff", differences), { id: "diff" }),
 			may("admin") && button("Discard changes", () => {
 				text = null;
 				state.refresh();
 			})), said];
 }
-
-/* ---- explain ---- */
 
 function explain() {
 	const said = h("div", { role: "status" });

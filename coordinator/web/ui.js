@@ -23,14 +23,12 @@ export function h(tag, attributes = {}, ...children) {
 	return element;
 }
 
-/* ---- small things ---- */
-
 export function button(text, action, more = {}) {
 	return h("button", { type: "button", onclick: action, ...more }, text);
 }
 
 export const chip = (text, kind = "") => h("span", { class: "chip " + kind }, text);
-export const chips = (words) => words.map((word) => chip(word));
+export const chips = (words) => words.map((word) => chip(word, "tag"));
 export const mono = (text) => h("span", { class: "mono" }, text);
 export const lines = (texts) => texts.map((text) => h("div", { class: "mono" }, text));
 
@@ -53,7 +51,6 @@ export function at(time) {
 
 export function toast(text, bad) {
 	const box = h("p", { class: bad ? "bad" : "" }, text);
-
 	const list = document.getElementById("toasts");
 
 	list.append(box);
@@ -62,20 +59,28 @@ export function toast(text, bad) {
 	setTimeout(() => box.remove(), bad ? 9000 : 4000);
 }
 
+export const buttons = (...list) => h("div", { class: "buttons" }, list);
+export const muted = (...said) => h("p", { class: "muted" }, said);
 export const head = (title, ...actions) => h("header", { class: "head" }, h("h1", { tabindex: "-1" }, title), ...actions);
 
 export const empty = (title, ...rest) => h("section", { class: "card empty" }, h("h2", {}, title), ...rest);
 
-/* ---- copying ---- */
+/* What cannot be drawn (an agent lies, a coordinator is of another version) does not take the rest with it. */
+export function tried(make, otherwise = "?") {
+	try {
+		return make();
+	} catch {
+		return otherwise;
+	}
+}
 
 export function copyBox(label, text) {
 	const box = h("textarea", { class: "mono", readonly: true, rows: Math.ceil(text.length / 40), "aria-label": label,
 		spellcheck: "false", onfocus: () => box.select() }, text);
 
-	return h("div", { class: "copy" }, box, button("Copy", async (event) => {
+	return h("div", { class: "copy" }, box, button("Copy", async () => {
 		try {
 			await navigator.clipboard.writeText(text);
-			event.target.textContent = "Copied";
 			toast(label + " copied");
 		} catch {
 			box.focus();
@@ -84,25 +89,21 @@ export function copyBox(label, text) {
 	}, { "aria-label": "Copy: " + label.toLowerCase() }));
 }
 
-/* ---- tables ---- */
-
 /* columns: [title, row => what is in the cell]; on a narrow screen each row becomes a card. */
-export function table(caption, columns, rows, key) {
-	return h("table", { role: "table" }, h("caption", { class: "unseen" }, caption),
-		h("thead", { role: "rowgroup" }, h("tr", { role: "row" },
-			columns.map(([title]) => h("th", { role: "columnheader", scope: "col" },
+export function table(caption, columns, rows) {
+	return h("table", { role: "table", "aria-label": caption },
+		h("thead", {}, h("tr", { role: "row" },
+			columns.map(([title]) => h("th", { role: "columnheader" },
 				title || h("span", { class: "unseen" }, "Actions"))))),
-		h("tbody", { role: "rowgroup" }, rows.map((row) => h("tr", { role: "row", "data-key": key(row) },
-			columns.map(([title, cell]) => h("td", { role: "cell", "data-label": title }, cell(row)))))));
+		h("tbody", {}, rows.map((row) => h("tr", { role: "row" },
+			columns.map(([title, cell]) => h("td", { role: "cell", "data-label": title }, tried(() => cell(row))))))));
 }
 
 /* Buttons of a row; each has a name of its own for those who do not see the row. */
 export function actions(of, ...list) {
 	return h("div", { class: "actions" }, list.filter(Boolean).map(([text, action, kind]) =>
-		button(text, action, { class: "small " + (kind ?? ""), "aria-label": `${text} ${of}`, id: `${text} ${of}`.replaceAll(" ", "-") })));
+		button(text, action, { class: "small " + (kind ?? ""), "aria-label": `${text} ${of}`, id: `${text} ${of}` })));
 }
-
-/* ---- dialogs ---- */
 
 let dialogs = 0, forms = 0;
 
@@ -168,7 +169,7 @@ export function form(fields, submit, action, { danger, cancel } = {}) {
 			}
 			go.disabled = false;
 		},
-	}, inputs.map(([, one]) => one.row), problem, h("div", { class: "buttons" }, go, cancel && button("Cancel", cancel)));
+	}, inputs.map(([, one]) => one.row), problem, buttons(go, cancel && button("Cancel", cancel)));
 
 	return box;
 }
@@ -194,7 +195,7 @@ export const end = (title, text, path, submit = "Remove") => ask({ title, text, 
 
 /* What is told only once. */
 export function once(title, text, ...boxes) {
-	const box = dialog(title, h("p", {}, text), boxes, h("div", { class: "buttons" }, button("Done", () => box.close())));
+	const box = dialog(title, h("p", {}, text), boxes, buttons(button("Done", () => box.close())));
 
 	box.querySelector(".copy button").focus();
 }

@@ -107,6 +107,63 @@ def _(co):
     again.close()
 
 
+def listeners(co):
+    return int(re.search(r"^wg_mesh_listeners (\d+)", co.request("GET", "/metrics", root=True)[1].decode(), re.M).group(1))
+
+
+@case("a login link in a page that is logged in asks first, and then says who one is")
+def _(co):
+    page = administrator(co, width=360, height=720)
+    co.admin("user", "add", "ann", "--role", "viewer", stdin=PASSWORD + "\n")
+    link = co.admin("user", "link", "ann").split()[0]
+    Agent(co, "early").register(co.key())
+    page.sees("early", "table")
+    page.js("location.hash = %s" % json.dumps(link.partition("/#")[2]))
+    page.sees("You are logged in as admin.")
+    equal(page.js("location.href + document.activeElement.innerText"), co.origin + "/Stay admin")
+    assert wait_until(lambda: listeners(co) == 0), "the page listens still"
+    Agent(co, "later").register(co.key())
+    page.click("Stay admin")
+    page.sees("later", "table")
+    page.wait("document.querySelector('#live.on')")
+    equal(listeners(co), 1)
+    page.js("location.hash = %s" % json.dumps(link.partition("/#")[2]))
+    page.click("Replace the session of admin")
+    page.sees("You are logged in as ann", "#toasts")
+    page.wait("document.querySelector('#live.on')")
+    assert wait_until(lambda: listeners(co) == 1)
+    assert not page.js("[...document.querySelectorAll('button')].some((b) => b.innerText === 'Make a join link')")
+    again = co.admin("user", "link", "ann").split()[0]
+    page.go("about:blank")
+    page.go(again)
+    page.sees("You are logged in as ann.")
+    page.click("Replace the session of ann")
+    page.sees("You are logged in as ann", "#toasts")
+    page.sees("later", "table")
+    assert page.js("document.documentElement.scrollWidth <= innerWidth")
+    quiet(page)
+    page.close()
+
+
+@case("a login link that lacks its end is told so, and stays in no address")
+def _(co):
+    link = first_link(co)
+    for broken in (link[:-1], link + "!", link.replace("=", "%3D")):
+        page = browser.page(broken)
+        page.sees("This login link is not complete. Copy the whole line.", "[role=alert]")
+        equal(page.js("location.href"), co.origin + "/")
+        quiet(page, 401)
+        page.close()
+    page = administrator(co)
+    page.js("location.hash = %s" % json.dumps(link.partition("/#")[2][:-1]))
+    page.sees("This login link is not complete", "#toasts")
+    page.wait("document.querySelector('#live.on')")
+    equal(page.js("location.href"), co.origin + "/")
+    assert wait_until(lambda: listeners(co) == 1)
+    quiet(page)
+    page.close()
+
+
 @case("what happens is seen at once, and comes back after the coordinator was away")
 def _(co):
     page = administrator(co)
@@ -292,13 +349,17 @@ def _(co):
     one, two, streams = mesh(co)
     key = co.key("--reusable")
     Agent(co, "evil").register(key, capabilities=[HOSTILE])
+    Agent(co, "odd").register(key, capabilities={HOSTILE: {"toString": 1}})
+    Agent(co, "odder").register(key, capabilities=[["a"], None, {"toString": 1}])
     co.admin("token", "create", "--role", "viewer", "--name", HOSTILE)
     with open(co.dir + "/hostile.yaml", "w") as f:
         f.write("version: 1\ndefault: allow\nacl: [{name: '%s', from: [any], to: [nas], allow: [icmp]}]\n" % HOSTILE)
     co.admin("policy", "apply", co.dir + "/hostile.yaml")
-    page.click("evil")
-    page.sees(HOSTILE, "dialog")
-    page.click("Close")
+    for name, able in (("evil", HOSTILE), ("odd", HOSTILE), ("odder", '["a"], null, {"toString":1}')):
+        page.click(name)
+        page.sees(able, "dialog")
+        page.wait("[...document.querySelectorAll('dialog button')].some((b) => b.innerText === 'Remove')")
+        page.click("Close")
     view(page, "users")
     page.sees(HOSTILE, "table")
     page.click("End token " + HOSTILE)
@@ -316,6 +377,36 @@ def _(co):
     equal(page.js("(() => { const s = document.createElement('style'); s.textContent = 'body{display:none}'; document.head.append(s);"
                   " return getComputedStyle(document.body).display })()"), "block")
     assert any("Content Security Policy" in e or "Trusted" in e for e in page.errors), page.errors
+    page.close()
+
+
+@case("a coordinator of another version may answer otherwise: what cannot be drawn takes nothing with it")
+def _(co):
+    page = administrator(co)
+    one, two, streams = mesh(co)
+    page.sees("guest")
+    page.js("""(() => { const before = fetch; window.fetch = async (...what) => {
+        const answer = await before(...what), json = await answer.json();
+        for (const agent of [json.agent, ...json.agents ?? []])
+            if (agent?.name === 'nas')
+                Object.assign(agent, {addresses: 'x', tags: 7, routes: null, last_seen: 'x', joined_at: 'x', online: false});
+        if (json.relays)
+            json.relays = null;
+        return {ok: answer.ok, status: answer.status, json: () => json} } })()""")
+    view(page, "routes")
+    page.sees("192.168.1.0/24", "table")
+    view(page, "agents")
+    page.wait("[...document.querySelectorAll('td')].some((e) => e.innerText === '?')")
+    page.sees(two.name, "table")
+    page.click("nas")
+    page.sees("Public key", "dialog")
+    page.wait("[...document.querySelectorAll('dialog button')].some((b) => b.innerText === 'Remove')")
+    page.click("Close")
+    view(page, "relays")
+    page.sees("This cannot be shown", "main")
+    view(page, "networks")
+    page.sees("by approval", "table")
+    quiet(page)
     page.close()
 
 
@@ -361,6 +452,8 @@ def _(co):
             page.wait("document.querySelector('main h1')")
             assert page.js("document.documentElement.scrollWidth <= innerWidth"), "%s at %d: %d" % (
                 name, width, page.js("document.documentElement.scrollWidth"))
+            equal(page.js("[...document.querySelectorAll('td button:not(.link)')].filter((b) => b.offsetHeight > 40 && !b.innerText.includes(' ')).map((b) => b.innerText)"), [],
+                  "broken inside of a word in " + name)
             tree = page.call("Accessibility.getFullAXTree")["nodes"]
             controls = [n for n in tree if not n["ignored"] and n["role"]["value"] in ("button", "link", "textbox", "searchbox", "combobox", "checkbox")]
             assert len(controls) > 2, name
@@ -368,6 +461,13 @@ def _(co):
     equal(page.js("getComputedStyle(document.body).backgroundColor") != "rgb(245, 247, 245)", True, "it is not dark")
     page.size(360, 720)
     view(page, "agents")
+    page.wait("document.querySelector('#live.on')")
+    assert page.js("document.querySelector('.top').offsetHeight < 70"), "the head has two lines"
+    page.click(two.name)
+    page.wait("document.querySelector('dialog[open]')")
+    assert page.js("(() => { const [title, close] = document.querySelector('dialog .head').children;"
+                   " return close.offsetLeft >= title.offsetLeft + title.offsetWidth })()"), "what closes is below the title"
+    page.click("Close")
     page.click("Menu")
     page.click("Audit")
     page.sees("Who did what", "main")
@@ -376,6 +476,37 @@ def _(co):
     page.sees("No password?")
     assert page.js("document.documentElement.scrollWidth <= innerWidth")
     quiet(page, 401)
+    page.close()
+
+
+@case("of 5,000 agents some are drawn, all are found, and what happens is drawn the more seldom the longer it takes")
+def _(co):
+    network = json.loads(co.admin("network", "list", "--json"))["networks"][0]
+    prefix = network["cidr"].rsplit(".", 2)[0]
+    co.stop()
+    co.insert("agents", "id, public_key, created_at, expired, ephemeral", [("%024x" % i, os.urandom(32), 1000, 0, 0) for i in range(5000)])
+    co.insert("agent_networks", "agent_id, network_id, name, address4, tags, joined_at",
+              [("%024x" % i, network["id"], "many-%d" % i, "%s.%d.%d" % (prefix, i // 250 + 1, i % 250 + 1), "[]", 1000) for i in range(5000)])
+    co.start()
+    page = administrator(co)
+    rows = "document.querySelectorAll('tbody tr').length"
+    page.sees("0 / 5000", ".stat")
+    equal(page.js(rows), 200)
+    page.click("Show more of 5000")
+    equal(page.js(rows), 700)
+    page.js("(() => { const e = document.getElementById('search'); e.value = 'm'; e.dispatchEvent(new Event('input')) })()")
+    equal(page.js(rows), 200, "rows while somebody writes")
+    page.js("(() => { const e = document.getElementById('search'); e.value = 'many 20.250'; e.dispatchEvent(new Event('input')) })()")
+    equal(page.text("tbody button"), "many-4999")
+    page.js("(() => { let clock = 0; const before = setTimeout; window.waited = 0; performance.now = () => clock += 1000;"
+            " window.setTimeout = (what, ms) => { waited = Math.max(waited, ms); return before(what, 0) } })()")
+    for name in ("once", "twice"):
+        co.admin("agent", "rename", page.text("tbody button"), "many-" + name)
+        page.sees("many-" + name, "tbody")
+        page.js("(() => { const e = document.getElementById('search'); e.value = 'many'; e.dispatchEvent(new Event('input'));"
+                " e.value = '20.250'; e.dispatchEvent(new Event('input')) })()")
+    assert page.js("waited") >= 9000, page.js("waited")
+    quiet(page)
     page.close()
 
 
