@@ -23,7 +23,7 @@ static struct addr addr_from(uint8_t family, const void *bytes)
 
 unsigned addr_len(const struct addr *addr)
 {
-	return addr->family == AF_INET ? 4 : addr->family == AF_INET6 ? 8 : 0;
+	return addr->family == AF_INET ? 4 : addr->family == AF_INET6 ? 16 : 0;
 }
 
 struct addr addr_source(const struct addr *addr)
