@@ -228,6 +228,8 @@ static int take_identity(struct coordinator *co, struct meta *meta, char *error,
 		return cannot_read(error, size);
 	memcpy(co->token_secret, meta->secret, sizeof(meta->secret));
 	secret_wipe(&meta->secret, sizeof(meta->secret));
+	if (restore_missing_keys(&co->config, meta->restored, error, size))
+		return 1;
 	if (!co->cluster || key_equal(&meta->server, &co->public_key))
 		return 0;
 	snprintf(error, size, "%s/server.key is not the key of the other coordinators on this database: copy "
@@ -275,8 +277,6 @@ static int open_store(struct coordinator *co, bool *initialised, char *error, si
 		return 1;
 	co->cluster = cluster_new(co);
 	if (take_identity(co, &meta, error, size))
-		return 1;
-	if (restore_missing_keys(&co->config, meta.restored, error, size))
 		return 1;
 	*initialised = meta.initialised;
 	co->challenges = challenges_new(&co->private_key, store_instance(co->store));
