@@ -230,7 +230,7 @@ class Writer(threading.Thread):
         comer.id, comer.agent.id = answer["agent_id"], answer["agent_id"]
         comer.secret, comer.addresses = answer["token"], answer["addresses"]
         status, answer = Agent(self.line, "second-" + comer.name).try_register(thing.secret)
-        if status != 403:
+        if status not in (403, 503):  # 503: nothing is taken while the database is away
             raise Refused("a one-shot key was taken twice: %s %s" % (status, answer))
 
     # ---- the others ------------------------------------------------------------------------------------
