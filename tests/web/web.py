@@ -430,8 +430,8 @@ def _(co):
     page.click("Close")
     view(page, "networks")
     equal(page.js("document.querySelectorAll('main button').length"), 0)
-    co.admin("user", "role", "red", "operator", "--network", "lab")
-    page.go(co.origin + "/?again")
+    co.admin("user", "role", "red", "operator", "--network", "lab")  # which ends the session
+    log_in(page, co, "red")
     page.click("Approve guest")
     page.wait("!document.querySelector('[aria-label=\"Approve guest\"]')")
     quiet(page, 401)
