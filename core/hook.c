@@ -79,7 +79,7 @@ static _Noreturn void guard_runner(const char *interface, const struct paths *pa
 		poll(NULL, 0, AGAIN_MS);
 	}
 	if (pid == 0)
-		hook_runner(RUNNER_FD, interface, paths);
+		hook_runner(RUNNER_FD, interface, paths, 0);
 	_exit(pid < 0 ? 1 : 0);
 }
 
@@ -272,7 +272,7 @@ bool hook_owes(const struct paths *paths, enum event_type up)
 
 int hook_settle(const char *interface, const struct paths *paths)
 {
-	pid_t pid;
+	pid_t pid, before = daemon_holder(paths->pid);
 
 	if (hook_record_count(paths->hooks, EVENT_COUNT, true, true) == 0)
 		return 0;
@@ -283,6 +283,6 @@ int hook_settle(const char *interface, const struct paths *paths)
 		return pid < 0 ? (int)pid : 0;
 	log_open("wg-mesh-hooks", interface, LOG_INFO);
 	become_runner("wg-mesh-hooks");
-	hook_runner(-1, interface, paths);
+	hook_runner(-1, interface, paths, before);
 	_exit(0);
 }

@@ -15,6 +15,7 @@
 #include "hook_commands.h"
 #include "hook_env.h"
 #include "hook_record.h"
+#include "lib/daemon.h"
 #include "lib/json.h"
 #include "lib/key.h"
 #include "lib/log.h"
@@ -53,6 +54,7 @@ struct runner {
 	struct list jobs;           /* oldest first; running ones too */
 	unsigned job_count, running;
 	bool settle; /* run all that is owed */
+	pid_t before; /* by this agent; 0: it is gone */
 	uint64_t settle_until;
 	bool begun;  /* what an earlier runner left is in the queue */
 	struct bucket noise;
@@ -414,6 +416,13 @@ static void on_socket(void *arg, int fd, unsigned events)
 
 /* ---- life ---------------------------------------------------------------------------------------- */
 
+static bool has_successor(const struct runner *runner)
+{
+	pid_t holder = daemon_holder(runner->paths->pid);
+
+	return holder && holder != runner->before;
+}
+
 /* Begins once an earlier runner, which may still be working off its queue, has let go. */
 static void take_record(void *arg)
 {
@@ -423,6 +432,10 @@ static void take_record(void *arg)
 	int error = (runner->settle ? hook_record_open_owed : hook_record_open)(
 		&runner->record, runner->paths->hooks, runner->interface);
 
+	if (error == -EWOULDBLOCK && runner->settle && has_successor(runner)) {
+		loop_stop(runner->loop);
+		return;
+	}
 	if (error == -EWOULDBLOCK &&
 	    (!runner->settle || loop_now(runner->loop) < runner->settle_until)) {
 		timer_start(&runner->lock_retry, LOCK_RETRY);
@@ -450,10 +463,10 @@ static void take_record(void *arg)
 	pump(runner);
 }
 
-void hook_runner(int fd, const char *interface, const struct paths *paths)
+void hook_runner(int fd, const char *interface, const struct paths *paths, pid_t before)
 {
 	struct runner runner = {.interface = interface, .paths = paths, .fd = fd, .settle = fd < 0,
-				.early = json_array()};
+				.before = before, .early = json_array()};
 	struct job *job, *tmp;
 
 	runner.loop = loop_new();

@@ -527,7 +527,7 @@ static void paying_makes_no_record(void **unused)
 	configure(PAIRS);
 	write_record(NULL, 0, "{\"event\":\"agent-up\"}\n");
 	assert_int_equal(unlink(f.paths.hooks), 0);
-	hook_runner(-1, "wg0", &f.paths);
+	hook_runner(-1, "wg0", &f.paths, 0);
 	assert_int_equal(access(f.paths.hooks, F_OK), -1);
 }
 
