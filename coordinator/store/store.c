@@ -165,26 +165,33 @@ static void committed(void *arg)
 
 /* ---- the writer's thread ------------------------------------------------------------------------ */
 
+/* Values whose bytes are copied to `at`, each with a NUL behind it: PostgreSQL takes texts as strings, and so
+ * do readers. */
+static void copy_values(struct store_value *to, const struct store_value *from, unsigned count, void *at)
+{
+	uint8_t *next = at;
+
+	for (unsigned i = 0; i < count; i++) {
+		to[i] = from[i];
+		if (!from[i].data)
+			continue;
+		memcpy(next, from[i].data, from[i].len);
+		next[from[i].len] = '\0';
+		to[i].data = next;
+		next += from[i].len + 1;
+	}
+}
+
 static void keep_row(void *arg, const struct store_value *values)
 {
 	struct query *query = arg;
 	size_t size = sizeof(struct row);
 	struct row *row;
-	uint8_t *at;
 
 	for (int i = 0; i < STORE_MAX_VALUES; i++)
 		size += values[i].len + 1;
 	row = xmalloc(size);
-	at = (uint8_t *)(row + 1);
-	for (int i = 0; i < STORE_MAX_VALUES; i++) {
-		row->values[i] = values[i];
-		if (!values[i].data)
-			continue;
-		memcpy(at, values[i].data, values[i].len);
-		at[values[i].len] = '\0'; /* texts are read as strings */
-		row->values[i].data = at;
-		at += values[i].len + 1;
-	}
+	copy_values(row->values, values, STORE_MAX_VALUES, row + 1);
 	list_add_tail(&query->rows, &row->node);
 }
 
@@ -294,7 +301,6 @@ static struct store_op *op_new(enum store_write what, const struct store_value *
 {
 	size_t size = sizeof(struct store_op) + count * sizeof(*values);
 	struct store_op *op;
-	uint8_t *at;
 
 	for (unsigned i = 0; i < count; i++)
 		size += values[i].len + 1;
@@ -302,16 +308,7 @@ static struct store_op *op_new(enum store_write what, const struct store_value *
 	op->what = what;
 	op->count = count;
 	op->refused = false;
-	at = (uint8_t *)&op->values[count];
-	for (unsigned i = 0; i < count; i++) {
-		op->values[i] = values[i];
-		if (!values[i].data)
-			continue;
-		memcpy(at, values[i].data, values[i].len);
-		at[values[i].len] = '\0'; /* PostgreSQL takes texts as strings */
-		op->values[i].data = at;
-		at += values[i].len + 1;
-	}
+	copy_values(op->values, values, count, &op->values[count]);
 	return op;
 }
 
