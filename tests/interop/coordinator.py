@@ -1314,7 +1314,7 @@ def _(co):
 @case("signals reach peers of a shared network and nobody else")
 def _(co):
     one, two = pair(co, "g")
-    co.admin("network", "create", "apart", "--cidr", "10.77.0.0/16")
+    co.admin("network", "create", "apart", "--cidr", "10.207.0.0/16")
     stranger = Agent(co, "g3").register(co.key("--network", "apart"))
     ws1, ws2, ws3 = one.stream(), two.stream(), stranger.stream()
     for ws in (ws1, ws2, ws3):

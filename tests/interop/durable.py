@@ -21,7 +21,7 @@ ONCE = ("SELECT public_key FROM agents GROUP BY 1 HAVING count(*)>1",
         "SELECT network_id, name FROM agent_networks GROUP BY 1,2 HAVING count(*)>1",
         "SELECT network_id, address4 FROM agent_networks WHERE address4 IS NOT NULL GROUP BY 1,2 HAVING count(*)>1",
         "SELECT network_id, address6 FROM agent_networks WHERE address6 IS NOT NULL GROUP BY 1,2 HAVING count(*)>1",
-        "SELECT address4 FROM devices WHERE address4 IN (SELECT address4 FROM agent_networks)",
+        "SELECT d.address4 FROM devices d JOIN agent_networks m USING (network_id) WHERE d.address4=m.address4",
         "SELECT hash FROM keys GROUP BY 1 HAVING count(*)>1",
         "SELECT id FROM agents WHERE id NOT IN (SELECT agent_id FROM agent_networks)",
         "SELECT agent_id FROM routes WHERE agent_id NOT IN (SELECT id FROM agents)",
@@ -180,7 +180,7 @@ class Run:
         from meshclient import Agent
         from writers import Writer, administer, listed
         co, shared = self.co, {}
-        administer(co, "network create", name="gate", cidr="10.99.0.0/16", approve=True)
+        administer(co, "network create", name="gate", cidr="10.209.0.0/16", approve=True)
         keys = {}
         for name in ("default", "gate"):
             answer = administer(co, "key create", network=name, reusable=True, expires="never")[1]
@@ -320,7 +320,7 @@ class Restores:
         for name in ("red", "blue"):
             launch(self.co)
             await_start(self.co)
-            self.co.admin("network", "create", name, "--cidr", "10.98.0.0/24")
+            self.co.admin("network", "create", name, "--cidr", "10.208.0.0/24")
             self.co.admin("backup", "%s/%s" % (self.co.dir, name))
             self.backups.append((self.co.dir + "/" + name, (self.networks(), self.key())))
             self.now = self.backups[-1][1]
@@ -406,7 +406,7 @@ class Restores:
         launch(self.co)
         await_start(self.co)
         self.made += 1
-        self.co.admin("network", "create", "n%d" % self.made, "--cidr", "10.97.%d.0/24" % (self.made % 256))
+        self.co.admin("network", "create", "n%d" % self.made, "--cidr", "10.207.%d.0/24" % (self.made % 256))
         old = (self.networks(), self.key())
         kill(self.co)
         backup, new = next(b for b in self.backups if b[1][1] != old[1]) # the other server's

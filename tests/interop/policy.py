@@ -576,9 +576,9 @@ def _(co):
 @case("SIGKILL while a policy waits: the one before is there")
 def _(co):
     agents = mesh(co, one=[], router=[])
-    agents["router"].register(co.key("--reusable"), advertised_routes=["10.99.0.0/24"])
+    agents["router"].register(co.key("--reusable"), advertised_routes=["10.209.0.0/24"])
     co.admin("policy", "apply", write(co, ALLOW))
-    co.admin("policy", "apply", write(co, DENY + "routes: {auto_approve: {10.99.0.0/24: [router]}}\n"), "--confirm", "600")
+    co.admin("policy", "apply", write(co, DENY + "routes: {auto_approve: {10.209.0.0/24: [router]}}\n"), "--confirm", "600")
     watcher = Watcher(agents["one"])
     equal(watcher.names(), [])
     co.stop(signal.SIGKILL)

@@ -1035,7 +1035,7 @@ def _(co):
         *[(w, method, "/policy" + path, body, 403, "role_too_low") for w in (V, A) for method, path, body in (
             ("GET", "", None), ("PUT", "", {"text": "version: 1"}), ("POST", "/check", {"text": "version: 1"}),
             ("POST", "/diff", {"text": "version: 1"}), ("POST", "/confirm", {}), ("POST", "/rollback", {}))],
-        (A, "POST", "/networks", {"name": "mine", "cidr": "10.99.0.0/16"}, 403, "role_too_low"),
+        (A, "POST", "/networks", {"name": "mine", "cidr": "10.209.0.0/16"}, 403, "role_too_low"),
         (A, "POST", "/users", {"name": "mine", "role": "admin"}, 403, "role_too_low"),
         (A, "PATCH", "/users/red-admin", {"role": "admin"}, 403, "role_too_low"),
         (A, "POST", "/relays", {"region": "y", "stun": ["a:1"]}, 403, "role_too_low"),
@@ -1201,7 +1201,7 @@ def _(co):
     equal([n["name"] for n in brief.ok("GET", "/networks")["networks"]], ["brief"])
     co.admin("network", "remove", "brief")
     equal(brief.ok("GET", "/networks")["networks"], [])
-    refused(brief("POST", "/networks", {"name": "mine", "cidr": "10.99.0.0/16"}), 403, "role_too_low")
+    refused(brief("POST", "/networks", {"name": "mine", "cidr": "10.209.0.0/16"}), 403, "role_too_low")
     equal([t["roles"] for t in json.loads(co.admin("token", "list", "--json"))["tokens"] if t["name"] == "brief"], [[]])
     lines = {line.split()[0]: line for line in co.admin("token", "list").splitlines()}
     equal([line.split()[3:5] for line in lines.values() if " brief " in line], [["-", "none"]])

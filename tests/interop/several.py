@@ -306,7 +306,7 @@ def _(a, b):
 
 @case_of_two("networks, keys, users, tokens, relays and devices of one are the other's")
 def _(a, b):
-    a.admin("network", "create", "lab", "--cidr", "10.99.0.0/16")
+    a.admin("network", "create", "lab", "--cidr", "10.209.0.0/16")
     soon(lambda: "lab" in b.admin("network", "list"))
     key = b.key("--network", "lab")
     soon(lambda: Agent(a, "gate").try_register(key)[0] == 201)
@@ -424,7 +424,7 @@ def _(a, b):
 @case_of_two("an agent that joins two networks with overlapping ranges at both at once is in one of them")
 def _(a, b):
     keys = []
-    for name, cidr in (("wide", "10.77.0.0/16"), ("narrow", "10.77.8.0/24"), ("apart", "10.78.0.0/16")):
+    for name, cidr in (("wide", "10.207.0.0/16"), ("narrow", "10.207.8.0/24"), ("apart", "10.208.0.0/16")):
         a.admin("network", "create", name, "--cidr", cidr)
         keys.append(a.key("--network", name, "--reusable"))
     wide, narrow, apart = keys
@@ -452,7 +452,7 @@ def _(a, b):
 
 @case_of_two("what one organisation takes back at one coordinator, the key of another does not give back at the other")
 def _(a, b):
-    a.admin("network", "create", "red", "--cidr", "10.77.0.0/16")
+    a.admin("network", "create", "red", "--cidr", "10.207.0.0/16")
     red, blue = a.key("--network", "red", "--reusable"), a.key("--reusable")
     agent, peer = Agent(a, "both").register(red), Agent(a, "peer").register(red)
     agent.register(blue)
@@ -491,7 +491,7 @@ def _(a, b):
 
 @case_of_two("where an agent has expired, nobody hears of its new key, at whichever coordinator")
 def _(a, b):
-    a.admin("network", "create", "red", "--cidr", "10.77.0.0/16")
+    a.admin("network", "create", "red", "--cidr", "10.207.0.0/16")
     agent = Agent(a, "both").register(a.key("--network", "red", "--reusable"))
     agent.register(a.key("--reusable"))
     given = {name: a.admin("token", "create", "--role", "viewer", "--network", name).strip() for name in ("red", "default")}
@@ -508,7 +508,7 @@ def _(a, b):
 
 @case_of_two("the key of one network's device is no other's matter, also at two coordinators at once")
 def _(a, b):
-    a.admin("network", "create", "red", "--cidr", "10.77.0.0/16")
+    a.admin("network", "create", "red", "--cidr", "10.207.0.0/16")
     red, blue = a.key("--network", "red", "--reusable"), a.key("--reusable")
     Agent(a, "gate").register(red)
     soon(lambda: names(b) == ["gate"])
@@ -524,7 +524,7 @@ def _(a, b):
 
 @case_of_two("an agent and a device taken at both at once share no name, no key and no address")
 def _(a, b):
-    a.admin("network", "create", "tiny", "--cidr", "10.77.0.0/26")
+    a.admin("network", "create", "tiny", "--cidr", "10.207.0.0/26")
     key = a.key("--network", "tiny", "--reusable")
     soon(lambda: "tiny" in b.admin("network", "list"))
     gate = Agent(a, "gate").register(key)
@@ -779,7 +779,7 @@ def _(a, b):
                 meshclient.psql(a.database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "
                                 "datname='%s' AND pid<>pg_backend_pid()" % a.database)
                 assert wait_until(lambda: a.request("GET", "/healthz", root=True)[0] == 200, 20)
-            a.admin("network", "create", lab, "--cidr", "10.99.%d.0/29" % missed)
+            a.admin("network", "create", lab, "--cidr", "10.209.%d.0/29" % missed)
             key = a.key("--network", lab, "--reusable")
             gone = Agent(a, "gone-" + lab).register(key).addresses[0].partition("/")[0]
             a.admin("agent", "remove", "gone-" + lab)
@@ -951,7 +951,7 @@ def _(a, b):
                         "datname='%s' AND pid<>pg_backend_pid()" % a.database)
         assert wait_until(lambda: Agent(a, "late").try_register(key)[0] in (200, 201), 20)
         a.admin("agent", "remove", "n1")
-        a.admin("network", "create", "lab", "--cidr", "10.99.0.0/16")
+        a.admin("network", "create", "lab", "--cidr", "10.209.0.0/16")
         a.admin("key", "create", "--network", "lab")
         meshclient.psql(a.database, "DELETE FROM bulletins")
         a.admin("agent", "rename", "n2", "zwei")

@@ -135,7 +135,7 @@ check "with the address" wait_for 5 has_range "$first"
 check "and alice" wait_for 5 shares "default office"
 
 # Routes keep our address as their source: one that the user deletes comes back, and the routes with it.
-on coord wg-mesh-coordinator network create six --cidr 10.66.0.0/16 --cidr6 fd66::/64 >/dev/null || not_ok "a network with IPv6"
+on coord wg-mesh-coordinator network create six --cidr 10.206.0.0/16 --cidr6 fd66::/64 >/dev/null || not_ok "a network with IPv6"
 six=$(key_create --network six --reusable)
 for name in carol dave; do
 	host $name

@@ -37,7 +37,7 @@ check "they meet" wait_for 10 is_direct alice bob
 knows() { on "$1" grep -q '203.0.113.1:9443' /var/lib/wg-mesh/agent/wg0.json; }
 check "alice knows the second" wait_for 10 knows alice
 check "bob too" wait_for 10 knows bob
-on coord wg-mesh-coordinator network create lab --cidr 10.99.0.0/16 >/dev/null
+on coord wg-mesh-coordinator network create lab --cidr 10.209.0.0/16 >/dev/null
 in_lab() { at_second network list | grep -q lab; }
 check "a network made at the first is at the second" wait_for 5 in_lab
 check "alice joins it by a link of the second" on alice wg-mesh join "$(at_second key create --network lab)"
