@@ -285,14 +285,28 @@ static void do_stop(struct agent *agent, struct control_client *client, json_t *
 	agent_end(agent, 0);
 }
 
-static const struct {
+static const struct command {
 	const char *name;
 	void (*run)(struct agent *agent, struct control_client *client, json_t *request);
+	bool looks; /* at the interface first: what it tells is as fresh as what `wg show` tells */
 } commands[] = {
-	{"hello", do_hello},     {"status", do_status},   {"ping", do_ping},
-	{"explain", do_explain}, {"plugins", do_plugins}, {"events", do_events},
-	{"reload", do_reload},   {"down", do_down},       {"stop", do_stop},
+	{"hello", do_hello, false},     {"status", do_status, true},
+	{"ping", do_ping, false},       {"explain", do_explain, true},
+	{"plugins", do_plugins, false}, {"events", do_events, false},
+	{"reload", do_reload, false},   {"down", do_down, false},
+	{"stop", do_stop, false},
 };
+
+static void run_command(struct agent *agent, const struct command *command,
+			struct control_client *client, json_t *request)
+{
+	if (command->looks && !agent->ending)
+		agent_poll(agent);
+	if (command->looks && agent->ending)
+		control_error(client, 3, "%s is going down", agent->interface);
+	else
+		command->run(agent, client, request);
+}
 
 void agent_control(void *arg, struct control_client *client, json_t *request)
 {
@@ -300,7 +314,7 @@ void agent_control(void *arg, struct control_client *client, json_t *request)
 
 	for (unsigned i = 0; name && i < ARRAY_SIZE(commands); i++) {
 		if (strcmp(commands[i].name, name) == 0) {
-			commands[i].run(arg, client, request);
+			run_command(arg, &commands[i], client, request);
 			return;
 		}
 	}

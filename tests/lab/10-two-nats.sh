@@ -36,6 +36,14 @@ check "by the direct path" is_direct bob alice
 echo "# from join to the first packet: $elapsed ms"
 check "alice sees bob directly" wait_for 6 is_direct alice bob
 check "bob sees alice directly" wait_for 6 is_direct bob alice
+# What `status` counts is what `wg show` counts now.
+counts() { # bytes received: at least those that wg has counted before, and more than the ping brought
+	has=$(on alice wg show wg0 transfer | awk '{ print $2 }')
+	told=$(status alice '.peers[0].rx_bytes')
+	[ "$has" -gt 5000 ] && [ "$told" -ge "$has" ]
+}
+check "five large packets pass" on bob ping -c 5 -i 0.2 -s 1000 -W 2 "$alice_address"
+check "and alice's status has counted them" counts
 check "wg-mesh ping says so" on alice sh -c 'wg-mesh ping wg0 bob -c 1 | grep "pong from bob .* via direct "'
 
 # The same with the coordinator known and the map saved: 1 s is promised.
