@@ -324,6 +324,35 @@ def _(co):
         off.close()
 
 
+def head_of(co, request):
+    """Status and headers of the answer to a request that is written by hand."""
+    with meshclient.TLS.wrap_socket(coordinator.socket.create_connection(("127.0.0.1", co.port), timeout=20)) as sock:
+        sock.sendall(request.encode())
+        answer = http.client.HTTPResponse(sock)
+        answer.begin()
+        return answer.status, answer
+
+
+@case("a WebSocket: what is asked otherwise is told what is needed (RFC 9110 15.5.22, RFC 6455 4.2.2)")
+def _(co):
+    agent, admin = Agent(co, "upgrades").register(co.key()), root(co)
+    good = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+    table = [({}, "1.1", 101), ({"Upgrade": "h2c, WebSocket"}, "1.1", 101), ({"Connection": "keep-alive, upgrade"}, "1.1", 101),
+             ({"Upgrade": None}, "1.1", 426), ({"Upgrade": "h2c"}, "1.1", 426), ({"Connection": "close"}, "1.1", 426),
+             ({"Sec-WebSocket-Version": "8"}, "1.1", 426), ({"Sec-WebSocket-Version": None}, "1.1", 426), ({}, "1.0", 426),
+             ({"Sec-WebSocket-Key": None}, "1.1", 400), ({"Sec-WebSocket-Key": "x"}, "1.1", 400),
+             ({"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=!"}, "1.1", 400), ({"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZXh4"}, "1.1", 400)]
+    for path, by in (("/api/v1/agents/%s/sync" % agent.id, agent.bearer()), ("/api/v1/events", admin.headers)):
+        for changes, version, status in table:
+            headers = {"Host": "a", **good, **by, **changes}
+            text = "".join("%s: %s\r\n" % item for item in headers.items() if item[1])
+            seen, answer = head_of(co, "GET %s HTTP/%s\r\n%s\r\n" % (path, version, text))
+            equal((path, changes, version, seen), (path, changes, version, status))
+            if status == 426:
+                equal((answer.getheader("Upgrade"), answer.getheader("Sec-WebSocket-Version")), ("websocket", "13"), changes)
+                assert "upgrade" in answer.getheader("Connection").lower(), changes
+
+
 @case("every code that an answer can have is in the README")
 def _(co):
     with open("coordinator/README.md") as f:
