@@ -50,18 +50,33 @@ static bool session_proves(struct request *rq, const char *session)
 
 	if (safe_method(rq))
 		return true;
-	if (!session_same_origin(rq)) {
-		reply_problem(rq, 403, "cross_site", "this request was made by another site's page");
+	if (session_cross_site(rq)) {
+		reply_problem(rq, 403, "cross_site", "Origin or Sec-Fetch-Site says that a page of another site made "
+			      "this request: open the dashboard by one of public_url, or by the host that it asks");
 		return false;
 	}
-	if (http_header(rq->http, "Upgrade")) /* a browser cannot add headers there, but says the origin */
+	/* A browser cannot add headers to an Upgrade, but says the origin. */
+	if (http_header(rq->http, "Upgrade") && http_header(rq->http, "Origin"))
 		return true;
 	session_csrf(csrf, session);
 	if (given && strlen(given) == strlen(csrf) && secret_equal(given, csrf, strlen(csrf)))
 		return true;
-	reply_problem(rq, 403, "csrf_wrong", "a session needs the header WG-Mesh-CSRF with the csrf_token that "
-		      "GET /api/v1/session gives");
+	reply_problem(rq, 403, "csrf_wrong", "the header WG-Mesh-CSRF is %s: a session needs it with the csrf_token "
+		      "that GET /api/v1/session gives", given ? "wrong" : "missing");
 	return false;
+}
+
+/* An agent's token is good, and not for this. */
+static void refuse_token(struct request *rq, const char *token)
+{
+	struct refusal why;
+
+	if (token && auth_bearer(rq->co, http_header(rq->http, "Authorization"), NULL, &why))
+		reply_problem(rq, 403, "not_yours", "this is an agent's token, for what the agent asks itself: "
+			      "administration takes an API token (token create) or a session");
+	else
+		reply_problem(rq, 401, "token_invalid", token ? "this token is not known here, has ended or was "
+			      "revoked" : "this session has ended: log in again");
 }
 
 bool admin_authenticate(struct request *rq, struct who *who)
@@ -79,8 +94,7 @@ bool admin_authenticate(struct request *rq, struct who *who)
 	if (access && access->kind != (token ? ACCESS_TOKEN : ACCESS_SESSION))
 		access = NULL; /* a session is a cookie and nothing else, a token never one, a link neither */
 	if (!access) {
-		reply_problem(rq, 401, "token_invalid", token ? "this token is not known here, has ended or was "
-			      "revoked" : "this session has ended: log in again");
+		refuse_token(rq, token);
 		return false;
 	}
 	if (!token && !session_proves(rq, session))
