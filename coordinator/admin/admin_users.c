@@ -112,7 +112,7 @@ static bool set_role(struct coordinator *co, struct js *js, const struct who *wh
 	giver.need = ROLE_ADMIN;
 	if (!js_ok(js) || (!role_parse(text) && strcmp(text, "none")))
 		return refuse(why, 400, "invalid", "role: must be viewer, operator, admin or none");
-	if (js_string(js, "network", NULL)) {
+	if (js_has(js, "network")) {
 		network = admin_network(co, js, "network", &giver, why);
 		if (!network)
 			return false;

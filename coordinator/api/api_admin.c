@@ -6,6 +6,7 @@
 #include "coordinator/admin/admin_commands.h"
 #include "api.h"
 #include "dispatch.h"
+#include "fields.h"
 #include "coordinator/sync/events.h"
 #include "coordinator/store/store.h"
 #include "lib/clock.h"
@@ -41,8 +42,8 @@ static bool safe_method(const struct request *rq)
 	       !http_header(rq->http, "Upgrade");
 }
 
-/* A browser sends the cookie whoever made the page, so reading is free and the rest must prove that it
- * is ours: by where it comes from, and by a header that only our own page can know. */
+/* A browser sends the cookie whoever made the page, so reading is free and the rest must prove that it is no other
+ * site's page: by a header that none can know or send, and, as far as the browser says it, by where it comes from. */
 static bool session_proves(struct request *rq, const char *session)
 {
 	const char *given = http_header(rq->http, "WG-Mesh-CSRF");
@@ -105,21 +106,6 @@ bool admin_authenticate(struct request *rq, struct who *who)
 
 /* ---- arguments ------------------------------------------------------------------------------- */
 
-/* Is `name` in "name:type name:type?"; *type points to its type. */
-static bool field_known(const char *fields, const char *name, const char **type)
-{
-	size_t len = strlen(name);
-
-	for (const char *at = fields; at && *at; at += strspn(at, " ")) {
-		if (!strncmp(at, name, len) && at[len] == ':') {
-			*type = at + len + 1;
-			return true;
-		}
-		at += strcspn(at, " ");
-	}
-	return false;
-}
-
 static bool decode(char *text)
 {
 	char *out = text;
@@ -148,14 +134,14 @@ static bool decode(char *text)
 static bool take_parameter(json_t *arguments, const char *fields, char *pair, struct refusal *why)
 {
 	char *value = strchr(pair, '=');
+	struct field field;
 	uint64_t number;
-	const char *type;
 
-	if (!value || (*value++ = '\0', !decode(value)) || !field_known(fields, pair, &type))
+	if (!value || (*value++ = '\0', !decode(value)) || !field_find(fields, pair, &field))
 		return refuse(why, 422, "unknown_parameter", "%.40s: there is no such parameter", pair);
 	if (json_object_get(arguments, pair))
 		return refuse(why, 422, "invalid", "%s: is there twice", pair);
-	if (!strncmp(type, "integer", 7)) {
+	if (field_is(&field, "integer")) {
 		if (!parse_u64(value, &number) || number > INT32_MAX)
 			return refuse(why, 422, "invalid", "%s: must be a number", pair);
 		json_object_set_new(arguments, pair, json_integer((json_int_t)number));
@@ -182,12 +168,13 @@ bool api_query(struct request *rq, json_t *arguments, struct refusal *why)
 static json_t *arguments_of(struct request *rq, struct refusal *why)
 {
 	json_t *arguments = json_object(), *value;
-	const char *name, *type;
+	struct field field;
+	const char *name;
 
 	if (!api_query(rq, arguments, why))
 		goto bad;
 	json_object_foreach(rq->body, name, value) {
-		if (!field_known(rq->row->body, name, &type)) {
+		if (!field_find(rq->row->body, name, &field)) {
 			refuse(why, 422, "unknown_field", "%.40s: there is no such field", name);
 			goto bad;
 		}

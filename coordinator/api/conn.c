@@ -144,7 +144,7 @@ void reply_problem(struct request *rq, int status, const char *code, const char 
 
 void reply_method_not_allowed(struct request *rq, const char *allowed)
 {
-	char header[64];
+	char header[80];
 
 	snprintf(header, sizeof(header), "Allow: %s\r\n", allowed);
 	problem(rq->conn, 405, "method_not_allowed", "this path has no such method", header);
@@ -231,7 +231,7 @@ static void begin(struct conn *conn)
 	rq->address = rq->from + strlen("address ");
 	if (rq->http->body.len > dispatch_max_body(rq->http))
 		too_large(conn);
-	else if (may_ask(conn))
+	else if (dispatch_unpaced(rq->http) || may_ask(conn))
 		dispatch(rq);
 }
 
