@@ -340,12 +340,13 @@ void registry_return(struct coordinator *co, struct member *member)
 		    (struct store_value[]){store_text(member->agent->id), store_text(member->network->id)});
 }
 
-bool registry_admits(struct coordinator *co, const struct registration *reg, struct refusal *why)
+const struct join_key *registry_admits(struct coordinator *co, const struct registration *reg, struct refusal *why)
 {
-	struct join_key *key = find_key(co, reg->join_key, why);
+	const struct join_key *key = find_key(co, reg->join_key, why);
 	const struct agent *agent = map_get(co->mesh.agents_by_key, reg->public_key.bytes);
+	const struct member *member = key && agent ? mesh_member(agent, key->network) : NULL;
 
-	return key && key_admits(key, agent ? mesh_member(agent, key->network) : NULL, clock_wall_ms(), why);
+	return key && key_admits(key, member, clock_wall_ms(), why) ? key : NULL;
 }
 
 struct member *registry_register(struct coordinator *co, const struct registration *reg,

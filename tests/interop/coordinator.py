@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Cases of coordinator.sh. With words: only the cases whose name has one of them."""
-import base64, hashlib, hmac, ipaddress, json, multiprocessing, os, re, resource, select, shutil, signal, socket, sqlite3, stat, struct, subprocess, sys, tempfile, threading, time
+import base64, hashlib, hmac, http.client, ipaddress, json, multiprocessing, os, re, resource, select, shutil, signal, socket, sqlite3, stat, struct, subprocess, sys, tempfile, threading, time
 import meshclient
 from meshclient import PROGRAM, Agent, Coordinator, Ws, b64, free_port, wait_until
 from nacl.bindings import crypto_scalarmult_base, randombytes
@@ -218,6 +218,50 @@ def _(co):
         refused(agent.try_register(key, given=given, headers={"Authorization": "Proof " + b64(b"\0" * 32)}), 401, "proof_wrong")
     equal(agent.try_register(key, given=given)[0], 201)
     refused(agent.try_register(key, given=given), 401, "challenge_used")
+
+
+def flood(co, agent, path, code, **more):
+    """Proofs of one agent, many at a time, until one is answered with this code; how many were taken."""
+    def exchange(requests):
+        sock.sendall(b"".join(requests))
+        return [(int(lines.readline().split()[1]), lines.read(int(http.client.parse_headers(lines)["Content-Length"])))
+                for _ in requests]
+
+    def post(where, body, *headers):
+        head = ("POST /api/v1%s HTTP/1.1" % where, "Host: a", "Content-Length: %d" % len(body), *headers, "", "")
+        return "\r\n".join(head).encode() + body
+    ask, taken = post("/agents/challenge", json.dumps({"public_key": b64(agent.public)}).encode()), 0
+    with meshclient.TLS.wrap_socket(socket.create_connection(("127.0.0.1", co.port), 20)) as sock:
+        lines = sock.makefile("rb")
+        while taken < 200000:
+            proofs = []
+            for _, text in exchange([ask] * 200):
+                given = json.loads(text)
+                body = json.dumps({**agent.body(given, None), **more}).encode()
+                proofs.append(post(path, body, "Authorization: " + agent.proof(given, body)))
+            for status, text in exchange(proofs):
+                if status != 200:
+                    equal(json.loads(text)["code"], code)
+                    return taken
+                taken += 1
+    raise AssertionError("%d were taken" % taken)
+
+
+@case("who asks for previews, or proves itself, until it is told to wait keeps nobody else waiting")
+def _(_co):
+    co = Coordinator(FAST).start()
+    try:
+        hog, other = co.key("--reusable"), co.key("--reusable")
+        friend, agent = Agent(co, "friend").register(other), Agent(co, "hog").register(hog)
+        flood(co, Agent(co, "previews"), "/agents/register", "busy", preview=True, join_key=hog)
+        refused(Agent(co, "late").try_register(hog), 429, "busy")
+        equal(Agent(co, "early").try_register(other)[0], 201)
+        flood(co, agent, "/agents/%s/token" % agent.id, "busy")
+        refused(by_proof(co, agent, "/token"), 429, "busy")
+        equal(by_proof(co, friend, "/token")[0], 200)
+        equal(Agent(co, "stranger").try_register(other)[0], 201)
+    finally:
+        co.close()
 
 
 @case("of a flood of refusals the log says how many it left out")
