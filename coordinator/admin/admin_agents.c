@@ -68,10 +68,10 @@ struct member *admin_agent(struct coordinator *co, struct js *js, struct network
 	if (!member)
 		member = search(co, *network, who, text, false, &several);
 	if (!member)
-		refuse(why, 404, "unknown_agent", "there is no agent %s: see agent list", text);
+		refuse(why, 404, "unknown_agent", "there is no agent %s: see {agent list}", text);
 	else if (several)
 		refuse(why, 400, "ambiguous", "%s could be several agents: say its network, or its id "
-		       "from agent list", text);
+		       "from {agent list}", text);
 	else
 		return who_may(who, member->network, why) ? member : NULL;
 	return NULL;
@@ -456,7 +456,7 @@ json_t *admin_route_set(struct coordinator *co, struct js *js, const struct who 
 	}
 	member = find_route(co, who, id, &prefix);
 	if (!member) {
-		refuse(why, 404, "unknown_route", "there is no route %s: see route list", id);
+		refuse(why, 404, "unknown_route", "there is no route %s: see {route list}", id);
 		return NULL;
 	}
 	return who_may(who, member->network, why) ? set_route(co, member, &prefix, approved, who, why) : NULL;

@@ -99,7 +99,7 @@ struct network *admin_network(struct coordinator *co, struct js *js, const char 
 		return NULL;
 	}
 	if (!network || !who_sees(who, network)) {
-		refuse(why, 404, "unknown_network", "there is no network %s: see network list", name);
+		refuse(why, 404, "unknown_network", "there is no network %s: see {network list}", name);
 		return NULL;
 	}
 	return who_may(who, network, why) ? network : NULL;

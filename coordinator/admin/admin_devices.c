@@ -187,7 +187,7 @@ json_t *admin_peer_remove(struct coordinator *co, struct js *js, const struct wh
 		if (several)
 			refuse(why, 400, "ambiguous", "%s could be several devices: say of which network", text);
 		else
-			refuse(why, 404, "unknown_device", "there is no device %s: see peer list", text);
+			refuse(why, 404, "unknown_device", "there is no device %s: see {peer list}", text);
 		return NULL;
 	}
 	if (!who_may(who, device->network, why))

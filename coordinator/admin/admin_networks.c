@@ -229,7 +229,7 @@ static struct join_key *find_key(struct coordinator *co, struct js *js, const st
 	struct join_key *key = js_ok(js) ? map_get(co->mesh.keys, id) : NULL;
 
 	if (!key || !who_sees(who, key->network)) {
-		refuse(why, 404, "unknown_key", "there is no join key %s: see key list",
+		refuse(why, 404, "unknown_key", "there is no join key %s: see {key list}",
 		       js_ok(js) ? id : "of that id");
 		return NULL;
 	}

@@ -190,6 +190,6 @@ json_t *admin_relay_remove(struct coordinator *co, struct js *js, const struct w
 		sync_relays(co->sync, true);
 		return message;
 	}
-	refuse(why, 404, "unknown_relay", "there is no relay %s: see relay list", id);
+	refuse(why, 404, "unknown_relay", "there is no relay %s: see {relay list}", id);
 	return NULL;
 }

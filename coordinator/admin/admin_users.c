@@ -79,7 +79,7 @@ static struct user *find_user(struct coordinator *co, struct js *js, const struc
 		return NULL;
 	}
 	if (!user || (!manages(co, who, user) && !is_self(who, user))) {
-		refuse(why, 404, "unknown_user", "there is no user %s: see user list", name);
+		refuse(why, 404, "unknown_user", "there is no user %s: see {user list}", name);
 		return NULL;
 	}
 	if (manage && !manages(co, who, user)) {
@@ -368,7 +368,7 @@ static bool read_limits(struct coordinator *co, struct js *js, const struct who 
 						  ? mesh_network(&co->mesh, json_string_value(name)) : NULL;
 
 		if (!network || !who_sees(who, network))
-			return refuse(why, 404, "unknown_network", "there is no network %s: see network list",
+			return refuse(why, 404, "unknown_network", "there is no network %s: see {network list}",
 				      json_is_string(name) ? json_string_value(name) : "of that name");
 		if (!who_may(&maker, network, why))
 			return false;
@@ -438,7 +438,7 @@ json_t *admin_token_create(struct coordinator *co, struct js *js, const struct w
 		goto refused;
 	}
 	if (!like.user && !like.limits) {
-		refuse(why, 400, "invalid", "a token is a user's (--user NAME) or has a role (--role ROLE)");
+		refuse(why, 400, "invalid", "a token is a user's (user) or has a role (role)");
 		goto refused;
 	}
 	if (tokens_of(co, like.user) >= MAX_TOKENS) {
@@ -486,7 +486,7 @@ json_t *admin_token_revoke(struct coordinator *co, struct js *js, const struct w
 	struct access *access = js_ok(js) ? map_get(co->users.accesses, id) : NULL;
 
 	if (!access || !shows(co, who, access)) {
-		refuse(why, 404, "unknown_token", "there is no token %s: see token list",
+		refuse(why, 404, "unknown_token", "there is no token %s: see {token list}",
 		       js_ok(js) ? id : "of that id");
 		return NULL;
 	}

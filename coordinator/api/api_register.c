@@ -11,6 +11,7 @@
 #include "coordinator/access/challenge.h"
 #include "coordinator/cluster/cluster.h"
 #include "dispatch.h"
+#include "remedy.h"
 #include "coordinator/store/store.h"
 #include "coordinator/sync/sync.h"
 #include "lib/clock.h"
@@ -47,14 +48,15 @@ void api_note_left_out(struct coordinator *co)
 static void note_refusal(struct request *rq, const char *what, const char *who, const char *code,
 			 const char *detail)
 {
-	char line[MAX_AUDIT_DETAIL];
+	char line[MAX_AUDIT_DETAIL], said[REMEDY_TEXT];
 
 	if (!api_may_note(rq->co))
 		return;
-	log_warn(what, "from=%s who=%s code=%s reason=\"%s\"", rq->address, who, code, detail);
+	remedy_command(said, detail);
+	log_warn(what, "from=%s who=%s code=%s reason=\"%s\"", rq->address, who, code, said);
 	if (store_behind(rq->co->store))
 		return;
-	snprintf(line, sizeof(line), "%s: %s", code, detail);
+	snprintf(line, sizeof(line), "%.40s: %.150s", code, said);
 	registry_audit(rq->co, rq->from, what, who, line);
 }
 

@@ -188,7 +188,7 @@ static bool wishes_ok(struct coordinator *co, const struct registration *reg, co
 		      const struct member *member, struct refusal *why)
 {
 	if (device_by_key(key->network, &reg->public_key))
-		return refuse(why, 409, "key_taken", "this key is a device's without an agent: see peer list");
+		return refuse(why, 409, "key_taken", "this key is a device's without an agent: see {peer list}");
 	if (reg->route_count > co->config.limits.routes)
 		return refuse(why, 422, "too_many_routes", "at most %u routes can be advertised",
 			      co->config.limits.routes);
@@ -204,7 +204,7 @@ static bool wishes_ok(struct coordinator *co, const struct registration *reg, co
 		return false;
 	if (map_get(key->network->names, reg->name) || device_named(key->network, reg->name))
 		return refuse(why, 409, "name_taken", "the name %s is taken in the network %s: choose "
-			      "another with --name", reg->name, key->network->name);
+			      "another", reg->name, key->network->name);
 	return true;
 }
 

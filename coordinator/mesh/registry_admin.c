@@ -105,7 +105,7 @@ bool registry_network_remove(struct coordinator *co, struct network *network, co
 {
 	if (network->member_count)
 		return refuse(why, 409, "network_in_use", "the network %s has %u agents: remove them first "
-			      "(agent list, agent remove)", network->name, network->member_count);
+			      "({agent list}, {agent remove})", network->name, network->member_count);
 	registry_audit_in(co, network, actor, "network-removed", network->name, NULL);
 	store_write(co->store, STORE_NETWORK_DEL, (struct store_value[]){store_text(network->id)});
 	mesh_network_del(&co->mesh, network);

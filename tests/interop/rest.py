@@ -42,6 +42,14 @@ def root(co):
     return token(co, "--role", "admin")
 
 
+def socket_command(co, command, arguments):
+    with coordinator.socket.socket(coordinator.socket.AF_UNIX) as s:
+        s.settimeout(20)
+        s.connect(co.dir + "/run/coordinator.sock")
+        s.sendall(json.dumps({"command": command, "arguments": arguments}).encode() + b"\n")
+        return json.loads(s.makefile().readline())
+
+
 def user(co, name, role, *options):
     co.admin("user", "add", name, "--role", role, *options, stdin=PASSWORD + "\n")
 
@@ -334,6 +342,39 @@ def _(co):
             codes |= set(re.findall(r'\b(?:refuse|reply_problem|api_refused|refused|problem)\(\&?\w+, \d{3},\s*"([a-z_]+)"', f.read()))
     assert len(codes) > 40, codes
     equal(sorted(codes - readme), [])
+
+
+@case("a refusal that names what else to ask for names a request over REST, and a command on the socket")
+def _(co):
+    api, raw = root(co), []
+    for method, path, body, code, request, command, arguments in (
+            ("GET", "/agents/nobody", None, "unknown_agent", "GET /agents", "agent show", {"agent": "nobody"}),
+            ("DELETE", "/networks/nowhere", None, "unknown_network", "GET /networks", "network remove", {"name": "nowhere"}),
+            ("GET", "/join-keys/nix", None, "unknown_key", "GET /join-keys", "key show", {"id": "nix"}),
+            ("PATCH", "/routes/nix", {"approved": True}, "unknown_route", "GET /routes", "route set", {"id": "nix", "approved": True}),
+            ("DELETE", "/relays/nix", None, "unknown_relay", "GET /relays", "relay remove", {"id": "nix"}),
+            ("DELETE", "/peers/nix", None, "unknown_device", "GET /peers", "peer remove", {"name": "nix"}),
+            ("GET", "/users/nix", None, "unknown_user", "GET /users", "user show", {"user": "nix"}),
+            ("DELETE", "/tokens/nix", None, "unknown_token", "GET /tokens", "token revoke", {"id": "nix"}),
+            ("POST", "/policy/explain", {"from": "nix", "to": "nix", "port": "icmp"}, "unknown_agent", "GET /agents", "policy explain",
+             {"from": "nix", "to": "nix", "port": "icmp"}),
+            ("POST", "/policy/confirm", {}, "nothing_waits", "GET /policy", "policy confirm", {})):
+        answer = api(method, path, body)
+        refused(answer, answer[0], code)
+        assert request in answer[1]["detail"], answer
+        said = socket_command(co, command, arguments)
+        equal(said["code"], code)
+        words = {"unknown_device": "peer list", "unknown_key": "key list", "nothing_waits": "policy show"}.get(
+            code, code.replace("unknown_", "") + " list")
+        equal(said["detail"], answer[1]["detail"].replace(request, words))
+    with open("coordinator/admin/admin_commands.c") as f:
+        commands = "|".join(re.findall(r'^\t{"([a-z]+ [a-z]+)", ', f.read(), re.M))
+    for path in glob.glob("coordinator/**/*.c", recursive=True):
+        with open(path) as f:
+            calls = re.findall(r'\b(?:refuse|reply_problem|api_refused)\(([^;]*);', f.read())
+        said = ["".join(re.findall(r'"((?:[^"\\]|\\.)*)"', call)) for call in calls]
+        raw += [(path, text) for text in said if re.search(r"\b(%s)\b|--[a-z]" % commands, re.sub(r"{(%s)[^}]*}" % commands, "", text))]
+    equal(raw, [], "sentences that name a command, or an option, without braces")
 
 
 # ---- what a user of headscale would do --------------------------------------------------------
@@ -1309,10 +1350,7 @@ def _(co):
     route = json.loads(co.admin("route", "list", "--json"))["routes"][0]["id"]
 
     def ask(command, arguments):
-        with coordinator.socket.socket(coordinator.socket.AF_UNIX) as s:
-            s.connect(co.dir + "/run/coordinator.sock")
-            s.sendall(json.dumps({"command": command, "arguments": arguments}).encode() + b"\n")
-            answer = json.loads(s.makefile().readline())
+        answer = socket_command(co, command, arguments)
         assert answer["ok"], (command, answer)
         return answer["result"]
 
