@@ -146,7 +146,8 @@ json_t *admin_peer_list(struct coordinator *co, struct js *js, const struct who 
 		return NULL;
 	list = json_array();
 	while ((device = map_next(co->mesh.devices, &pos, NULL)))
-		if ((!only || device->network == only) && who_sees(who, device->network))
+		if ((!only || device->network == only) && who_sees(who, device->network) &&
+		    who_shown(who, device->made_in))
 			json_array_append_new(list, device_json(device));
 	return json_pack("{so}", "devices", list);
 }

@@ -78,7 +78,7 @@ static struct user *find_user(struct coordinator *co, struct js *js, const struc
 		refuse(why, 400, "invalid", "%s", js->error);
 		return NULL;
 	}
-	if (!user || (!manages(co, who, user) && !is_self(who, user))) {
+	if (!user || !who_shown(who, user->made_in) || (!manages(co, who, user) && !is_self(who, user))) {
 		refuse(why, 404, "unknown_user", "there is no user %s: see {user list}", name);
 		return NULL;
 	}
@@ -172,6 +172,7 @@ json_t *admin_user_add(struct coordinator *co, struct js *js, const struct who *
 	user->roles = roles;
 	user->password = xstrdup(hash);
 	user->created_at = clock_wall_ms();
+	user->made_in = store_batch(co->store);
 	user_write(co, user);
 	registry_audit_in(co, home_of(co, roles), who->actor, "user-added", user->name,
 			  js_string(js, "role", NULL));
@@ -187,7 +188,7 @@ json_t *admin_user_list(struct coordinator *co, struct js *js, const struct who 
 	(void)js;
 	(void)why;
 	while ((user = map_next(co->users.by_name, &pos, NULL)))
-		if (manages(co, who, user) || is_self(who, user))
+		if (who_shown(who, user->made_in) && (manages(co, who, user) || is_self(who, user)))
 			json_array_append_new(list, user_json(co, who, user));
 	return json_pack("{so}", "users", list);
 }
@@ -474,7 +475,7 @@ json_t *admin_token_list(struct coordinator *co, struct js *js, const struct who
 	(void)js;
 	(void)why;
 	while ((access = map_next(co->users.accesses, &pos, NULL)))
-		if (shows(co, who, access) && access_valid(access, clock_wall_ms()))
+		if (who_shown(who, access->made_in) && shows(co, who, access) && access_valid(access, clock_wall_ms()))
 			json_array_append_new(list, token_json(co, who, access));
 	return json_pack("{so}", "tokens", list);
 }

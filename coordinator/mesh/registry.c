@@ -308,6 +308,7 @@ static struct member *admit(struct coordinator *co, const struct registration *r
 		return NULL;
 	}
 	member->joined_at = now;
+	member->made_in = store_batch(co->store);
 	member->pending = key->network->approve;
 	member->ephemeral = key->ephemeral;
 	return member;

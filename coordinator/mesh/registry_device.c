@@ -77,6 +77,7 @@ struct device *registry_device_add(struct coordinator *co, struct member *via, c
 	device->address = address;
 	device->address6 = address6;
 	device->created_at = now;
+	device->made_in = store_batch(co->store);
 	write_device(co, device);
 	registry_audit_in(co, network, actor, "device-added", device->id, device->name);
 	sync_reset(co->sync, via->agent);

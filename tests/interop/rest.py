@@ -2,7 +2,7 @@
 """Cases of rest.sh. With words: only the cases whose name has one of them."""
 import calendar, glob, http.client, json, re, sqlite3, subprocess, sys, time
 import coordinator, meshclient
-from coordinator import FAST, NO_RELAY, case, equal, refused
+from coordinator import FAST, NO_RELAY, case, equal, meanwhile, metric, refused
 from meshclient import Agent, Coordinator, Ws, b64, rotate, wait_until
 
 del coordinator.cases[:]
@@ -429,6 +429,57 @@ def _(co):
     refused(api("GET", "/networks/lab"), 404, "unknown_network")
     actors = {line["actor"] for line in api.ok("GET", "/audit")["audit"] if line["action"] == "network-removed"}
     equal([a.split(" from ")[1] for a in actors], ["127.0.0.1"])
+
+
+@case("a disk that is slow: what is made meanwhile is in no answer of the administration, and none waits for it")
+def _(co):
+    api, key = root(co), co.key("--reusable")
+    gateway = Agent(co, "gateway").register(key, endpoint="192.0.2.1:51820")
+    reads = {"/networks": "networks", "/join-keys": "keys", "/agents": "agents", "/routes": "routes", "/relays": "relays",
+             "/peers": "devices", "/users": "users", "/tokens": "tokens"}
+
+    def rows():
+        seen = {path: api.ok("GET", path)[name] for path, name in reads.items()}
+        equal([row["agents"] for row in seen["/networks"] if row["name"] == "default"], [len(seen["/agents"])])
+        return {path: sorted(row.get("id") or row.get("agent_id") or row["name"] for row in seen[path]) for path in reads}
+
+    before = rows()
+    with co.no_commits():
+        making = [meanwhile(api, "POST", *made) for made in (
+            ("/networks", {"name": "lab", "cidr": "10.210.0.0/16"}), ("/join-keys", {"network": "default"}),
+            ("/relays", {"region": "here", "url": "https://relay.example"}), ("/users", {"name": "ann", "role": "viewer"}),
+            ("/peers", {"name": "phone", "agent": "gateway", "public_key": b64(b"p" * 31 + b"\0")}), ("/tokens", {"role": "viewer"}))]
+        making.append(meanwhile(Agent(co, "late").try_register, key, advertised_routes=["192.168.9.0/24"]))
+        assert wait_until(lambda: (metric(co, "agents"), metric(co, "networks")) == (2, 2) and metric(co, "store_queue") >= 17), "in memory"
+        for _ in range(2):
+            equal(rows(), before)
+            for path in ("/agents/late", "/networks/lab", "/users/ann"):
+                equal(api("GET", path)[0], 404, path)
+            equal(socket_command(co, "agent list", {})["result"]["total"], 1)
+        equal(api("GET", "/agents/" + gateway.id)[0], 200)
+    equal([made()[0] for made in making], [201] * len(making))
+    after = rows()
+    equal({path: len(after[path]) - len(before[path]) for path in reads}, dict.fromkeys(reads, 1))
+
+
+@case("what is changed is in no answer before it is on the disk: who reads meanwhile waits a moment")
+def _(co):
+    api = root(co)
+    agent = Agent(co, "n0").register(co.key())
+    for n in range(1, 20):
+        with co.no_commits():
+            changing = meanwhile(api, "PATCH", "/agents/" + agent.id, {"name": "n%d" % n})
+            assert wait_until(lambda: metric(co, "store_queue") >= 2)
+            seen, began = [], time.time()
+            reading = meanwhile(lambda: seen.append(api.ok("GET", "/agents/" + agent.id)["agent"]["name"]))
+            time.sleep(0.1)
+            early, took = list(seen), time.time() - began
+        equal(changing()[0], 200)
+        reading()
+        if took < 0.25:  # a database that takes longer is not waited for
+            equal((early, seen), ([], ["n%d" % n]))
+            return
+    raise AssertionError("this machine is too slow to see it")
 
 
 @case("relays that were added are told to agents, and stay")
