@@ -74,7 +74,7 @@ static void refuse_token(struct request *rq, const char *token)
 
 	if (token && auth_bearer(rq->co, http_header(rq->http, "Authorization"), NULL, &why))
 		reply_problem(rq, 403, "not_yours", "this is an agent's token, for what the agent asks itself: "
-			      "administration takes an API token (token create) or a session");
+			      "administration takes an API token ({token create}) or a session");
 	else
 		reply_problem(rq, 401, "token_invalid", token ? "this token is not known here, has ended or was "
 			      "revoked" : "this session has ended: log in again");
