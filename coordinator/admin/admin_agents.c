@@ -59,7 +59,7 @@ struct member *admin_agent(struct coordinator *co, struct js *js, struct network
 		refuse(why, 400, "invalid", "%s", js->error);
 		return NULL;
 	}
-	if (js_string(js, "network", NULL)) {
+	if (js_has(js, "network")) {
 		*network = admin_network(co, js, "network", who, why);
 		if (!*network)
 			return NULL;
@@ -141,7 +141,7 @@ json_t *admin_agent_list(struct coordinator *co, struct js *js, const struct who
 	json_t *list;
 	struct member *member;
 
-	if (js_string(js, "network", NULL)) {
+	if (js_has(js, "network")) {
 		only = admin_network(co, js, "network", who, why);
 		if (!only)
 			return NULL;
@@ -361,7 +361,7 @@ json_t *admin_route_list(struct coordinator *co, struct js *js, const struct who
 	struct member *member;
 	json_t *list;
 
-	if (js_string(js, "network", NULL)) {
+	if (js_has(js, "network")) {
 		only = admin_network(co, js, "network", who, why);
 		if (!only)
 			return NULL;

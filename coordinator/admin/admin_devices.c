@@ -142,7 +142,7 @@ json_t *admin_peer_list(struct coordinator *co, struct js *js, const struct who 
 	json_t *list;
 	size_t pos = 0;
 
-	if (js_string(js, "network", NULL) && !(only = admin_network(co, js, "network", who, why)))
+	if (js_has(js, "network") && !(only = admin_network(co, js, "network", who, why)))
 		return NULL;
 	list = json_array();
 	while ((device = map_next(co->mesh.devices, &pos, NULL)))
@@ -181,7 +181,7 @@ json_t *admin_peer_remove(struct coordinator *co, struct js *js, const struct wh
 		refuse(why, 400, "invalid", "%s", js->error);
 		return NULL;
 	}
-	if (js_string(js, "network", NULL) && !(only = admin_network(co, js, "network", who, why)))
+	if (js_has(js, "network") && !(only = admin_network(co, js, "network", who, why)))
 		return NULL;
 	device = search(co, text, only, who, &several);
 	if (!device || several) {

@@ -315,7 +315,7 @@ void admin_audit(struct admin_call *call, struct js *js)
 	struct reading *reading;
 	struct refusal why;
 
-	if (js_string(js, "network", NULL)) {
+	if (js_has(js, "network")) {
 		only = admin_network(call->co, js, "network", &call->who, &why);
 		if (!only) {
 			admin_finish(call, NULL, &why);

@@ -6,6 +6,7 @@
 #include "coordinator/admin/admin_commands.h"
 #include "api.h"
 #include "dispatch.h"
+#include "fields.h"
 #include "coordinator/sync/events.h"
 #include "coordinator/store/store.h"
 #include "lib/clock.h"
@@ -41,8 +42,8 @@ static bool safe_method(const struct request *rq)
 	       !http_header(rq->http, "Upgrade");
 }
 
-/* A browser sends the cookie whoever made the page, so reading is free and the rest must prove that it
- * is ours: by where it comes from, and by a header that only our own page can know. */
+/* A browser sends the cookie whoever made the page, so reading is free and the rest must prove that it is no other
+ * site's page: by a header that none can know or send, and, as far as the browser says it, by where it comes from. */
 static bool session_proves(struct request *rq, const char *session)
 {
 	const char *given = http_header(rq->http, "WG-Mesh-CSRF");
@@ -50,18 +51,33 @@ static bool session_proves(struct request *rq, const char *session)
 
 	if (safe_method(rq))
 		return true;
-	if (!session_same_origin(rq)) {
-		reply_problem(rq, 403, "cross_site", "this request was made by another site's page");
+	if (session_cross_site(rq)) {
+		reply_problem(rq, 403, "cross_site", "Origin or Sec-Fetch-Site says that a page of another site made "
+			      "this request: open the dashboard by one of public_url, or by the host that it asks");
 		return false;
 	}
-	if (http_header(rq->http, "Upgrade")) /* a browser cannot add headers there, but says the origin */
+	/* A browser cannot add headers to an Upgrade, but says the origin. */
+	if (http_header(rq->http, "Upgrade") && http_header(rq->http, "Origin"))
 		return true;
 	session_csrf(csrf, session);
 	if (given && strlen(given) == strlen(csrf) && secret_equal(given, csrf, strlen(csrf)))
 		return true;
-	reply_problem(rq, 403, "csrf_wrong", "a session needs the header WG-Mesh-CSRF with the csrf_token that "
-		      "GET /api/v1/session gives");
+	reply_problem(rq, 403, "csrf_wrong", "the header WG-Mesh-CSRF is %s: a session needs it with the csrf_token "
+		      "that GET /api/v1/session gives", given ? "wrong" : "missing");
 	return false;
+}
+
+/* An agent's token is good, and not for this. */
+static void refuse_token(struct request *rq, const char *token)
+{
+	struct refusal why;
+
+	if (token && auth_bearer(rq->co, http_header(rq->http, "Authorization"), NULL, &why))
+		reply_problem(rq, 403, "not_yours", "this is an agent's token, for what the agent asks itself: "
+			      "administration takes an API token ({token create}) or a session");
+	else
+		reply_problem(rq, 401, "token_invalid", token ? "this token is not known here, has ended or was "
+			      "revoked" : "this session has ended: log in again");
 }
 
 bool admin_authenticate(struct request *rq, struct who *who)
@@ -79,8 +95,7 @@ bool admin_authenticate(struct request *rq, struct who *who)
 	if (access && access->kind != (token ? ACCESS_TOKEN : ACCESS_SESSION))
 		access = NULL; /* a session is a cookie and nothing else, a token never one, a link neither */
 	if (!access) {
-		reply_problem(rq, 401, "token_invalid", token ? "this token is not known here, has ended or was "
-			      "revoked" : "this session has ended: log in again");
+		refuse_token(rq, token);
 		return false;
 	}
 	if (!token && !session_proves(rq, session))
@@ -90,21 +105,6 @@ bool admin_authenticate(struct request *rq, struct who *who)
 }
 
 /* ---- arguments ------------------------------------------------------------------------------- */
-
-/* Is `name` in "name:type name:type?"; *type points to its type. */
-static bool field_known(const char *fields, const char *name, const char **type)
-{
-	size_t len = strlen(name);
-
-	for (const char *at = fields; at && *at; at += strspn(at, " ")) {
-		if (!strncmp(at, name, len) && at[len] == ':') {
-			*type = at + len + 1;
-			return true;
-		}
-		at += strcspn(at, " ");
-	}
-	return false;
-}
 
 static bool decode(char *text)
 {
@@ -134,14 +134,14 @@ static bool decode(char *text)
 static bool take_parameter(json_t *arguments, const char *fields, char *pair, struct refusal *why)
 {
 	char *value = strchr(pair, '=');
+	struct field field;
 	uint64_t number;
-	const char *type;
 
-	if (!value || (*value++ = '\0', !decode(value)) || !field_known(fields, pair, &type))
+	if (!value || (*value++ = '\0', !decode(value)) || !field_find(fields, pair, &field))
 		return refuse(why, 422, "unknown_parameter", "%.40s: there is no such parameter", pair);
 	if (json_object_get(arguments, pair))
 		return refuse(why, 422, "invalid", "%s: is there twice", pair);
-	if (!strncmp(type, "integer", 7)) {
+	if (field_is(&field, "integer")) {
 		if (!parse_u64(value, &number) || number > INT32_MAX)
 			return refuse(why, 422, "invalid", "%s: must be a number", pair);
 		json_object_set_new(arguments, pair, json_integer((json_int_t)number));
@@ -168,12 +168,13 @@ bool api_query(struct request *rq, json_t *arguments, struct refusal *why)
 static json_t *arguments_of(struct request *rq, struct refusal *why)
 {
 	json_t *arguments = json_object(), *value;
-	const char *name, *type;
+	struct field field;
+	const char *name;
 
 	if (!api_query(rq, arguments, why))
 		goto bad;
 	json_object_foreach(rq->body, name, value) {
-		if (!field_known(rq->row->body, name, &type)) {
+		if (!field_find(rq->row->body, name, &field)) {
 			refuse(why, 422, "unknown_field", "%.40s: there is no such field", name);
 			goto bad;
 		}

@@ -17,8 +17,8 @@ bool admin_credentials(const struct request *rq); /* has it any of these? An age
 /* The session's text from the cookie; false: none. */
 bool session_cookie(const struct request *rq, char out[static ACCESS_TEXT]);
 void session_csrf(char out[static 44], const char *session); /* the value of WG-Mesh-CSRF */
-/* Origin and Sec-Fetch-Site, as far as they are there, say that our own page asks. */
-bool session_same_origin(const struct request *rq);
+/* Does Origin or Sec-Fetch-Site say that another site's page asks? */
+bool session_cross_site(const struct request *rq);
 
 void api_command(struct request *rq); /* handlers */
 void api_events(struct request *rq);

@@ -167,9 +167,6 @@ void api_leave(struct request *rq)
 	struct network *network = NULL;
 	struct refusal why;
 
-	/* A body where a proof takes the token's place. */
-	if (rq->http->body.len && !rq->body && !dispatch_body(rq))
-		return;
 	if (!request_may_write(rq))
 		return;
 	agent = by_token_or_proof(rq);

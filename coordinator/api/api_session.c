@@ -52,24 +52,27 @@ void session_csrf(char out[static 44], const char *session)
 	free(encoded);
 }
 
-bool session_same_origin(const struct request *rq)
+/* An origin that is the very host the request was sent to is ours by whatever name, also through `ssh -L`: a page
+ * of another site has another, and where its name is made to lead here (DNS rebinding) the browser has no cookie
+ * for that name, since __Host- binds it to the one that was logged in at. */
+bool session_cross_site(const struct request *rq)
 {
 	const char *origin = http_header(rq->http, "Origin"), *host = rq->http->host;
 	const char *site = http_header(rq->http, "Sec-Fetch-Site");
 	const struct config *config = &rq->co->config;
 	char ours[300], theirs[300], text[300];
 
-	if (site && strcmp(site, "same-origin"))
-		return false;
+	if (site && strcmp(site, "same-origin") && strcmp(site, "none"))
+		return true;
 	if (!origin)
-		return site != NULL;
-	if (!origin_normalise(theirs, sizeof(theirs), origin))
 		return false;
+	if (!origin_normalise(theirs, sizeof(theirs), origin))
+		return true;
 	for (unsigned i = 0; i < config->url_count; i++)
 		if (!strcmp(theirs, config->urls[i]))
-			return true;
+			return false;
 	snprintf(text, sizeof(text), "https://%s", host ? host : "");
-	return !config->urls_given && origin_normalise(ours, sizeof(ours), text) && !strcmp(ours, theirs);
+	return !origin_normalise(ours, sizeof(ours), text) || strcmp(ours, theirs);
 }
 
 static json_t *session_json(const struct access *access, const char *text)
@@ -182,9 +185,9 @@ static bool may_begin(struct request *rq)
 {
 	if (!js_ok(&rq->js))
 		reply_problem(rq, 422, "invalid", "%s", rq->js.error);
-	else if ((http_header(rq->http, "Origin") || http_header(rq->http, "Sec-Fetch-Site")) &&
-		 !session_same_origin(rq)) /* nobody is logged in unasked */
-		reply_problem(rq, 403, "cross_site", "this request was made by another site's page");
+	else if (session_cross_site(rq)) /* nobody is logged in unasked */
+		reply_problem(rq, 403, "cross_site", "Origin or Sec-Fetch-Site says that a page of another site made "
+			      "this request: log in at one of public_url, or at the host that it asks");
 	else
 		return request_may_write(rq);
 	return false;

@@ -12,6 +12,7 @@
 #include "server.h"
 #include "lib/log.h"
 #include "lib/secret.h"
+#include "lib/str.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -145,7 +146,7 @@ void reply_problem(struct request *rq, int status, const char *code, const char 
 
 void reply_method_not_allowed(struct request *rq, const char *allowed)
 {
-	char header[64];
+	char header[80];
 
 	snprintf(header, sizeof(header), "Allow: %s\r\n", allowed);
 	problem(rq->conn, 405, "method_not_allowed", "this path has no such method", header);
@@ -232,7 +233,7 @@ static void begin(struct conn *conn)
 	rq->address = rq->from + strlen("address ");
 	if (rq->http->body.len > dispatch_max_body(rq->http))
 		too_large(conn);
-	else if (may_ask(conn))
+	else if (dispatch_unpaced(rq->http) || may_ask(conn))
 		dispatch(rq);
 }
 
@@ -378,17 +379,30 @@ void conn_abort_older(struct list *conns, uint64_t ms)
 
 /* ---- upgrades --------------------------------------------------------------------- */
 
+/* HTTP/1.0 has no Upgrade: one there is as if it were not (RFC 9110 7.8). */
+static bool asks_for_websocket(const struct http_message *http)
+{
+	const char *version = http_header(http, "Sec-WebSocket-Version");
+
+	return !http->http10 && http_header_has(http, "Upgrade", "websocket") &&
+	       http_header_has(http, "Connection", "upgrade") && version && !strcmp(version, "13");
+}
+
 bool conn_wants_websocket(struct request *rq)
 {
 	const char *key = http_header(rq->http, "Sec-WebSocket-Key");
-	const char *version = http_header(rq->http, "Sec-WebSocket-Version");
+	uint8_t nonce[18];
 
-	if (http_header_has(rq->http, "Upgrade", "websocket") &&
-	    http_header_has(rq->http, "Connection", "upgrade") && key && strlen(key) == 24 && version &&
-	    !strcmp(version, "13"))
+	if (!asks_for_websocket(rq->http)) {
+		snprintf(rq->headers, sizeof(rq->headers),
+			 "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n");
+		reply_problem(rq, 426, "websocket_needed", "this is a WebSocket: ask in HTTP/1.1 with Connection: "
+			      "Upgrade, Upgrade: websocket, Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key");
+		return false;
+	}
+	if (key && strlen(key) == 24 && base64_decode(nonce, sizeof(nonce), key) == 16)
 		return true;
-	reply_problem(rq, 426, "websocket_needed", "this is a WebSocket: ask with Upgrade: websocket, "
-		      "Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key");
+	reply_problem(rq, 400, "bad_request", "Sec-WebSocket-Key: must be 16 random bytes as base64");
 	return false;
 }
 

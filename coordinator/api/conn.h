@@ -61,7 +61,7 @@ void reply_refusal(struct request *rq, const struct refusal *why);
 /* The handler will answer later; where it does not, the client hears 503 after a while. */
 void reply_later(struct request *rq, void (*cancel)(struct request *rq), void *pending);
 
-bool conn_wants_websocket(struct request *rq); /* false: answered with 426 already */
+bool conn_wants_websocket(struct request *rq); /* false: answered with 426 or 400 already */
 /* Answers 101; from now on `ops` has the connection's bytes and its end. The request is over. */
 struct stream *conn_upgrade(struct request *rq, const struct stream_ops *ops, void *arg);
 const struct endpoint *conn_local(const struct request *rq);

@@ -2,6 +2,7 @@
  * dispatch.c - from a request to its handler: path, method, JSON, who asks, how often.
  */
 #include "dispatch.h"
+#include "fields.h"
 #include "server.h"
 #include "coordinator/sync/sync.h"
 #include "api.h"
@@ -47,36 +48,61 @@ static bool method_fits(const struct endpoint_row *row, const char *method)
 	       (!strcmp(method, "HEAD") && !strcmp(row->method, "GET") && row->status != 101);
 }
 
+/* The pattern that a path is meant by, with its {id}: one without goes before, "register" is no agent there. NULL:
+ * none. */
+static const char *pattern_of(const char *path, char id[static PROTO_NAME_MAX])
+{
+	const char *pattern = NULL;
+
+	for (const struct endpoint_row *row = endpoints; row->method; row++) {
+		char given[PROTO_NAME_MAX] = "";
+
+		if (!pattern_match(row->path, path, given))
+			continue;
+		pattern = row->path;
+		memcpy(id, given, sizeof(given));
+		if (!strchr(pattern, '{'))
+			break;
+	}
+	return pattern;
+}
+
+static const struct endpoint_row *row_of(const char *pattern, const char *method)
+{
+	for (const struct endpoint_row *row = endpoints; pattern && row->method; row++)
+		if (!strcmp(row->path, pattern) && method_fits(row, method))
+			return row;
+	return NULL;
+}
+
 size_t dispatch_max_body(const struct http_message *http)
 {
 	char id[PROTO_NAME_MAX];
+	const struct endpoint_row *row = row_of(pattern_of(http->path, id), http->method);
 
-	for (const struct endpoint_row *row = endpoints; row->method; row++)
-		if (method_fits(row, http->method) && pattern_match(row->path, http->path, id))
-			return row->max_body ? row->max_body : SIZE_MAX;
-	return SIZE_MAX;
+	return row && row->max_body ? row->max_body : SIZE_MAX;
 }
 
-/* `allowed`: the methods that the path has, for who asks with another; "" where there is no such path. */
-static const struct endpoint_row *find(struct request *rq, char *allowed, size_t size)
+bool dispatch_unpaced(const struct http_message *http)
 {
-	const struct endpoint_row *row;
+	char id[PROTO_NAME_MAX];
+	const struct endpoint_row *row = row_of(pattern_of(http->path, id), http->method);
+
+	return row && row->unpaced && !http->body.len;
+}
+
+static void method_not_allowed(struct request *rq, const char *pattern)
+{
+	char allowed[64] = "";
 	size_t len = 0;
 
-	*allowed = '\0';
-	for (row = endpoints; row->method; row++) {
-		char id[PROTO_NAME_MAX] = "";
-
-		if (!pattern_match(row->path, rq->http->path, id))
-			continue;
-		len += (size_t)snprintf(allowed + len, size - len, "%s%s", len ? ", " : "", row->method);
-		len = MIN(len, size - 1);
-		if (!method_fits(row, rq->http->method))
-			continue;
-		memcpy(rq->id, id, sizeof(id));
-		return row;
-	}
-	return NULL;
+	for (const struct endpoint_row *row = endpoints; row->method; row++)
+		if (!strcmp(row->path, pattern)) {
+			len += (size_t)snprintf(allowed + len, sizeof(allowed) - len, "%s%s%s", len ? ", " : "",
+						row->method, method_fits(row, "HEAD") ? ", HEAD" : "");
+			len = MIN(len, sizeof(allowed) - 1);
+		}
+	reply_method_not_allowed(rq, allowed);
 }
 
 struct agent *auth_bearer(struct coordinator *co, const char *header, uint64_t *ends_ms,
@@ -161,37 +187,35 @@ bool request_may_write(struct request *rq)
 	return false;
 }
 
-bool dispatch_body(struct request *rq)
-{
-	char error[JS_ERROR];
-
-	rq->body = js_load(rq->http->body.data, rq->http->body.len, error);
-	if (!rq->body) {
-		api_refused(rq, 400, "bad_json", error);
-		return false;
-	}
-	js_read(&rq->js, rq->body);
-	if (!js_ok(&rq->js)) {
-		api_refused(rq, 422, "invalid", "the body must be a JSON object");
-		return false;
-	}
-	return true;
-}
-
 static bool read_body(struct request *rq)
 {
-	if (!rq->row->body || (rq->row->auth == AUTH_ADMIN && !rq->http->body.len))
+	const struct buf *body = &rq->http->body;
+	char error[JS_ERROR];
+	struct refusal why;
+
+	if (!rq->row->body || (rq->row->auth == AUTH_ADMIN && !body->len))
 		return true; /* a command finds out itself what it misses */
-	return dispatch_body(rq);
+	rq->body = body->len || !fields_optional(rq->row->body) ? js_load(body->data, body->len, error)
+								 : json_object();
+	js_read(&rq->js, rq->body);
+	if (!rq->body && !js_other(body->data, body->len))
+		api_refused(rq, 400, "bad_json", error);
+	else if (!js_ok(&rq->js))
+		api_refused(rq, 422, "invalid", "the body must be a JSON object, and no string in it may have \\u0000");
+	else if (!fields_fit(rq->row->body, rq->body, &why))
+		api_refused(rq, why.status, why.code, why.detail);
+	else
+		return true;
+	return false;
 }
 
 void dispatch(struct request *rq)
 {
-	char allowed[40];
+	const char *pattern = pattern_of(rq->http->path, rq->id);
 
-	rq->row = find(rq, allowed, sizeof(allowed));
-	if (!rq->row && *allowed) {
-		reply_method_not_allowed(rq, allowed);
+	rq->row = row_of(pattern, rq->http->method);
+	if (!rq->row && pattern) {
+		method_not_allowed(rq, pattern);
 		return;
 	}
 	if (!rq->row) {
@@ -201,8 +225,10 @@ void dispatch(struct request *rq)
 	if (rq->row->auth == AUTH_SELF && (!authenticate(rq) || !request_paced(rq, rq->agent)))
 		return;
 	store_begin(rq->co->store);
+	if (!read_body(rq))
+		return;
 	if (rq->row->auth == AUTH_LEAVE && admin_credentials(rq))
 		api_command(rq);
-	else if (read_body(rq))
+	else
 		rq->row->handler(rq);
 }

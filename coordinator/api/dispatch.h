@@ -10,7 +10,8 @@
 enum endpoint_auth {
 	AUTH_NONE,
 	AUTH_SELF,  /* Bearer token of the agent {id} */
-	AUTH_OWN,   /* the handler judges: a proof, or a token */
+	AUTH_PROOF, /* the handler judges: a proof */
+	AUTH_OWN,   /* likewise: a proof, or a token of the agent {id} */
 	AUTH_ADMIN, /* API token or session; the handler judges */
 	AUTH_LEAVE, /* either: an agent leaves by itself, or an administrator removes it */
 };
@@ -20,7 +21,7 @@ struct endpoint_row {
 	enum endpoint_auth auth;
 	void (*handler)(struct request *rq);
 	const char *summary;
-	const char *body, *answer; /* "name:type name:type?"; see openapi.c. NULL: none */
+	const char *body, *answer; /* "name:type name:type?"; see fields.h. NULL: none */
 	int status;                /* of success */
 	const char *command;       /* of AUTH_ADMIN: admin_commands.h; NULL: handler alone */
 	const char *id_key;        /* the argument that {id} is */
@@ -28,14 +29,21 @@ struct endpoint_row {
 	size_t max_body;           /* bytes; 0: the configured limit */
 	const char *header;        /* that it needs beside Authorization; NULL: none */
 	const char *preview;       /* the answer, 200, to who asks what would be; NULL: nobody may */
+	bool unpaced;              /* the limit on an address's requests is not for it, as long as it has no body */
 };
 
 extern const struct endpoint_row endpoints[]; /* ends with method NULL */
 
+/* What agents say of themselves, in a body or a frame. */
+#define ENDPOINT_FIELDS                                                                            \
+	"endpoint:endpoint? endpoints:endpoints? local_endpoints:endpoints? local_endpoint:endpoint? "     \
+	"nat_type:word? upnp_mapped:bool?"
+#define HEARTBEAT_FIELDS "endpoint:endpoint? peer_status:peer_status?"
+
 void dispatch(struct request *rq);
-bool dispatch_body(struct request *rq); /* reads it as a JSON object; false: answered already */
 /* The largest body that this request, whose head is there, may have; SIZE_MAX: the configured limit. */
 size_t dispatch_max_body(const struct http_message *http);
+bool dispatch_unpaced(const struct http_message *http); /* does it not count for the limit of its address? */
 
 /* Does `path` fit the pattern? Then `id` has its {id}. */
 bool pattern_match(const char *pattern, const char *path, char id[static PROTO_NAME_MAX]);
@@ -46,5 +54,7 @@ struct agent *auth_bearer(struct coordinator *co, const char *header, uint64_t *
 
 void api_openapi(struct request *rq);
 json_t *openapi_document(void);
+json_t *openapi_frames(void); /* frames.c */
+json_t *openapi_events(void);
 
 #endif

@@ -1,74 +1,21 @@
 /*
- * openapi.c - GET /api/v1/openapi.json, written from the table of endpoints. Fields are said there
- * as "name:type", with a "?" where they may be left out; the types are below.
+ * openapi.c - GET /api/v1/openapi.json, written from the table of endpoints; fields.h says how members are
+ * said there.
  */
 #include "api.h"
 #include "api_admin.h"
 #include "dispatch.h"
+#include "fields.h"
 #include "coordinator/web/web.h"
 #include "lib/str.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define REFERENCE(name) "{\"$ref\":\"#/components/schemas/" name "\"}"
-#define ARRAY_OF(name)  "{\"type\":\"array\",\"items\":" REFERENCE(name) "}"
-
-static const struct {
-	const char *name, *schema;
-} types[] = {
-	{"string", "{\"type\":\"string\"}"},
-	{"word", "{\"type\":\"string\"}"},
-	{"bool", "{\"type\":\"boolean\"}"},
-	{"integer", "{\"type\":\"integer\"}"},
-	{"seconds", "{\"type\":\"integer\",\"description\":\"seconds from now\"}"},
-	{"any", "{}"},
-	{"id", "{\"type\":\"string\",\"maxLength\":39}"},
-	{"key", "{\"type\":\"string\",\"minLength\":44,\"maxLength\":44,\"description\":"
-		"\"Curve25519 public key, base64\"}"},
-	{"base64", "{\"type\":\"string\",\"contentEncoding\":\"base64\"}"},
-	{"time", "{\"type\":\"string\",\"format\":\"date-time\"}"},
-	{"name", "{\"type\":\"string\",\"pattern\":\"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$\"}"},
-	{"origin", "{\"type\":\"string\",\"description\":\"https://HOST:PORT as in the join link\"}"},
-	{"endpoint", "{\"type\":[\"string\",\"null\"],\"description\":\"192.0.2.1:51820 or [2001:db8::1]:51820\"}"},
-	{"endpoints", "{\"type\":\"array\",\"items\":{\"type\":\"string\"},\"maxItems\":16}"},
-	{"prefixes", "{\"type\":\"array\",\"items\":{\"type\":\"string\"},\"maxItems\":64}"},
-	{"strings", "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}"},
-	{"peer_status", "{\"type\":\"object\",\"additionalProperties\":{\"type\":\"object\",\"properties\":"
-			"{\"connected\":{\"type\":\"boolean\"},\"latency_ms\":{\"type\":\"number\"},"
-			"\"path\":{\"enum\":[\"direct\",\"relay\",\"none\"]}}}}"},
-	{"store_state", "{\"type\":\"object\",\"properties\":{\"state\":{\"type\":\"string\"},"
-			"\"queued\":{\"type\":\"integer\"}}}"},
-	{"peers", ARRAY_OF("Peer")},
-	{"networks", ARRAY_OF("Network")},
-	{"relays", ARRAY_OF("Relay")},
-	{"duration", "{\"type\":\"string\",\"description\":\"30s, 15m, 1h, 30d, or never\"}"},
-	{"role", "{\"enum\":[\"viewer\",\"operator\",\"admin\",\"none\"]}"},
-	{"network_row", REFERENCE("NetworkRow")},
-	{"network_rows", ARRAY_OF("NetworkRow")},
-	{"key_row", REFERENCE("JoinKey")},
-	{"key_rows", ARRAY_OF("JoinKey")},
-	{"agent_row", REFERENCE("Agent")},
-	{"agent_rows", ARRAY_OF("Agent")},
-	{"agent_routes", ARRAY_OF("AgentRoute")},
-	{"route_row", REFERENCE("Route")},
-	{"route_rows", ARRAY_OF("Route")},
-	{"relay_row", REFERENCE("RelayRow")},
-	{"relay_rows", ARRAY_OF("RelayRow")},
-	{"role_rows", ARRAY_OF("Role")},
-	{"user_row", REFERENCE("User")},
-	{"user_rows", ARRAY_OF("User")},
-	{"token_row", REFERENCE("Token")},
-	{"token_rows", ARRAY_OF("Token")},
-	{"audit_rows", ARRAY_OF("AuditLine")},
-	{"device_rows", ARRAY_OF("Device")},
-	{"new_device", REFERENCE("NewDevice")},
-	{"gateway", REFERENCE("Gateway")},
-	{"policy_tests", ARRAY_OF("PolicyTest")},
-	{"policy_changes", ARRAY_OF("PolicyChange")},
-	{"party", REFERENCE("Party")},
-};
-
+#define AGENT                                                                                      \
+	"agent_id:id name:name network:name addresses:strings tags:strings approved:bool online:bool "     \
+	"expired:bool ephemeral:bool public_key:key endpoint:endpoint? nat_type:word "                     \
+	"last_seen:time? joined_at:time expires_at:time? routes:agent_routes"
 #define DEVICE                                                                                     \
 	"id:id name:name network:name addresses:strings public_key:key via:string via_id:id created_at:time"
 
@@ -77,17 +24,32 @@ static const struct {
 } schemas[] = {
 	{"Peer", "agent_id:id public_key:key name:name network:name addresses:strings routes:prefixes "
 		 "endpoint:endpoint endpoints:endpoints local_endpoints:endpoints nat_type:word online:bool "
-		 "last_seen:time? connection_hint:word? class:any? device:bool?"},
+		 "last_seen:time? connection_hint:word? class:integer? device:bool?"},
 	{"Network", "id:id name:name cidr:string? cidr6:string? addresses:prefixes? approved:bool?"},
 	{"Relay", "region:name url:string? key:key? stun:strings"},
+	{"Rule", "classes:integers sources:strings own:bool targets:strings protocol:protocol ports:strings "
+		 "family:family"},
+	{"NetworkRules", "network:name rules:rules"},
+	{"ChangePut", "op:=put peer:peer"},
+	{"ChangePatch", "op:=patch agent_id:id network:name public_key:key? name:name? addresses:strings? "
+			"routes:prefixes? endpoint:endpoint? endpoints:endpoints? local_endpoints:endpoints? "
+			"nat_type:word? online:bool? last_seen:time? connection_hint:word? class:integer?"},
+	{"ChangeRemove", "op:=remove agent_id:id network:name"},
+	{"ChangeNetworks", "op:=networks networks:networks"},
+	{"ChangeRelays", "op:=relays relays:relays"},
+	{"ChangeCoordinators", "op:=coordinators coordinators:strings pins:strings"},
+	{"ChangeRules", "op:=rules network:name rules:rules"},
+	{"StoreState", "state:word queued:integer"},
 	{"NetworkRow", "id:id name:name cidr:string? cidr6:string? approve:bool agents:integer "
 		       "created_at:time"},
 	{"JoinKey", "id:id network:name state:word reusable:bool ephemeral:bool name:name? tags:strings "
 		    "created_at:time expires_at:time? used_at:time? used_by:id?"},
 	{"AgentRoute", "prefix:string approved:bool"},
-	{"Agent", "agent_id:id name:name network:name addresses:strings tags:strings approved:bool online:bool "
-		  "expired:bool ephemeral:bool public_key:key endpoint:endpoint? nat_type:word "
-		  "last_seen:time? joined_at:time expires_at:time? routes:agent_routes"},
+	{"Agent", AGENT},
+	{"WholeAgent", AGENT " networks:networks at:whereabouts created_at:time peers_direct:integer "
+		       "peers_relayed:integer capabilities:capabilities?"},
+	{"Whereabouts", "endpoint:endpoint endpoints:endpoints local_endpoints:endpoints nat_type:word "
+			"upnp_mapped:bool"},
 	{"Route", "id:id prefix:string agent_id:id name:name network:name approved:bool"},
 	{"RelayRow", "id:id region:name url:string? key:key? stun:strings created_at:time"},
 	{"Role", "network:string? role:role"},
@@ -104,56 +66,6 @@ static const struct {
 	{"Problem", "type:string title:string status:integer detail:string code:string"},
 };
 
-/* The stream, a frame of each kind. coordinator/README.md says more of each. */
-#define PEER                                                                                       \
-	"{\"agent_id\":\"4f\",\"public_key\":\"AQID...=\",\"name\":\"nas\",\"network\":\"default\","    \
-	"\"addresses\":[\"10.86.0.4\"],\"routes\":[],\"endpoint\":\"198.51.100.9:51820\","             \
-	"\"endpoints\":[\"198.51.100.9:51820\"],\"local_endpoints\":[\"192.168.1.2:51820\"],"          \
-	"\"nat_type\":\"port_restricted_cone\",\"online\":true,"                                       \
-	"\"last_seen\":\"2026-11-23T13:18:09Z\",\"connection_hint\":null,\"class\":3}"
-#define RULE                                                                                       \
-	"{\"classes\":[3],\"sources\":[],\"own\":true,\"targets\":[],\"protocol\":\"tcp\","              \
-	"\"ports\":[\"22\",\"8000-8100\"],\"family\":null}"
-#define NETWORK                                                                                    \
-	"{\"id\":\"9c\",\"name\":\"default\",\"cidr\":\"10.86.0.0/16\",\"cidr6\":null,"                 \
-	"\"addresses\":[\"10.86.0.3/16\"]}"
-#define RELAY "{\"region\":\"home\",\"url\":null,\"key\":null,\"stun\":[\"mesh.example.net:3478\"]}"
-
-static const struct {
-	const char *from, *text;
-} frames[] = {
-	{"agent", "{\"type\":\"hello\",\"version\":1,\"epoch\":null,\"revision\":0}"},
-	{"agent", "{\"type\":\"ack\",\"revision\":7}"},
-	{"agent", "{\"type\":\"endpoint\",\"endpoint\":\"203.0.113.5:51820\",\"endpoints\":"
-		  "[\"203.0.113.5:51820\"],\"local_endpoints\":[\"192.168.1.2:51820\"],"
-		  "\"nat_type\":\"full_cone\",\"upnp_mapped\":false}"},
-	{"agent", "{\"type\":\"heartbeat\",\"endpoint\":\"203.0.113.5:51820\",\"peer_status\":"
-		  "{\"4f\":{\"connected\":true,\"latency_ms\":12.3,\"path\":\"direct\"}}}"},
-	{"agent", "{\"type\":\"signal\",\"id\":1,\"to\":\"4f\",\"network\":\"default\",\"box\":\"AAAA\"}"},
-	{"coordinator", "{\"type\":\"snapshot\",\"epoch\":\"e1\",\"revision\":7,\"networks\":[" NETWORK
-			"],\"relays\":[" RELAY "],\"pins\":[],"
-			"\"coordinators\":[\"https://mesh.example.net:8443\"],\"peers\":[" PEER "]}"},
-	{"coordinator", "{\"type\":\"resume\",\"epoch\":\"e1\",\"revision\":7}"},
-	{"coordinator", "{\"type\":\"delta\",\"revision\":12,\"changes\":["
-			"{\"op\":\"put\",\"peer\":" PEER "},"
-			"{\"op\":\"patch\",\"agent_id\":\"4f\",\"network\":\"default\",\"online\":false},"
-			"{\"op\":\"remove\",\"agent_id\":\"4f\",\"network\":\"default\"},"
-			"{\"op\":\"networks\",\"networks\":[" NETWORK "]},"
-			"{\"op\":\"relays\",\"relays\":[" RELAY "]},"
-			"{\"op\":\"coordinators\",\"coordinators\":[\"https://mesh.example.net:8443\","
-			"\"https://mesh2.example.net:8443\"],\"pins\":[]}]}"},
-	{"coordinator", "{\"type\":\"signal\",\"from\":\"4f\",\"network\":\"default\",\"box\":\"AAAA\"}"},
-	{"coordinator", "{\"type\":\"token\",\"token\":\"eyJ...\",\"expires_in\":86400}"},
-	{"coordinator", "{\"type\":\"error\",\"code\":\"peer_offline\",\"detail\":\"to: is not connected "
-			"now\",\"id\":1}"},
-	{"coordinator", "{\"type\":\"snapshot\",\"epoch\":\"e1\",\"revision\":8,\"networks\":[],\"relays\":[],"
-			"\"pins\":[],\"rules\":[{\"network\":\"default\",\"rules\":[" RULE "]}],\"peers\":[]}"},
-	{"coordinator", "{\"type\":\"delta\",\"revision\":13,\"changes\":["
-			"{\"op\":\"rules\",\"network\":\"default\",\"rules\":[" RULE "]},"
-			"{\"op\":\"patch\",\"agent_id\":\"4f\",\"network\":\"default\",\"class\":4}]}"},
-	{"coordinator", "{\"type\":\"bye\",\"reason\":\"restart\",\"retry_after_ms\":1200}"},
-};
-
 static const char schemes[] =
 	"{\"token\":{\"type\":\"http\",\"scheme\":\"bearer\",\"bearerFormat\":\"JWT\",\"description\":"
 	"\"an agent's\"},"
@@ -162,17 +74,12 @@ static const char schemes[] =
 	"\"api_token\":{\"type\":\"http\",\"scheme\":\"bearer\",\"description\":\"of POST /tokens or token "
 	"create\"},"
 	"\"session\":{\"type\":\"apiKey\",\"in\":\"cookie\",\"name\":\"" SESSION_COOKIE "\",\"description\":"
-	"\"of POST /session; all but GET need the header WG-Mesh-CSRF too\"}}";
-
-/* GET /events, an event of each kind. */
-static const char *const events[] = {
-	"{\"type\":\"hello\",\"version\":1}",
-	("{\"type\":\"audit\",\"audit\":{\"at\":\"2026-11-23T13:18:09Z\",\"actor\":\"user ann from "
-	 "192.0.2.1\",\"action\":\"key-created\",\"subject\":\"f637355b3089\",\"detail\":null,"
-	 "\"network\":\"default\"}}"),
-	"{\"type\":\"agent\",\"op\":\"put\",\"agent\":{\"agent_id\":\"4f\",\"network\":\"default\"}}",
-	"{\"type\":\"agent\",\"op\":\"remove\",\"agent_id\":\"4f\",\"network\":\"default\"}",
-};
+	"\"of POST /session\"},"
+	"\"csrf\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"WG-Mesh-CSRF\",\"description\":"
+	"\"beside the session's cookie, for all but GET, and for GET /events where no Origin is said: csrf_token of "
+	"POST /session or GET /session. Without Origin that is all; an Origin must be one of public_url, or the host "
+	"that the request is sent to; Sec-Fetch-Site, "
+	"where it is there, must be same-origin or none\"}}";
 
 static json_t *parse(const char *text)
 {
@@ -183,40 +90,6 @@ static json_t *parse(const char *text)
 	return json;
 }
 
-static json_t *type_schema(const char *name, size_t len)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
-		if (strlen(types[i].name) == len && !strncmp(types[i].name, name, len))
-			return parse(types[i].schema);
-	abort();
-}
-
-/* "a:type b:type?" to an object's schema. */
-static json_t *object_schema(const char *fields)
-{
-	json_t *properties = json_object(), *required = json_array();
-	char name[40];
-
-	while (*fields) {
-		size_t name_len = strcspn(fields, ":"), type_len;
-
-		snprintf(name, sizeof(name), "%.*s", (int)name_len, fields);
-		fields += name_len + 1;
-		type_len = strcspn(fields, "? ");
-		if (fields[type_len] == '?') { /* left out or null are the same */
-			json_object_set_new(properties, name,
-					    json_pack("{s[o{ss}]}", "anyOf", type_schema(fields, type_len),
-						      "type", "null"));
-		} else {
-			json_object_set_new(properties, name, type_schema(fields, type_len));
-			json_array_append_new(required, json_string(name));
-		}
-		fields += type_len;
-		fields += strspn(fields, "? ");
-	}
-	return json_pack("{sssoso}", "type", "object", "properties", properties, "required", required);
-}
-
 static json_t *content(const char *type, json_t *schema)
 {
 	return json_pack("{s{s{so}}}", "content", type, "schema", schema);
@@ -224,7 +97,7 @@ static json_t *content(const char *type, json_t *schema)
 
 static json_t *parameters(const struct endpoint_row *row)
 {
-	json_t *list = json_array(), *query = object_schema(row->query ? row->query : ""), *schema;
+	json_t *list = json_array(), *query = fields_schema(row->query ? row->query : "", NULL), *schema;
 	const char *name;
 
 	if (strstr(row->path, "{id}"))
@@ -244,39 +117,44 @@ static json_t *parameters(const struct endpoint_row *row)
 static void refusals(const struct endpoint_row *row, json_t *responses)
 {
 	bool writes = strcmp(row->method, "GET") != 0, id = strstr(row->path, "{id}") != NULL;
+	bool session = row->handler == api_session || row->handler == api_logout; /* there may be none */
 	const struct {
 		bool applies;
-		const char *status;
+		const char *status, *response;
 	} all[] = {
-		{row->body != NULL, "400"},
-		{row->auth != AUTH_NONE || row->body, "401"},
-		{row->auth != AUTH_NONE || row->body, "403"},
-		{id || row->query || row->body || row->handler == api_web, "404"},
-		{writes, "409"},
-		{writes, "413"},
-		{row->body || row->query || row->command, "422"},
-		{row->status == 101, "426"},
-		{true, "429"},
-		{true, "503"},
+		{row->body || row->status == 101, "400", "Problem"},
+		{row->auth != AUTH_NONE || row->body, "401", "Problem"},
+		{row->auth != AUTH_NONE || row->body, "403", "Problem"},
+		{id || row->query || row->body || session || row->handler == api_web, "404", "Problem"},
+		{true, "405", "MethodNotAllowed"},
+		{writes, "409", "Problem"},
+		{true, "413", "Problem"},
+		{row->body || row->query || row->command, "422", "Problem"},
+		{row->status == 101, "426", "UpgradeRequired"},
+		{true, "429", "Problem"},
+		{true, "503", "Problem"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		if (all[i].applies)
 			json_object_set_new(responses, all[i].status,
-					    json_pack("{ss}", "$ref", "#/components/responses/Problem"));
+					    json_pack("{ss+}", "$ref", "#/components/responses/", all[i].response));
 }
 
-static json_t *security(enum endpoint_auth auth)
+/* A session's cookie is enough to read. */
+static json_t *security(const struct endpoint_row *row)
 {
 	static const char *const by[] = {
 		[AUTH_NONE] = "[]",
 		[AUTH_SELF] = "[{\"token\":[]}]",
+		[AUTH_PROOF] = "[{\"proof\":[]}]",
 		[AUTH_OWN] = "[{\"token\":[]},{\"proof\":[]}]",
-		[AUTH_ADMIN] = "[{\"api_token\":[]},{\"session\":[]}]",
-		[AUTH_LEAVE] = "[{\"token\":[]},{\"proof\":[]},{\"api_token\":[]},{\"session\":[]}]",
+		[AUTH_ADMIN] = "[{\"api_token\":[]},{\"session\":[],\"csrf\":[]}]",
+		[AUTH_LEAVE] = "[{\"token\":[]},{\"proof\":[]},{\"api_token\":[]},{\"session\":[],\"csrf\":[]}]",
 	};
+	bool reads = row->auth == AUTH_ADMIN && !strcmp(row->method, "GET");
 
-	return parse(by[auth]);
+	return parse(reads ? "[{\"api_token\":[]},{\"session\":[]}]" : by[row->auth]);
 }
 
 static json_t *response(int status, json_t *schema)
@@ -294,13 +172,25 @@ static json_t *successes(const struct endpoint_row *row)
 	json_t *all;
 
 	snprintf(status, sizeof(status), "%d", row->status);
-	all = json_pack("{so}", status, response(row->status, row->answer ? object_schema(row->answer) : NULL));
+	all = json_pack("{so}", status,
+			response(row->status, row->answer ? fields_schema(row->answer, NULL) : NULL));
 	if (row->preview) /* done before, or not done */
-		json_object_set_new(all, "200", response(200, json_pack("{s[oo]}", "anyOf", object_schema(row->answer),
-									 object_schema(row->preview))));
+		json_object_set_new(all, "200",
+				    response(200, json_pack("{s[oo]}", "anyOf", fields_schema(row->answer, NULL),
+							    fields_schema(row->preview, NULL))));
 	if (row->handler == api_web) /* it has an ETag */
 		json_object_set_new(all, "304", response(304, NULL));
 	return all;
+}
+
+static json_t *request_body(const struct endpoint_row *row)
+{
+	char *of = xasprintf("%s %s", row->method, row->path);
+	json_t *body = content("application/json", fields_schema(row->body, of));
+
+	json_object_set_new(body, "required", json_boolean(!fields_optional(row->body)));
+	free(of);
+	return body;
 }
 
 static json_t *operation(const struct endpoint_row *row)
@@ -308,16 +198,12 @@ static json_t *operation(const struct endpoint_row *row)
 	json_t *op = json_pack("{ss}", "summary", row->summary), *responses;
 
 	json_object_set_new(op, "parameters", parameters(row));
-	if (row->body) {
-		json_t *body = content("application/json", object_schema(row->body));
-
-		json_object_set_new(body, "required", json_true());
-		json_object_set_new(op, "requestBody", body);
-	}
+	if (row->body)
+		json_object_set_new(op, "requestBody", request_body(row));
 	responses = successes(row);
 	refusals(row, responses);
 	json_object_set_new(op, "responses", responses);
-	json_object_set_new(op, "security", security(row->auth));
+	json_object_set_new(op, "security", security(row));
 	if (row->max_body)
 		json_object_set_new(op, "x-max-body", json_integer((json_int_t)row->max_body));
 	if (row->command)
@@ -346,32 +232,29 @@ static json_t *paths(void)
 	return all;
 }
 
-static json_t *frame_list(void)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < ARRAY_SIZE(frames); i++)
-		json_array_append_new(list, json_pack("{ssso}", "from", frames[i].from, "example",
-						      parse(frames[i].text)));
-	return list;
-}
-
-static json_t *event_list(void)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < ARRAY_SIZE(events); i++)
-		json_array_append_new(list, json_pack("{so}", "example", parse(events[i])));
-	return list;
-}
-
-static json_t *problem_response(void)
+/* `headers`: those that it has beside, as JSON; NULL: none. */
+static json_t *problem_response(const char *description, const char *headers)
 {
 	json_t *problem = content("application/problem+json",
 				  json_pack("{ss}", "$ref", "#/components/schemas/Problem"));
 
-	json_object_set_new(problem, "description", json_string("Refused, with a stable code"));
-	return json_pack("{so}", "Problem", problem);
+	json_object_set_new(problem, "description", json_string(description));
+	if (headers)
+		json_object_set_new(problem, "headers", parse(headers));
+	return problem;
+}
+
+static json_t *problem_responses(void)
+{
+	return json_pack("{sososo}", "Problem", problem_response("Refused, with a stable code", NULL),
+			 "MethodNotAllowed",
+			 problem_response("For a method that this path has not",
+					  "{\"Allow\":{\"required\":true,\"description\":\"Those that it has\","
+					  "\"schema\":{\"type\":\"string\"}}}"),
+			 "UpgradeRequired",
+			 problem_response("This is a WebSocket, version 13",
+					  "{\"Upgrade\":{\"required\":true,\"schema\":{\"const\":\"websocket\"}},"
+					  "\"Sec-WebSocket-Version\":{\"required\":true,\"schema\":{\"const\":\"13\"}}}"));
 }
 
 json_t *openapi_document(void)
@@ -381,13 +264,13 @@ json_t *openapi_document(void)
 				     "wg-mesh coordinator", "version", WG_MESH_VERSION);
 
 	for (size_t i = 0; i < ARRAY_SIZE(schemas); i++)
-		json_object_set_new(components, schemas[i].name, object_schema(schemas[i].fields));
+		json_object_set_new(components, schemas[i].name, fields_schema(schemas[i].fields, schemas[i].name));
 	json_object_set_new(document, "paths", paths());
 	json_object_set_new(document, "components",
-			    json_pack("{sososo}", "schemas", components, "responses", problem_response(),
+			    json_pack("{sososo}", "schemas", components, "responses", problem_responses(),
 				      "securitySchemes", parse(schemes)));
-	json_object_set_new(document, "x-frames", frame_list());
-	json_object_set_new(document, "x-events", event_list());
+	json_object_set_new(document, "x-frames", openapi_frames());
+	json_object_set_new(document, "x-events", openapi_events());
 	return document;
 }
 

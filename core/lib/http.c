@@ -270,6 +270,7 @@ static bool parse_head(struct http_message *m, size_t len)
 		return reject(m, 400, "this is not HTTP: the first line is empty");
 	if (!m->is_response && !check_host(m, host, old))
 		return false;
+	m->http10 = old;
 	m->keep_alive = old ? http_header_has(m, "Connection", "keep-alive")
 			    : !http_header_has(m, "Connection", "close");
 	return find_length(m, old) && (m->is_response || check_expect(m, old));

@@ -32,6 +32,7 @@ struct http_message {
 	struct http_header headers[HTTP_MAX_HEADERS];
 	size_t header_count;
 	bool keep_alive, expect_continue, is_response;
+	bool http10;              /* HTTP/1.0, in which there is no Upgrade (RFC 9110 7.8) */
 	int state;               /* private, like the three below */
 	uint64_t body_left;      /* of the body or the chunk */
 	size_t line_len;         /* of a chunk's size line or of all trailers so far */

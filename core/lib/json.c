@@ -55,6 +55,17 @@ json_t *js_load(const void *data, size_t len, char error[static JS_ERROR])
 	return json;
 }
 
+bool js_other(const void *data, size_t len)
+{
+	json_t *json = too_deep(data, len) ? NULL
+					   : json_loadb(len ? data : "", len, JSON_REJECT_DUPLICATES |
+							JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+	bool other = json != NULL;
+
+	json_decref(json);
+	return other;
+}
+
 char *js_dump(const json_t *json)
 {
 	char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(12));
@@ -98,6 +109,11 @@ static json_t *get(const struct js *js, const char *key)
 	json_t *value = json_object_get(js->object, key);
 
 	return json_is_null(value) ? NULL : value;
+}
+
+bool js_has(const struct js *js, const char *key)
+{
+	return get(js, key) != NULL;
 }
 
 /* NULL when absent; another type is an error. (jansson lets no NUL into a string.) */

@@ -19,11 +19,14 @@ struct js { /* reader of one object */
 
 /* Text to tree: duplicate keys, depth and trailing bytes are refused; NULL and a sentence in error. */
 json_t *js_load(const void *data, size_t len, char error[static JS_ERROR]);
+/* Is what js_load refused JSON all the same: a value alone, or with \u0000 in a string, which nothing here takes? */
+bool js_other(const void *data, size_t len);
 char *js_dump(const json_t *json); /* compact, numbers as people write them; new memory */
 
 void js_read(struct js *js, json_t *object); /* not an object: an error */
 bool js_ok(const struct js *js);
 void js_fail(struct js *js, const char *key, const char *what); /* keeps the first */
+bool js_has(const struct js *js, const char *key); /* of whatever type; null is the same as absent */
 
 /* Each returns the value, or the fallback when the key is absent or null. "need" variants make
  * absence an error. Strings are borrowed from the tree. */

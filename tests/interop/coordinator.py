@@ -836,7 +836,7 @@ def _(co):
     bodies = [
         (b"{", 400, "bad_json"), (b"", 400, "bad_json"), (b"\xff\xfe", 400, "bad_json"),
         (b'{"name":"a","name":"b"}', 400, "bad_json"), (b"[" * 30000, 400, "bad_json"),
-        (b"[]", 422, "invalid"), (b"null", 400, "bad_json"), (b"7", 400, "bad_json"), (b"{}", 422, "invalid"),
+        (b"[]", 422, "invalid"), (b"null", 422, "invalid"), (b"7", 422, "invalid"), (b"{}", 422, "invalid"),
         (b'{"public_key":7}', 422, "invalid"), (b'{"public_key":"AAAA"}', 422, "invalid"),
         (b'{"a":"' + b"x" * 30000 + b'"}', 422, "invalid"), (b'{"a":"' + b"x" * 40000 + b'"}', 413, "body_too_large"),
         (b'{"a":"' + b"x" * 1000000 + b'"}', 413, "body_too_large"),
@@ -1750,8 +1750,10 @@ def _(co):
           {"hello", "ack", "endpoint", "heartbeat", "signal", "snapshot", "resume", "delta", "token", "error", "bye"})
     assert co.request("GET", "/metrics", root=True)[1].endswith(b"# EOF\n")
     assert {"200", "201"} <= set(document["paths"]["/api/v1/agents/register"]["post"]["responses"])
-    for method, path, allowed in (("DELETE", "/healthz", "GET"), ("HEAD", "/api/v1/agents/x/sync", "GET"),
-                                  ("PUT", "/api/v1/agents/register", "POST, DELETE, GET, PATCH"), ("POST", "/api/v1/agents/x", "DELETE, GET, PATCH")):
+    for method, path, allowed in (("DELETE", "/healthz", "GET, HEAD"), ("HEAD", "/api/v1/agents/x/sync", "GET"),
+                                  ("PUT", "/api/v1/agents/register", "POST"), ("GET", "/api/v1/agents/register", "POST"),
+                                  ("GET", "/api/v1/agents/challenge", "POST"), ("DELETE", "/api/v1/agents/challenge", "POST"),
+                                  ("POST", "/api/v1/agents/x", "DELETE, GET, HEAD, PATCH")):
         connection = co.connect()
         connection.request(method, path)
         answer = connection.getresponse()

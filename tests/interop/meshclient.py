@@ -46,6 +46,8 @@ def wait_until(test, seconds=10):
 
 
 class Coordinator:
+    check = None  # called with each answer: what it is to, and what it is
+
     def __init__(self, config="", options=(), database=None, wrapper=()):
         self.dir = tempfile.mkdtemp(prefix="wg-mesh-coordinator-test.")
         self.port = free_port()
@@ -169,7 +171,9 @@ class Coordinator:
             answer = connection.getresponse()
             text = answer.read()
             kind = answer.getheader("Content-Type") or ""
-            return answer.status, json.loads(text) if "json" in kind else text
+            if Coordinator.check and method != "HEAD":
+                Coordinator.check(self, method, path if root else "/api/v1" + path, answer.status, kind, text)
+            return answer.status, json.loads(text) if "json" in kind and text else text
         finally:
             connection.close()
 

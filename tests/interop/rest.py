@@ -1,12 +1,14 @@
 #!/usr/bin/python3
 """Cases of rest.sh. With words: only the cases whose name has one of them."""
 import calendar, glob, http.client, json, re, sqlite3, subprocess, sys, time
-import coordinator, meshclient
+import apidoc, coordinator, meshclient
+from apidoc import fits
 from coordinator import FAST, NO_RELAY, case, equal, meanwhile, metric, refused
 from meshclient import Agent, Coordinator, Ws, b64, rotate, wait_until
 
 del coordinator.cases[:]
 coordinator.LABEL = "rest"
+Coordinator.check = apidoc.checker()  # whatever these cases ask, openapi.json knows the answer
 PASSWORD = "correct horse battery"
 POLICY = """version: 1
 default: allow
@@ -102,46 +104,6 @@ def linked(co, secret):
 
 
 # ---- the document and the server ---------------------------------------------------------
-
-
-def fits(schema, value, document, where):
-    """What of JSON Schema the document uses."""
-    if "$ref" in schema:
-        part = document
-        for name in schema["$ref"].split("/")[1:]:
-            part = part[name]
-        return fits(part, value, document, where)
-    if "anyOf" in schema:
-        errors = []
-        for option in schema["anyOf"]:
-            try:
-                return fits(option, value, document, where)
-            except AssertionError as why:
-                errors.append(str(why))
-        raise AssertionError("; ".join(errors))
-    kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool,
-             "null": type(None)}
-    if "type" in schema:
-        names = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-        fine = any(isinstance(value, kinds[n]) and (n == "boolean" or not isinstance(value, bool)) for n in names)
-        assert fine, "%s: %r is not %s" % (where, value, names)
-    if "enum" in schema:
-        assert value in schema["enum"], "%s: %r is not among %r" % (where, value, schema["enum"])
-    if isinstance(value, str):
-        assert len(value) <= schema.get("maxLength", 1 << 30), "%s: %r is too long" % (where, value)
-        assert len(value) >= schema.get("minLength", 0), "%s: %r is too short" % (where, value)
-        assert re.search(schema.get("pattern", ""), value), "%s: %r does not fit" % (where, value)
-    if isinstance(value, dict):
-        for name in schema.get("required", []):
-            assert name in value, "%s: %s is missing" % (where, name)
-        for name, part in schema.get("properties", {}).items():
-            if name in value:
-                fits(part, value[name], document, where + "." + name)
-        extra = set(value) - set(schema.get("properties", value))
-        assert not extra or where.startswith("?"), "%s: %r is not in the document" % (where, extra)
-    if isinstance(value, list):
-        for item in value:
-            fits(schema.get("items", {}), item, document, where + "[]")
 
 
 @case("every route of openapi.json is served as it says, and none beside")
@@ -274,12 +236,17 @@ def _(co):
         if callable(body):
             sent, headers = body()
         needed = {p["name"] for p in operation["parameters"] if p["in"] == "header"}
+        if who:
+            schemes = {scheme for option in operation["security"] for scheme in option}
+            wanted_scheme = {"agent": "token", "admin": "api_token", "session": "session"}[who]
+            assert wanted_scheme in schemes, "%s: %s is not among %r" % (name, wanted_scheme, schemes)
+            equal("csrf" in schemes, "session" in schemes and method != "GET", name)
         equal({h for h in headers if h.startswith("WG-Mesh-")} - {"WG-Mesh-CSRF"}, needed, name)
         status, answer = co.request(method, target, sent, headers, root=True)
         assert str(status) in wanted, "%s: %d %r, not %s" % (name, status, answer, wanted)
         content = operation["responses"][str(status)].get("content", {}).get("application/json")
         if content:
-            fits(content["schema"], answer, document, ("?" if name == "GET /agents/{id}" else "") + name)
+            fits(content["schema"], answer, document, name)
         elif status != 204:
             assert isinstance(answer, bytes) or name == "GET /openapi.json", name
         else:
@@ -330,6 +297,201 @@ def _(co):
             fits(document["components"]["schemas"]["Problem"], answer, document, at)
     finally:
         off.close()
+
+
+@case("a member of the wrong type is refused by its name, in every request of openapi.json; null is left out")
+def _(co):
+    document = co.request("GET", "/openapi.json")[1]
+    admin, agent = root(co), Agent(co, "types").register(co.key())
+    checked = 0
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if "requestBody" not in operation:
+                continue
+            schemes = {scheme for option in operation["security"] for scheme in option}
+            headers = agent.bearer() if "token" in schemes else admin.headers if "api_token" in schemes else {}
+            where = method.upper(), path.replace("{id}", agent.id)
+            for name, schema in operation["requestBody"]["content"]["application/json"]["schema"]["properties"].items():
+                for wrong in apidoc.wrong_for(schema):
+                    answer = co.request(*where, {name: wrong}, headers, root=True)
+                    refused(answer, 422, "invalid")
+                    assert answer[1]["detail"].startswith(name + ": must "), (where, wrong, answer)
+                    checked += 1
+                if method != "delete":  # which would be done
+                    answer = co.request(*where, {name: None}, headers, root=True)
+                    assert answer[0] < 300 or not answer[1]["detail"].startswith(name + ": must "), (where, name, answer)
+    assert checked > 250, checked
+    for wrong in (5, [], {}, True, ["default"]):
+        answer = admin("POST", "/users", {"name": "eve", "password": PASSWORD, "role": "admin", "network": wrong})
+        equal((answer[0], answer[1].get("detail")), (422, "network: must be a string"))
+        equal(admin("GET", "/users/eve")[0], 404)
+    sock = coordinator.socket.socket(coordinator.socket.AF_UNIX)  # the commands' own door has it so too
+    sock.connect(co.dir + "/run/coordinator.sock")
+    sock.sendall(json.dumps({"command": "user add", "arguments": {"name": "eve", "role": "admin", "network": 5}}).encode() + b"\n")
+    said = json.loads(sock.makefile().read())
+    sock.close()
+    equal((said["ok"], said.get("detail")), (False, "network: must be a string"))
+    made = admin.ok("POST", "/users", {"name": "eve", "password": None, "role": "viewer", "network": None}, 201)["user"]
+    equal(made["roles"], [{"network": None, "role": "viewer"}])
+
+
+@case("where nothing must be said, an empty body is as good as {}; JSON that is no object is told so")
+def _(co):
+    document, agent = co.request("GET", "/openapi.json")[1], Agent(co, "brief").register(co.key())
+    needed = {p: o["post"]["requestBody"]["required"] for p, o in document["paths"].items() if "requestBody" in o.get("post", {})}
+    equal([needed["/api/v1/agents/{id}/token"], needed["/api/v1/agents/{id}/heartbeat"], needed["/api/v1/agents/register"]],
+          [False, False, True])
+    equal([agent.ask("POST", "/token")[0], agent.ask("POST", "/heartbeat")[0], agent.ask("PUT", "/endpoint")[0]], [200] * 3)
+    refused(co.request("POST", "/agents/challenge"), 400, "bad_json")
+    for body in (b"null", b"5", b"[]", b'"x"', b"true", b'"\\u0000"', b'{"public_key":"\\u0000"}'):
+        refused(co.request("POST", "/agents/challenge", body), 422, "invalid")
+        refused(agent.ask("POST", "/heartbeat", body), 422, "invalid")
+    for body in (b"nul", b"{}5", b'"', b'{"a":"\\u0000"', b"[" * 500 + b"]" * 500):
+        refused(co.request("POST", "/agents/challenge", body), 400, "bad_json")
+    equal(agent.ask("DELETE", "")[0], 204)
+
+
+def head_of(co, request):
+    """Status and headers of the answer to a request that is written by hand."""
+    with meshclient.TLS.wrap_socket(coordinator.socket.create_connection(("127.0.0.1", co.port), timeout=20)) as sock:
+        sock.sendall(request.encode())
+        answer = http.client.HTTPResponse(sock)
+        answer.begin()
+        return answer.status, answer
+
+
+@case("a WebSocket: what is asked otherwise is told what is needed (RFC 9110 15.5.22, RFC 6455 4.2.2)")
+def _(co):
+    agent, admin = Agent(co, "upgrades").register(co.key()), root(co)
+    good = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+    table = [({}, "1.1", 101), ({"Upgrade": "h2c, WebSocket"}, "1.1", 101), ({"Connection": "keep-alive, upgrade"}, "1.1", 101),
+             ({"Upgrade": None}, "1.1", 426), ({"Upgrade": "h2c"}, "1.1", 426), ({"Connection": "close"}, "1.1", 426),
+             ({"Sec-WebSocket-Version": "8"}, "1.1", 426), ({"Sec-WebSocket-Version": None}, "1.1", 426), ({}, "1.0", 426),
+             ({"Sec-WebSocket-Key": None}, "1.1", 400), ({"Sec-WebSocket-Key": "x"}, "1.1", 400),
+             ({"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=!"}, "1.1", 400), ({"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZXh4"}, "1.1", 400)]
+    for path, by in (("/api/v1/agents/%s/sync" % agent.id, agent.bearer()), ("/api/v1/events", admin.headers)):
+        for changes, version, status in table:
+            headers = {"Host": "a", **good, **by, **changes}
+            text = "".join("%s: %s\r\n" % item for item in headers.items() if item[1])
+            seen, answer = head_of(co, "GET %s HTTP/%s\r\n%s\r\n" % (path, version, text))
+            equal((path, changes, version, seen), (path, changes, version, status))
+            if status == 426:
+                equal((answer.getheader("Upgrade"), answer.getheader("Sec-WebSocket-Version")), ("websocket", "13"), changes)
+                assert "upgrade" in answer.getheader("Connection").lower(), changes
+
+
+@case("an agent's token is good for what the agent asks itself, and administration says so")
+def _(co):
+    agent, other = Agent(co, "one").register(co.key()), Agent(co, "two").register(co.key())
+    for method, path, body in (("GET", "/agents/" + agent.id, None), ("GET", "/agents", None), ("GET", "/session", None),
+                               ("POST", "/join-keys", {"network": "default"}), ("GET", "/agents/" + other.id, None)):
+        refused(co.request(method, path, body, agent.bearer()), 403, "not_yours")
+    refused(co.request("GET", "/agents", None, {"Authorization": "Bearer " + agent.token[:-2]}), 401, "token_invalid")
+    co.admin("agent", "remove", "one")
+    refused(co.request("GET", "/agents", None, agent.bearer()), 401, "token_invalid")
+
+
+@case("who asks after its health is not counted, and all else is")
+def _(unused):
+    co = Coordinator(NO_RELAY + "limits: {requests_per_address: 2}\n").start()
+    try:
+        connection = co.connect()
+
+        def statuses(method, path, body=None):
+            seen = set()
+            for _ in range(100):
+                connection.request(method, path, body)
+                with connection.getresponse() as answer:
+                    seen.add(answer.status)
+                    answer.read()
+            return seen
+
+        equal(statuses("GET", "/api/v1/openapi.json"), {200, 429})
+        equal((statuses("GET", "/healthz"), statuses("HEAD", "/healthz")), ({200}, {200}))
+        assert 429 in statuses("GET", "/healthz", b"x" * 100) and 429 in statuses("GET", "/metrics")
+        connection.close()
+    finally:
+        co.close()
+
+
+@case("each frame of the streams is as x-frames and x-events say, and what they show is taken")
+def _(co):
+    document = co.request("GET", "/openapi.json")[1]
+    frames, events = document["x-frames"], document["x-events"]
+    ours = [f for f in frames if f["from"] == "agent"]
+    theirs = [f for f in frames if f["from"] == "coordinator"]
+    equal(len(ours) + len(theirs), len(frames))
+    for kind, all_ in (("x-frames", frames), ("x-events", events)):
+        for frame in all_:
+            assert frame["summary"] and frame["schema"]["properties"]["type"] == {"const": frame["type"]}, frame
+            fits(frame["schema"], frame["example"], document, "%s: %s" % (kind, frame["type"]))
+            for name, schema in frame["schema"]["properties"].items():
+                says = {"description", "const", "$ref"} & set(schema) or kind == "x-events" or \
+                    name in ("networks", "relays", "token", "rules")
+                assert says, "%s %s: nothing says what %s is" % (kind, frame["type"], name)
+    key = co.key("--reusable")
+    co.admin("network", "create", "lab", "--cidr", "10.201.0.0/16")
+    one, two = Agent(co, "one").register(key, advertised_routes=["192.168.7.0/24"]), Agent(co, "two").register(key)
+    listener = Ws(co, "/api/v1/events", root(co).headers["Authorization"][len("Bearer "):])
+    streams = {"one": one.stream(hello=False), "two": two.stream()}
+    seen, ops, happened = set(), set(), set()
+
+    def hear(ws, what, seconds=10):
+        """Each frame is one of the document's, strictly, until one is of this type, or has a change of this op."""
+        end = time.time() + seconds
+        while time.time() < end:
+            try:
+                frame = ws.receive(end - time.time())
+            except coordinator.socket.timeout:
+                break
+            apidoc.frame_fits(theirs, frame, document, "from the coordinator")
+            seen.add(frame["type"])
+            ops.update(change["op"] for change in frame.get("changes", []))
+            if frame["type"] == what or any(change["op"] == what for change in frame.get("changes", [])):
+                return frame
+        raise AssertionError("%s did not come; these did: %r %r" % (what, seen, ops))
+
+    for frame in ours:  # in this order, hello first, and each is taken
+        text = json.dumps(frame["example"])
+        streams["one"].send(json.loads(text.replace(frame["example"]["to"], two.id)) if "to" in frame["example"] else text)
+    equal(hear(streams["two"], "signal")["box"],
+          next(f["example"]["box"] for f in ours if f["type"] == "signal"))
+    streams["one"].send({"type": "ack", "revision": "x"})  # what comes of all that was sent before is there by then
+    equal(hear(streams["one"], "error")["code"], "bad_ack", "an example was refused")
+    admin = root(co)
+    Agent(co, "three").register(key)
+    hear(streams["two"], "put")
+    with open(co.dir + "/p.yaml", "w") as f:
+        f.write("version: 1\ndefault: deny\nacl: [{name: ssh, from: [one], to: [two], allow: [tcp/22, icmp]}, "
+                "{name: back, from: [any], to: ['192.168.7.0/24'], allow: [any]}]\n")
+    co.admin("route", "approve", "one", "192.168.7.0/24")
+    hear(streams["two"], "put")
+    co.admin("policy", "apply", co.dir + "/p.yaml")
+    hear(streams["two"], "rules")
+    co.admin("agent", "remove", "three")
+    admin.ok("POST", "/relays", {"region": "fra", "stun": ["stun.example.net:3478"]}, 201)
+    hear(streams["two"], "relays")
+    two.register(co.key("--network", "lab", "--name", "two"))
+    hear(streams["two"], "snapshot")
+    admin.ok("POST", "/peers", {"name": "phone", "agent": two.id, "network": "default", "endpoint": "vpn.example.net:1",
+                                "public_key": b64(Agent(co, "phone").public)}, 201)
+    assert any(peer.get("device") for peer in hear(streams["two"], "snapshot")["peers"]), "the device was not told"
+    epoch = hear(two.stream(), "snapshot")
+    again = two.stream(epoch=epoch["epoch"], revision=epoch["revision"])
+    hear(again, "resume")
+    co.stop()
+    hear(again, "bye")
+    equal({f["type"] for f in theirs} - seen, {"token"}, "frames that did not come")
+    equal({"put", "patch", "remove", "relays", "rules"} - ops, set())
+    try:
+        while True:
+            frame = listener.receive(2)
+            apidoc.frame_fits(events, frame, document, "event")
+            happened.add((frame["type"], frame.get("op")))
+    except EOFError:
+        pass
+    equal(happened, {("hello", None), ("audit", None), ("agent", "put"), ("agent", "remove")})
+    co.start()
 
 
 @case("every code that an answer can have is in the README")
@@ -563,17 +725,26 @@ def _(co):
 
     equal(ask(Origin=co.origin, WG_Mesh_CSRF=csrf)[0], 201)
     equal(ask(Origin=co.origin, WG_Mesh_CSRF=csrf, Sec_Fetch_Site="same-origin")[0], 201)
-    equal(ask(WG_Mesh_CSRF=csrf, Sec_Fetch_Site="same-origin")[0], 201)
+    # Whoever knows the header's value and is no browser has proved enough; so has a page of the host that was asked.
+    for headers in ({}, {"Sec_Fetch_Site": "same-origin"}, {"Sec_Fetch_Site": "none"},
+                    {"Origin": "https://localhost:7443", "Host": "localhost:7443", "Sec_Fetch_Site": "same-origin"},
+                    {"Origin": co.origin, "Host": "localhost:7443"}):
+        equal(ask(WG_Mesh_CSRF=csrf, **headers)[0], 201, headers)
     other = "https://127.0.0.1:%d" % (co.port + 1)
     for headers, code in (({"Origin": co.origin}, "csrf_wrong"), ({"Origin": co.origin, "WG_Mesh_CSRF": "x"}, "csrf_wrong"),
                           ({"Origin": co.origin, "WG_Mesh_CSRF": csrf[:-1] + ("A" if csrf[-1] != "A" else "B")}, "csrf_wrong"),
-                          ({"WG_Mesh_CSRF": csrf}, "cross_site"), ({"Origin": "null", "WG_Mesh_CSRF": csrf}, "cross_site"),
+                          ({}, "csrf_wrong"), ({"Sec_Fetch_Site": "none"}, "csrf_wrong"),
+                          ({"Sec_Fetch_Site": "cross-site", "WG_Mesh_CSRF": csrf}, "cross_site"),
+                          ({"Origin": "https://evil.example", "Host": "localhost:7443", "WG_Mesh_CSRF": csrf}, "cross_site"),
+                          ({"Origin": "https://localhost:7444", "Host": "localhost:7443", "WG_Mesh_CSRF": csrf}, "cross_site"),
+                          ({"Origin": "null", "WG_Mesh_CSRF": csrf}, "cross_site"),
                           ({"Origin": "https://evil.example", "WG_Mesh_CSRF": csrf}, "cross_site"),
                           ({"Origin": other, "WG_Mesh_CSRF": csrf}, "cross_site"),
                           ({"Origin": "http://127.0.0.1:%d" % co.port, "WG_Mesh_CSRF": csrf}, "cross_site"),
                           ({"Origin": co.origin, "Sec_Fetch_Site": "cross-site", "WG_Mesh_CSRF": csrf}, "cross_site"),
                           ({"Origin": co.origin, "Sec_Fetch_Site": "same-site", "WG_Mesh_CSRF": csrf}, "cross_site")):
         refused(ask(**headers), 403, code)
+    assert "missing" in ask()[1]["detail"] and "wrong" in ask(WG_Mesh_CSRF="x")[1]["detail"]
     equal(co.request("GET", "/networks", headers={"Cookie": ann.cookie})[0], 200)
     equal(login(co, "ann", headers={"Origin": "https://evil.example"})[1]["code"], "cross_site")
     secret = ann.cookie.partition("=")[2]
@@ -581,8 +752,10 @@ def _(co):
     bearer = root(co).headers["Authorization"][len("Bearer "):]
     refused(co.request("GET", "/networks", headers={"Cookie": "__Host-wg-mesh=" + bearer}), 401, "token_invalid")
     for headers, status in (({"Cookie": ann.cookie, "Origin": "https://evil.example"}, 403), ({"Cookie": ann.cookie}, 403),
-                            ({"Cookie": ann.cookie, "Origin": co.origin}, 101)):
+                            ({"Cookie": ann.cookie, "WG-Mesh-CSRF": csrf}, 101), ({"Cookie": ann.cookie, "Origin": co.origin}, 101)):
         equal(Ws(co, "/api/v1/events", None, headers=headers).status, status, headers)
+    equal(co.request("DELETE", "/session", None, {"Cookie": ann.cookie})[0], 403)
+    equal(co.request("DELETE", "/session", None, {"Cookie": ann.cookie, "WG-Mesh-CSRF": csrf})[0], 204, "logging out, by curl")
 
 
 @case("wrong passwords are answered ever more slowly")
@@ -1154,11 +1327,11 @@ def _(co):
         (O, "POST", "/users", {"name": "mine", "role": "viewer", "network": "red"}, 403, "role_too_low"),
         (O, "POST", "/tokens", {"role": "admin", "networks": ["red"]}, 403, "scope_missing"),
         # an agent's token administers nothing, another agent's is nothing to it
-        (Api(co, red.token), "GET", "/agents", None, 401, "token_invalid"),
-        (Api(co, red.token), "POST", "/join-keys", {"network": "red"}, 401, "token_invalid"),
-        (Api(co, red.token), "GET", "/policy", None, 401, "token_invalid"),
-        (Api(co, red.token), *explain("red-1", "both"), 401, "token_invalid"),
-        (Api(co, red.token), "GET", "/peers", None, 401, "token_invalid"),
+        (Api(co, red.token), "GET", "/agents", None, 403, "not_yours"),
+        (Api(co, red.token), "POST", "/join-keys", {"network": "red"}, 403, "not_yours"),
+        (Api(co, red.token), "GET", "/policy", None, 403, "not_yours"),
+        (Api(co, red.token), *explain("red-1", "both"), 403, "not_yours"),
+        (Api(co, red.token), "GET", "/peers", None, 403, "not_yours"),
         (Api(co, red.token), "GET", "/agents/%s/peers" % both.id, None, 403, "not_yours"),
         (Api(co, red.token), "PUT", "/agents/%s/endpoint" % blue.id, {}, 403, "not_yours"),
         (Api(co, red.token), "POST", "/agents/%s/heartbeat" % blue.id, {}, 403, "not_yours"),
@@ -1374,7 +1547,7 @@ def _(co):
     listed = json.loads(co.admin("token", "list", "--json"))["tokens"]
     co.admin("token", "revoke", [t["id"] for t in listed if t["user"] == "red"][0])
     assert mine.ended(2), "it goes on with a revoked token"
-    for path, token_, status in (("/api/v1/events", "x", 401), ("/api/v1/events", blue.token, 401)):
+    for path, token_, status in (("/api/v1/events", "x", 401), ("/api/v1/events", blue.token, 403)):
         equal(Ws(co, path, token_).status, status)
 
 
@@ -1579,7 +1752,7 @@ def _(unused):
         ws.send({"type": "signal", "id": 2, "to": two.id, "network": "default", "box": b64(b"x" * 4097)})
         equal(ws.find(lambda m: m.get("type") == "error")["code"], "bad_signal")
         ws.close(), other.close()
-        until_too_many(co, "127.0.9.1", "/healthz", {}, 50)
+        until_too_many(co, "127.0.9.1", "/metrics", {}, 50)
         until_too_many(co, "127.0.9.2", "/api/v1/agents/%s/peers" % one.id, one.bearer(), 20)
     finally:
         co.close()

@@ -3,6 +3,7 @@
 #include "coordinator/config.h"
 #include "coordinator/admin/admin_commands.h"
 #include "coordinator/api/dispatch.h"
+#include "coordinator/api/fields.h"
 #include "coordinator/api/remedy.h"
 #include "coordinator/mesh/ring.h"
 
@@ -92,7 +93,8 @@ static void test_openapi(void **state)
 	json_object_foreach(paths, path, item)
 		operations += json_object_size(item);
 	assert_int_equal(operations, rows);
-	assert_true(json_array_size(json_object_get(document, "x-frames")) >= 12);
+	assert_int_equal(json_array_size(json_object_get(document, "x-frames")), 12);
+	assert_int_equal(json_array_size(json_object_get(document, "x-events")), 4);
 	for (const char *at = text; (at = strstr(at, "#/components/schemas/")); at++) {
 		char name[40];
 
@@ -102,6 +104,57 @@ static void test_openapi(void **state)
 	}
 	free(text);
 	json_decref(document);
+}
+
+/* Each type that a request can have, given what it is and what it is not; the first that is wrong is named. */
+static void test_fields(void **state)
+{
+	static const struct {
+		const char *fields, *body, *wrong; /* wrong NULL: it fits */
+	} rows[] = {
+		{"a:string b:bool?", "{\"a\":\"x\",\"b\":true,\"other\":5}", NULL},
+		{"a:string b:bool?", "{\"a\":null,\"b\":null}", NULL},
+		{"a:string b:bool?", "{}", NULL},
+		{"a:string b:bool?", "{\"b\":\"true\"}", "b: must be true or false"},
+		{"a:string b:bool?", "{\"b\":0,\"a\":[]}", "a: must be a string"},
+		{"ab:string a:integer", "{\"a\":5}", NULL},
+		{"ab:string a:integer", "{\"a\":\"x\"}", "a: must be a whole number"},
+		{"a:integer?", "{\"a\":1.0}", "a: must be a whole number"},
+		{"a:strings", "{\"a\":[]}", NULL},
+		{"a:strings", "{\"a\":[\"x\",null]}", "a: must be a list of strings"},
+		{"a:endpoints", "{\"a\":\"1.2.3.4:5\"}", "a: must be a list of strings"},
+		{"a:peer_status?", "{\"a\":[]}", "a: must be an object"},
+		{"a:capabilities?", "{\"a\":[]}", NULL},
+		{"a:capabilities?", "{\"a\":\"x\"}", "a: must be a list or an object"},
+		{"a:endpoint", "{\"a\":false}", "a: must be a string"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		json_t *body = json_loads(rows[i].body, 0, NULL);
+		struct refusal why = {0};
+
+		assert_non_null(body);
+		if (fields_fit(rows[i].fields, body, &why) != !rows[i].wrong)
+			fail_msg("%s on %s", rows[i].fields, rows[i].body);
+		assert_string_equal(why.detail, rows[i].wrong ? rows[i].wrong : "");
+		json_decref(body);
+	}
+	assert_true(fields_optional("a:string? b:bool?"));
+	assert_false(fields_optional("a:string? b:bool"));
+	for (const struct endpoint_row *row = endpoints; row->method; row++) { /* none has a type of answers alone */
+		const char *body = row->body;
+		struct field field;
+
+		while (body && field_next(&body, &field)) {
+			json_t *object = json_pack("{sf}", field.name, 1.5);
+			struct refusal why = {0};
+
+			assert_false(fields_fit(row->body, object, &why));
+			assert_int_equal(why.status, 422);
+			json_decref(object);
+		}
+	}
 }
 
 static void test_ring(void **state)
@@ -222,7 +275,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_patterns), cmocka_unit_test(test_openapi),
 		cmocka_unit_test(test_ring),	 cmocka_unit_test(test_origins),
-		cmocka_unit_test(test_arguments), cmocka_unit_test(test_remedies),
+		cmocka_unit_test(test_arguments), cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_remedies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,6 +36,27 @@ static void test_refused_texts(void **state)
 	assert_null(strstr(error, "hunter2"));
 }
 
+/* What is no JSON, and what is JSON that nothing here takes, are two. */
+static void test_other(void **state)
+{
+	static const struct {
+		const char *text;
+		bool other;
+	} rows[] = {
+		{"null", true}, {"5", true}, {"\"x\"", true}, {"\"\\u0000\"", true}, {"{\"a\":\"\\u0000\"}", true},
+		{"", false}, {"nul", false}, {"5 5", false}, {"\"\\u000\"", false}, {"{\"a\":1,\"a\":2}", false},
+	};
+	char deep[130];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		if (js_other(rows[i].text, strlen(rows[i].text)) != rows[i].other)
+			fail_msg("%s", rows[i].text);
+	memset(deep, '[', 65);
+	memset(deep + 65, ']', 65);
+	assert_false(js_other(deep, sizeof(deep)));
+}
+
 static void test_depth(void **state)
 {
 	char text[160], error[JS_ERROR];
@@ -195,7 +216,7 @@ static void test_building(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_refused_texts), cmocka_unit_test(test_depth),
+		cmocka_unit_test(test_refused_texts), cmocka_unit_test(test_other), cmocka_unit_test(test_depth),
 		cmocka_unit_test(test_getters),       cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_not_an_object), cmocka_unit_test(test_building),
 	};
