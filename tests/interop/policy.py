@@ -167,7 +167,7 @@ def _(co):
     path = write(co, ALLOW)
     for words, code, said in (
             (["policy", "check"], 2, "lacks its file"), (["policy", "check", co.dir + "/none.yaml"], 2, "cannot be read"),
-            (["policy", "check", co.dir], 2, "cannot be read"), (["policy"], 2, "no such command"), (["policy", "aply", path], 2, "apply"),
+            (["policy", "check", co.dir], 2, "cannot be read"), (["policy"], 2, "there is policy check, policy test"), (["policy", "aply", path], 2, "apply"),
             (["policy", "apply", path, "--confirm", "0"], 2, "--confirm 0"), (["policy", "apply", path, "--confirm", "soon"], 2, "--confirm soon"),
             (["policy", "apply", path, "--confirm", "3601"], 2, "--confirm 3601"), (["policy", "explain", "a", "b"], 2, "lacks its port"),
             (["policy", "explain", "a", "b", "tcp"], 2, "one port"), (["policy", "explain", "a", "b", "tcp/22"], 1, "no agent a"),
