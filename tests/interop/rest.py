@@ -449,7 +449,7 @@ def _(co):
         assert secret.encode() not in database and secret not in co.log(), "a secret is on the disk"
     co.start()
     for password in ("short", "x" * 2000):
-        assert "characters" in co.admin("user", "add", "bob", "--role", "viewer", stdin=password + "\n", code=1)
+        assert "characters" in co.admin("user", "add", "bob", "--role", "viewer", stdin=password + "\n", code=2)
     co.admin("user", "add", "bob", "--role", "king", stdin=PASSWORD + "\n", code=2)
     co.admin("user", "add", "bob", "--role", "viewer", "--no-password")
     equal(login(co, "bob")[0], 401)
