@@ -136,7 +136,7 @@ static int compare(const void *a, const void *b)
 	return order ? order : compare_by(left, right, sort_id);
 }
 
-void admin_sort(json_t *list, const char *key, const char *id)
+json_t *admin_sorted(const char *name, json_t *list, const char *key, const char *id)
 {
 	size_t count = json_array_size(list), i;
 	json_t **items = xcalloc(count + 1, sizeof(json_t *)), *item;
@@ -150,6 +150,7 @@ void admin_sort(json_t *list, const char *key, const char *id)
 	for (i = 0; i < count; i++)
 		json_array_append_new(list, items[i]);
 	free(items);
+	return json_pack("{so}", name, list);
 }
 
 /* ---- a call -------------------------------------------------------------------------------- */

@@ -219,8 +219,7 @@ json_t *admin_key_list(struct coordinator *co, struct js *js, const struct who *
 	while ((key = map_next(co->mesh.keys, &pos, NULL)))
 		if (who_sees(who, key->network))
 			json_array_append_new(list, key_json(key));
-	admin_sort(list, "created_at", "id");
-	return json_pack("{so}", "keys", list);
+	return admin_sorted("keys", list, "created_at", "id");
 }
 
 static struct join_key *find_key(struct coordinator *co, struct js *js, const struct who *who,

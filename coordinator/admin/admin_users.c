@@ -189,8 +189,7 @@ json_t *admin_user_list(struct coordinator *co, struct js *js, const struct who 
 	while ((user = map_next(co->users.by_name, &pos, NULL)))
 		if (manages(co, who, user) || is_self(who, user))
 			json_array_append_new(list, user_json(co, who, user));
-	admin_sort(list, "name", "name");
-	return json_pack("{so}", "users", list);
+	return admin_sorted("users", list, "name", "name");
 }
 
 json_t *admin_user_show(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
@@ -480,8 +479,7 @@ json_t *admin_token_list(struct coordinator *co, struct js *js, const struct who
 	while ((access = map_next(co->users.accesses, &pos, NULL)))
 		if (shows(co, who, access) && access_valid(access, clock_wall_ms()))
 			json_array_append_new(list, token_json(co, who, access));
-	admin_sort(list, "created_at", "id");
-	return json_pack("{so}", "tokens", list);
+	return admin_sorted("tokens", list, "created_at", "id");
 }
 
 json_t *admin_token_revoke(struct coordinator *co, struct js *js, const struct who *who,
