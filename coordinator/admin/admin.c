@@ -4,6 +4,7 @@
  */
 #include "admin.h"
 #include "admin_commands.h"
+#include "coordinator/api/remedy.h"
 #include "coordinator/store/store.h"
 #include "lib/log.h"
 #include "lib/secret.h"
@@ -78,7 +79,11 @@ static int exit_code(const struct refusal *why)
 
 static json_t *refusal_json(const struct refusal *why)
 {
-	return json_pack("{sbsssssi}", "ok", 0, "code", why->code, "detail", why->detail, "exit", exit_code(why));
+	char said[REMEDY_TEXT];
+
+	remedy_command(said, why->detail);
+	return json_pack("{sbsssssi}", "ok", 0, "code", why->code, "detail", said, "exit",
+			 exit_code(why));
 }
 
 static void answer_now(void *arg)

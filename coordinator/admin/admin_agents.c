@@ -36,7 +36,7 @@ static struct member *search(struct coordinator *co, const struct network *netwo
 		if ((network && each != network) || !who_sees(who, each))
 			continue;
 		list_each(member, &each->members, in_network) {
-			if (!fits(member, text, is_key ? &key : NULL, exactly))
+			if (!who_shown(who, member->made_in) || !fits(member, text, is_key ? &key : NULL, exactly))
 				continue;
 			if (found && found->agent != member->agent)
 				*several = true;
@@ -68,10 +68,10 @@ struct member *admin_agent(struct coordinator *co, struct js *js, struct network
 	if (!member)
 		member = search(co, *network, who, text, false, &several);
 	if (!member)
-		refuse(why, 404, "unknown_agent", "there is no agent %s: see agent list", text);
+		refuse(why, 404, "unknown_agent", "there is no agent %s: see {agent list}", text);
 	else if (several)
 		refuse(why, 400, "ambiguous", "%s could be several agents: say its network, or its id "
-		       "from agent list", text);
+		       "from {agent list}", text);
 	else
 		return who_may(who, member->network, why) ? member : NULL;
 	return NULL;
@@ -155,7 +155,7 @@ json_t *admin_agent_list(struct coordinator *co, struct js *js, const struct who
 		if ((only && network != only) || !who_sees(who, network))
 			continue;
 		list_each(member, &network->members, in_network)
-			if (total++ >= offset && total <= offset + limit)
+			if (who_shown(who, member->made_in) && total++ >= offset && total <= offset + limit)
 				json_array_append_new(list, admin_agent_json(member));
 	}
 	return json_pack("{sosI}", "agents", list, "total", (json_int_t)total);
@@ -177,7 +177,7 @@ json_t *admin_agent_show(struct coordinator *co, struct js *js, const struct who
 	}
 	whereabouts(member, &at);
 	list_each(each, &member->agent->members, in_agent)
-		if (who_sees(who, each->network)) {
+		if (who_sees(who, each->network) && who_shown(who, each->made_in)) {
 			json_array_append_new(networks, mesh_network_json(each));
 			direct += each->direct_peers;
 			relayed += each->relayed_peers;
@@ -370,7 +370,7 @@ json_t *admin_route_list(struct coordinator *co, struct js *js, const struct who
 	list_each(network, &co->mesh.networks, node)
 		if (who_sees(who, network) && (!only || network == only))
 			list_each(member, &network->members, in_network)
-				for (unsigned i = 0; i < member->route_count; i++)
+				for (unsigned i = 0; who_shown(who, member->made_in) && i < member->route_count; i++)
 					json_array_append_new(list, route_json(member, &member->routes[i]));
 	return json_pack("{so}", "routes", list);
 }
@@ -456,7 +456,7 @@ json_t *admin_route_set(struct coordinator *co, struct js *js, const struct who 
 	}
 	member = find_route(co, who, id, &prefix);
 	if (!member) {
-		refuse(why, 404, "unknown_route", "there is no route %s: see route list", id);
+		refuse(why, 404, "unknown_route", "there is no route %s: see {route list}", id);
 		return NULL;
 	}
 	return who_may(who, member->network, why) ? set_route(co, member, &prefix, approved, who, why) : NULL;

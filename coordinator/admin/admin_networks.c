@@ -17,18 +17,28 @@
 
 /* ---- networks ---------------------------------------------------------------------------- */
 
-static json_t *network_json(const struct network *network)
+static unsigned agents_of(const struct network *network, const struct who *who)
+{
+	const struct member *member;
+	unsigned count = 0;
+
+	list_each(member, &network->members, in_network)
+		count += who_shown(who, member->made_in);
+	return count;
+}
+
+static json_t *network_json(const struct network *network, const struct who *who)
 {
 	return json_pack("{sssssososbsIso}", "id", network->id, "name", network->name, "cidr",
 			 js_from_prefix(&network->cidr), "cidr6", js_from_prefix(&network->cidr6), "approve",
-			 network->approve, "agents", (json_int_t)network->member_count, "created_at",
+			 network->approve, "agents", (json_int_t)agents_of(network, who), "created_at",
 			 js_from_time(network->created_at));
 }
 
 /* With a message for people. */
-static json_t *network_result(const struct network *network, json_t *message)
+static json_t *network_result(const struct network *network, const struct who *who, json_t *message)
 {
-	json_object_set_new(message, "network", network_json(network));
+	json_object_set_new(message, "network", network_json(network, who));
 	return message;
 }
 
@@ -55,12 +65,12 @@ static bool is_public(const struct prefix *cidr)
 	return !addr_is_private(&cidr->addr) || !addr_is_private(&last);
 }
 
-static json_t *created(const struct network *network)
+static json_t *created(const struct network *network, const struct who *who)
 {
 	char text[PREFIX_TEXT];
 
 	prefix_format(text, &network->cidr);
-	return network_result(network, admin_message(
+	return network_result(network, who, admin_message(
 		"network %s made with %s%s", network->name, text,
 		is_public(&network->cidr) ? ". Warning: these are public addresses: members lose the hosts on the "
 					    "Internet that have them. 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 and "
@@ -98,7 +108,7 @@ json_t *admin_network_create(struct coordinator *co, struct js *js, const struct
 		return NULL;
 	if (approve)
 		registry_network_approve(co, network, true, who->actor);
-	return created(network);
+	return created(network, who);
 }
 
 json_t *admin_network_list(struct coordinator *co, struct js *js, const struct who *who,
@@ -111,7 +121,7 @@ json_t *admin_network_list(struct coordinator *co, struct js *js, const struct w
 	(void)why;
 	list_each(network, &co->mesh.networks, node)
 		if (who_sees(who, network))
-			json_array_append_new(list, network_json(network));
+			json_array_append_new(list, network_json(network, who));
 	return json_pack("{so}", "networks", list);
 }
 
@@ -120,7 +130,7 @@ json_t *admin_network_show(struct coordinator *co, struct js *js, const struct w
 {
 	struct network *network = admin_network(co, js, "name", who, why);
 
-	return network ? json_pack("{so}", "network", network_json(network)) : NULL;
+	return network ? json_pack("{so}", "network", network_json(network, who)) : NULL;
 }
 
 json_t *admin_network_set(struct coordinator *co, struct js *js, const struct who *who,
@@ -137,7 +147,7 @@ json_t *admin_network_set(struct coordinator *co, struct js *js, const struct wh
 		return NULL;
 	}
 	registry_network_approve(co, network, approve, who->actor);
-	return network_result(network, admin_message("network %s: who has a link %s", network->name,
+	return network_result(network, who, admin_message("network %s: who has a link %s", network->name,
 						     approve ? "joins and waits for approval" : "joins at once"));
 }
 
@@ -217,7 +227,7 @@ json_t *admin_key_list(struct coordinator *co, struct js *js, const struct who *
 	(void)js;
 	(void)why;
 	while ((key = map_next(co->mesh.keys, &pos, NULL)))
-		if (who_sees(who, key->network))
+		if (who_sees(who, key->network) && who_shown(who, key->made_in))
 			json_array_append_new(list, key_json(key));
 	return admin_sorted("keys", list, "created_at", "id");
 }
@@ -228,8 +238,8 @@ static struct join_key *find_key(struct coordinator *co, struct js *js, const st
 	const char *id = js_need_string(js, "id", PROTO_ID_MAX - 1);
 	struct join_key *key = js_ok(js) ? map_get(co->mesh.keys, id) : NULL;
 
-	if (!key || !who_sees(who, key->network)) {
-		refuse(why, 404, "unknown_key", "there is no join key %s: see key list",
+	if (!key || !who_sees(who, key->network) || !who_shown(who, key->made_in)) {
+		refuse(why, 404, "unknown_key", "there is no join key %s: see {key list}",
 		       js_ok(js) ? id : "of that id");
 		return NULL;
 	}

@@ -149,6 +149,7 @@ json_t *admin_relay_add(struct coordinator *co, struct js *js, const struct who 
 	registry_new_id(relay->id);
 	relay->id[12] = '\0';
 	relay->created_at = clock_wall_ms();
+	relay->made_in = store_batch(co->store);
 	list_add_tail(&co->relays, &relay->node);
 	write_relay(co, relay);
 	registry_audit(co, who->actor, "relay-added", relay->id, relay->as.region);
@@ -164,10 +165,10 @@ json_t *admin_relay_list(struct coordinator *co, struct js *js, const struct who
 	const struct relay *relay;
 
 	(void)js;
-	(void)who; /* every agent is told of them */
 	(void)why;
-	list_each(relay, &co->relays, node)
-		json_array_append_new(list, relay_json(relay));
+	list_each(relay, &co->relays, node) /* every agent is told of them */
+		if (who_shown(who, relay->made_in))
+			json_array_append_new(list, relay_json(relay));
 	return json_pack("{so}", "relays", list);
 }
 
@@ -190,6 +191,6 @@ json_t *admin_relay_remove(struct coordinator *co, struct js *js, const struct w
 		sync_relays(co->sync, true);
 		return message;
 	}
-	refuse(why, 404, "unknown_relay", "there is no relay %s: see relay list", id);
+	refuse(why, 404, "unknown_relay", "there is no relay %s: see {relay list}", id);
 	return NULL;
 }

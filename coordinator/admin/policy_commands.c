@@ -100,11 +100,11 @@ static uint64_t waiting(struct coordinator *co, struct js *js, const struct who 
 	if (!js_ok(js))
 		refuse(why, 422, "invalid", "%s", js->error);
 	else if (!number)
-		refuse(why, 409, "nothing_waits", "no policy waits to be confirmed: what policy show says is "
+		refuse(why, 409, "nothing_waits", "no policy waits to be confirmed: what {policy show} says is "
 		       "in force");
 	else if (meant && (uint64_t)meant != number)
 		refuse(why, 409, "nothing_waits", "policy %lld does not wait any more, policy %llu does: see "
-		       "policy show", (long long)meant, (unsigned long long)number);
+		       "{policy show}", (long long)meant, (unsigned long long)number);
 	else
 		return number;
 	return 0;
@@ -155,15 +155,13 @@ static bool reads_policy(const struct who *who)
 
 /* Who has a role in some networks only is answered as if there were no others, and no word of the policy,
  * which speaks of all, is told. */
-static bool resolve(const struct coordinator *co, const struct who *who, const char *word,
-		    const char *network, struct resolved *out, struct refusal *why)
+static bool resolve_seen(const struct coordinator *co, const struct who *who, const char *word,
+			 const char *network, struct resolved *out, struct refusal *why)
 {
 	const struct network *each;
 	struct resolved one;
 	bool found = false;
 
-	if (reads_policy(who))
-		return policy_resolve(co, policy_in_force(co), word, network, out, why);
 	list_each(each, &co->mesh.networks, node) {
 		if (!who_sees(who, each) || (network && strcmp(network, each->name)) ||
 		    !policy_resolve(co, NULL, word, each->name, &one, why))
@@ -174,7 +172,17 @@ static bool resolve(const struct coordinator *co, const struct who *who, const c
 			*out = one;
 		found = true;
 	}
-	return found || refuse(why, 404, "unknown_agent", "there is no agent %s: see agent list", word);
+	return found || refuse(why, 404, "unknown_agent", "there is no agent %s", word);
+}
+
+static bool resolve(const struct coordinator *co, const struct who *who, const char *word,
+		    const char *network, struct resolved *out, struct refusal *why)
+{
+	if (reads_policy(who) ? policy_resolve(co, policy_in_force(co), word, network, out, why)
+			      : resolve_seen(co, who, word, network, out, why))
+		return true;
+	return strcmp(why->code, "unknown_agent") ? false : refuse(why, 404, "unknown_agent", "there is no agent %s: "
+								   "see {agent list}", word);
 }
 
 static json_t *explained(const struct resolved *source, const struct resolved *target, const char *port,

@@ -72,7 +72,7 @@ static bool resolve_agent(const struct coordinator *co, const char *word, const 
 		found = member ? member : found;
 	}
 	if (!found)
-		return refuse(why, 404, "unknown_agent", "there is no agent %s: see agent list", word);
+		return refuse(why, 404, "unknown_agent", "there is no agent %s", word);
 	use_member(found, out);
 	return true;
 }
