@@ -10,6 +10,8 @@
 
 #define ARGS_ERROR 240
 
+enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_RUNNING, EXIT_NOT_REACHABLE };
+
 enum arg_kind { ARG_FLAG, ARG_VALUE, ARG_LIST };
 
 struct arg { /* "--name" */

@@ -6,8 +6,10 @@
  * make a new token secret and let in, for a time, those who can show that they were here (heal.c).
  */
 #include "backup.h"
+#include "args.h"
 #include "inplace.h"
 #include "start.h"
+#include "coordinator/access/who.h"
 #include "coordinator/store/store_driver.h"
 #include "lib/clock.h"
 #include "lib/file.h"
@@ -47,13 +49,32 @@ struct side {
 	const struct store_driver *driver;
 	struct store_backend *backend;
 	char error[300];
+	bool away; /* a server that does not answer */
 };
 
 static bool side_open(struct side *side, const char *url)
 {
 	side->driver = store_driver(url);
-	side->backend = side->driver->open(url, side->error, sizeof(side->error));
+	side->backend = side->driver->open(url, &side->away, side->error, sizeof(side->error));
 	return side->backend;
+}
+
+/* Of the file of SQLite; NULL: another kind. */
+static const char *path_of(const char *url)
+{
+	return str_has_prefix(url, "sqlite:") ? url + strlen("sqlite:") : NULL;
+}
+
+/* Where a name is wrong, opening it would make an empty one. */
+static bool is_there(struct side *side, const char *url)
+{
+	const char *path = path_of(url);
+
+	if (!path || !access(path, F_OK))
+		return true;
+	snprintf(side->error, sizeof(side->error), "there is no database %s: name the one that is there, with --db or "
+		 "db: in coordinator.yaml", path);
+	return false;
 }
 
 static int side_exec(struct side *side, const char *sql)
@@ -112,7 +133,7 @@ static int copy_all(struct side *from, struct side *to, json_t *rows)
 		result = from->driver->dump(from->backend, sql_tables[i].name, copy_row, &copying, from->error,
 					    sizeof(from->error));
 		result = result ? result : copying.result;
-		if (!result && copying.rows)
+		if (!result)
 			json_object_set_new(rows, sql_tables[i].name, json_integer((json_int_t)copying.rows));
 	}
 	if (!result)
@@ -133,6 +154,25 @@ static json_t *rows_of(json_t *result)
 static const char *why(const struct side *a, const struct side *b)
 {
 	return *a->error ? a->error : b->error;
+}
+
+static int code_of(const struct side *a, const struct side *b)
+{
+	return a->away || b->away ? EXIT_NOT_REACHABLE : EXIT_FAILED;
+}
+
+/* Into the database itself, since no coordinator need run. A full disk keeps nobody from a backup. */
+static void put_audit(struct side *side, const char *action, const char *subject)
+{
+	static const char *const columns[] = {"at", "actor", "action", "subject"};
+	struct who who;
+
+	who_root(&who, (unsigned)getuid());
+	if (side->driver->load(side->backend, "audit", columns,
+			       (struct store_value[]){store_int((int64_t)clock_wall_ms()), store_text(who.actor),
+						      store_text(action), store_text(subject)}, 4,
+			       side->error, sizeof(side->error)))
+		fprintf(stderr, "wg-mesh-coordinator: the audit has no line %s: %s\n", action, side->error);
 }
 
 /* ---- backup ---------------------------------------------------------------------------------------- */
@@ -167,9 +207,15 @@ int backup_run(const struct config *config, const json_t *options, json_t *resul
 
 	umask(0077);
 	unlink(temporary);
-	if (!side_open(&from, config->db) || !side_open(&to, url) || copy_all(&from, &to, rows_of(result)) ||
-	    put_files(&to, config) || side_exec(&to, "PRAGMA journal_mode=DELETE"))
-		code = failed("cannot make a backup: %s", why(&from, &to));
+	if (!is_there(&from, config->db) || !side_open(&from, config->db) || !side_open(&to, url)) {
+		failed("cannot make a backup: %s", why(&from, &to));
+		code = code_of(&from, &to);
+	} else {
+		put_audit(&from, "backup-made", path);
+		if (copy_all(&from, &to, rows_of(result)) || put_files(&to, config) ||
+		    side_exec(&to, "PRAGMA journal_mode=DELETE"))
+			code = failed("cannot make a backup: %s", why(&from, &to));
+	}
 	side_close(&to);
 	side_close(&from);
 	if (!code && rename(temporary, path) < 0)
@@ -264,7 +310,7 @@ static int take_files(struct side *from, struct taking *taking, bool looking)
  * changed nothing. */
 static int take_rows(struct side *from, const struct config *config, uint64_t readmit_ms, json_t *told)
 {
-	const char *path = str_has_prefix(config->db, "sqlite:") ? config->db + strlen("sqlite:") : NULL;
+	const char *path = path_of(config->db);
 	char *url = path ? xasprintf("%s.restored", config->db) : xstrdup(config->db);
 	const char *restored = url + strlen("sqlite:"); /* where there is a path */
 	struct side to = {0};
@@ -275,8 +321,10 @@ static int take_rows(struct side *from, const struct config *config, uint64_t re
 		inplace_remove(restored);
 	result = !side_open(&to, url) || side_alone(&to) || mark_restored(from, readmit_ms) ||
 		 copy_all(from, &to, rows_of(told));
-	if (result)
+	if (result) {
 		failed("cannot restore: %s; nothing was changed", why(&to, from));
+		result = code_of(&to, from);
+	}
 	side_close(&to);
 	if (path && !result) {
 		result = inplace_put(path, restored, &kept, to.error, sizeof(to.error));
@@ -319,11 +367,17 @@ static int restore_from(const struct config *config, const char *copy, uint64_t 
 	return result;
 }
 
-/* Nobody may work on the database meanwhile. */
+/* Nobody may work on the database meanwhile. The state directory is made as `serve` makes it: a restore is
+ * mostly on a machine that has none yet. */
 static bool alone(const struct config *config)
 {
+	int result = file_make_dirs(config->state, 0700);
 	char error[300];
 
+	if (result < 0) {
+		failed("cannot make the directory %s: %s; move it with --state", config->state, strerror(-result));
+		return false;
+	}
 	if (!coordinator_lock(config, error, sizeof(error)))
 		return true;
 	failed("%s", error);
@@ -361,7 +415,7 @@ int restore_run(const struct config *config, const json_t *options, json_t *resu
 /* A new mesh is none to begin where an old one was to come back. */
 int restore_missing_database(const struct config *config, char *error, size_t size)
 {
-	const char *path = str_has_prefix(config->db, "sqlite:") ? config->db + strlen("sqlite:") : NULL;
+	const char *path = path_of(config->db);
 	char *remains = path ? inplace_remains(path) : NULL;
 
 	if (!remains)
@@ -413,15 +467,21 @@ int migrate_run(const struct config *config, const json_t *options, json_t *resu
 		return 2;
 	}
 	umask(0077);
-	if (!alone(config))
-		return 1;
-	if (!side_open(&from, config->db) || side_alone(&from) || !side_open(&to, url) ||
-	    read_into(&to, STORE_NETWORKS, &there) || read_into(&to, STORE_META, &there))
-		code = failed("cannot migrate: %s", why(&from, &to));
-	else if (there)
+	if (!is_there(&from, config->db)) {
+		code = failed("cannot migrate: %s", from.error);
+	} else if (!alone(config)) {
+		code = EXIT_FAILED;
+	} else if (!side_open(&from, config->db) || side_alone(&from) || !side_open(&to, url) || read_into(&to, STORE_NETWORKS, &there) ||
+		   read_into(&to, STORE_META, &there)) {
+		failed("cannot migrate: %s", why(&from, &to));
+		code = code_of(&from, &to);
+	} else if (there) {
 		code = failed("the database to migrate to is not empty: name an empty one");
-	else if (copy_all(&from, &to, rows_of(result)))
+	} else if (copy_all(&from, &to, rows_of(result))) {
 		code = failed("cannot migrate: %s; nothing was changed", why(&to, &from));
+	} else {
+		put_audit(&to, "database-migrated", NULL);
+	}
 	json_object_set_new(result, "message", json_string("all moved; the old database stays as it is. Put the new one "
 							   "into db: of coordinator.yaml (or --db) and start"));
 	side_close(&to);

@@ -242,11 +242,12 @@ out:
 }
 
 /* The address that links name where nobody said one. */
-static void default_url(struct config *config)
+static void default_url(struct config *config, uint16_t port)
 {
 	struct endpoint towards = {0}, at = config->listen;
 	char text[ENDPOINT_TEXT];
 
+	at.port = port;
 	if (!at.addr.family || addr_is_unspecified(&at.addr)) {
 		if (!endpoint_parse(&towards, "192.0.2.1:9") ||
 		    sock_source_for(&towards, 0, &at.addr) < 0) {
@@ -323,8 +324,16 @@ int config_load(struct config *config, const json_t *options, char error[static 
 	if (!config->db)
 		config->db = xasprintf("sqlite:%s/coordinator.db", config->state);
 	if (!config->urls_given)
-		default_url(config);
+		default_url(config, config->listen.port);
 	return 0;
+}
+
+void config_take_port(struct config *config, uint16_t port)
+{
+	if (config->urls_given || config->listen.port)
+		return;
+	free(config->urls[0]);
+	default_url(config, port);
 }
 
 void config_free(struct config *config)

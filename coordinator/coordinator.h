@@ -32,6 +32,7 @@ struct coordinator {
 	struct loop *loop;
 	struct config config;
 	const json_t *options; /* of the command line, for a reload */
+	struct endpoint listening; /* config.listen, with the port that the kernel gave for 0 */
 	struct store *store;
 	struct cluster *cluster; /* NULL: there can be no others */
 	struct mesh mesh;

@@ -92,7 +92,7 @@ static struct network *make_default_network(struct coordinator *co)
 
 	if (!ipam_choose(&cidr, local, count, random_below(1024))) {
 		log_warn("no-default-network", "reason=\"every private range overlaps a route of this host; "
-			 "make one with network create\"");
+			 "make one with network create default --cidr CIDR\"");
 		return NULL;
 	}
 	random_bytes(random, sizeof(random));

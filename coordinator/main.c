@@ -4,6 +4,7 @@
 #include "coordinator/admin/admin.h"
 #include "coordinator/cli/cli.h"
 #include "coordinator/cli/cli_complete.h"
+#include "coordinator/cli/cli_help.h"
 #include "embedded.h"
 #include "coordinator/sync/events.h"
 #include "reload.h"
@@ -20,6 +21,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define BYE_MS 300 /* for the last frames to leave */
 
@@ -48,51 +50,6 @@ struct serving {
 	struct loop_timer end;
 	bool ending;
 };
-
-/* "policy explain FROM TO PORT" */
-static void usage_of(const struct command *command, char *out, size_t size)
-{
-	size_t len = (size_t)snprintf(out, size, "%s", command->name);
-
-	for (size_t i = 0; i < ARRAY_SIZE(command->words) && command->words[i]; i++) {
-		const char *word = command->words[i];
-
-		len += (size_t)snprintf(out + len, size - MIN(len, size), " ");
-		for (; *word && len + 1 < size; word++)
-			out[len++] = (char)(*word >= 'a' && *word <= 'z' ? *word - 32 : *word);
-		out[MIN(len, size - 1)] = '\0';
-	}
-}
-
-static int help(void)
-{
-	printf("usage: wg-mesh-coordinator serve [OPTION]...\n"
-	       "       wg-mesh-coordinator COMMAND [OPTION]...\n\ncommands:\n");
-	printf("  %-38s %s\n", "serve", "run the coordinator");
-	for (const struct command *c = commands; c->name; c++) {
-		char left[64];
-
-		usage_of(c, left, sizeof(left));
-		printf("  %-38s %s\n", left, c->help);
-	}
-	printf("\noptions:\n");
-	args_help(common_args);
-	printf("\noptions of serve:\n");
-	args_help(serve_args);
-	return 0;
-}
-
-static int command_help(const struct command *command)
-{
-	char words[64];
-
-	usage_of(command, words, sizeof(words));
-	printf("usage: wg-mesh-coordinator %s%s [OPTION]...\n%s\n\n", words, command->rest ? " [TAG]..." : "",
-	       command->help);
-	args_help(command->args);
-	args_help(common_args);
-	return 0;
-}
 
 static int usage(const char *sentence)
 {
@@ -140,10 +97,21 @@ static void on_hup(void *arg, int signo)
 	coordinator_reload(&serving->co);
 }
 
+static void say_serving(const struct coordinator *co)
+{
+	char listen[ENDPOINT_TEXT], db[300];
+
+	endpoint_format(listen, &co->listening);
+	store_url_shown(db, sizeof(db), co->config.db);
+	log_info("serving", "listen=%s url=%s db=%s policy=%s", listen, co->config.urls[0], db,
+		 access(co->config.policy, F_OK) ? "-" : co->config.policy);
+}
+
 static void run(struct serving *serving)
 {
 	struct coordinator *co = &serving->co;
 
+	say_serving(co);
 	timer_init(&serving->end, co->loop, end, serving);
 	signal_start(&serving->term, co->loop, SIGTERM, on_term, serving);
 	signal_start(&serving->interrupt, co->loop, SIGINT, on_term, serving);
@@ -228,7 +196,8 @@ int main(int argc, char **argv)
 
 	log_open("wg-mesh-coordinator", NULL, LOG_INFO);
 	if (argc == 2 && (!strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))) {
-		code = help();
+		cli_help(NULL, NULL, 0, common_args, serve_args);
+		code = 0;
 		goto out;
 	}
 	if (argc > 1 && !strcmp(argv[1], "complete-words")) {
@@ -252,7 +221,8 @@ int main(int argc, char **argv)
 		puts("wg-mesh-coordinator " WG_MESH_VERSION);
 		code = 0;
 	} else if (json_object_get(options, "help")) {
-		code = command ? command_help(command) : help();
+		cli_help(command, words, count, common_args, serve_args);
+		code = 0;
 	} else if (count && !strcmp(words[0], "serve")) {
 		code = count == 1 ? serve(options) : usage("serve takes options only; see --help");
 	} else if (json_object_get(options, "check") && !count) {

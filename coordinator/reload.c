@@ -7,6 +7,7 @@
 #include "reload.h"
 #include "coordinator.h"
 #include "histogram.h"
+#include "pin.h"
 #include "coordinator/enforce/policy_state.h"
 #include "lib/daemon.h"
 #include "lib/log.h"
@@ -15,20 +16,41 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static bool same(const char *a, const char *b)
 {
 	return a && b ? !strcmp(a, b) : a == b;
 }
 
-/* A certificate may be renewed at any time; a key that agents were not told of would lock them out. */
+static bool told_of(const struct coordinator *co, const char *pin)
+{
+	return !strcmp(pin, co->tls_pin) || !strcmp(pin, co->next_pin);
+}
+
+/* The next start has the key that is made here. */
+static bool leave_certificate(const struct coordinator *co)
+{
+	char *key = xasprintf("%s/tls.key", co->config.state), pin[44], error[400];
+	bool fine = !access(key, F_OK) && !pin_of_key(key, pin, error, sizeof(error)) && told_of(co, pin);
+
+	if (!fine)
+		log_error("reload", "reason=\"tls: cert and key are not in the configuration any more, and agents were "
+			  "not told of a key of our own: put them back, or make %s, name it as tls: next_key and restart "
+			  "first; what was there goes on\"", key);
+	free(key);
+	return fine;
+}
+
+/* A certificate may be renewed at any time; a key that agents were not told of would lock them out. Whether there
+ * is one at all is taken with the next start, which must not lock them out either. */
 static bool take_certificate(struct coordinator *co, const char *cert, const char *key)
 {
-	char pin[44], error[200];
+	char pin[44], error[300];
 	struct tls_server *fresh;
 
-	if (!cert || !co->config.cert)
-		return same(cert, co->config.cert);
+	if (!cert)
+		return !co->config.cert || leave_certificate(co);
 	fresh = tls_server_new(cert, key, error, sizeof(error));
 	if (!fresh) {
 		log_error("reload", "reason=\"%s; what was there goes on\"", error);
@@ -36,11 +58,14 @@ static bool take_certificate(struct coordinator *co, const char *cert, const cha
 	}
 	tls_server_pin(fresh, pin);
 	tls_server_free(fresh);
-	if (strcmp(pin, co->tls_pin) && strcmp(pin, co->next_pin)) {
+	if (!told_of(co, pin)) {
 		log_error("reload", "reason=\"the key in %s is not the one in use, and was not announced as "
-			  "tls: next_key; what was there goes on\"", key);
+			  "tls: next_key: name it there and restart first, so that agents are told of it; what was there "
+			  "goes on\"", key);
 		return false;
 	}
+	if (!co->config.cert)
+		return true;
 	if (tls_server_reload(co->tls, cert, key, error, sizeof(error)) < 0) {
 		log_error("reload", "reason=\"%s; what was there goes on\"", error);
 		return false;
@@ -61,16 +86,20 @@ static void name_what_waits(const struct config *now, const struct config *fresh
 		{"policy", !same(now->policy, fresh->policy)},
 		{"db", !same(now->db, fresh->db)},
 		{"tls: next_key", !same(now->next_key, fresh->next_key)},
-		{"tls: cert", !now->cert != !fresh->cert},
+		{"tls: cert, key", !now->cert != !fresh->cert},
 		{"relay: embedded", now->relay_embedded != fresh->relay_embedded},
 		{"relay: stun", !same(now->relay_stun, fresh->relay_stun)},
 		{"relay: region", !same(now->relay_region, fresh->relay_region)},
 	};
+	char waits[200] = ""; /* room for all */
+	size_t len = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		if (all[i].changed)
-			log_warn("configuration-waits", "key=\"%s\" reason=\"it is taken with the next restart\"",
-				 all[i].key);
+			len += (size_t)snprintf(waits + len, sizeof(waits) - len, "%s%s", len ? ", " : "", all[i].key);
+	if (len)
+		log_warn("configuration-waits", "key=\"%s\" reason=\"this needs a restart; what was there goes on\"",
+			 waits);
 }
 
 static void take_strings(char **to, char **from)
@@ -114,6 +143,7 @@ static void reload(struct coordinator *co)
 	if (config_load(&fresh, co->options, error)) {
 		log_error("reload", "reason=\"%s; what was there goes on\"", error);
 	} else if (take_certificate(co, fresh.cert, fresh.key)) {
+		config_take_port(&fresh, co->listening.port);
 		name_what_waits(&co->config, &fresh);
 		take(&co->config, &fresh);
 		log_info("reload", "cert=%s file=%s", co->config.cert ? co->config.cert : "-",

@@ -4,6 +4,7 @@
  * network `default`, one join link and one link to the dashboard.
  */
 #include "start.h"
+#include "args.h"
 #include "backup.h"
 #include "coordinator/admin/admin.h"
 #include "coordinator/api/api.h"
@@ -269,12 +270,13 @@ static int first_start(struct coordinator *co)
 static int open_store(struct coordinator *co, bool *initialised, char *error, size_t size)
 {
 	struct meta meta = {0};
+	bool away;
 
 	if (restore_missing_database(&co->config, error, size))
 		return 1;
-	co->store = store_open(co->loop, co->config.db, error, size);
+	co->store = store_open(co->loop, co->config.db, &away, error, size);
 	if (!co->store)
-		return 1;
+		return away ? EXIT_NOT_REACHABLE : EXIT_FAILED;
 	co->cluster = cluster_new(co);
 	if (take_identity(co, &meta, error, size))
 		return 1;
@@ -379,8 +381,9 @@ int coordinator_start(struct coordinator *co, char *error, size_t size)
 			restore_missing_keys(&co->config, true, error, size); /* then that is why */
 		return check_tls(&co->config, error, size) ? 2 : 1;
 	}
-	if (open_store(co, &initialised, error, size))
-		return 1;
+	result = open_store(co, &initialised, error, size);
+	if (result)
+		return result;
 	result = policy_state_start(co->policy, error, size);
 	if (result)
 		return result;
@@ -390,6 +393,8 @@ int coordinator_start(struct coordinator *co, char *error, size_t size)
 	co->server = server_new(co, error, size);
 	if (!co->server)
 		return 1;
+	server_address(co->server, &co->listening);
+	config_take_port(&co->config, co->listening.port);
 	if (!initialised && first_start(co) < 0)
 		return cannot_read(error, size);
 	if (co->config.url_private)

@@ -64,13 +64,26 @@ static void send_line(struct client *client, json_t *json)
 	json_decref(json);
 }
 
+/* What is not written as it must be is wrong usage; what is, and cannot be done, has failed. A policy's file has
+ * failed too: it is judged, not typed. */
+static int exit_code(const struct refusal *why)
+{
+	static const char *const malformed[] = {"invalid", "name_invalid", "cidr_invalid", "tag_invalid", "key_invalid",
+						"password_invalid", "scope_invalid"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(malformed); i++)
+		if (!strcmp(why->code, malformed[i]))
+			return 2;
+	return why->status == 400 ? 2 : 1;
+}
+
 static json_t *refusal_json(const struct refusal *why)
 {
 	char said[REMEDY_TEXT];
 
 	remedy_command(said, why->detail);
 	return json_pack("{sbsssssi}", "ok", 0, "code", why->code, "detail", said, "exit",
-			 why->status == 400 ? 2 : 1);
+			 exit_code(why));
 }
 
 static void answer_now(void *arg)

@@ -119,6 +119,40 @@ bool admin_lifetime(struct js *js, uint64_t *ms, struct refusal *why)
 	return true;
 }
 
+static const char *sort_key, *sort_id; /* of the one that is running: qsort has no argument for them */
+
+static int compare_by(const json_t *a, const json_t *b, const char *key)
+{
+	const char *left = json_string_value(json_object_get(a, key)), *right = json_string_value(json_object_get(b, key));
+
+	return strcmp(left ? left : "", right ? right : "");
+}
+
+static int compare(const void *a, const void *b)
+{
+	const json_t *left = *(json_t *const *)a, *right = *(json_t *const *)b;
+	int order = compare_by(left, right, sort_key);
+
+	return order ? order : compare_by(left, right, sort_id);
+}
+
+json_t *admin_sorted(const char *name, json_t *list, const char *key, const char *id)
+{
+	size_t count = json_array_size(list), i;
+	json_t **items = xcalloc(count + 1, sizeof(json_t *)), *item;
+
+	json_array_foreach(list, i, item)
+		items[i] = json_incref(item);
+	sort_key = key;
+	sort_id = id;
+	qsort(items, count, sizeof(json_t *), compare);
+	json_array_clear(list);
+	for (i = 0; i < count; i++)
+		json_array_append_new(list, items[i]);
+	free(items);
+	return json_pack("{so}", name, list);
+}
+
 /* ---- a call -------------------------------------------------------------------------------- */
 
 static void call_fini(struct admin_call *call)

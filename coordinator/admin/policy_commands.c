@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MAX_TEXT       (1024 * 1024)
 #define MAX_CONFIRM_S  3600
@@ -83,6 +84,8 @@ json_t *admin_policy_apply(struct coordinator *co, struct js *js, const struct w
 	result = policy_state_json(co);
 	json_object_del(result, "text");
 	json_object_set_new(result, "warnings", warnings);
+	if (!access(co->config.policy, F_OK))
+		json_object_set_new(result, "policy_file", json_string(co->config.policy));
 	return result;
 }
 

@@ -114,7 +114,7 @@ const struct endpoint_row endpoints[] = {
 	 .answer = POLICY " text:string", .status = 200, .command = "policy show"},
 	{"PUT", "/policy", ADMIN,
 	 "Put a policy in force; with confirm it is taken back unless it is confirmed in time",
-	 .body = "text:string file:string? confirm:seconds?", .answer = POLICY " warnings:strings",
+	 .body = "text:string file:string? confirm:seconds?", .answer = POLICY " warnings:strings policy_file:string?",
 	 .status = 200, .command = "policy apply"},
 	{"POST", "/policy/check", ADMIN, "Is a policy right, and how do its tests go?",
 	 .body = "text:string file:string?",

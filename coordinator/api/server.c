@@ -202,6 +202,12 @@ struct server *server_new(struct coordinator *co, char *error, size_t size)
 	return server;
 }
 
+void server_address(const struct server *server, struct endpoint *out)
+{
+	if (sock_local(server->fd, out) < 0)
+		*out = server->co->config.listen;
+}
+
 void server_stop(struct server *server)
 {
 	if (server->fd < 0)

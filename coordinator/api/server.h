@@ -12,6 +12,7 @@ struct server;
 
 /* NULL and a sentence in error. */
 struct server *server_new(struct coordinator *co, char *error, size_t size);
+void server_address(const struct server *server, struct endpoint *out); /* where it listens; the kernel chose port 0 */
 void server_stop(struct server *server);  /* accepts no more */
 void server_abort(struct server *server); /* its connections end by the loop's next turn */
 void server_free(struct server *server);  /* without connections */

@@ -4,6 +4,7 @@
 #include "cli.h"
 #include "coordinator/backup.h"
 #include "cli_device.h"
+#include "cli_follow.h"
 #include "cli_password.h"
 #include "cli_policy.h"
 #include "cli_print.h"
@@ -136,7 +137,7 @@ const struct command commands[] = {
 	{"agent approve", {"agent"}, NULL, agent_args, print_message, "let an agent in that waits for it, or has expired", NULL},
 	{"agent expire", {"agent"}, NULL, expire_args, print_message, "make an agent join again", NULL},
 	{"agent remove", {"agent"}, NULL, agent_args, print_message, "cut an agent off, at once", NULL},
-	{"route list", {NULL}, NULL, NULL, print_routes, "routes that agents advertise", NULL},
+	{"route list", {NULL}, NULL, agent_args, print_routes, "routes that agents advertise", NULL},
 	{"route approve", {"agent", "prefix"}, NULL, agent_args, print_message, "let peers use a route", NULL},
 	{"route revoke", {"agent", "prefix"}, NULL, agent_args, print_message, "no longer", NULL},
 	{"peer add", {"name"}, NULL, peer_args, print_device, "configuration for a stock WireGuard app", NULL},
@@ -187,26 +188,6 @@ const struct command *cli_find(const char *const *words, size_t count, size_t *u
 	names[n] = NULL;
 	*near = str_nearest(two, names);
 	return NULL;
-}
-
-void cli_no_such(const char *const *words, size_t count, const char *near)
-{
-	size_t len = strlen(words[0]);
-	bool any = false;
-
-	fprintf(stderr, "wg-mesh-coordinator: no such command: %s%s%s; ", words[0], count > 1 ? " " : "",
-		count > 1 ? words[1] : "");
-	if (near) {
-		fprintf(stderr, "did you mean %s?\n", near);
-		return;
-	}
-	for (const struct command *c = commands; c->name; c++) {
-		if (strncmp(c->name, words[0], len) || c->name[len] != ' ')
-			continue;
-		fprintf(stderr, "%s%s", any ? ", " : "there is ", c->name);
-		any = true;
-	}
-	fputs(any ? "\n" : "see --help\n", stderr);
 }
 
 /* Words to their keys. */
@@ -370,25 +351,6 @@ static void print_result(const struct command *command, json_t *result, bool as_
 	fflush(stdout);
 }
 
-/* After the first answer of `audit --follow`: a line for each event. */
-static void follow(FILE *stream, bool as_json)
-{
-	char error[JS_ERROR], *line = NULL;
-	size_t size = 0;
-	json_t *json;
-
-	while (getline(&line, &size, stream) > 0) {
-		json = js_load(line, strlen(line), error);
-		if (json && as_json)
-			print_json(json);
-		else if (json)
-			print_audit_line(json);
-		fflush(stdout);
-		json_decref(json);
-	}
-	free(line);
-}
-
 /* Said here, in the words of the command line, before anybody is asked for a password. */
 static bool has_needed(const struct command *command, const json_t *options)
 {
@@ -475,10 +437,10 @@ int cli_run(const struct command *command, const char *run_dir, json_t *options,
 		return code;
 	code = judge(command, options, answer);
 	result = json_object_get(answer, "result");
-	if (!code)
-		print_result(command, result, as_json);
 	if (!code && json_is_true(json_object_get(options, "follow")))
-		follow(stream, as_json);
+		code = cli_follow(run_dir, result, stream, as_json);
+	else if (!code)
+		print_result(command, result, as_json);
 	fclose(stream);
 	if (!code && json_integer_value(json_object_get(result, "failed")) > 0)
 		code = EXIT_FAILED;

@@ -10,8 +10,6 @@
 
 #include <stdio.h>
 
-enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_RUNNING, EXIT_NOT_REACHABLE };
-
 #define CLI_MAX_WORDS    40
 #define CLI_MAX_COMMANDS 80
 
@@ -30,8 +28,6 @@ struct command {
 extern const struct command commands[];
 
 const struct command *cli_find(const char *const *words, size_t count, size_t *used, const char **near);
-/* Says so, and what there is. */
-void cli_no_such(const char *const *words, size_t count, const char *near);
 /* Words to their keys in options; false: said what is wrong. */
 bool cli_take_words(const struct command *command, json_t *options, const char *const *words, size_t count);
 /* One question to the running coordinator, over a connection of its own: its answer, new, which may be NULL;

@@ -228,6 +228,9 @@ void print_policy_applied(const json_t *result)
 		       (long long)json_integer_value(json_object_get(result, "confirm_seconds")));
 	else
 		printf("policy %lld holds\n", version);
+	if (*text_of(result, "policy_file"))
+		printf("the policy file %s is there too, and takes over when it is changed\n",
+		       text_of(result, "policy_file"));
 }
 
 /* ---- explain ------------------------------------------------------------------------------------ */

@@ -159,23 +159,62 @@ void print_agents(const json_t *result)
 	json_decref(copies);
 }
 
-void print_agent(const json_t *result)
+static void row(const char *key, const json_t *value)
 {
-	json_t *agent = json_object_get(result, "agent"), *value;
-	const char *key;
 	char text[CELL];
 
-	json_object_foreach(agent, key, value) {
-		char *json = NULL;
+	cell(text, value);
+	printf("%-15s %s\n", key, text);
+}
 
-		if (json_is_object(value) || (json_is_array(value) && json_is_object(json_array_get(value, 0))))
-			json = json_dumps(value, JSON_COMPACT);
+/* A line each: an agent may have many routes. */
+static void print_agent_routes(const json_t *routes)
+{
+	const json_t *route;
+	char text[CELL];
+	size_t i;
+
+	json_array_foreach(routes, i, route) {
+		cell(text, json_object_get(route, "prefix"));
+		printf("%-15s %s%s\n", i ? "" : "routes", text,
+		       json_is_true(json_object_get(route, "approved")) ? "" : " (not approved)");
+	}
+	if (!json_array_size(routes))
+		row("routes", NULL);
+}
+
+static void print_agent_networks(const json_t *networks)
+{
+	const json_t *network;
+	char name[CELL], addresses[CELL];
+	size_t i;
+
+	json_array_foreach(networks, i, network) {
+		cell(name, json_object_get(network, "name"));
+		cell(addresses, json_object_get(network, "addresses"));
+		printf("%-15s %s %s%s\n", i ? "" : "networks", name, addresses,
+		       json_is_false(json_object_get(network, "approved")) ? " (not approved)" : "");
+	}
+	if (!json_array_size(networks))
+		row("networks", NULL);
+}
+
+void print_agent(const json_t *result)
+{
+	json_t *agent = json_object_get(result, "agent"), *value, *part;
+	const char *key, *name;
+
+	json_object_foreach(agent, key, value) {
+		if (!strcmp(key, "routes"))
+			print_agent_routes(value);
+		else if (!strcmp(key, "networks"))
+			print_agent_networks(value);
+		else if (!json_is_object(value))
+			row(key, value);
 		else
-			cell(text, value);
-		if (json)
-			no_control(json);
-		printf("%-14s %s\n", key, json ? json : text);
-		free(json);
+			json_object_foreach(value, name, part)
+				if (!json_object_get(agent, name)) /* some of where it is was said already */
+					row(name, part);
 	}
 }
 

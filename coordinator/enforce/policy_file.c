@@ -62,6 +62,7 @@ static void judge(struct policy_file *file)
 	struct refusal why = {0};
 	char error[POLICY_ERROR], said[REMEDY_TEXT];
 	struct policy *policy;
+	bool in_force;
 	int result = file_read(file->path, MAX_FILE, &text);
 
 	file->taken = file->seen;
@@ -70,12 +71,21 @@ static void judge(struct policy_file *file)
 			  file->path, strerror(-result));
 		goto out;
 	}
-	if (text.len == now->text_len && !memcmp(buf_text(&text), now->text, text.len))
+	in_force = text.len == now->text_len && !memcmp(buf_text(&text), now->text, text.len);
+	if (policy_file_known(file->co, buf_text(&text), text.len)) {
+		if (!in_force)
+			log_info("policy", "file=%s reason=\"it is what was taken before; what was applied since goes on\"",
+				 file->path);
 		goto out;
+	}
+	if (in_force) {
+		policy_file_taken(file->co, buf_text(&text), text.len);
+		goto out;
+	}
 	policy = policy_parse(file->path, buf_text(&text), text.len, error);
 	if (!policy) {
 		log_error("policy", "reason=\"%s; what was there goes on\"", error);
-	} else if (!policy_apply(file->co, policy, "the policy file", 0, &why)) {
+	} else if (!policy_apply(file->co, policy, POLICY_THE_FILE, 0, &why)) {
 		remedy_command(said, why.detail);
 		log_error("policy", "file=%s reason=\"%s; what was there goes on\"", file->path, said);
 		goto out;

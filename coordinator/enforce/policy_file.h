@@ -6,18 +6,21 @@
 
 #include "lib/util.h"
 
+#define POLICY_THE_FILE "the policy file" /* as who applied it */
+
 struct coordinator;
 struct policy_file;
 
 struct policy_file *policy_file_new(struct coordinator *co, const char *path);
 void policy_file_free(struct policy_file *file);
-/* Looks at it soon; anew: takes it also where it has not changed. NULL is fine. */
+/* Looks at it soon; anew: also where no look tells that it was written. NULL is fine. */
 void policy_file_again(struct policy_file *file, bool anew);
 
 /* 0, or 2 and a sentence in error. */
 int policy_file_check(const char *path, char *error, size_t size);
 
-/* policy_state.c: remembers over restarts that this was read. */
+/* policy_state.c: remembers over restarts that this was read; whether it is what was read last. */
 void policy_file_taken(struct coordinator *co, const char *text, size_t len);
+bool policy_file_known(const struct coordinator *co, const char *text, size_t len);
 
 #endif

@@ -2,9 +2,9 @@
  * policy_state.c - the policy in force, the one that waits to be confirmed, and the store's copy.
  *
  * `kept` is what comes back when nobody confirms; while it is there no other change is taken. The file
- * of --policy and what an administrator applies are one row of policies: the newest holds. After a
- * restart the file is taken only if it is not what was last read from it, so that an older file does not
- * undo what was applied later.
+ * of --policy and what an administrator applies are one row of policies: the newest holds. The file is taken
+ * only if it is not what was last read from it, after a restart, at SIGHUP and whenever else it is looked at, so
+ * that an older file does not undo what was applied later.
  */
 #include "policy_state_private.h"
 #include "policy_file.h"
@@ -240,7 +240,6 @@ json_t *policy_state_json(const struct coordinator *co)
 
 struct stored {
 	struct policy_state *state;
-	char hash[2 * 32 + 1];
 	char *text;
 	uint64_t number, applied_at;
 	char by[100];
@@ -259,10 +258,10 @@ static void read_policy(void *arg, const struct store_value *row)
 
 static void read_hash(void *arg, const struct store_value *row)
 {
-	struct stored *stored = arg;
+	struct policy_state *state = arg;
 
-	if (!strcmp(store_string(&row[0]), META_KEY) && row[1].len < sizeof(stored->hash))
-		memcpy(stored->hash, row[1].data, row[1].len);
+	if (!strcmp(store_string(&row[0]), META_KEY) && row[1].len < sizeof(state->file_hash))
+		memcpy(state->file_hash, row[1].data, row[1].len);
 }
 
 static void hash_text(char out[static 65], const char *text, size_t len)
@@ -275,11 +274,19 @@ static void hash_text(char out[static 65], const char *text, size_t len)
 
 void policy_file_taken(struct coordinator *co, const char *text, size_t len)
 {
-	char hash[65];
+	char *hash = co->policy->file_hash;
 
 	hash_text(hash, text, len);
 	store_write(co->store, STORE_META_PUT,
 		    (struct store_value[]){store_text(META_KEY), store_blob(hash, strlen(hash))});
+}
+
+bool policy_file_known(const struct coordinator *co, const char *text, size_t len)
+{
+	char hash[65];
+
+	hash_text(hash, text, len);
+	return !strcmp(hash, co->policy->file_hash);
 }
 
 static void place_all(struct coordinator *co)
@@ -325,22 +332,24 @@ static int take_stored(struct policy_state *state, struct stored *stored, char *
 static int take_file(struct policy_state *state, const struct stored *stored, const char *path,
 		     bool stored_ok, char *error, size_t size)
 {
-	char hash[65], reason[POLICY_ERROR] = "";
+	char reason[POLICY_ERROR] = "";
 	struct buf text = {.limit = MAX_FILE};
 	struct policy *policy = NULL;
 	int result = file_read(path, MAX_FILE, &text);
 
 	if (result < 0) {
-		snprintf(reason, sizeof(reason), "%s cannot be read: %s", path, strerror(-result));
+		snprintf(reason, sizeof(reason), "the policy %s cannot be read: %s; name another with --policy or policy: in "
+			 "coordinator.yaml", path, strerror(-result));
 	} else {
-		hash_text(hash, buf_text(&text), text.len);
-		if (stored_ok && !strcmp(hash, stored->hash))
+		if (stored_ok && policy_file_known(state->co, buf_text(&text), text.len))
 			goto out;
 		policy = policy_parse(path, buf_text(&text), text.len, reason);
 	}
 	if (policy) {
 		policy_version_fini(&state->now);
-		version_init(state, &state->now, policy, "the policy file");
+		version_init(state, &state->now, policy, POLICY_THE_FILE);
+		store_begin(state->co->store);
+		audit(state, POLICY_THE_FILE, "policy-applied");
 		write_version(state);
 		policy_file_taken(state->co, buf_text(&text), text.len);
 	} else if (stored_ok && stored->text) {
@@ -363,7 +372,7 @@ int policy_state_start(struct policy_state *state, char *error, size_t size)
 	int result, file = 0;
 
 	if (store_read(co->store, STORE_POLICIES, 1, read_policy, &stored) < 0 ||
-	    store_read(co->store, STORE_META, 100, read_hash, &stored) < 0) {
+	    store_read(co->store, STORE_META, 100, read_hash, state) < 0) {
 		snprintf(error, size, "cannot read the database %s: restore it from a backup", co->config.db);
 		return 1;
 	}

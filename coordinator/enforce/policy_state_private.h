@@ -19,6 +19,7 @@ struct policy_state {
 	uint64_t last_number, confirm_by; /* monotonic ms */
 	struct loop_timer confirm;
 	struct policy_file *file; /* NULL: none */
+	char file_hash[65]; /* SHA-256 of what was last taken from it; "": nothing was */
 };
 
 void policy_version_fini(struct version *version);

@@ -131,8 +131,11 @@ struct store_wait { /* embedded in its owner; all-zero: not waiting */
 	bool refused; /* when fn is called: what was written before it in its group is not there */
 };
 
-/* `url` is sqlite:PATH or postgres://USER@HOST/DATABASE. NULL and a sentence in error. */
-struct store *store_open(struct loop *loop, const char *url, char *error, size_t size);
+/* `url` is sqlite:PATH or postgres://USER@HOST/DATABASE. NULL and a sentence in error; *away: it is a server that
+ * does not answer. */
+struct store *store_open(struct loop *loop, const char *url, bool *away, char *error, size_t size);
+/* Of a URL that could be opened: without password and parameters, for the log. */
+void store_url_shown(char *out, size_t size, const char *url);
 void store_close(struct store *store); /* commits what is queued; waiters are forgotten */
 
 typedef void store_row_fn(void *arg, const struct store_value *row);

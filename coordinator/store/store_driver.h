@@ -22,7 +22,8 @@ typedef void store_dump_fn(void *arg, const char *const *columns, const struct s
 			   unsigned count);
 
 struct store_driver {
-	struct store_backend *(*open)(const char *url, char *error, size_t size);
+	/* NULL: a sentence, and in *away whether it is a server that does not answer. */
+	struct store_backend *(*open)(const char *url, bool *away, char *error, size_t size);
 	void (*close)(struct store_backend *backend); /* NULL is fine */
 	/* All that is not refused is durable when it returns 0; -errno and a sentence: nothing is. */
 	int (*commit)(struct store_backend *backend, struct list *ops, char *error, size_t size);

@@ -6,6 +6,7 @@
 #include "lib/str.h"
 
 #include <stdio.h>
+#include <string.h>
 
 const struct store_driver *store_driver(const char *url)
 {
@@ -25,7 +26,25 @@ bool store_url_ok(const char *url, const char **why)
 	return driver && driver->open;
 }
 
-struct store *store_open(struct loop *loop, const char *url, char *error, size_t size)
+void store_url_shown(char *out, size_t size, const char *url)
+{
+	const char *rest = strstr(url, "://"), *user, *host;
+	size_t scheme;
+
+	if (!rest || str_has_prefix(url, "sqlite:")) {
+		snprintf(out, size, "%s", url);
+		return;
+	}
+	user = rest + strlen("://");
+	scheme = (size_t)(user - url);
+	host = user + strcspn(user, "@/"); /* libpq looks for a user only so far */
+	if (*host != '@')
+		host = user;
+	snprintf(out, size, "%.*s%.*s%.*s", (int)scheme, url, host > user ? (int)strcspn(user, ":@") : 0, user,
+		 (int)strcspn(host, "?"), host);
+}
+
+struct store *store_open(struct loop *loop, const char *url, bool *away, char *error, size_t size)
 {
 	struct store *store = xcalloc(1, sizeof(*store));
 
@@ -39,7 +58,7 @@ struct store *store_open(struct loop *loop, const char *url, char *error, size_t
 	pthread_mutex_init(&store->lock, NULL);
 	pthread_mutex_init(&store->in_use, NULL);
 	pthread_cond_init(&store->wake, NULL);
-	store->backend = store->driver->open(url, error, size);
+	store->backend = store->driver->open(url, away, error, size);
 	if (!store->backend)
 		goto bad;
 	if (pthread_create(&store->writer, NULL, store_writer, store)) {

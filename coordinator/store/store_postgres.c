@@ -153,7 +153,17 @@ static void postgres_close(struct store_backend *backend)
 	free(backend);
 }
 
-static struct store_backend *postgres_open(const char *url, char *error, size_t size)
+/* Whoever refuses us is there. */
+static bool is_away(const char *url)
+{
+	static const char *const keys[] = {"dbname", "connect_timeout", NULL};
+	const char *values[] = {url, "5", NULL};
+	PGPing said = PQpingParams(keys, values, 1);
+
+	return said == PQPING_REJECT || said == PQPING_NO_RESPONSE;
+}
+
+static struct store_backend *postgres_open(const char *url, bool *away, char *error, size_t size)
 {
 	struct store_backend *backend = xcalloc(1, sizeof(*backend));
 	uint8_t unique[8];
@@ -161,9 +171,13 @@ static struct store_backend *postgres_open(const char *url, char *error, size_t 
 	backend->url = xstrdup(url);
 	random_bytes(unique, sizeof(unique));
 	hex_encode(backend->instance, sizeof(backend->instance), unique, sizeof(unique));
+	*away = false;
 	if (!connect_now(backend) && !migrate(backend))
 		return backend;
-	snprintf(error, size, "cannot use the PostgreSQL database: %s", backend->why);
+	*away = PQstatus(backend->conn) != CONNECTION_OK && is_away(url);
+	snprintf(error, size, *away ? "cannot reach the PostgreSQL database: %s; start it, or name another with db: "
+				      "or --db"
+				    : "cannot use the PostgreSQL database: %s", backend->why);
 	postgres_close(backend);
 	return NULL;
 }

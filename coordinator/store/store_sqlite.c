@@ -79,13 +79,14 @@ static void sqlite_close(struct store_backend *backend)
 	free(backend);
 }
 
-static struct store_backend *sqlite_open(const char *url, char *error, size_t size)
+static struct store_backend *sqlite_open(const char *url, bool *away, char *error, size_t size)
 {
 	struct store_backend *backend = xcalloc(1, sizeof(*backend));
 	const char *path = url + strlen("sqlite:");
 	char why[200] = "";
 	int fd;
 
+	*away = false;
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600); /* its -wal takes the mode over */
 	if (fd < 0) {
 		snprintf(why, sizeof(why), "%s", strerror(errno));

@@ -117,6 +117,15 @@ static size_t edit_distance(const char *a, const char *b)
 	return rows[len_a % 3][len_b];
 }
 
+bool str_has_control(const char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f ||
+		    ((unsigned char)*text == 0xc2 && (unsigned char)text[1] < 0xa0))
+			return true;
+	return false;
+}
+
 const char *str_nearest(const char *word, const char *const *words)
 {
 	const char *best = NULL;

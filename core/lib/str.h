@@ -15,6 +15,8 @@ bool parse_duration(const char *text, uint64_t *ms);
 bool str_copy(char *out, size_t size, const char *text); /* false: cut short (still terminated) */
 bool str_has_prefix(const char *text, const char *prefix);
 
+/* A character of control of ASCII or of Latin-1 (in UTF-8 0xc2 and 0x80 to 0x9f). */
+bool str_has_control(const char *text);
 /* The word of `words` (NULL-terminated) nearest to `word` (edit distance, at most 3 and less than
  * half its length), or NULL. For "did you mean". */
 const char *str_nearest(const char *word, const char *const *words);

@@ -183,7 +183,11 @@ static SSL_CTX *load(const char *cert_path, const char *key_path, char *error, s
 		return NULL;
 	}
 	configure(context);
-	if (SSL_CTX_use_certificate_chain_file(context, cert_path) != 1)
+	if (access(cert_path, R_OK))
+		fail(error, size, "the certificate %s cannot be opened: %s", cert_path, strerror(errno));
+	else if (access(key_path, R_OK))
+		fail(error, size, "the private key %s cannot be opened: %s", key_path, strerror(errno));
+	else if (SSL_CTX_use_certificate_chain_file(context, cert_path) != 1)
 		fail(error, size, "%s cannot be used as a certificate (PEM): %s", cert_path, why());
 	else if (SSL_CTX_use_PrivateKey_file(context, key_path, SSL_FILETYPE_PEM) != 1)
 		fail(error, size, "%s cannot be used as the private key (PEM) of %s: %s", key_path,

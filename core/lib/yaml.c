@@ -302,7 +302,8 @@ struct yaml *yaml_load_file(const char *path, char error[static YAML_ERROR])
 	if (result == -EFBIG)
 		snprintf(error, YAML_ERROR, "%s:1:1: larger than 1 MiB", path);
 	else if (result)
-		snprintf(error, YAML_ERROR, "%s cannot be read: %s", path, strerror(-result));
+		snprintf(error, YAML_ERROR, "the configuration %s cannot be read: %s; name another with --config", path,
+			 strerror(-result));
 	else
 		yaml = yaml_load_text(path, buf_text(&text), text.len, error);
 	buf_wipe(&text);

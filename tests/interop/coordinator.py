@@ -376,7 +376,7 @@ def _(co):
 
 @case("a network's name means nothing else in a policy; public addresses only bring a warning")
 def _(co):
-    for name in ("any", "self", "network", "group", "tag", "exit", "default"):
+    for name in ("any", "self", "network", "group", "tag", "exit"):
         said = co.admin("network", "create", name, "--cidr", "10.202.0.0/16", code=None)
         equal("the name %s is reserved" % name in said, True, said)
     said = co.admin("network", "create", "inside", "--cidr", "172.31.0.0/16")
@@ -1909,13 +1909,14 @@ def _(co):
     half.connect()
     half.send(b"POST /api/v1/agents/register HTTP/1.1\r\n")
     following = subprocess.Popen([PROGRAM, "--config", co.dir + "/coordinator.yaml", "audit", "--follow"],
-                                 stdout=subprocess.PIPE, text=True)
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     following.stdout.readline()
     equal(co.stop(), 0)
     bye = ws.find(lambda m: m.get("type") == "bye")
     equal(bye["reason"], "restart")
-    equal(following.wait(5), 0)
-    following.stdout.close()
+    said = following.communicate(timeout=5)[1]
+    equal(following.returncode, 3, said)
+    assert "has ended" in said and said.count("\n") == 1, said
 
 
 # ---- devices -----------------------------------------------------------------------------------
@@ -2056,7 +2057,7 @@ def _(co):
     co.stop()
     restored = document("restore", co.dir + "/backup")
     # Sessions and links are left out, and there is the mark that this is a restored one.
-    saved["rows"].pop("tokens", None)
+    saved["rows"]["tokens"] = 0
     saved["rows"]["meta"] += 1
     equal((restored["file"], restored["rows"]), (saved["file"], saved["rows"]))
     equal(os.path.exists(restored.get("kept", "")), not meshclient.POSTGRES)
@@ -2117,9 +2118,9 @@ def _(unused):
         database.close()
         co.stop()
         kept, there = keys(co), sorted(os.listdir(co.dir + "/state"))
-        for url, backup in (("postgres://x@127.0.0.1:1/x", "backup"), ("sqlite:%s/none/x.db" % co.dir, "backup"),
-                            (None, "damaged")):
-            said = co.admin(*(["--db", url] if url else []), "restore", co.dir + "/" + backup, code=1)
+        for url, backup, code in (("postgres://x@127.0.0.1:1/x", "backup", 4), ("sqlite:%s/none/x.db" % co.dir, "backup", 1),
+                                  (None, "damaged", 1)):
+            said = co.admin(*(["--db", url] if url else []), "restore", co.dir + "/" + backup, code=code)
             equal(said.count("\n"), 1, said)
         equal((keys(co), sorted(os.listdir(co.dir + "/state"))), (kept, there))
         co.start()
@@ -2140,6 +2141,42 @@ def _(unused):
     finally:
         other.close()
         co.close()
+
+
+@case("backup is a line of the audit, in the backup too; a restore makes the state directory of a new machine")
+def _(co):
+    Agent(co, "moves").register(co.key())
+    co.admin("backup", co.dir + "/b")
+    assert re.search(r"admin uid %d  backup-made  %s/b  -$" % (os.getuid(), co.dir), co.admin("audit").strip()), co.admin("audit")
+    fresh, db = co.dir + "/fresh/a/b", co.dir + "/fresh/a/b/coordinator.db"
+    done = subprocess.run([PROGRAM, "restore", co.dir + "/b", "--state", fresh, "--db", "sqlite:" + db], capture_output=True,
+                          text=True, timeout=20)
+    equal(done.returncode, 0, done.stderr)
+    equal((names_in(db), stat.S_IMODE(os.stat(fresh).st_mode)), (["moves"], 0o700))
+    moved = co.dir + "/moved.db"
+    done = subprocess.run([PROGRAM, "migrate", "--state", co.dir + "/fresh/c", "--db", "sqlite:" + db, "--to", "sqlite:" + moved],
+                          capture_output=True, text=True, timeout=20)
+    equal(done.returncode, 0, done.stderr)
+    assert "devices: 0\n" in done.stdout, "all are counted: " + done.stdout
+    with sqlite3.connect(moved) as database:
+        last = database.execute("SELECT actor,action FROM audit ORDER BY id DESC LIMIT 2").fetchall()
+    database.close()
+    equal(last, [("admin uid %d" % os.getuid(), action) for action in ("database-migrated", "backup-made")])
+
+
+@case("a database that is not there is not made by who would copy it, and one that is away is not reachable")
+def _(co):
+    for words in (["migrate", "--to", "sqlite:%s/to.db" % co.dir], ["backup", co.dir + "/to"]):
+        done = subprocess.run([PROGRAM, *words, "--db", "sqlite:%s/typo.db" % co.dir, "--state", co.dir + "/typo"],
+                              capture_output=True, text=True, timeout=20)
+        equal((done.returncode, done.stdout, done.stderr.count("\n")), (1, "", 1), done.stderr)
+        assert "there is no database %s/typo.db" % co.dir in done.stderr, done.stderr
+        equal([n for n in os.listdir(co.dir) if n.startswith(("typo", "to"))], [])
+    away = "postgres://x@127.0.0.1:1/x"
+    for words in (["migrate", "--to", "sqlite:%s/to.db" % co.dir], ["backup", co.dir + "/to"], ["serve", "--run-dir", co.dir + "/away"]):
+        done = subprocess.run([PROGRAM, *words, "--db", away, "--state", co.dir + "/away"], capture_output=True, text=True, timeout=20)
+        equal(done.returncode, 4, done.stderr)
+        assert "cannot reach the PostgreSQL database" in done.stderr, done.stderr
 
 
 @case("--readmit: a day where nothing is said, and only as long as it lasts; 0: only who is in the backup")
@@ -2198,6 +2235,132 @@ def _(co):
     finally:
         following.kill()
         following.wait()
+
+
+@case("audit --follow --json: one document a line, of one shape from the first on")
+def _(co):
+    following = subprocess.Popen([PROGRAM, "--config", co.dir + "/coordinator.yaml", "audit", "--follow", "--json"],
+                                 stdout=subprocess.PIPE, text=True)
+    try:
+        lines = [json.loads(following.stdout.readline())]
+        Agent(co, "counted").register(co.key())
+        while lines[-1]["detail"] != "counted":
+            lines.append(json.loads(following.stdout.readline()))
+        assert len(lines) > 2, lines
+        for line in lines:
+            equal(sorted(line), ["action", "actor", "at", "detail", "network", "schema", "subject"], line)
+            equal(line["schema"], 1)
+    finally:
+        following.kill()
+        following.communicate()
+
+
+@case("--help of a group, of serve and of a command is of that alone; a group alone names its commands")
+def _(unused):
+    def run(*words):
+        done = subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=20)
+        return done.returncode, done.stdout, done.stderr
+    code, text, _ = run("network", "--help")
+    equal((code, len(re.findall("^  network ", text, re.M)), "agent list" in text, "--listen" in text), (0, 4, False, False), text)
+    code, text, _ = run("serve", "--help")
+    equal((code, "--listen" in text, "--config" in text, "agent list" in text), (0, True, True, False), text)
+    code, text, _ = run("network", "create", "--help")
+    equal((code, "--cidr6" in text, "--listen" in text, "agent list" in text), (0, True, False, False), text)
+    code, text, said = run("network")
+    equal((code, text, said.count("\n")), (2, "", 1))
+    assert "there is network create, network list, network set, network remove" in said, said
+
+
+@case("a value that is malformed is wrong usage, 2; one that is fine and cannot be done has failed, 1")
+def _(co):
+    Agent(co, "taken").register(co.key())
+    key = b64(bytes(31))
+    for words in (["key", "create", "--tag", "A b"], ["key", "create", "--name", "UP"], ["key", "create", "--expires", "x"],
+                  ["network", "create", "x", "--cidr", "10.73.0.1/16"], ["network", "create", "x", "--cidr", "10.73.0.0/33"],
+                  ["network", "create", "X", "--cidr", "10.73.0.0/16"], ["relay", "add", "foo", "--region", "fra"],
+                  ["relay", "add", "https://x", "--region", "F"], ["agent", "tag", "taken", "--tag", "A b"],
+                  ["agent", "rename", "taken", "UP"], ["agent", "expire", "taken", "--in", "x"],
+                  ["route", "approve", "taken", "10.0.0.0/99"], ["user", "add", "U!", "--role", "viewer", "--no-password"],
+                  ["user", "add", "u", "--role", "king", "--no-password"], ["token", "create", "--role", "viewer", "--scope", "x"],
+                  ["peer", "add", "p", "--via", "taken", "--endpoint", "a:1", "--public-key", key]):
+        equal(co.admin(*words, code=2).count("\n"), 1, words)
+    for words in (["agent", "show", "nobody"], ["network", "create", "default", "--cidr", "10.74.0.0/16"],
+                  ["key", "revoke", "nokey"], ["key", "create", "--network", "none"], ["network", "create", "any", "--cidr", "10.73.0.0/16"]):
+        equal(co.admin(*words, code=1).count("\n"), 1, words)
+
+
+@case("the network `default` can be made again where it is not there, and a link to it needs no option")
+def _(co):
+    other = Coordinator(FAST).start()
+    try:
+        other.admin("network", "remove", "default")
+        assert "network default made" in other.admin("network", "create", "default", "--cidr", "10.200.0.0/24")
+        key = other.key()
+        refused(Agent(other, "default").try_register(key), 422, "name_reserved")
+        equal(Agent(other, "again").register(key).addresses[0].rpartition(".")[0], "10.200.0")
+    finally:
+        other.close()
+
+
+@case("agent show for people has no JSON; route list of one network; keys in the order they were made")
+def _(co):
+    co.admin("network", "create", "beside", "--cidr", "10.201.0.0/24")
+    ids = [json.loads(co.admin("key", "create", "--json"))["id"] for _ in range(8)]
+    agent = Agent(co, "shown").register(co.key(), advertised_routes=["192.168.77.0/24", "192.168.78.0/24"],
+                                        endpoint="203.0.113.5:51820")
+    Agent(co, "elsewhere").register(co.key("--network", "beside"), advertised_routes=["192.168.79.0/24"])
+    co.admin("route", "approve", "shown", "192.168.77.0/24")
+    said = co.admin("agent", "show", "shown")
+    assert not re.search(r'[{}\["]', said), said
+    assert re.search(r"^routes +192\.168\.77\.0/24\n +192\.168\.78\.0/24 \(not approved\)$", said, re.M), said
+    assert re.search(r"^networks +default 10\.", said, re.M) and re.search(r"^local_endpoints +-$", said, re.M), said
+    equal([r["prefix"] for r in json.loads(co.admin("route", "list", "--network", "beside", "--json"))["routes"]], ["192.168.79.0/24"])
+    listed = json.loads(co.admin("key", "list", "--json"))["keys"]
+    order = [(k["created_at"], k["id"]) for k in listed]
+    equal((order, len(set(ids) - {k["id"] for k in listed}), agent.id is not None), (sorted(order), 0, True))
+
+
+@case("serve says that it serves, where, and with what; port 0 is the kernel's choice, in links too")
+def _(unused):
+    co = Coordinator(FAST, ["--listen", "127.0.0.1:0"])
+    try:
+        with open(co.dir + "/log", "ab") as log:
+            co.process = subprocess.Popen([PROGRAM, "serve", "--config", co.dir + "/coordinator.yaml", *co.options],
+                                          stdout=log, stderr=log)
+        assert wait_until(lambda: "serving" in co.log(), 20), co.log()
+        line = [line for line in co.log().splitlines() if "info serving" in line][0]
+        port = re.search(r" listen=127\.0\.0\.1:([1-9]\d*) ", line).group(1)
+        db = "postgres://" if meshclient.POSTGRES else "sqlite:%s/state/coordinator.db" % co.dir
+        assert " url=https://127.0.0.1:%s " % port in line and " db=" + db in line and " policy=-" in line, line
+        assert wait_until(lambda: "/join#" in co.log()) and "https://127.0.0.1:%s/join#" % port in co.log(), co.log()
+        co.process.send_signal(signal.SIGHUP)
+        assert wait_until(lambda: "info reload" in co.log()), co.log()
+        assert "configuration-waits" not in co.log(), co.log()
+        co.port, co.origin = int(port), "https://127.0.0.1:" + port
+        link = co.admin("key", "create").strip()
+        assert link.startswith(co.origin + "/join#"), link
+        Agent(co, "there").register(link.partition("#")[2].partition(".")[0])
+    finally:
+        co.close()
+
+
+@case("a file that cannot be opened is named with what it is for")
+def _(co):
+    def run(*words):
+        done = subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=20)
+        equal((done.returncode, done.stderr.splitlines()[-1].startswith("wg-mesh-coordinator: ")), (2, True), done.stderr)
+        return done.stderr
+    assert "the configuration /none.yaml cannot be read: No such file or directory; name another with --config" in \
+        run("serve", "--config", "/none.yaml")
+    path = co.dir + "/other.yaml"
+    with open(path, "w") as f:
+        f.write("listen: 127.0.0.1:%d\nstate: %s/o\nrun_dir: %s/o\n%stls: {cert: /none.crt, key: /none.key}\n" %
+                (free_port(), co.dir, co.dir, NO_RELAY))
+    assert "the certificate /none.crt cannot be opened: No such file or directory" in run("serve", "--config", path)
+    with open(path, "w") as f:
+        f.write("listen: 127.0.0.1:%d\nstate: %s/o\nrun_dir: %s/o\n%s" % (free_port(), co.dir, co.dir, NO_RELAY))
+    assert "the policy /none.yaml cannot be read: No such file or directory; name another with --policy" in \
+        run("serve", "--config", path, "--policy", "/none.yaml")
 
 
 @case("a coordinator that is not running, may not be asked, or hangs: 3, 4 and 4, each with a sentence")

@@ -167,7 +167,7 @@ def _(co):
     path = write(co, ALLOW)
     for words, code, said in (
             (["policy", "check"], 2, "lacks its file"), (["policy", "check", co.dir + "/none.yaml"], 2, "cannot be read"),
-            (["policy", "check", co.dir], 2, "cannot be read"), (["policy"], 2, "no such command"), (["policy", "aply", path], 2, "apply"),
+            (["policy", "check", co.dir], 2, "cannot be read"), (["policy"], 2, "there is policy check, policy test"), (["policy", "aply", path], 2, "apply"),
             (["policy", "apply", path, "--confirm", "0"], 2, "--confirm 0"), (["policy", "apply", path, "--confirm", "soon"], 2, "--confirm soon"),
             (["policy", "apply", path, "--confirm", "3601"], 2, "--confirm 3601"), (["policy", "explain", "a", "b"], 2, "lacks its port"),
             (["policy", "explain", "a", "b", "tcp"], 2, "one port"), (["policy", "explain", "a", "b", "tcp/22"], 1, "no agent a"),
@@ -413,9 +413,24 @@ def _(unused):
         co.stop()
         co.start()
         equal(show(co)["text"], ALLOW)
-        # SIGHUP says that the file counts.
+        # Nor by SIGHUP, which is for a certificate as well, or by a file that is written anew and says the same.
+        goes_on = lambda: co.log().count("it is what was taken before")
         co.process.send_signal(signal.SIGHUP)
-        assert wait_until(lambda: show(co)["text"] == DENY, WITHIN), "SIGHUP took no file"
+        assert wait_until(lambda: goes_on() == 1, WITHIN), co.log()[-500:]
+        write(co, DENY, "d/policy.yaml")
+        assert wait_until(lambda: goes_on() == 2, WITHIN), co.log()[-500:]
+        equal(show(co)["text"], ALLOW)
+        # What is applied is told of it, and a change of it takes over.
+        said = co.admin("policy", "apply", write(co, ALLOW, "other.yaml"))
+        assert "%s is there too, and takes over when it is changed" % path in said, said
+        equal(api.ok("PUT", "/policy", {"text": ALLOW})["policy_file"], path)
+        write(co, DENY + "# changed\n", "d/policy.yaml")
+        assert wait_until(lambda: show(co)["text"] == DENY + "# changed\n", WITHIN), show(co)
+        # One that was changed while nobody served is a line of the audit too.
+        co.stop()
+        write(co, ALLOW + "# again\n", "d/policy.yaml")
+        co.start()
+        assert "the policy file  policy-applied" in co.admin("audit").splitlines()[-1], co.admin("audit")
     finally:
         co.close()
 

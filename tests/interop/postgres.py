@@ -115,8 +115,11 @@ def _(server):
                   {name: sum(rows.values()) for name, rows in had.items()}, "what it says")
             equal([name for name, rows in had.items() if not rows], [], "tables with nothing in them")
             equal(len(had), 13, "tables")
-            for now in tables(of), tables(to):
+            for now, moves in ((tables(of), 0), (tables(to), 1)):
                 equal(sorted(now), sorted(had))
+                new = now["audit"] - had["audit"]
+                equal((sum(new.values()), "database-migrated" in str(new)), (moves, bool(moves)), "that it was moved")
+                now["audit"] -= new
                 for name in had:
                     equal(now[name], had[name], name)
             of = to
@@ -129,7 +132,7 @@ def _(server):
             after = agents(co), co.admin("key", "list"), co.admin("route", "list"), co.admin("network", "list")
             equal(sorted(map(str, after[0])), sorted(map(str, before[0])), "step %d" % step)
             equal([sorted(t.split("\n")) for t in after[1:]], [sorted(t.split("\n")) for t in before[1:]])
-            equal(len(co.admin("audit").splitlines()), lines)
+            equal(len(co.admin("audit").splitlines()), lines + 1)
             equal(moved[0].ask("GET", "/peers")[0], 200) # the token is as good as it was
             meshclient.Agent(co, "new%d" % step).register(key)
             co.admin("agent", "remove", "new%d" % step)

@@ -660,7 +660,7 @@ def _(co):
     equal(agent.stream().receive()["relays"], [])
     for words in (["-", "--region", "x"], ["ftp://x", "--region", "x"], ["-", "--region", "X", "--stun", "a:1"],
                   ["-", "--region", "x", "--stun", "a"]):
-        co.admin("relay", "add", *words, code=1)
+        co.admin("relay", "add", *words, code=2)
 
 
 # ---- users, sessions, tokens -----------------------------------------------------------------------
@@ -703,7 +703,7 @@ def _(co):
         assert secret.encode() not in database and secret not in co.log(), "a secret is on the disk"
     co.start()
     for password in ("short", "x" * 2000):
-        assert "characters" in co.admin("user", "add", "bob", "--role", "viewer", stdin=password + "\n", code=1)
+        assert "characters" in co.admin("user", "add", "bob", "--role", "viewer", stdin=password + "\n", code=2)
     co.admin("user", "add", "bob", "--role", "king", stdin=PASSWORD + "\n", code=2)
     co.admin("user", "add", "bob", "--role", "viewer", "--no-password")
     equal(login(co, "bob")[0], 401)
@@ -1846,6 +1846,51 @@ def _(co):
         f.write(text.replace("listen: 127.0.0.1:%d\n" % co.port, ""))
     reload("configuration-waits key=\"listen\"")
     equal(co.request("GET", "/healthz", root=True)[0], 200)
+    configure("limits: {body: 4096}\npolicy: /none.yaml\ndb: sqlite:/none.db")
+    before = co.log().count("configuration-waits")
+    reload("configuration-waits key=\"listen, policy, db\" reason=\"this needs a restart")
+    equal(co.log().count("configuration-waits"), before + 1, "one line")
+
+
+@case("SIGHUP with a certificate where there was none, and without the one there was, says what becomes of it")
+def _(unused):
+    def configure(more):
+        with open(co.dir + "/coordinator.yaml", "w") as f:
+            f.write(plain + more)
+
+    def reload(*words):
+        lines = len(co.log().splitlines())
+        co.process.send_signal(coordinator.signal.SIGHUP)
+        said = lambda: "\n".join(co.log().splitlines()[lines:])
+        assert wait_until(lambda: all(word in said() for word in words)), said()
+
+    co = Coordinator(FAST)
+    plain = co.read("coordinator.yaml")
+    path = co.dir + "/theirs"
+    theirs = "tls: {cert: %s.crt, key: %s.key}\n" % (path, path)
+    own = "tls: {cert: %s/state/tls.crt, key: %s/state/tls.key}\n" % (co.dir, co.dir)
+    coordinator.subprocess.run(["openssl", "req", "-x509", "-subj", "/CN=x", "-newkey", "ec", "-pkeyopt",
+                                "ec_paramgen_curve:P-256", "-nodes", "-days", "9", "-keyout", path + ".key", "-out",
+                                path + ".crt"], check=True, capture_output=True)
+    try:
+        co.start()
+        configure("token_lifetime: 3h\n" + theirs)
+        reload("error reload", "%s.key is not the one in use, and was not announced as tls: next_key: name it there" % path)
+        configure("token_lifetime: 3h\n" + own)
+        reload("configuration-waits key=\"tls: cert, key\"", "info reload")
+        agent = Agent(co, "told").register(co.key())
+        equal(agent.ask("POST", "/token", {})[1]["expires_in"], 3 * 3600, "the rest was taken")
+        configure("tls: {next_key: %s.key}\n" % path)
+        co.stop()
+        co.start()
+        configure(theirs)
+        reload("configuration-waits key=\"tls: next_key, tls: cert, key\"")
+        co.stop()
+        co.start()
+        configure("")
+        reload("error reload", "put them back")
+    finally:
+        co.close()
 
 
 @case("systemd is told when it is ready, reloading and stopping")
@@ -1878,6 +1923,21 @@ def _(co):
     waits = [ws.find(lambda m: m.get("type") == "bye")["retry_after_ms"] for ws in streams]
     assert len(set(waits)) > 6 and all(500 <= w < 5000 for w in waits), waits
     co.start()
+
+
+@case("users are listed by name, tokens and keys by when they were made, over REST and by command")
+def _(co):
+    for name in ("zoe", "ann", "kim", "bob"):
+        co.admin("user", "add", name, "--role", "viewer", "--no-password")
+        for _ in range(3):
+            co.admin("token", "create", "--user", name)
+            co.admin("key", "create")
+    api = root(co)
+    for what, key in (("user", "name"), ("token", "created_at"), ("key", "created_at")):
+        rest = [(row[key], row.get("id")) for row in api.ok("GET", "/join-keys" if what == "key" else "/%ss" % what)[what + "s"]]
+        command = [(row[key], row.get("id")) for row in json.loads(co.admin(what, "list", "--json"))[what + "s"]]
+        assert len(rest) >= 4, rest
+        equal((rest, command), (sorted(rest), sorted(command)), what)
 
 
 @case("a restore brings back no session that was ended and no link that was used; who logs in anew comes in")

@@ -50,9 +50,10 @@ static void exec_postgres(const char *sql)
 static void open_store(void)
 {
 	char error[300] = "";
+	bool away;
 
 	loop = loop_new();
-	store = store_open(loop, url, error, sizeof(error));
+	store = store_open(loop, url, &away, error, sizeof(error));
 	if (!store)
 		fail_msg("%s", error);
 }
@@ -628,6 +629,7 @@ static void test_from_every_version(void **state)
 static void test_newer_version(void **state)
 {
 	char error[300] = "";
+	bool away = true;
 
 	begin(state);
 	close_store();
@@ -636,10 +638,30 @@ static void test_newer_version(void **state)
 	else
 		exec_sqlite("PRAGMA user_version=1000");
 	loop = loop_new();
-	assert_null(store_open(loop, url, error, sizeof(error)));
+	assert_null(store_open(loop, url, &away, error, sizeof(error)));
+	assert_false(away);
 	assert_non_null(strstr(error, "newer version"));
 	loop_free(loop);
 	end_files(state);
+}
+
+static void test_shown(void **state)
+{
+	static const char *const urls[][2] = {
+		{"sqlite:/a@b:c?d", "sqlite:/a@b:c?d"},
+		{"postgres://mesh:secret@db:5432/mesh?password=secret", "postgres://mesh@db:5432/mesh"},
+		{"postgres://mesh@db/mesh", "postgres://mesh@db/mesh"},
+		{"postgresql://db/mesh?user=x&password=s@x", "postgresql://db/mesh"},
+		{"postgres:///mesh?host=/run/x@y", "postgres:///mesh"},
+		{"postgres://:secret@db", "postgres://@db"},
+	};
+	char shown[100];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(urls); i++) {
+		store_url_shown(shown, sizeof(shown), urls[i][0]);
+		assert_string_equal(shown, urls[i][1]);
+	}
 }
 
 int main(void)
@@ -647,7 +669,7 @@ int main(void)
 #define CASE(f) cmocka_unit_test_setup_teardown(f, begin, end)
 	const struct CMUnitTest tests[] = {
 		CASE(test_round_trip), CASE(test_refused_by_group), CASE(test_conditions), CASE(test_networks_apart), CASE(test_fetch),
-		CASE(test_bulletins), CASE(test_pending), CASE(test_settle), CASE(test_many), cmocka_unit_test(test_from_every_version), cmocka_unit_test(test_newer_version),
+		CASE(test_shown), CASE(test_bulletins), CASE(test_pending), CASE(test_settle), CASE(test_many), cmocka_unit_test(test_from_every_version), cmocka_unit_test(test_newer_version),
 	};
 	int failed;
 

@@ -97,7 +97,8 @@ static void test_no_file(void **state)
 
 	(void)state;
 	assert_null(yaml_load_file("/nonexistent/x.yaml", error));
-	assert_string_equal(error, "/nonexistent/x.yaml cannot be read: No such file or directory");
+	assert_string_equal(error, "the configuration /nonexistent/x.yaml cannot be read: No such file or directory; "
+				   "name another with --config");
 }
 
 static void test_where(void **state)
