@@ -131,10 +131,12 @@ function explain() {
 		async (values) => {
 			said.replaceChildren();
 			const verdict = await api("POST", "/policy/explain", values);
-			const allowed = verdict.verdict === "allow";
+			const differs = verdict.verdict === "differs";
 
-			said.replaceChildren(h("p", {}, chip(allowed ? "allowed" : "denied", allowed ? "good" : "bad"), " ",
-				verdict.rule ? `by the rule “${verdict.rule}”${verdict.line ? `, line ${verdict.line}` : ""}` : ""));
+			said.replaceChildren(...(differs ? verdict.families : [verdict]).map((one) => h("p", {},
+				chip(one.verdict === "allow" ? "allowed" : "denied", one.verdict === "allow" ? "good" : "bad"),
+				differs ? ` from ${one.from} to ${one.to} ` : " ",
+				one.rule ? `by the rule “${one.rule}”${one.line ? `, line ${one.line}` : ""}` : "")));
 		}), said);
 }
 
