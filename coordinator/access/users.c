@@ -301,6 +301,7 @@ void who_access(struct who *who, const struct access *access, const char *addres
 
 	memset(who, 0, sizeof(*who));
 	who->session = access->kind == ACCESS_SESSION;
+	who->ends_at = who->session ? 0 : access->expires_at;
 	str_copy(who->access, sizeof(who->access), access->id);
 	if (user)
 		str_copy(who->user, sizeof(who->user), user->name);

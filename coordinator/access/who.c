@@ -139,6 +139,19 @@ bool who_scope(const struct who *who, const char *resource, bool write)
 	return false;
 }
 
+bool who_may_make_tokens(const struct who *who, struct refusal *why)
+{
+	if (who->root || who->session || who->scopes || who_highest(who) >= ROLE_ADMIN)
+		return true;
+	return refuse(why, 403, "scope_missing", "a token makes others only where its scopes have tokens:write: log "
+		      "in, or use one that was made with that scope");
+}
+
+uint64_t who_until(const struct who *who, uint64_t ends_at)
+{
+	return who->ends_at && (!ends_at || who->ends_at < ends_at) ? who->ends_at : ends_at;
+}
+
 static bool in_group(const struct policy *policy, const char *group, const char *user)
 {
 	for (unsigned i = 0; i < policy->group_count; i++)

@@ -23,6 +23,7 @@ struct who {
 	json_t *roles;  /* the user's, NULL: no user */
 	json_t *limits; /* the token's own, of the same shape; NULL: as its user */
 	json_t *scopes; /* ["agents:read", ...]; NULL: all */
+	uint64_t ends_at; /* of the API token, wall ms; 0: never, or none */
 	enum role need; /* by the command that is running: what it takes in the network it works on */
 };
 
@@ -46,6 +47,11 @@ bool who_sees(const struct who *who, const struct network *network);
 bool who_may(const struct who *who, const struct network *network, struct refusal *why);
 /* Do the token's scopes have "RESOURCE:read" or "RESOURCE:write"? write includes read. */
 bool who_scope(const struct who *who, const char *resource, bool write);
+/* May this one make API tokens? One that leaks must not go on in another after it was revoked: below admin a
+ * token makes others only where it was given the scope for it by name. */
+bool who_may_make_tokens(const struct who *who, struct refusal *why);
+/* What this one makes has no longer life than its token: the earlier of the two ends; 0: never. */
+uint64_t who_until(const struct who *who, uint64_t ends_at);
 /* May this one make `tags` of the tags that were there `before` (NULL: none)? A tag that the policy has
  * under `tags:` is given, and taken away, by its owners alone: users by name, whoever has a role named
  * there in this network, users whose names are in a group named there; root and who is admin for

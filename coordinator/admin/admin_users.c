@@ -333,7 +333,9 @@ static bool read_scopes(const struct who *who, struct js *js, json_t **out, stru
 		if (!who_scope(who, resource, !strcmp(verb ? verb + 1 : text, "write")))
 			return refuse(why, 403, "scope_missing", "this token cannot give the scope %s", text);
 	}
-	if (json_array_size(scopes)) {
+	if (scopes && !json_array_size(scopes))
+		return refuse(why, 422, "invalid", "scopes: must name at least one; without it the token may all");
+	if (scopes) {
 		json_decref(*out);
 		*out = json_deep_copy(scopes);
 	}
@@ -429,8 +431,9 @@ json_t *admin_token_create(struct coordinator *co, struct js *js, const struct w
 	char text[ACCESS_TEXT];
 	json_t *result;
 
-	if (!read_owner(co, js, who, &like.user, why) || !read_limits(co, js, who, &like.limits, why) ||
-	    !read_scopes(who, js, &like.scopes, why) || !admin_lifetime(js, &lifetime, why))
+	if (!who_may_make_tokens(who, why) || !read_owner(co, js, who, &like.user, why) ||
+	    !read_limits(co, js, who, &like.limits, why) || !read_scopes(who, js, &like.scopes, why) ||
+	    !admin_lifetime(js, &lifetime, why))
 		goto refused;
 	if (!str_copy(like.label, sizeof(like.label), label) || has_control(label)) {
 		refuse(why, 422, "name_invalid", "a token's name has at most 63 characters, none of them a control "
@@ -445,7 +448,7 @@ json_t *admin_token_create(struct coordinator *co, struct js *js, const struct w
 		refuse(why, 422, "too_many_tokens", "there are %d tokens already: revoke some", MAX_TOKENS);
 		goto refused;
 	}
-	like.expires_at = lifetime ? clock_wall_ms() + lifetime : 0;
+	like.expires_at = who_until(who, lifetime ? clock_wall_ms() + lifetime : 0);
 	access = access_make(co, &like, text);
 	registry_audit_in(co, home_of(co, access_roles(access)), who->actor, "token-created", access->id,
 			  like.user ? like.user->name : label);

@@ -2,7 +2,7 @@
 was answered, and what was asked without an answer: after a crash a thing must be as answered, or as
 asked last, and nothing else may be there."""
 import http.client, json, random, socket, threading
-from meshclient import TLS, Agent, b64, crypto_scalarmult_base, randombytes
+from meshclient import Agent, Line, b64, crypto_scalarmult_base, randombytes
 
 NOTHING = None      # the state of what is not there
 LIVE = 12           # things of a kind that a writer keeps
@@ -11,32 +11,6 @@ GONE = 400          # of those removed, how many are asked about
 
 class Refused(Exception):
     """Answered, but not as it must be."""
-
-
-class Line:
-    """What meshclient.Agent takes for a coordinator: requests on one connection."""
-
-    def __init__(self, co):
-        self.co, self.origin, self.connection = co, co.origin, None
-
-    def request(self, method, path, body=None, headers={}):
-        if body is not None and not isinstance(body, bytes):
-            body = json.dumps(body).encode()
-        try:
-            if not self.connection:
-                self.connection = http.client.HTTPSConnection("127.0.0.1", self.co.port, context=TLS, timeout=20)
-            self.connection.request(method, "/api/v1" + path, body, headers)
-            answer = self.connection.getresponse()
-            text = answer.read()
-        except (OSError, http.client.HTTPException):
-            self.close()
-            raise
-        return answer.status, json.loads(text) if text else None
-
-    def close(self):
-        if self.connection:
-            self.connection.close()
-            self.connection = None
 
 
 def administer(co, command, **arguments):
