@@ -65,9 +65,9 @@ function create() {
 			{ name: "approve", type: "check", label: "Agents that join wait for approval" },
 		],
 		action: async (values) => {
-			const made = await api("POST", "/networks", given(values));
+			const { warnings } = await api("POST", "/networks", given(values));
 
-			return [`${values.name} is made`, ...made.warnings].join(". Warning: ");
+			return [values.name + " is made", ...warnings].join(". Warning: ");
 		} });
 }
 
