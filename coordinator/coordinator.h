@@ -45,6 +45,7 @@ struct coordinator {
 	struct sync *sync;
 	struct server *server;
 	struct admin *admin;
+	unsigned reads_kept; /* admin_read.c: answers that wait for the disk */
 	struct embedded *embedded; /* NULL: no relay of ours */
 	struct tls_server *tls;
 	char tls_pin[44];           /* of the key in use */

@@ -28,6 +28,7 @@ static const struct {
 	const char *code, *remedy;
 } remedies[] = {
 	{"name_reserved", "join with --name NAME"}, /* it has said to choose another */
+	{"name_taken", "join with --name NAME"},
 	{"name_invalid", "choose another with --name"},
 	{"name_not_allowed", "choose that one with --name, or ask for another link"},
 	{"tag_not_allowed", "leave out --tag, or ask for another link"},

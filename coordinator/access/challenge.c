@@ -17,10 +17,20 @@
 #define END_LEN  6
 #define MAC_AT   16
 
+struct share_name { /* a hash of the ids that lead to it */
+	uint8_t bytes[crypto_generichash_BYTES_MIN];
+};
+
+struct share { /* how much of the table is on somebody's account */
+	size_t count;
+	struct share_name name;
+};
+
 struct used {
 	struct list node; /* oldest end first */
 	uint64_t end;
 	bool known;
+	struct share *shares[CHALLENGE_TAKERS];
 	uint8_t challenge[CHALLENGE_LEN];
 };
 
@@ -29,6 +39,7 @@ struct challenges {
 	uint32_t giver;
 	struct map *used;
 	struct list order;
+	struct map *shares; /* by name; of those that have something */
 	size_t strangers;
 };
 
@@ -62,14 +73,58 @@ struct challenges *challenges_new(const struct key *server_key, const char *inst
 	else
 		random_bytes(&challenges->giver, sizeof(challenges->giver));
 	challenges->used = map_new(CHALLENGE_LEN);
+	challenges->shares = map_new(sizeof(struct share_name));
 	list_init(&challenges->order);
 	return challenges;
+}
+
+static void share_names(struct share_name out[static CHALLENGE_TAKERS], const struct challenge_taker *taker)
+{
+	struct share_name above = {.bytes = {taker->known}};
+
+	for (size_t i = 0; i < CHALLENGE_TAKERS; i++) {
+		const char *id = taker->ids[i] ? taker->ids[i] : "";
+
+		crypto_generichash(out[i].bytes, sizeof(out[i].bytes), (const uint8_t *)id, strlen(id), above.bytes,
+				   sizeof(above.bytes));
+		above = out[i];
+	}
+}
+
+static size_t share_count(const struct challenges *challenges, const struct share_name *name)
+{
+	const struct share *share = map_get(challenges->shares, name);
+
+	return share ? share->count : 0;
+}
+
+static struct share *share_take(struct challenges *challenges, const struct share_name *name)
+{
+	struct share *share = map_get(challenges->shares, name);
+
+	if (!share) {
+		share = xcalloc(1, sizeof(*share));
+		share->name = *name;
+		map_put(challenges->shares, name, share);
+	}
+	share->count++;
+	return share;
+}
+
+static void share_give_back(struct challenges *challenges, struct share *share)
+{
+	if (--share->count)
+		return;
+	map_del(challenges->shares, &share->name);
+	free(share);
 }
 
 static void forget(struct challenges *challenges, struct used *used)
 {
 	map_del(challenges->used, used->challenge);
 	list_del(&used->node);
+	for (size_t i = 0; i < CHALLENGE_TAKERS; i++)
+		share_give_back(challenges, used->shares[i]);
 	challenges->strangers -= !used->known;
 	free(used);
 }
@@ -83,6 +138,7 @@ void challenges_free(struct challenges *challenges)
 	list_each_safe(used, tmp, &challenges->order, node)
 		forget(challenges, used);
 	map_free(challenges->used);
+	map_free(challenges->shares);
 	secret_wipe(challenges, sizeof(*challenges));
 	free(challenges);
 }
@@ -140,21 +196,37 @@ enum challenge_verdict challenge_check(struct challenges *challenges,
 	return map_get(challenges->used, challenge) ? CHALLENGE_USED : CHALLENGE_GOOD;
 }
 
+/* The more others have, the less. */
+static bool has_room(const struct challenges *challenges, bool known, const struct share_name *names)
+{
+	size_t room = CHALLENGE_MAX_USED - map_count(challenges->used), taken = 0;
+
+	if (!known)
+		room = MIN(room, CHALLENGE_MAX_STRANGERS - challenges->strangers);
+	for (size_t i = 0; i < CHALLENGE_TAKERS; i++)
+		taken += share_count(challenges, &names[i]);
+	return taken < room;
+}
+
 enum challenge_verdict challenge_use(struct challenges *challenges,
 				     const uint8_t challenge[static CHALLENGE_LEN],
-				     const struct key *public_key, bool known, uint64_t now_ms)
+				     const struct key *public_key, const struct challenge_taker *taker,
+				     uint64_t now_ms)
 {
 	enum challenge_verdict verdict = challenge_check(challenges, challenge, public_key, now_ms);
+	struct share_name names[CHALLENGE_TAKERS];
 	struct used *used;
 
 	if (verdict != CHALLENGE_GOOD)
 		return verdict;
-	if (map_count(challenges->used) >= CHALLENGE_MAX_USED ||
-	    (!known && challenges->strangers >= CHALLENGE_MAX_STRANGERS))
+	share_names(names, taker);
+	if (!has_room(challenges, taker->known, names))
 		return CHALLENGE_BUSY;
 	used = xcalloc(1, sizeof(*used));
-	used->known = known;
-	challenges->strangers += !known;
+	used->known = taker->known;
+	for (size_t i = 0; i < CHALLENGE_TAKERS; i++)
+		used->shares[i] = share_take(challenges, &names[i]);
+	challenges->strangers += !taker->known;
 	/* Kept a whole life from now: the order of the list is the order of use. */
 	used->end = now_ms + CHALLENGE_LIFE_MS;
 	memcpy(used->challenge, challenge, CHALLENGE_LEN);

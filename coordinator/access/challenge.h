@@ -3,6 +3,8 @@
  * kept when one is given out: giver, end and MAC are inside. Only those that were used are remembered, in
  * a bounded table, until they would have ended anyway, by who gave them: another coordinator knows that a
  * challenge is one of this mesh, and asks its giver whether it serves (cluster.h).
+ *
+ * Nobody fills the table alone: what one has must be less than what is left for all.
  */
 #ifndef COORDINATOR_CHALLENGE_H
 #define COORDINATOR_CHALLENGE_H
@@ -10,7 +12,7 @@
 #include "lib/seal.h"
 
 #define CHALLENGE_LIFE_MS 60000
-#define CHALLENGE_MAX_USED 65536
+#define CHALLENGE_MAX_USED 131072
 #define CHALLENGE_MAX_STRANGERS (CHALLENGE_MAX_USED / 4 * 3) /* of these: the others are for known agents */
 
 enum challenge_verdict { /* the numbers pass between coordinators */
@@ -18,10 +20,19 @@ enum challenge_verdict { /* the numbers pass between coordinators */
 	CHALLENGE_FOREIGN, /* not made in this mesh, or for another key */
 	CHALLENGE_ENDED,
 	CHALLENGE_USED,
-	CHALLENGE_BUSY,      /* too many were used within a minute: none can be remembered */
+	CHALLENGE_BUSY,      /* too many were used within a minute: no more can be remembered for this taker */
 	CHALLENGE_ELSEWHERE, /* another gave it, perhaps this one before its last start */
 	CHALLENGE_SILENT,    /* and does not say whether it serves */
 	CHALLENGE_VERDICTS,
+};
+
+/* On whose account a used one is remembered: a network's, within it a join key's, within that an agent's. So
+ * whoever holds a join key, and all agents that came by it, and whoever makes join keys for a network, use up
+ * room of their own: each may take one more as long as what the three have is less than what is free. */
+#define CHALLENGE_TAKERS 3
+struct challenge_taker {
+	const char *ids[CHALLENGE_TAKERS]; /* borrowed for the call; NULL: none */
+	bool known;                        /* an agent of ours: a part of the table is for them alone */
 };
 
 struct challenges;
@@ -36,10 +47,11 @@ void challenge_make(struct challenges *challenges, uint8_t out[static CHALLENGE_
 enum challenge_verdict challenge_check(struct challenges *challenges,
 				       const uint8_t challenge[static CHALLENGE_LEN],
 				       const struct key *public_key, uint64_t now_ms);
-/* CHALLENGE_GOOD only once for each. known: the key is an agent's. */
+/* CHALLENGE_GOOD only once for each. */
 enum challenge_verdict challenge_use(struct challenges *challenges,
 				     const uint8_t challenge[static CHALLENGE_LEN],
-				     const struct key *public_key, bool known, uint64_t now_ms);
+				     const struct key *public_key, const struct challenge_taker *taker,
+				     uint64_t now_ms);
 
 /* Who gave it, to be compared with what an instance is called in challenges. */
 uint32_t challenge_giver(const uint8_t challenge[static CHALLENGE_LEN]);

@@ -223,6 +223,7 @@ struct access *access_make(struct coordinator *co, const struct access *like, ch
 	registry_new_id(access->id);
 	access->id[12] = '\0';
 	access->created_at = clock_wall_ms();
+	access->made_in = store_batch(co->store);
 	access->used_at = access->kind == ACCESS_SESSION ? access->created_at : 0; /* logging in is use */
 	map_put(co->users.accesses, access->id, access);
 	map_put(co->users.accesses_by_hash, access->hash, access);

@@ -17,6 +17,7 @@ struct user {
 	char *password;  /* crypto_pwhash_str; NULL: logs in by a link alone */
 	json_t *roles;
 	uint64_t created_at, last_login; /* wall ms */
+	uint64_t made_in; /* as a network's */
 };
 
 /* As the database has it. A link is to the dashboard: it becomes a session, once. */
@@ -31,6 +32,7 @@ struct access { /* what somebody comes in with */
 	/* NULL: as its user; all. A link, and what it begins, is held to the roles of when it was made. */
 	json_t *limits, *scopes;
 	uint64_t created_at, expires_at, used_at; /* wall ms; 0: never */
+	uint64_t made_in; /* as a network's */
 };
 
 struct users {

@@ -110,7 +110,12 @@ enum role who_highest(const struct who *who)
 
 bool who_sees(const struct who *who, const struct network *network)
 {
-	return who_role(who, network) >= ROLE_VIEWER;
+	return who_role(who, network) >= ROLE_VIEWER && (!network || who_shown(who, network->made_in));
+}
+
+bool who_shown(const struct who *who, uint64_t made_in)
+{
+	return !who->until || made_in < who->until;
 }
 
 bool who_may(const struct who *who, const struct network *network, struct refusal *why)

@@ -25,6 +25,8 @@ struct who {
 	json_t *scopes; /* ["agents:read", ...]; NULL: all */
 	uint64_t ends_at; /* of the API token, wall ms; 0: never, or none */
 	enum role need; /* by the command that is running: what it takes in the network it works on */
+	/* 0, or: what was made in this batch of the store, or in a later one, is not to be shown. */
+	uint64_t until;
 };
 
 const char *role_name(enum role role);
@@ -43,6 +45,8 @@ void who_cut(json_t *out, const json_t *roles, enum role most);
 enum role who_role(const struct who *who, const struct network *network); /* NULL: for everything */
 enum role who_highest(const struct who *who); /* in any network */
 bool who_sees(const struct who *who, const struct network *network);
+/* Is what was made in this batch (0: long ago) to be shown? Of a network who_sees has looked. */
+bool who_shown(const struct who *who, uint64_t made_in);
 /* May the running command work on this network (NULL: on what belongs to none)? */
 bool who_may(const struct who *who, const struct network *network, struct refusal *why);
 /* Do the token's scopes have "RESOURCE:read" or "RESOURCE:write"? write includes read. */

@@ -4,6 +4,7 @@
  */
 #include "admin.h"
 #include "admin_commands.h"
+#include "coordinator/api/remedy.h"
 #include "coordinator/store/store.h"
 #include "lib/log.h"
 #include "lib/secret.h"
@@ -65,7 +66,10 @@ static void send_line(struct client *client, json_t *json)
 
 static json_t *refusal_json(const struct refusal *why)
 {
-	return json_pack("{sbsssssi}", "ok", 0, "code", why->code, "detail", why->detail, "exit",
+	char said[REMEDY_TEXT];
+
+	remedy_command(said, why->detail);
+	return json_pack("{sbsssssi}", "ok", 0, "code", why->code, "detail", said, "exit",
 			 why->status == 400 ? 2 : 1);
 }
 

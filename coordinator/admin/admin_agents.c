@@ -127,7 +127,7 @@ json_t *admin_agent_list(struct coordinator *co, struct js *js, const struct who
 		if ((only && network != only) || !who_sees(who, network))
 			continue;
 		list_each(member, &network->members, in_network)
-			if (total++ >= offset && total <= offset + limit)
+			if (who_shown(who, member->made_in) && total++ >= offset && total <= offset + limit)
 				json_array_append_new(list, admin_agent_json(member));
 	}
 	return json_pack("{sosI}", "agents", list, "total", (json_int_t)total);
@@ -149,7 +149,7 @@ json_t *admin_agent_show(struct coordinator *co, struct js *js, const struct who
 	}
 	whereabouts(member, &at);
 	list_each(each, &member->agent->members, in_agent)
-		if (who_sees(who, each->network)) {
+		if (who_sees(who, each->network) && who_shown(who, each->made_in)) {
 			json_array_append_new(networks, mesh_network_json(each));
 			direct += each->direct_peers;
 			relayed += each->relayed_peers;
@@ -375,7 +375,7 @@ json_t *admin_route_list(struct coordinator *co, struct js *js, const struct who
 	list_each(network, &co->mesh.networks, node)
 		if (who_sees(who, network) && (!only || network == only))
 			list_each(member, &network->members, in_network)
-				for (unsigned i = 0; i < member->route_count; i++)
+				for (unsigned i = 0; who_shown(who, member->made_in) && i < member->route_count; i++)
 					json_array_append_new(list, route_json(member, &member->routes[i]));
 	return json_pack("{so}", "routes", list);
 }
@@ -415,7 +415,7 @@ static json_t *set_exit(struct coordinator *co, struct member *member, bool appr
 				       approved ? "now" : "no longer", member->network->name);
 		json_object_set(result, "routes", all);
 	} else {
-		refuse(why, 404, "unknown_route", "%s does not advertise 0.0.0.0/0 or ::/0: see route list",
+		refuse(why, 404, "unknown_route", "%s does not advertise 0.0.0.0/0 or ::/0: see {route list}",
 		       member->name);
 	}
 	json_decref(all);
@@ -488,7 +488,7 @@ json_t *admin_route_set(struct coordinator *co, struct js *js, const struct who 
 	}
 	member = find_route(co, who, id, &prefix);
 	if (!member) {
-		refuse(why, 404, "unknown_route", "there is no route %s: see route list", id);
+		refuse(why, 404, "unknown_route", "there is no route %s: see {route list}", id);
 		return NULL;
 	}
 	return who_may(who, member->network, why) ? set_route(co, member, &prefix, approved, who, why) : NULL;

@@ -99,7 +99,7 @@ struct network *admin_network(struct coordinator *co, struct js *js, const char 
 		return NULL;
 	}
 	if (!network || !who_sees(who, network)) {
-		refuse(why, 404, "unknown_network", "there is no network %s: see network list", name);
+		refuse(why, 404, "unknown_network", "there is no network %s: see {network list}", name);
 		return NULL;
 	}
 	return who_may(who, network, why) ? network : NULL;
@@ -123,6 +123,7 @@ bool admin_lifetime(struct js *js, uint64_t *ms, struct refusal *why)
 
 static void call_fini(struct admin_call *call)
 {
+	admin_read_cancel(call);
 	json_decref(call->arguments);
 	who_fini(&call->who);
 	memset(call, 0, sizeof(*call));
@@ -156,12 +157,15 @@ static void execute(struct admin_call *call)
 
 	js_read(&js, call->arguments);
 	call->who.need = call->row->role;
-	if (call->row->write)
-		store_begin(call->co->store);
 	if (call->row->later) {
 		call->row->later(call, &js);
 		return;
 	}
+	if (!call->row->write) {
+		admin_read(call);
+		return;
+	}
+	store_begin(call->co->store);
 	result = call->row->fn(call->co, &js, &call->who, &why);
 	admin_finish(call, result, &why);
 }

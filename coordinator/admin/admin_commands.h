@@ -27,13 +27,14 @@ struct admin_row {
 const struct admin_row *admin_row(const char *command); /* NULL: none */
 
 /* One call, embedded in who asks; all-zero: none. `done` comes at once, or later where a password must
- * be hashed; result (new) or why. */
+ * be hashed, or where what a command has read is not on the disk yet; result (new) or why. */
 struct admin_call {
 	struct coordinator *co;
 	const struct admin_row *row;
 	json_t *arguments;
 	struct who who;
 	struct password_job *job;
+	struct held_read *held; /* admin_read.c */
 	void **reading; /* of who answers later: set to NULL when the call is cancelled */
 	void (*done)(void *arg, json_t *result, const struct refusal *why);
 	void *arg;
@@ -43,6 +44,11 @@ void admin_run(struct admin_call *call, struct coordinator *co, const char *comm
 	       void *arg);
 void admin_call_cancel(struct admin_call *call);
 void admin_finish(struct admin_call *call, json_t *result, const struct refusal *why);
+
+/* ---- admin_read.c ---- */
+/* Runs a command that only reads, and ends the call when all that it has seen is on the disk. */
+void admin_read(struct admin_call *call);
+void admin_read_cancel(struct admin_call *call); /* one that waits; else nothing */
 
 /* ---- shared between admin_*.c ---- */
 admin_fn admin_network_create, admin_network_list, admin_network_show, admin_network_set,

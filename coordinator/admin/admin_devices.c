@@ -132,7 +132,8 @@ json_t *admin_peer_list(struct coordinator *co, struct js *js, const struct who 
 		return NULL;
 	list = json_array();
 	while ((device = map_next(co->mesh.devices, &pos, NULL)))
-		if ((!only || device->network == only) && who_sees(who, device->network))
+		if ((!only || device->network == only) && who_sees(who, device->network) &&
+		    who_shown(who, device->made_in))
 			json_array_append_new(list, device_json(device));
 	return json_pack("{so}", "devices", list);
 }
@@ -173,7 +174,7 @@ json_t *admin_peer_remove(struct coordinator *co, struct js *js, const struct wh
 		if (several)
 			refuse(why, 400, "ambiguous", "%s could be several devices: say of which network", text);
 		else
-			refuse(why, 404, "unknown_device", "there is no device %s: see peer list", text);
+			refuse(why, 404, "unknown_device", "there is no device %s: see {peer list}", text);
 		return NULL;
 	}
 	if (!who_may(who, device->network, why))

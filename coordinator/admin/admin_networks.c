@@ -17,18 +17,28 @@
 
 /* ---- networks ---------------------------------------------------------------------------- */
 
-static json_t *network_json(const struct network *network)
+static unsigned agents_of(const struct network *network, const struct who *who)
+{
+	const struct member *member;
+	unsigned count = 0;
+
+	list_each(member, &network->members, in_network)
+		count += who_shown(who, member->made_in);
+	return count;
+}
+
+static json_t *network_json(const struct network *network, const struct who *who)
 {
 	return json_pack("{sssssososbsIso}", "id", network->id, "name", network->name, "cidr",
 			 js_from_prefix(&network->cidr), "cidr6", js_from_prefix(&network->cidr6), "approve",
-			 network->approve, "agents", (json_int_t)network->member_count, "created_at",
+			 network->approve, "agents", (json_int_t)agents_of(network, who), "created_at",
 			 js_from_time(network->created_at));
 }
 
 /* With a message for people. */
-static json_t *network_result(const struct network *network, json_t *message)
+static json_t *network_result(const struct network *network, const struct who *who, json_t *message)
 {
-	json_object_set_new(message, "network", network_json(network));
+	json_object_set_new(message, "network", network_json(network, who));
 	return message;
 }
 
@@ -89,7 +99,7 @@ static json_t *created(const struct coordinator *co, const struct network *netwo
 	buf_addf(&message, "network %s made with %s", network->name, text);
 	json_array_foreach(list, i, warning)
 		buf_addf(&message, ". Warning: %s", json_string_value(warning));
-	result = network_result(network, json_pack("{ssso}", "message", buf_text(&message), "warnings", list));
+	result = network_result(network, who, json_pack("{ssso}", "message", buf_text(&message), "warnings", list));
 	buf_free(&message);
 	return result;
 }
@@ -138,7 +148,7 @@ json_t *admin_network_list(struct coordinator *co, struct js *js, const struct w
 	(void)why;
 	list_each(network, &co->mesh.networks, node)
 		if (who_sees(who, network))
-			json_array_append_new(list, network_json(network));
+			json_array_append_new(list, network_json(network, who));
 	return json_pack("{so}", "networks", list);
 }
 
@@ -147,7 +157,7 @@ json_t *admin_network_show(struct coordinator *co, struct js *js, const struct w
 {
 	struct network *network = admin_network(co, js, "name", who, why);
 
-	return network ? json_pack("{so}", "network", network_json(network)) : NULL;
+	return network ? json_pack("{so}", "network", network_json(network, who)) : NULL;
 }
 
 json_t *admin_network_set(struct coordinator *co, struct js *js, const struct who *who,
@@ -164,7 +174,7 @@ json_t *admin_network_set(struct coordinator *co, struct js *js, const struct wh
 		return NULL;
 	}
 	registry_network_approve(co, network, approve, who->actor);
-	return network_result(network, admin_message("network %s: who has a link %s", network->name,
+	return network_result(network, who, admin_message("network %s: who has a link %s", network->name,
 						     approve ? "joins and waits for approval" : "joins at once"));
 }
 
@@ -244,7 +254,7 @@ json_t *admin_key_list(struct coordinator *co, struct js *js, const struct who *
 	(void)js;
 	(void)why;
 	while ((key = map_next(co->mesh.keys, &pos, NULL)))
-		if (who_sees(who, key->network))
+		if (who_sees(who, key->network) && who_shown(who, key->made_in))
 			json_array_append_new(list, key_json(key));
 	return json_pack("{so}", "keys", list);
 }
@@ -255,8 +265,8 @@ static struct join_key *find_key(struct coordinator *co, struct js *js, const st
 	const char *id = js_need_string(js, "id", PROTO_ID_MAX - 1);
 	struct join_key *key = js_ok(js) ? map_get(co->mesh.keys, id) : NULL;
 
-	if (!key || !who_sees(who, key->network)) {
-		refuse(why, 404, "unknown_key", "there is no join key %s: see key list",
+	if (!key || !who_sees(who, key->network) || !who_shown(who, key->made_in)) {
+		refuse(why, 404, "unknown_key", "there is no join key %s: see {key list}",
 		       js_ok(js) ? id : "of that id");
 		return NULL;
 	}

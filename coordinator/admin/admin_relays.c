@@ -167,7 +167,7 @@ json_t *admin_relay_add(struct coordinator *co, struct js *js, const struct who 
 	known = known_already(co, relay);
 	if (known) {
 		relay_free(relay);
-		refuse(why, 409, "relay_known", "this relay is there already, as %s in the region %s: relay remove %s "
+		refuse(why, 409, "relay_known", "this relay is there already, as %s in the region %s: {relay remove %s} "
 		       "first, to add it otherwise", known->id, known->as.region, known->id);
 		return NULL;
 	}
@@ -179,6 +179,7 @@ json_t *admin_relay_add(struct coordinator *co, struct js *js, const struct who 
 	registry_new_id(relay->id);
 	relay->id[12] = '\0';
 	relay->created_at = clock_wall_ms();
+	relay->made_in = store_batch(co->store);
 	list_add_tail(&co->relays, &relay->node);
 	write_relay(co, relay);
 	registry_audit(co, who->actor, "relay-added", relay->id, relay->as.region);
@@ -194,10 +195,10 @@ json_t *admin_relay_list(struct coordinator *co, struct js *js, const struct who
 	const struct relay *relay;
 
 	(void)js;
-	(void)who; /* every agent is told of them */
 	(void)why;
-	list_each(relay, &co->relays, node)
-		json_array_append_new(list, relay_json(relay));
+	list_each(relay, &co->relays, node) /* every agent is told of them */
+		if (who_shown(who, relay->made_in))
+			json_array_append_new(list, relay_json(relay));
 	return json_pack("{so}", "relays", list);
 }
 
@@ -220,6 +221,6 @@ json_t *admin_relay_remove(struct coordinator *co, struct js *js, const struct w
 		sync_relays(co->sync, true);
 		return message;
 	}
-	refuse(why, 404, "unknown_relay", "there is no relay %s: see relay list", id);
+	refuse(why, 404, "unknown_relay", "there is no relay %s: see {relay list}", id);
 	return NULL;
 }

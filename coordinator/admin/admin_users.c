@@ -78,8 +78,8 @@ static struct user *find_user(struct coordinator *co, struct js *js, const struc
 		refuse(why, 400, "invalid", "%s", js->error);
 		return NULL;
 	}
-	if (!user || (!manages(co, who, user) && !is_self(who, user))) {
-		refuse(why, 404, "unknown_user", "there is no user %s: see user list", name);
+	if (!user || !who_shown(who, user->made_in) || (!manages(co, who, user) && !is_self(who, user))) {
+		refuse(why, 404, "unknown_user", "there is no user %s: see {user list}", name);
 		return NULL;
 	}
 	if (manage && !manages(co, who, user)) {
@@ -172,6 +172,7 @@ json_t *admin_user_add(struct coordinator *co, struct js *js, const struct who *
 	user->roles = roles;
 	user->password = xstrdup(hash);
 	user->created_at = clock_wall_ms();
+	user->made_in = store_batch(co->store);
 	user_write(co, user);
 	registry_audit_in(co, home_of(co, roles), who->actor, "user-added", user->name,
 			  js_string(js, "role", NULL));
@@ -187,7 +188,7 @@ json_t *admin_user_list(struct coordinator *co, struct js *js, const struct who 
 	(void)js;
 	(void)why;
 	while ((user = map_next(co->users.by_name, &pos, NULL)))
-		if (manages(co, who, user) || is_self(who, user))
+		if (who_shown(who, user->made_in) && (manages(co, who, user) || is_self(who, user)))
 			json_array_append_new(list, user_json(co, who, user));
 	return json_pack("{so}", "users", list);
 }
@@ -370,7 +371,7 @@ static bool read_limits(struct coordinator *co, struct js *js, const struct who 
 						  ? mesh_network(&co->mesh, json_string_value(name)) : NULL;
 
 		if (!network || !who_sees(who, network))
-			return refuse(why, 404, "unknown_network", "there is no network %s: see network list",
+			return refuse(why, 404, "unknown_network", "there is no network %s: see {network list}",
 				      json_is_string(name) ? json_string_value(name) : "of that name");
 		if (!who_may(&maker, network, why))
 			return false;
@@ -441,7 +442,7 @@ json_t *admin_token_create(struct coordinator *co, struct js *js, const struct w
 		goto refused;
 	}
 	if (!like.user && !like.limits) {
-		refuse(why, 400, "invalid", "a token is a user's (--user NAME) or has a role (--role ROLE)");
+		refuse(why, 400, "invalid", "a token is a user's (user) or has a role (role)");
 		goto refused;
 	}
 	if (tokens_of(co, like.user) >= MAX_TOKENS) {
@@ -477,7 +478,7 @@ json_t *admin_token_list(struct coordinator *co, struct js *js, const struct who
 	(void)js;
 	(void)why;
 	while ((access = map_next(co->users.accesses, &pos, NULL)))
-		if (shows(co, who, access) && access_valid(access, clock_wall_ms()))
+		if (who_shown(who, access->made_in) && shows(co, who, access) && access_valid(access, clock_wall_ms()))
 			json_array_append_new(list, token_json(co, who, access));
 	return json_pack("{so}", "tokens", list);
 }
@@ -489,7 +490,7 @@ json_t *admin_token_revoke(struct coordinator *co, struct js *js, const struct w
 	struct access *access = js_ok(js) ? map_get(co->users.accesses, id) : NULL;
 
 	if (!access || !shows(co, who, access)) {
-		refuse(why, 404, "unknown_token", "there is no token %s: see token list",
+		refuse(why, 404, "unknown_token", "there is no token %s: see {token list}",
 		       js_ok(js) ? id : "of that id");
 		return NULL;
 	}

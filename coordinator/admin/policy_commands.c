@@ -98,11 +98,11 @@ static uint64_t waiting(struct coordinator *co, struct js *js, const struct who 
 	if (!js_ok(js))
 		refuse(why, 422, "invalid", "%s", js->error);
 	else if (!number)
-		refuse(why, 409, "nothing_waits", "no policy waits to be confirmed: what policy show says is "
+		refuse(why, 409, "nothing_waits", "no policy waits to be confirmed: what {policy show} says is "
 		       "in force");
 	else if (meant && (uint64_t)meant != number)
 		refuse(why, 409, "nothing_waits", "policy %lld does not wait any more, policy %llu does: see "
-		       "policy show", (long long)meant, (unsigned long long)number);
+		       "{policy show}", (long long)meant, (unsigned long long)number);
 	else
 		return number;
 	return 0;

@@ -28,7 +28,8 @@ bool proof_judge(struct request *rq, const char *header, const struct key *publi
 		 uint8_t challenge[static 32], struct refusal *why);
 /* Then that its challenge serves no more; an agent that is known does not do so too often. False with status 0
  * where nothing is wrong, and the handler will be called again. */
-bool proof_spend(struct request *rq, const struct key *public_key, const uint8_t challenge[static 32],
+bool proof_spend(struct request *rq, const struct key *public_key, const struct join_key *by,
+		 const uint8_t challenge[static 32],
 		 struct refusal *why);
 /* The parts of judging, for two proofs over one challenge. */
 bool proof_challenge(struct request *rq, const struct key *public_key, uint8_t challenge[static 32],

@@ -58,7 +58,7 @@ static struct agent *by_token_or_proof(struct request *rq)
 			refuse(&why, 401, "agent_expired",
 			       "this agent was expired: join again with a new link");
 		else if (proof_judge(rq, header, &agent->public_key, challenge, &why) &&
-			 proof_spend(rq, &agent->public_key, challenge, &why))
+			 proof_spend(rq, &agent->public_key, NULL, challenge, &why))
 			return agent;
 		api_proof_refused(rq, agent, &why);
 		return NULL;
@@ -87,7 +87,7 @@ static void come_back(struct request *rq, const char *proof)
 		refuse(&why, 503, "store_unavailable", "the database takes no writes: try again");
 	else if (proof_judge(rq, proof, &public_key, challenge, &why) &&
 		 heal_admits(rq->co, rq->id, &public_key, old_token, &why) &&
-		 proof_spend(rq, &public_key, challenge, &why))
+		 proof_spend(rq, &public_key, NULL, challenge, &why))
 		agent = heal_readmit(rq->co, rq->id, &public_key, old_token, &why);
 	if (agent)
 		reply_durable(rq, 200, api_token_json(rq->co, agent));
@@ -132,7 +132,7 @@ void api_key(struct request *rq)
 	    !proof_header(rq, http_header(rq->http, "Authorization"), &agent->public_key, challenge,
 			  &why) ||
 	    !proof_header(rq, http_header(rq->http, "WG-Mesh-New-Proof"), &new_key, challenge, &why) ||
-	    !proof_origin(rq, &why) || !proof_spend(rq, &agent->public_key, challenge, &why)) {
+	    !proof_origin(rq, &why) || !proof_spend(rq, &agent->public_key, NULL, challenge, &why)) {
 		api_proof_refused(rq, agent, &why);
 		return;
 	}

@@ -11,6 +11,7 @@
 #include "coordinator/access/challenge.h"
 #include "coordinator/cluster/cluster.h"
 #include "dispatch.h"
+#include "remedy.h"
 #include "coordinator/store/store.h"
 #include "coordinator/sync/sync.h"
 #include "lib/clock.h"
@@ -47,14 +48,15 @@ void api_note_left_out(struct coordinator *co)
 static void note_refusal(struct request *rq, const char *what, const char *who, const char *code,
 			 const char *detail)
 {
-	char line[MAX_AUDIT_DETAIL];
+	char line[MAX_AUDIT_DETAIL], said[REMEDY_TEXT];
 
 	if (!api_may_note(rq->co))
 		return;
-	log_warn(what, "from=%s who=%s code=%s reason=\"%s\"", rq->address, who, code, detail);
+	remedy_command(said, detail);
+	log_warn(what, "from=%s who=%s code=%s reason=\"%s\"", rq->address, who, code, said);
 	if (store_behind(rq->co->store))
 		return;
-	snprintf(line, sizeof(line), "%s: %s", code, detail);
+	snprintf(line, sizeof(line), "%.40s: %.150s", code, said);
 	registry_audit(rq->co, rq->from, what, who, line);
 }
 
@@ -188,9 +190,10 @@ static void on_spent(void *arg, enum challenge_verdict verdict)
 
 /* Only who gave it can say; until then there is no answer. */
 static bool spend_elsewhere(struct request *rq, const struct key *public_key, const uint8_t challenge[static 32],
-			    struct refusal *why)
+			    const struct challenge_taker *taker, struct refusal *why)
 {
-	struct cluster_question *question = cluster_spend(rq->co->cluster, challenge, public_key, on_spent, rq);
+	struct cluster_question *question = cluster_spend(rq->co->cluster, challenge, public_key, taker, on_spent,
+							  rq);
 
 	if (!question)
 		return verdict_good(CHALLENGE_ELSEWHERE, why);
@@ -199,18 +202,34 @@ static bool spend_elsewhere(struct request *rq, const struct key *public_key, co
 	return false;
 }
 
-bool proof_spend(struct request *rq, const struct key *public_key, const uint8_t challenge[static 32],
-		 struct refusal *why)
+/* Who is neither known nor has a join key was known to a database of before: by the id that it proves. */
+static struct challenge_taker taker_of(const struct request *rq, const struct agent *agent, const struct join_key *by)
+{
+	const struct member *member;
+
+	if (!agent && by)
+		return (struct challenge_taker){.ids = {by->network->id, by->id}};
+	if (!agent)
+		return (struct challenge_taker){.ids = {NULL, NULL, rq->id}};
+	if (list_empty(&agent->members))
+		return (struct challenge_taker){.ids = {NULL, NULL, agent->id}, .known = true};
+	member = container_of(agent->members.next, struct member, in_agent); /* the network that it was first in */
+	return (struct challenge_taker){.ids = {member->network->id, member->key_id, agent->id}, .known = true};
+}
+
+bool proof_spend(struct request *rq, const struct key *public_key, const struct join_key *by,
+		 const uint8_t challenge[static 32], struct refusal *why)
 {
 	struct agent *agent = map_get(rq->co->mesh.agents_by_key, public_key->bytes);
+	const struct challenge_taker taker = taker_of(rq, agent, by);
 	enum challenge_verdict verdict = rq->spent;
 
 	if (verdict == CHALLENGE_ELSEWHERE) {
 		if (agent && !agent_may_ask(rq->co, agent, rq->http->body.len))
 			return refuse(why, 429, "too_many_requests", "too many requests of this agent: slow down");
-		verdict = challenge_use(rq->co->challenges, challenge, public_key, agent, clock_ms());
+		verdict = challenge_use(rq->co->challenges, challenge, public_key, &taker, clock_ms());
 	}
-	return verdict == CHALLENGE_ELSEWHERE ? spend_elsewhere(rq, public_key, challenge, why)
+	return verdict == CHALLENGE_ELSEWHERE ? spend_elsewhere(rq, public_key, challenge, &taker, why)
 					      : verdict_good(verdict, why);
 }
 
@@ -348,6 +367,7 @@ static void register_proved(struct request *rq)
 void api_register(struct request *rq)
 {
 	uint8_t challenge[CHALLENGE_LEN];
+	const struct join_key *key;
 	struct registration reg;
 	struct refusal why;
 
@@ -356,7 +376,7 @@ void api_register(struct request *rq)
 		return;
 	}
 	if (!proof_judge(rq, http_header(rq->http, "Authorization"), &reg.public_key, challenge, &why) ||
-	    !registry_admits(rq->co, &reg, &why) || !proof_spend(rq, &reg.public_key, challenge, &why)) {
+	    !(key = registry_admits(rq->co, &reg, &why)) || !proof_spend(rq, &reg.public_key, key, challenge, &why)) {
 		refused(rq, &why);
 		return;
 	}

@@ -229,7 +229,7 @@ static void try_link(struct request *rq)
 	}
 	note_refused(rq, "-");
 	reply_problem(rq, 401, "link_wrong", "this link was used already, has ended or was taken back: ask for "
-		      "another (wg-mesh-coordinator user link NAME)");
+		      "another ({user link})");
 }
 
 /* Nobody waits for wrong ones: 256 bits are not guessed, and whoever tries has only the requests of its source.

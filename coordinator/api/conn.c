@@ -8,6 +8,7 @@
 #include "conn.h"
 #include "coordinator/cluster/cluster.h"
 #include "dispatch.h"
+#include "remedy.h"
 #include "server.h"
 #include "lib/log.h"
 #include "lib/secret.h"
@@ -131,13 +132,14 @@ static void problem(struct conn *conn, int status, const char *code, const char 
 
 void reply_problem(struct request *rq, int status, const char *code, const char *format, ...)
 {
-	char detail[400];
+	char detail[400], said[REMEDY_TEXT];
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(detail, sizeof(detail), format, args);
 	va_end(args);
-	problem(rq->conn, status, code, detail,
+	remedy_request(said, detail);
+	problem(rq->conn, status, code, said,
 		*rq->headers ? rq->headers : status == 401 ? "WWW-Authenticate: Bearer\r\n" : NULL);
 }
 

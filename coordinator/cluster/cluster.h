@@ -43,7 +43,8 @@ bool cluster_signal(struct cluster *cluster, const struct agent *to, const char 
 struct cluster_question;
 typedef void cluster_verdict_fn(void *arg, enum challenge_verdict verdict);
 struct cluster_question *cluster_spend(struct cluster *cluster, const uint8_t challenge[static CHALLENGE_LEN],
-				       const struct key *public_key, cluster_verdict_fn *fn, void *arg);
+				       const struct key *public_key, const struct challenge_taker *taker,
+				       cluster_verdict_fn *fn, void *arg);
 void cluster_question_cancel(struct cluster_question *question);
 
 /* Somebody tries to log in here, or did it right: then all count it, or forgive. `user` NULL: there is none of

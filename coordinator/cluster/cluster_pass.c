@@ -2,7 +2,9 @@
  * cluster_pass.c - what passes from one coordinator to another on the bus:
  *
  *   "signal": {"to", "from", "network", "box"}   to where the agent's stream is
- *   "spend": {"id", "challenge", "key"}          to who gave the challenge: may it serve, now and never again?
+ *   "spend": {"id", "challenge", "key", "known", "of": [ID, ..]}
+ *                                                to who gave the challenge: may it serve, now and never again?
+ *                                                `known`, `of`: on whose account (struct challenge_taker)
  *   "spent": {"id", "verdict"}                   the answer
  *   "login": {"user", "from", "right"}           to all: a password is tried, or was right
  *
@@ -88,7 +90,8 @@ static const struct instance *giver_of(const struct cluster *cluster, const uint
 }
 
 struct cluster_question *cluster_spend(struct cluster *cluster, const uint8_t challenge[static CHALLENGE_LEN],
-				       const struct key *public_key, cluster_verdict_fn *fn, void *arg)
+				       const struct key *public_key, const struct challenge_taker *taker,
+				       cluster_verdict_fn *fn, void *arg)
 {
 	const struct instance *giver = cluster ? giver_of(cluster, challenge) : NULL;
 	struct cluster_question *question;
@@ -104,8 +107,10 @@ struct cluster_question *cluster_spend(struct cluster *cluster, const uint8_t ch
 	timer_init(&question->limit, cluster->co->loop, on_limit, question);
 	timer_start(&question->limit, ANSWER_MS);
 	text = base64_encode(challenge, CHALLENGE_LEN);
-	cluster_send(cluster, giver->id, "spend", json_pack("{sIssso}", "id", (json_int_t)question->id, "challenge",
-							    text, "key", js_from_key(public_key)));
+	cluster_send(cluster, giver->id, "spend",
+		     json_pack("{sIsssosbs[s?s?s?]}", "id", (json_int_t)question->id, "challenge", text, "key",
+			       js_from_key(public_key), "known", taker->known, "of", taker->ids[0], taker->ids[1],
+			       taker->ids[2]));
 	free(text);
 	return question;
 }
@@ -114,8 +119,10 @@ static void take_spend(struct cluster *cluster, const char *from, json_t *asked)
 {
 	uint8_t challenge[64];
 	enum challenge_verdict verdict;
+	struct challenge_taker taker = {.known = false};
 	struct key public_key;
 	const char *text;
+	json_t *of;
 	struct js js;
 	int64_t id;
 
@@ -123,10 +130,13 @@ static void take_spend(struct cluster *cluster, const char *from, json_t *asked)
 	id = js_int(&js, "id", 1, INT64_MAX, 0);
 	text = js_need_string(&js, "challenge", 64);
 	js_need_key(&js, "key", &public_key);
+	taker.known = js_bool(&js, "known", false);
+	of = js_array(&js, "of", CHALLENGE_TAKERS);
+	for (size_t i = 0; i < json_array_size(of); i++)
+		taker.ids[i] = json_string_value(json_array_get(of, i));
 	if (!js_ok(&js) || base64_decode(challenge, sizeof(challenge), text) != CHALLENGE_LEN)
 		return;
-	verdict = challenge_use(cluster->co->challenges, challenge, &public_key,
-				map_get(cluster->co->mesh.agents_by_key, public_key.bytes), clock_ms());
+	verdict = challenge_use(cluster->co->challenges, challenge, &public_key, &taker, clock_ms());
 	cluster_send(cluster, from, "spent", json_pack("{sIsi}", "id", (json_int_t)id, "verdict", (int)verdict));
 }
 

@@ -5,6 +5,7 @@
  */
 #include "policy_file.h"
 #include "policy_state.h"
+#include "coordinator/api/remedy.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/str.h"
@@ -59,7 +60,7 @@ static void judge(struct policy_file *file)
 	const struct policy *now = policy_in_force(file->co);
 	struct buf text = {.limit = MAX_FILE};
 	struct refusal why = {0};
-	char error[POLICY_ERROR];
+	char error[POLICY_ERROR], said[REMEDY_TEXT];
 	struct policy *policy;
 	int result = file_read(file->path, MAX_FILE, &text);
 
@@ -75,7 +76,8 @@ static void judge(struct policy_file *file)
 	if (!policy) {
 		log_error("policy", "reason=\"%s; what was there goes on\"", error);
 	} else if (!policy_apply(file->co, policy, "the policy file", 0, &why)) {
-		log_error("policy", "file=%s reason=\"%s; what was there goes on\"", file->path, why.detail);
+		remedy_command(said, why.detail);
+		log_error("policy", "file=%s reason=\"%s; what was there goes on\"", file->path, said);
 		goto out;
 	}
 	if (policy)

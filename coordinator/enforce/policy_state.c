@@ -82,7 +82,7 @@ bool policy_name_ok(const struct coordinator *co, const char *name, bool by_key,
 			      name);
 	if (!by_key && policy_names(policy, name))
 		return refuse(why, 403, "name_not_allowed", "the policy gives rights to the name %s: it takes "
-			      "a join key made for it (key create --name %s)", name, name);
+			      "a join key made for it ({key create --name %s})", name, name);
 	return true;
 }
 
@@ -157,7 +157,7 @@ static bool tests_pass(struct coordinator *co, const struct policy *policy, stru
 		if (!strcmp(json_string_value(json_object_get(item, "result")), "failed")) {
 			refuse(why, 422, "policy_test_failed", "%s%s", json_string_value(
 				       json_object_get(item, "detail")),
-			       failed > 1 ? "; and other tests: see policy test" : "");
+			       failed > 1 ? "; and other tests: see {policy test}" : "");
 			break;
 		}
 	json_decref(results);
@@ -172,7 +172,7 @@ bool policy_apply(struct coordinator *co, struct policy *policy, const char *act
 
 	if (state->kept.policy) {
 		policy_free(policy);
-		return refuse(why, 409, "policy_waiting", "policy %llu waits to be confirmed: policy confirm, "
+		return refuse(why, 409, "policy_waiting", "policy %llu waits to be confirmed: {policy confirm}, "
 			      "or wait until it is taken back", (unsigned long long)state->now.number);
 	}
 	if (!tests_pass(co, policy, why)) {
@@ -200,7 +200,7 @@ bool policy_confirm(struct coordinator *co, const char *actor, struct refusal *w
 	struct policy_state *state = co->policy;
 
 	if (!state->kept.policy)
-		return refuse(why, 409, "nothing_waits", "no policy waits to be confirmed: what policy show "
+		return refuse(why, 409, "nothing_waits", "no policy waits to be confirmed: what {policy show} "
 			      "says is in force");
 	timer_stop(&state->confirm);
 	policy_version_fini(&state->kept);

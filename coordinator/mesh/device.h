@@ -16,6 +16,7 @@ struct device {
 	struct key public_key;
 	struct addr address, address6; /* family 0: none */
 	uint64_t created_at;
+	uint64_t made_in; /* as a network's */
 };
 
 struct device *device_add(struct mesh *mesh, const char *id, const char *name, struct network *network,

@@ -26,6 +26,12 @@ static bool looked_at(const struct network *network, const struct network *only,
 	return (!only || network == only) && (!who || who_sees(who, network));
 }
 
+/* What is not on the disk yet is nobody's to see. */
+static bool seen(const struct member *member, const struct network *only, const struct who *who)
+{
+	return looked_at(member->network, only, who) && (!who || who_shown(who, member->made_in));
+}
+
 static bool fits(const struct search *s, const struct member *member)
 {
 	if (s->is_key)
@@ -79,7 +85,7 @@ static void look(const struct coordinator *co, const struct network *only, const
 	list_each(network, &co->mesh.networks, node)
 		if (looked_at(network, only, who))
 			list_each(member, &network->members, in_network)
-				if (exactly ? fits(s, member) : begins(s, member, how))
+				if (seen(member, only, who) && (exactly ? fits(s, member) : begins(s, member, how)))
 					add(s, member);
 }
 
@@ -96,8 +102,8 @@ static void several(const struct search *s, struct refusal *why)
 		if (i + 1 < s->count && (i + 1 == MAX_TOLD || names.len > 200))
 			buf_addf(&names, " and others");
 	}
-	refuse(why, 400, "ambiguous", "%.60s could be %s: say more of it, its network (--network), or its id from "
-	       "agent list", s->text, buf_text(&names));
+	refuse(why, 400, "ambiguous", "%.60s could be %s: say more of it, its network, or its id from "
+	       "{agent list}", s->text, buf_text(&names));
 	buf_free(&names);
 }
 
@@ -116,13 +122,14 @@ bool find_none(const struct coordinator *co, const struct network *only, const s
 	list_each(network, &co->mesh.networks, node)
 		if (looked_at(network, only, who))
 			list_each(member, &network->members, in_network)
-				if (count < size)
+				if (count < size && seen(member, only, who))
 					names[count++] = member->name;
 	near = str_nearest(text, names);
 	if (near)
 		refuse(why, 404, "unknown_agent", "there is no agent %.100s, did you mean %s?", text, near);
 	else
-		refuse(why, 404, "unknown_agent", "there is no agent %.100s: see agent list", text);
+		refuse(why, 404, "unknown_agent", who ? "there is no agent %.100s: see {agent list}"
+						      : "there is no agent %.100s", text);
 	free(names);
 	return false;
 }
@@ -154,7 +161,7 @@ bool find_only(const struct member *member, const struct who *who, struct refusa
 
 	buf_init(&names, 0);
 	list_each(each, &member->agent->members, in_agent) {
-		if (!looked_at(each->network, NULL, who))
+		if (!seen(each, NULL, who))
 			continue;
 		if (names.len < 200)
 			buf_addf(&names, "%s%s", count ? ", " : "", each->network->name);

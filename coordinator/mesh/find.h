@@ -22,7 +22,8 @@ struct member *find_agent(const struct coordinator *co, const struct network *on
 			  const char *text, enum find_how how, struct refusal *why);
 /* Refuses where `who` (NULL: all) sees the agent in other networks than the member's too, naming them. */
 bool find_only(const struct member *member, const struct who *who, struct refusal *why);
-/* "there is no agent TEXT", with the nearest name there is. Always false. */
+/* "there is no agent TEXT", with the nearest name there is; a remedy (remedy.h) only where `who` asks, not
+ * in what is told of a policy (NULL). Always false. */
 bool find_none(const struct coordinator *co, const struct network *only, const struct who *who,
 	       const char *text, struct refusal *why);
 

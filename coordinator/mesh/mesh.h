@@ -33,6 +33,7 @@ struct network {
 	unsigned member_count;
 	struct classes *classes; /* of the policy in force; policy_state.h */
 	uint64_t created_at; /* times are wall ms */
+	uint64_t made_in; /* batch of the store that has it; 0: it was there, or came from another coordinator */
 	bool approve;        /* who joins waits for an operator */
 	struct list dirty, dirty_classes; /* sync's, while changes wait to be sent */
 	uint64_t told_ms;                 /* sync's: when members were told, */
@@ -68,6 +69,7 @@ struct member {
 	struct route *routes;
 	unsigned route_count;
 	uint64_t joined_at;
+	uint64_t made_in; /* as a network's */
 	uint64_t shown, changed; /* sync's: revisions since when it is shown, and of its last change */
 	char *text; /* its PEER as others are told; NULL: to be written anew */
 };
@@ -102,6 +104,7 @@ struct join_key {
 	char name[PROTO_NAME_MAX]; /* "": any */
 	json_t *tags;
 	uint64_t created_at, expires_at, used_at, revoked_at; /* 0: not */
+	uint64_t made_in; /* as a network's */
 	char used_by[PROTO_ID_MAX];
 	json_t *maker; /* users.h: who may give its tags; NULL: made before that was written down */
 };

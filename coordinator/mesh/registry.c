@@ -188,7 +188,7 @@ static bool wishes_ok(struct coordinator *co, const struct registration *reg, co
 		      const struct member *member, struct refusal *why)
 {
 	if (device_by_key(key->network, &reg->public_key))
-		return refuse(why, 409, "key_taken", "this key is a device's without an agent: see peer list");
+		return refuse(why, 409, "key_taken", "this key is a device's without an agent: see {peer list}");
 	if (reg->route_count > co->config.limits.routes)
 		return refuse(why, 422, "too_many_routes", "at most %u routes can be advertised",
 			      co->config.limits.routes);
@@ -207,7 +207,7 @@ static bool wishes_ok(struct coordinator *co, const struct registration *reg, co
 		return false;
 	if (map_get(key->network->names, reg->name) || device_named(key->network, reg->name))
 		return refuse(why, 409, "name_taken", "the name %s is taken in the network %s: choose "
-			      "another with --name", reg->name, key->network->name);
+			      "another", reg->name, key->network->name);
 	return true;
 }
 
@@ -321,6 +321,7 @@ static struct member *admit(struct coordinator *co, const struct registration *r
 		return NULL;
 	}
 	member->joined_at = now;
+	member->made_in = store_batch(co->store);
 	member->pending = key->network->approve;
 	member->ephemeral = key->ephemeral;
 	return member;
@@ -353,12 +354,13 @@ void registry_return(struct coordinator *co, struct member *member)
 		    (struct store_value[]){store_text(member->agent->id), store_text(member->network->id)});
 }
 
-bool registry_admits(struct coordinator *co, const struct registration *reg, struct refusal *why)
+const struct join_key *registry_admits(struct coordinator *co, const struct registration *reg, struct refusal *why)
 {
-	struct join_key *key = find_key(co, reg->join_key, why);
+	const struct join_key *key = find_key(co, reg->join_key, why);
 	const struct agent *agent = map_get(co->mesh.agents_by_key, reg->public_key.bytes);
+	const struct member *member = key && agent ? mesh_member(agent, key->network) : NULL;
 
-	return key && key_admits(key, agent ? mesh_member(agent, key->network) : NULL, clock_wall_ms(), why);
+	return key && key_admits(key, member, clock_wall_ms(), why) ? key : NULL;
 }
 
 struct member *registry_register(struct coordinator *co, const struct registration *reg,

@@ -64,8 +64,8 @@ struct registration {
 	unsigned route_count;
 	bool preview; /* judge only */
 };
-/* Is its join key one that lets it in? */
-bool registry_admits(struct coordinator *co, const struct registration *reg, struct refusal *why);
+/* Its join key, where that is one that lets it in; NULL: refused. */
+const struct join_key *registry_admits(struct coordinator *co, const struct registration *reg, struct refusal *why);
 /* The membership, made (*again false) or found; with preview NULL and *network. NULL and no network:
  * refused. */
 struct member *registry_register(struct coordinator *co, const struct registration *reg,

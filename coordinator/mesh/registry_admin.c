@@ -95,6 +95,7 @@ struct network *registry_network_create(struct coordinator *co, const char *name
 	registry_new_id(id);
 	network = mesh_network_add(&co->mesh, id, name, cidr, cidr6);
 	network->created_at = clock_wall_ms();
+	network->made_in = store_batch(co->store);
 	registry_write_network(co, network);
 	registry_audit_in(co, network, actor, "network-created", name, v4);
 	return network;
@@ -105,7 +106,7 @@ bool registry_network_remove(struct coordinator *co, struct network *network, co
 {
 	if (network->member_count)
 		return refuse(why, 409, "network_in_use", "the network %s has %u agents: remove them first "
-			      "(agent list, agent remove)", network->name, network->member_count);
+			      "({agent list}, {agent remove})", network->name, network->member_count);
 	registry_audit_in(co, network, actor, "network-removed", network->name, NULL);
 	store_write(co->store, STORE_NETWORK_DEL, (struct store_value[]){store_text(network->id)});
 	mesh_network_del(&co->mesh, network);
@@ -205,6 +206,7 @@ struct join_key *registry_key_create(struct coordinator *co, const struct key_wi
 	key->reusable = wish->reusable;
 	key->ephemeral = wish->ephemeral;
 	key->created_at = clock_wall_ms();
+	key->made_in = store_batch(co->store);
 	key->expires_at = wish->lifetime_ms ? key->created_at + wish->lifetime_ms : 0;
 	if (wish->name)
 		str_copy(key->name, sizeof(key->name), wish->name);

@@ -37,7 +37,7 @@ static bool wish_ok(struct coordinator *co, const struct member *via, const char
 	if (via->expired)
 		return refuse(why, 409, "not_approved", "%s has expired: it has to join again first", via->name);
 	if (via->pending)
-		return refuse(why, 409, "not_approved", "%s waits for its approval itself: agent approve %s",
+		return refuse(why, 409, "not_approved", "%s waits for its approval itself: {agent approve %s}",
 			      via->name, via->name);
 	if (map_get(network->names, name) || device_named(network, name))
 		return refuse(why, 409, "name_taken", "the name %s is taken in the network %s", name,
@@ -77,6 +77,7 @@ struct device *registry_device_add(struct coordinator *co, struct member *via, c
 	device->address = address;
 	device->address6 = address6;
 	device->created_at = now;
+	device->made_in = store_batch(co->store);
 	write_device(co, device);
 	registry_audit_in(co, network, actor, "device-added", device->id, device->name);
 	sync_reset(co->sync, via->agent);

@@ -46,6 +46,6 @@ bool registry_route(struct coordinator *co, struct member *member, const struct 
 		sync_put(co->sync, member);
 		return true;
 	}
-	return refuse(why, 404, "unknown_route", "%s does not advertise %s: see route list", member->name,
+	return refuse(why, 404, "unknown_route", "%s does not advertise %s: see {route list}", member->name,
 		      text);
 }

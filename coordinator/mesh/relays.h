@@ -15,6 +15,7 @@ struct relay {
 	char id[PROTO_ID_MAX];
 	struct proto_relay as; /* as agents are told */
 	uint64_t created_at;
+	uint64_t made_in; /* as a network's */
 };
 
 int relays_load(struct coordinator *co);

@@ -363,6 +363,11 @@ uint64_t store_batch(const struct store *store)
 	return store->open.serial;
 }
 
+uint64_t store_oldest(const struct store *store)
+{
+	return store->in_flight ? store->busy.serial : store->open.serial;
+}
+
 const char *store_instance(const struct store *store)
 {
 	return store->driver->instance ? store->driver->instance(store->backend) : "";

@@ -154,6 +154,8 @@ bool store_behind(const struct store *store);    /* take no more work for now */
 /* Of what is being filled: what is written under one number is committed at once. Rows that were
  * fetched have what was written up to, and with, the number that done is given. */
 uint64_t store_batch(const struct store *store);
+/* What was written under this number, or a later one, is not on the disk yet. */
+uint64_t store_oldest(const struct store *store);
 
 /* This process, to others on the same database; "": it can have no others. */
 const char *store_instance(const struct store *store);

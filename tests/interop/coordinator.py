@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Cases of coordinator.sh. With words: only the cases whose name has one of them."""
-import base64, hashlib, hmac, ipaddress, json, multiprocessing, os, re, resource, select, shutil, signal, socket, sqlite3, stat, struct, subprocess, sys, tempfile, threading, time
+import base64, hashlib, hmac, http.client, ipaddress, json, multiprocessing, os, re, resource, select, shutil, signal, socket, sqlite3, stat, struct, subprocess, sys, tempfile, threading, time
 import meshclient
 from meshclient import PROGRAM, Agent, Coordinator, Line, Ws, b64, free_port, wait_until
 from nacl.bindings import crypto_scalarmult_base, randombytes
@@ -30,6 +30,11 @@ def refused(answer, status, code):
 
 def agents(co):
     return json.loads(co.admin("agent", "list", "--json"))["agents"]
+
+
+def metric(co, name):
+    """Of what is in memory, whether or not it is on the disk."""
+    return int(re.search("^wg_mesh_%s ([0-9]+)$" % name, co.request("GET", "/metrics", root=True)[1].decode(), re.M)[1])
 
 
 # ---- registering -------------------------------------------------------------------
@@ -218,6 +223,50 @@ def _(co):
         refused(agent.try_register(key, given=given, headers={"Authorization": "Proof " + b64(b"\0" * 32)}), 401, "proof_wrong")
     equal(agent.try_register(key, given=given)[0], 201)
     refused(agent.try_register(key, given=given), 401, "challenge_used")
+
+
+def flood(co, agent, path, code, **more):
+    """Proofs of one agent, many at a time, until one is answered with this code; how many were taken."""
+    def exchange(requests):
+        sock.sendall(b"".join(requests))
+        return [(int(lines.readline().split()[1]), lines.read(int(http.client.parse_headers(lines)["Content-Length"])))
+                for _ in requests]
+
+    def post(where, body, *headers):
+        head = ("POST /api/v1%s HTTP/1.1" % where, "Host: a", "Content-Length: %d" % len(body), *headers, "", "")
+        return "\r\n".join(head).encode() + body
+    ask, taken = post("/agents/challenge", json.dumps({"public_key": b64(agent.public)}).encode()), 0
+    with meshclient.TLS.wrap_socket(socket.create_connection(("127.0.0.1", co.port), 20)) as sock:
+        lines = sock.makefile("rb")
+        while taken < 200000:
+            proofs = []
+            for _, text in exchange([ask] * 200):
+                given = json.loads(text)
+                body = json.dumps({**agent.body(given, None), **more}).encode()
+                proofs.append(post(path, body, "Authorization: " + agent.proof(given, body)))
+            for status, text in exchange(proofs):
+                if status != 200:
+                    equal(json.loads(text)["code"], code)
+                    return taken
+                taken += 1
+    raise AssertionError("%d were taken" % taken)
+
+
+@case("who asks for previews, or proves itself, until it is told to wait keeps nobody else waiting")
+def _(_co):
+    co = Coordinator(FAST).start()
+    try:
+        hog, other = co.key("--reusable"), co.key("--reusable")
+        friend, agent = Agent(co, "friend").register(other), Agent(co, "hog").register(hog)
+        flood(co, Agent(co, "previews"), "/agents/register", "busy", preview=True, join_key=hog)
+        refused(Agent(co, "late").try_register(hog), 429, "busy")
+        equal(Agent(co, "early").try_register(other)[0], 201)
+        flood(co, agent, "/agents/%s/token" % agent.id, "busy")
+        refused(by_proof(co, agent, "/token"), 429, "busy")
+        equal(by_proof(co, friend, "/token")[0], 200)
+        equal(Agent(co, "stranger").try_register(other)[0], 201)
+    finally:
+        co.close()
 
 
 @case("of a flood of refusals the log says how many it left out")
@@ -1176,7 +1225,7 @@ def _(co):
     with co.no_commits():
         late = Agent(co, "late")
         registering = meanwhile(late.try_register, key)
-        assert wait_until(lambda: len(agents(co)) == 3), "it is in memory"
+        assert wait_until(lambda: metric(co, "agents") == 3), "it is in memory"
         stream = b.stream()
         equal(names_of(stream.receive()), ["a"], "the snapshot")
         equal(names_of(b.ask("GET", "/peers")[1]), ["a"])
@@ -1197,7 +1246,7 @@ def _(co):
     with co.no_commits():
         again = meanwhile(b.try_register, key, advertised_routes=["192.168.7.0/24"])
         joining = [meanwhile(Agent(co, "n%d" % n).try_register, key) for n in range(5)]
-        assert wait_until(lambda: len(agents(co)) == 7)
+        assert wait_until(lambda: metric(co, "agents") == 7)
         stream, reading = b.stream(), meanwhile(b.ask, "GET", "/peers")
         try:
             raise AssertionError("told of what is on no disk: %s" % stream.receive(1))
@@ -1208,7 +1257,7 @@ def _(co):
     equal(names_of(reading()[1]), ["a", "n0", "n1", "n2", "n3", "n4"])
     with co.no_commits():  # what comes behind the last that waits waits for nothing more
         again = meanwhile(b.try_register, key, advertised_routes=["192.168.8.0/24"])
-        assert wait_until(lambda: "192.168.8.0/24" in co.admin("route", "list"))
+        assert wait_until(lambda: metric(co, "store_queue") >= 5)
         equal(a.ask("PUT", "/endpoint", {"endpoint": "198.51.100.7:7", "nat_type": "unknown"})[0], 200)
         stream, reading = b.stream(), meanwhile(b.ask, "GET", "/peers")
         time.sleep(0.5)
@@ -1217,7 +1266,7 @@ def _(co):
     equal(reading(5)[0], 200)
     with co.no_commits():  # gone before it could be told of
         removing = meanwhile(co.admin, "agent", "remove", "n4")
-        assert wait_until(lambda: len(agents(co)) == 6)
+        assert wait_until(lambda: metric(co, "agents") == 6)
         again = meanwhile(b.try_register, key)
         reading, stream = meanwhile(a.ask, "GET", "/peers"), a.stream()
         equal(names_of(stream.receive()), ["b", "n0", "n1", "n2", "n3"])
@@ -1254,7 +1303,7 @@ def _(co):
     answers = []
     with co.no_commits():
         again = meanwhile(agent.try_register, key, advertised_routes=["192.168.7.0/24"])
-        assert wait_until(lambda: "192.168.7.0/24" in co.admin("route", "list"))
+        assert wait_until(lambda: metric(co, "store_queue") >= 5)
         before = memory_mb(co)
         asking = [threading.Thread(target=lambda: answers.append(agent.ask("GET", "/peers"))) for _ in range(60)]
         for one in asking:

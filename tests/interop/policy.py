@@ -721,7 +721,7 @@ tests:
     equal(warned, ["6:13: no agent is called ayn, did you mean any?", "6:24: no agent is called slef, did you mean self?",
                    "7:12: no agent is called slfe", "2:14: no agent is called wbe, did you mean web?",
                    "4:8: no user, role or group is called admn, did you mean admin?",
-                   "12:5: this test was skipped: there is no agent nobdy: see agent list",
+                   "12:5: this test was skipped: there is no agent nobdy",
                    "3:9: web is a name under hosts and an agent's: rules mean the one under hosts"])
 
 

@@ -2,7 +2,7 @@
 """Cases of rest.sh. With words: only the cases whose name has one of them."""
 import calendar, glob, http.client, json, re, sqlite3, subprocess, sys, time
 import coordinator, meshclient
-from coordinator import FAST, NO_RELAY, case, equal, refused
+from coordinator import FAST, NO_RELAY, case, equal, meanwhile, metric, refused
 from meshclient import Agent, Coordinator, Ws, b64, rotate, wait_until
 
 del coordinator.cases[:]
@@ -40,6 +40,14 @@ def token(co, *options):
 
 def root(co):
     return token(co, "--role", "admin")
+
+
+def socket_command(co, command, arguments):
+    with coordinator.socket.socket(coordinator.socket.AF_UNIX) as s:
+        s.settimeout(20)
+        s.connect(co.dir + "/run/coordinator.sock")
+        s.sendall(json.dumps({"command": command, "arguments": arguments}).encode() + b"\n")
+        return json.loads(s.makefile().readline())
 
 
 def user(co, name, role, *options):
@@ -336,6 +344,39 @@ def _(co):
     equal(sorted(codes - readme), [])
 
 
+@case("a refusal that names what else to ask for names a request over REST, and a command on the socket")
+def _(co):
+    api, raw = root(co), []
+    for method, path, body, code, request, command, arguments in (
+            ("GET", "/agents/nobody", None, "unknown_agent", "GET /agents", "agent show", {"agent": "nobody"}),
+            ("DELETE", "/networks/nowhere", None, "unknown_network", "GET /networks", "network remove", {"name": "nowhere"}),
+            ("GET", "/join-keys/nix", None, "unknown_key", "GET /join-keys", "key show", {"id": "nix"}),
+            ("PATCH", "/routes/nix", {"approved": True}, "unknown_route", "GET /routes", "route set", {"id": "nix", "approved": True}),
+            ("DELETE", "/relays/nix", None, "unknown_relay", "GET /relays", "relay remove", {"id": "nix"}),
+            ("DELETE", "/peers/nix", None, "unknown_device", "GET /peers", "peer remove", {"name": "nix"}),
+            ("GET", "/users/nix", None, "unknown_user", "GET /users", "user show", {"user": "nix"}),
+            ("DELETE", "/tokens/nix", None, "unknown_token", "GET /tokens", "token revoke", {"id": "nix"}),
+            ("POST", "/policy/explain", {"from": "nix", "to": "nix", "port": "icmp"}, "unknown_agent", "GET /agents", "policy explain",
+             {"from": "nix", "to": "nix", "port": "icmp"}),
+            ("POST", "/policy/confirm", {}, "nothing_waits", "GET /policy", "policy confirm", {})):
+        answer = api(method, path, body)
+        refused(answer, answer[0], code)
+        assert request in answer[1]["detail"], answer
+        said = socket_command(co, command, arguments)
+        equal(said["code"], code)
+        words = {"unknown_device": "peer list", "unknown_key": "key list", "nothing_waits": "policy show"}.get(
+            code, code.replace("unknown_", "") + " list")
+        equal(said["detail"], answer[1]["detail"].replace(request, words))
+    with open("coordinator/admin/admin_commands.c") as f:
+        commands = "|".join(re.findall(r'^\t{"([a-z]+ [a-z]+)", ', f.read(), re.M))
+    for path in glob.glob("coordinator/**/*.c", recursive=True):
+        with open(path) as f:
+            calls = re.findall(r'\b(?:refuse|reply_problem|api_refused)\(([^;]*);', f.read())
+        said = ["".join(re.findall(r'"((?:[^"\\]|\\.)*)"', call)) for call in calls]
+        raw += [(path, text) for text in said if re.search(r"\b(%s)\b|--[a-z]" % commands, re.sub(r"{(%s)[^}]*}" % commands, "", text))]
+    equal(raw, [], "sentences that name a command, or an option, without braces")
+
+
 # ---- what a user of headscale would do --------------------------------------------------------
 
 
@@ -388,6 +429,57 @@ def _(co):
     refused(api("GET", "/networks/lab"), 404, "unknown_network")
     actors = {line["actor"] for line in api.ok("GET", "/audit")["audit"] if line["action"] == "network-removed"}
     equal([a.split(" from ")[1] for a in actors], ["127.0.0.1"])
+
+
+@case("a disk that is slow: what is made meanwhile is in no answer of the administration, and none waits for it")
+def _(co):
+    api, key = root(co), co.key("--reusable")
+    gateway = Agent(co, "gateway").register(key, endpoint="192.0.2.1:51820")
+    reads = {"/networks": "networks", "/join-keys": "keys", "/agents": "agents", "/routes": "routes", "/relays": "relays",
+             "/peers": "devices", "/users": "users", "/tokens": "tokens"}
+
+    def rows():
+        seen = {path: api.ok("GET", path)[name] for path, name in reads.items()}
+        equal([row["agents"] for row in seen["/networks"] if row["name"] == "default"], [len(seen["/agents"])])
+        return {path: sorted(row.get("id") or row.get("agent_id") or row["name"] for row in seen[path]) for path in reads}
+
+    before = rows()
+    with co.no_commits():
+        making = [meanwhile(api, "POST", *made) for made in (
+            ("/networks", {"name": "lab", "cidr": "10.210.0.0/16"}), ("/join-keys", {"network": "default"}),
+            ("/relays", {"region": "here", "url": "https://relay.example"}), ("/users", {"name": "ann", "role": "viewer"}),
+            ("/peers", {"name": "phone", "agent": "gateway", "public_key": b64(b"p" * 31 + b"\0")}), ("/tokens", {"role": "viewer"}))]
+        making.append(meanwhile(Agent(co, "late").try_register, key, advertised_routes=["192.168.9.0/24"]))
+        assert wait_until(lambda: (metric(co, "agents"), metric(co, "networks")) == (2, 2) and metric(co, "store_queue") >= 17), "in memory"
+        for _ in range(2):
+            equal(rows(), before)
+            for path in ("/agents/late", "/networks/lab", "/users/ann"):
+                equal(api("GET", path)[0], 404, path)
+            equal(socket_command(co, "agent list", {})["result"]["total"], 1)
+        equal(api("GET", "/agents/" + gateway.id)[0], 200)
+    equal([made()[0] for made in making], [201] * len(making))
+    after = rows()
+    equal({path: len(after[path]) - len(before[path]) for path in reads}, dict.fromkeys(reads, 1))
+
+
+@case("what is changed is in no answer before it is on the disk: who reads meanwhile waits a moment")
+def _(co):
+    api = root(co)
+    agent = Agent(co, "n0").register(co.key())
+    for n in range(1, 20):
+        with co.no_commits():
+            changing = meanwhile(api, "PATCH", "/agents/" + agent.id, {"name": "n%d" % n})
+            assert wait_until(lambda: metric(co, "store_queue") >= 2)
+            seen, began = [], time.time()
+            reading = meanwhile(lambda: seen.append(api.ok("GET", "/agents/" + agent.id)["agent"]["name"]))
+            time.sleep(0.1)
+            early, took = list(seen), time.time() - began
+        equal(changing()[0], 200)
+        reading()
+        if took < 0.25:  # a database that takes longer is not waited for
+            equal((early, seen), ([], ["n%d" % n]))
+            return
+    raise AssertionError("this machine is too slow to see it")
 
 
 @case("relays that were added are told to agents, and stay")
@@ -1319,10 +1411,7 @@ def _(co):
     route = json.loads(co.admin("route", "list", "--json"))["routes"][0]["id"]
 
     def ask(command, arguments):
-        with coordinator.socket.socket(coordinator.socket.AF_UNIX) as s:
-            s.connect(co.dir + "/run/coordinator.sock")
-            s.sendall(json.dumps({"command": command, "arguments": arguments}).encode() + b"\n")
-            answer = json.loads(s.makefile().readline())
+        answer = socket_command(co, command, arguments)
         assert answer["ok"], (command, answer)
         return answer["result"]
 

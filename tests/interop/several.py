@@ -4,7 +4,7 @@ cases whose name has one of them."""
 import copy, http.client, json, os, shutil, signal, socket, subprocess, sys, threading, time
 import meshclient
 from meshclient import Agent, Coordinator, Ws, rotate, wait_until
-from coordinator import FAST, agents, equal, refused
+from coordinator import FAST, agents, equal, metric, refused
 from proxy import Proxy
 
 AWAY = float(os.environ.get("WG_MESH_TEST_AWAY", "6"))  # seconds without a database
@@ -77,7 +77,8 @@ def _(server):
             late = Agent(co, "late")
             registering = meanwhile(late.try_register, key)  # nobody has noticed yet
             equal(a.ask("GET", "/peers")[0], 200)
-            assert wait_until(lambda: len(agents(co)) == 3)
+            assert wait_until(lambda: metric(co, "agents") == 3), "it is in memory"
+            equal(sorted(row["name"] for row in agents(co)), ["a", "b"], "and in no answer")
             for n in range(3):  # behind the new agent, which nobody may hear of yet
                 time.sleep(0.5)
                 equal(move(a, "198.51.100.7:%d" % (1000 + n))[0], 200)
@@ -101,6 +102,7 @@ def _(server):
             equal(a.ask("GET", "/peers")[0], 200, "nothing of it was done")
             while time.time() < began + AWAY:
                 stream.find(lambda m: False, 1)  # answers pings
+            equal(sorted(row["name"] for row in agents(co)), ["a", "b"], "reads go on, of what is on the disk")
             equal(move(a, "198.51.100.7:2000")[0], 200)
             assert hears(stream, "198.51.100.7:2000", 3), "a patch at the end"
             assert not stream.find(lambda m: m.get("op") == "put", 0.3), "heard of an agent that is on no disk"

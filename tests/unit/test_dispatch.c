@@ -1,7 +1,9 @@
 /* The coordinator's table of routes, what it says of itself, its ring of changes, its command line. */
 #include "coordinator/args.h"
 #include "coordinator/config.h"
+#include "coordinator/admin/admin_commands.h"
 #include "coordinator/api/dispatch.h"
+#include "coordinator/api/remedy.h"
 #include "coordinator/mesh/ring.h"
 
 #include <setjmp.h>
@@ -39,6 +41,37 @@ static void test_patterns(void **state)
 		if (fits != !!rows[i].id || (fits && strcmp(id, rows[i].id)))
 			fail_msg("%s on %s", rows[i].pattern, rows[i].path);
 	}
+}
+
+static void test_remedies(void **state)
+{
+	static const struct {
+		const char *sentence, *command, *request;
+	} rows[] = {
+		{"no agent x: see {agent list}", "no agent x: see agent list", "no agent x: see GET /agents"},
+		{"({agent list}, {agent remove})", "(agent list, agent remove)", "(GET /agents, DELETE /agents/{id})"},
+		{"{agent approve nas}.", "agent approve nas.", "POST /agents/nas/approve."},
+		{"{key create --name nas}", "key create --name nas", "POST /join-keys"},
+		{"{policy test}", "policy test", "POST /policy/check"}, /* which does the same */
+		{"{user passwd}", "user passwd", "PATCH /users/{id}"},
+		{"{audit}", "audit", "GET /audit"},
+		{"{} {agent} {agent frobnicate} {agent list", "{} {agent} {agent frobnicate} {agent list",
+		 "{} {agent} {agent frobnicate} {agent list"},
+	};
+	char said[REMEDY_TEXT], longest[1000];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		remedy_command(said, rows[i].sentence);
+		assert_string_equal(said, rows[i].command);
+		remedy_request(said, rows[i].sentence);
+		assert_string_equal(said, rows[i].request);
+	}
+	memset(longest, '{', sizeof(longest) - 1);
+	longest[sizeof(longest) - 1] = '\0';
+	longest[sizeof(longest) - 2] = '}';
+	remedy_request(said, longest);
+	assert_int_equal(strlen(said), REMEDY_TEXT - 1);
 }
 
 /* Every row is in the document, every schema that is referred to exists, every frame is JSON. */
@@ -189,7 +222,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_patterns), cmocka_unit_test(test_openapi),
 		cmocka_unit_test(test_ring),	 cmocka_unit_test(test_origins),
-		cmocka_unit_test(test_arguments),
+		cmocka_unit_test(test_arguments), cmocka_unit_test(test_remedies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

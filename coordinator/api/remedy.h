@@ -1,0 +1,17 @@
+/*
+ * remedy.h - what to do, in the words of who asks. A refusal says it with the command in braces, as in
+ * "see {agent list}" or "waits for its approval: {agent approve nas}": on the socket, and in the log, that
+ * is the command; over REST it is the request that does the same, GET /agents or POST /agents/nas/approve.
+ */
+#ifndef COORDINATOR_REMEDY_H
+#define COORDINATOR_REMEDY_H
+
+#include "lib/util.h"
+
+#define REMEDY_TEXT 500
+
+/* The sentence as it is to be said; braces around what is no command stay. */
+void remedy_command(char out[static REMEDY_TEXT], const char *sentence);
+void remedy_request(char out[static REMEDY_TEXT], const char *sentence);
+
+#endif
