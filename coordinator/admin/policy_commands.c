@@ -165,8 +165,8 @@ static bool resolve_address(const struct coordinator *co, const struct who *who,
 		    !policy_resolve(co, NULL, word, each->name, &one, why))
 			continue;
 		if (found && one.member && out->member)
-			return refuse(why, 400, "ambiguous", "%s is in several networks (%s, %s): say which, by "
-				      "--network NETWORK or in the field network", word, out->party.network,
+			return refuse(why, 400, "ambiguous", "%s is in several networks (%s, %s): say which "
+				      "(network)", word, out->party.network,
 				      each->name);
 		if (!found || one.member)
 			*out = one;

@@ -283,12 +283,21 @@ int cli_judge(const json_t *answer)
 	return json_is_object(answer) ? (int)json_integer_value(json_object_get(answer, "exit")) : EXIT_FAILED;
 }
 
-/* A refusal in the words of the command line, where the remedy is another command; as cli_judge. */
+/* A refusal in the words of the command line, where the remedy is another command, or an option instead of a
+ * field; as cli_judge. */
 static int judge(const struct command *command, const json_t *options, const json_t *answer)
 {
+	static const char field[] = "say which (network)";
 	const char *code = json_string_value(json_object_get(answer, "code"));
 	const char *user = json_string_value(json_object_get(options, "user"));
+	const char *detail = json_string_value(json_object_get(answer, "detail"));
+	const char *which = detail ? strstr(detail, field) : NULL;
 
+	if (which && !which[strlen(field)]) {
+		fprintf(stderr, "wg-mesh-coordinator: %.*ssay which with --network NETWORK\n", (int)(which - detail),
+			detail);
+		return EXIT_USAGE;
+	}
 	if (!code || !user || strcmp(code, "unknown_user") || strcmp(command->name, "user link"))
 		return cli_judge(answer);
 	fprintf(stderr, "wg-mesh-coordinator: there is no user %s: add one first, with user add %s --role admin "

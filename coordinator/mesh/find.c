@@ -168,8 +168,8 @@ bool find_only(const struct member *member, const struct who *who, struct refusa
 		count++;
 	}
 	if (count > 1)
-		refuse(why, 400, "ambiguous", "%s is in several networks (%s): say which, by --network NETWORK or in "
-		       "the field network", member->name, buf_text(&names));
+		refuse(why, 400, "ambiguous", "%s is in several networks (%s): say which (network)", member->name,
+		       buf_text(&names));
 	buf_free(&names);
 	return count < 2;
 }
