@@ -442,7 +442,8 @@ json_t *admin_token_create(struct coordinator *co, struct js *js, const struct w
 		goto refused;
 	}
 	if (!like.user && !like.limits) {
-		refuse(why, 400, "invalid", "a token is a user's (user) or has a role (role)");
+		refuse(why, 400, "invalid", "a token is a user's (user) or has a role (role): "
+		       "{token create --user NAME}");
 		goto refused;
 	}
 	if (tokens_of(co, like.user) >= MAX_TOKENS) {

@@ -1152,7 +1152,7 @@ def _(co):
         (O, "PATCH", "/networks/red", {"approve": True}, 403, "role_too_low"),
         (O, "DELETE", "/networks/red", None, 403, "role_too_low"),
         (O, "POST", "/users", {"name": "mine", "role": "viewer", "network": "red"}, 403, "role_too_low"),
-        (O, "POST", "/tokens", {"role": "admin", "networks": ["red"]}, 403, "role_too_low"),
+        (O, "POST", "/tokens", {"role": "admin", "networks": ["red"]}, 403, "scope_missing"),
         # an agent's token administers nothing, another agent's is nothing to it
         (Api(co, red.token), "GET", "/agents", None, 401, "token_invalid"),
         (Api(co, red.token), "POST", "/join-keys", {"network": "red"}, 401, "token_invalid"),
