@@ -9,20 +9,6 @@
 
 #include <stdarg.h>
 
-static const struct reserved {
-	struct prefix prefix;
-	const char *what;
-} reserved[] = {
-	{{{AF_INET, {0}}, 8}, "this network (0.0.0.0/8)"},
-	{{{AF_INET, {127}}, 8}, "loopback"},
-	{{{AF_INET, {169, 254}}, 16}, "link-local addresses"},
-	{{{AF_INET, {224}}, 4}, "multicast"},
-	{{{AF_INET, {240}}, 4}, "reserved addresses (240.0.0.0/4)"},
-	{{{AF_INET6, {0}}, 127}, "loopback"}, /* ::1 and :: */
-	{{{AF_INET6, {0xfe, 0x80}}, 10}, "link-local addresses"},
-	{{{AF_INET6, {0xff}}, 8}, "multicast"},
-};
-
 static bool refuse(char reason[static GUARD_REASON], const char *format, ...) PRINTF_LIKE(2, 3);
 static bool refuse(char reason[static GUARD_REASON], const char *format, ...)
 {
@@ -59,10 +45,9 @@ static bool is_too_short(const struct prefix *prefix)
 
 static bool clear_of_reserved(const struct prefix *prefix, const char *text, char *reason)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
-		if (prefix_overlaps(prefix, &reserved[i].prefix))
-			return refuse(reason, "%s overlaps %s", text, reserved[i].what);
-	return true;
+	const char *what = prefix_reserved(prefix);
+
+	return !what || refuse(reason, "%s overlaps %s", text, what);
 }
 
 static bool clear_of_host(const struct guard_facts *facts, const struct prefix *prefix,

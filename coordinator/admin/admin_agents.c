@@ -1,9 +1,10 @@
 /*
- * admin_agents.c - agents and routes, for administrators. An agent is named by its id, its name (in
- * a network, where several have one of that name), its public key, or a unique beginning of an id.
+ * admin_agents.c - agents and routes, for administrators. How an agent is named: ../mesh/find.h.
  */
 #include "admin_commands.h"
 #include "coordinator/enforce/policy_state.h"
+#include "coordinator/mesh/device.h"
+#include "coordinator/mesh/find.h"
 #include "lib/clock.h"
 #include "lib/seal.h"
 #include "lib/str.h"
@@ -13,46 +14,11 @@
 
 /* ---- which one ----------------------------------------------------------------------------- */
 
-static bool fits(const struct member *member, const char *text, const struct key *key, bool exactly)
-{
-	if (key)
-		return key_equal(&member->agent->public_key, key);
-	if (!strcmp(member->name, text) || !strcmp(member->agent->id, text))
-		return true;
-	return !exactly && strlen(text) >= 4 && str_has_prefix(member->agent->id, text);
-}
-
-/* The membership meant; several of one agent count as one unless `network` picks. */
-static struct member *search(struct coordinator *co, const struct network *network,
-			     const struct who *who, const char *text, bool exactly, bool *several)
-{
-	struct member *found = NULL, *member;
-	struct network *each;
-	struct key key;
-	bool is_key = key_parse(&key, text);
-
-	*several = false;
-	list_each(each, &co->mesh.networks, node) {
-		if ((network && each != network) || !who_sees(who, each))
-			continue;
-		list_each(member, &each->members, in_network) {
-			if (!who_shown(who, member->made_in) || !fits(member, text, is_key ? &key : NULL, exactly))
-				continue;
-			if (found && found->agent != member->agent)
-				*several = true;
-			else if (!found)
-				found = member;
-		}
-	}
-	return found;
-}
-
-struct member *admin_agent(struct coordinator *co, struct js *js, struct network **network,
-			   const struct who *who, struct refusal *why)
+static struct member *meant(struct coordinator *co, struct js *js, struct network **network,
+			    enum find_how how, const struct who *who, struct refusal *why)
 {
 	const char *text = js_need_string(js, "agent", 255);
 	struct member *member;
-	bool several;
 
 	*network = NULL;
 	if (!js_ok(js)) {
@@ -64,17 +30,23 @@ struct member *admin_agent(struct coordinator *co, struct js *js, struct network
 		if (!*network)
 			return NULL;
 	}
-	member = search(co, *network, who, text, true, &several);
-	if (!member)
-		member = search(co, *network, who, text, false, &several);
-	if (!member)
-		refuse(why, 404, "unknown_agent", "there is no agent %s: see {agent list}", text);
-	else if (several)
-		refuse(why, 400, "ambiguous", "%s could be several agents: say its network, or its id "
-		       "from {agent list}", text);
-	else
-		return who_may(who, member->network, why) ? member : NULL;
-	return NULL;
+	member = find_agent(co, *network, who, text, how, why);
+	return member && who_may(who, member->network, why) ? member : NULL;
+}
+
+struct member *admin_agent(struct coordinator *co, struct js *js, struct network **network,
+			   const struct who *who, struct refusal *why)
+{
+	return meant(co, js, network, FIND_ANY, who, why);
+}
+
+struct member *admin_member(struct coordinator *co, struct js *js, const struct who *who,
+			    struct refusal *why)
+{
+	struct network *network;
+	struct member *member = meant(co, js, &network, FIND_ANY, who, why);
+
+	return member && (network || find_only(member, who, why)) ? member : NULL;
 }
 
 /* Of an agent's memberships, those in `network`, or (NULL) in all that this one may work on: what an
@@ -198,38 +170,42 @@ json_t *admin_agent_show(struct coordinator *co, struct js *js, const struct who
 json_t *admin_agent_rename(struct coordinator *co, struct js *js, const struct who *who,
 			   struct refusal *why)
 {
-	struct network *network;
-	struct member *member = admin_agent(co, js, &network, who, why);
+	struct member *member = admin_member(co, js, who, why);
 	const char *name = js_need_string(js, "name", 255);
 
 	if (!member || !registry_rename(co, member, name, who->actor, why))
 		return NULL;
-	return agent_result(member, admin_message("agent %s is now %s", member->agent->id, member->name));
+	return agent_result(member, admin_message("agent %s is now %s in the network %s", member->agent->id,
+						  member->name, member->network->name));
+}
+
+static json_t *tagged(const struct member *member)
+{
+	size_t count = json_array_size(member->tags);
+
+	return admin_message("agent %s has %zu tag%s in the network %s", member->name, count, count == 1 ? "" : "s",
+			     member->network->name);
 }
 
 json_t *admin_agent_tag(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
 {
-	json_t *tags = js_array(js, "tags", MAX_TAGS), *none = json_array(), *result = NULL;
-	struct network *network;
-	struct member *member = admin_agent(co, js, &network, who, why);
+	json_t *tags = js_array(js, "tags", MAX_TAGS), *result = NULL;
+	struct member *member = admin_member(co, js, who, why);
 
-	if (!tags)
-		tags = none;
-	if (member && registry_tags_ok(tags, why) &&
+	if (member && !tags) /* a list that was forgotten must not take all away */
+		refuse(why, 400, "invalid", "%s", js_ok(js) ? "tags: is missing; [] takes all away" : js->error);
+	else if (member && registry_tags_ok(tags, why) &&
 	    who_may_tag(who, policy_in_force(co), member->network, member->tags, tags, why)) {
 		registry_tag(co, member, tags, who->actor);
-		result = agent_result(member, admin_message("agent %s has %zu tags", member->name,
-							    json_array_size(member->tags)));
+		result = agent_result(member, tagged(member));
 	}
-	json_decref(none);
 	return result;
 }
 
 /* Name and tags at once: both or neither. */
 json_t *admin_agent_set(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
 {
-	struct network *network;
-	struct member *member = admin_agent(co, js, &network, who, why);
+	struct member *member = admin_member(co, js, who, why);
 	const char *name = js_string(js, "name", NULL);
 	json_t *tags = js_array(js, "tags", MAX_TAGS);
 
@@ -245,14 +221,14 @@ json_t *admin_agent_set(struct coordinator *co, struct js *js, const struct who 
 		return NULL;
 	if (tags)
 		registry_tag(co, member, tags, who->actor);
-	return agent_result(member, admin_message("agent %s changed", member->name));
+	return agent_result(member, admin_message("agent %s changed in the network %s", member->name,
+						  member->network->name));
 }
 
 json_t *admin_agent_approve(struct coordinator *co, struct js *js, const struct who *who,
 			    struct refusal *why)
 {
-	struct network *network;
-	struct member *member = admin_agent(co, js, &network, who, why);
+	struct member *member = admin_member(co, js, who, why);
 
 	if (!member)
 		return NULL;
@@ -261,18 +237,47 @@ json_t *admin_agent_approve(struct coordinator *co, struct js *js, const struct 
 						  member->network->name));
 }
 
+/* Names of the devices behind it, which go with it. */
+static void add_devices(json_t *names, const struct member *member)
+{
+	const struct device *device;
+
+	list_each(device, &member->agent->devices, in_agent)
+		if (device->network == member->network)
+			json_array_append_new(names, json_string(device->name));
+}
+
+static json_t *removed(const struct agent *agent, const char *name, json_t *devices)
+{
+	struct buf text;
+	json_t *result, *device;
+	size_t i;
+
+	buf_init(&text, 0);
+	buf_addf(&text, "agent %s (%s) removed", name, agent->id);
+	json_array_foreach(devices, i, device)
+		buf_addf(&text, "%s%s", i ? ", " : ", and its devices: ", json_string_value(device));
+	result = json_pack("{ssso}", "message", buf_text(&text), "devices", devices);
+	buf_free(&text);
+	return result;
+}
+
 json_t *admin_agent_remove(struct coordinator *co, struct js *js, const struct who *who,
 			   struct refusal *why)
 {
 	struct network *network, *each, *next;
-	struct member *member = admin_agent(co, js, &network, who, why);
+	struct member *member = meant(co, js, &network, FIND_CERTAIN, who, why), *other;
+	json_t *devices, *result;
 	char id[PROTO_ID_MAX];
 	struct agent *agent;
-	json_t *message;
 
 	if (!member)
 		return NULL;
-	message = admin_message("agent %s (%s) removed", member->name, member->agent->id);
+	devices = json_array();
+	list_each(other, &member->agent->members, in_agent)
+		if (is_meant(who, other, network))
+			add_devices(devices, other);
+	result = removed(member->agent, member->name, devices);
 	str_copy(id, sizeof(id), member->agent->id);
 	list_each_safe(each, next, &co->mesh.networks, node) {
 		agent = map_get(co->mesh.agents, id); /* it goes with its last network */
@@ -280,7 +285,7 @@ json_t *admin_agent_remove(struct coordinator *co, struct js *js, const struct w
 		if (member && is_meant(who, member, network))
 			registry_remove(co, agent, each, who->actor);
 	}
-	return message;
+	return result;
 }
 
 static json_t *expired(const struct member *member, unsigned count)
@@ -295,7 +300,7 @@ json_t *admin_agent_expire(struct coordinator *co, struct js *js, const struct w
 			   struct refusal *why)
 {
 	struct network *network;
-	struct member *member = admin_agent(co, js, &network, who, why), *each;
+	struct member *member = meant(co, js, &network, FIND_CERTAIN, who, why), *each;
 	const char *in = js_string(js, "in", NULL);
 	unsigned count = 0;
 	uint64_t ms = 0;
@@ -384,25 +389,52 @@ static json_t *set_route(struct coordinator *co, struct member *member, const st
 	if (!registry_route(co, member, prefix, approved, who->actor, why))
 		return NULL;
 	prefix_format(text, prefix);
-	result = admin_message("route %s of %s %s", text, member->name, approved ? "approved" : "revoked");
+	result = admin_message("route %s of %s %s in the network %s", text, member->name,
+			       approved ? "approved" : "revoked", member->network->name);
 	for (unsigned i = 0; i < member->route_count; i++)
 		if (prefix_equal(&member->routes[i].prefix, prefix))
 			json_object_set_new(result, "route", route_json(member, &member->routes[i]));
 	return result;
 }
 
+/* "exit": what the agent advertises of 0.0.0.0/0 and ::/0. */
+static json_t *set_exit(struct coordinator *co, struct member *member, bool approved, const struct who *who,
+			struct refusal *why)
+{
+	json_t *result = NULL, *all = json_array();
+
+	for (unsigned i = 0; i < member->route_count; i++) {
+		struct prefix prefix = member->routes[i].prefix;
+
+		if (prefix.bits || !registry_route(co, member, &prefix, approved, who->actor, why))
+			continue;
+		json_array_append_new(all, route_json(member, &member->routes[i]));
+	}
+	if (json_array_size(all)) {
+		result = admin_message("%s is %s an exit in the network %s", member->name,
+				       approved ? "now" : "no longer", member->network->name);
+		json_object_set(result, "routes", all);
+	} else {
+		refuse(why, 404, "unknown_route", "%s does not advertise 0.0.0.0/0 or ::/0: see {route list}",
+		       member->name);
+	}
+	json_decref(all);
+	return result;
+}
+
 static json_t *set_named_route(struct coordinator *co, struct js *js, const struct who *who, bool approved,
 			       struct refusal *why)
 {
-	struct network *network;
-	struct member *member = admin_agent(co, js, &network, who, why);
+	struct member *member = admin_member(co, js, who, why);
 	const char *text = js_need_string(js, "prefix", PREFIX_TEXT);
 	struct prefix prefix;
 
 	if (!member)
 		return NULL;
+	if (!strcmp(text, "exit"))
+		return set_exit(co, member, approved, who, why);
 	if (!prefix_parse(&prefix, text)) {
-		refuse(why, 400, "invalid", "%s is not a route such as 192.168.1.0/24", text);
+		refuse(why, 400, "invalid", "%s is not a route such as 192.168.1.0/24, nor exit", text);
 		return NULL;
 	}
 	return set_route(co, member, &prefix, approved, who, why);

@@ -74,6 +74,10 @@ struct network *admin_network(struct coordinator *co, struct js *js, const char 
  * given. NULL: refused. */
 struct member *admin_agent(struct coordinator *co, struct js *js, struct network **network,
 			   const struct who *who, struct refusal *why);
+/* The same for what changes one membership: an agent that is in several networks which this one sees is
+ * refused where no network is named. */
+struct member *admin_member(struct coordinator *co, struct js *js, const struct who *who,
+			    struct refusal *why);
 json_t *admin_agent_json(const struct member *member);
 /* {name: list}, takes the list: objects in the order of what they have under `key` (times too are texts), and where
  * that is the same under `id`. */

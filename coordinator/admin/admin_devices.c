@@ -93,31 +93,17 @@ static json_t *notes_json(const struct member *via, bool endpoint_said)
 	return notes;
 }
 
-/* Networks that this one may not see are not to be told of. */
-static bool only_network(const struct member *member, const struct network *chosen, const struct who *who,
-			 struct refusal *why)
-{
-	const struct member *other;
-
-	list_each(other, &member->agent->members, in_agent)
-		if (other != member && !chosen && who_sees(who, other->network))
-			return refuse(why, 400, "ambiguous", "%s is in several networks: say which (network)",
-				      member->name);
-	return true;
-}
-
 json_t *admin_peer_add(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
 {
 	const char *name = js_need_string(js, "name", 255);
-	struct network *network;
 	struct member *via;
 	struct device *device;
 	json_t *json, *endpoint, *gateway;
 	struct key key;
 
 	js_need_key(js, "public_key", &key);
-	via = admin_agent(co, js, &network, who, why);
-	if (!via || !only_network(via, network, who, why))
+	via = admin_member(co, js, who, why);
+	if (!via)
 		return NULL;
 	endpoint = endpoint_json(via, js, why);
 	device = endpoint ? registry_device_add(co, via, name, &key, who->actor, why) : NULL;

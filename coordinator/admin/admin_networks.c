@@ -65,16 +65,43 @@ static bool is_public(const struct prefix *cidr)
 	return !addr_is_private(&cidr->addr) || !addr_is_private(&last);
 }
 
-static json_t *created(const struct network *network, const struct who *who)
+static json_t *warnings(const struct coordinator *co, const struct network *network, const struct who *who)
 {
+	json_t *list = json_array();
+	const struct network *each;
+
+	if (is_public(&network->cidr))
+		json_array_append_new(list, json_string(
+			"these are public addresses: members lose the hosts on the Internet that have them. 10.0.0.0/8, "
+			"172.16.0.0/12, 192.168.0.0/16 and 100.64.0.0/10 are free for such use"));
+	list_each(each, &co->mesh.networks, node) {
+		bool v4 = prefix_overlaps(&each->cidr, &network->cidr);
+		char text[PREFIX_TEXT];
+
+		if (each == network || !who_sees(who, each) || (!v4 && !prefix_overlaps(&each->cidr6, &network->cidr6)))
+			continue;
+		prefix_format(text, v4 ? &each->cidr : &each->cidr6);
+		json_array_append_new(list, json_sprintf("its range overlaps that of the network %s (%s): no agent can be "
+							 "in both", each->name, text));
+	}
+	return list;
+}
+
+static json_t *created(const struct coordinator *co, const struct network *network, const struct who *who)
+{
+	json_t *list = warnings(co, network, who), *warning, *result;
 	char text[PREFIX_TEXT];
+	struct buf message;
+	size_t i;
 
 	prefix_format(text, &network->cidr);
-	return network_result(network, who, admin_message(
-		"network %s made with %s%s", network->name, text,
-		is_public(&network->cidr) ? ". Warning: these are public addresses: members lose the hosts on the "
-					    "Internet that have them. 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 and "
-					    "100.64.0.0/10 are free for such use" : ""));
+	buf_init(&message, 0);
+	buf_addf(&message, "network %s made with %s", network->name, text);
+	json_array_foreach(list, i, warning)
+		buf_addf(&message, ". Warning: %s", json_string_value(warning));
+	result = network_result(network, who, json_pack("{ssso}", "message", buf_text(&message), "warnings", list));
+	buf_free(&message);
+	return result;
 }
 
 json_t *admin_network_create(struct coordinator *co, struct js *js, const struct who *who,
@@ -108,7 +135,7 @@ json_t *admin_network_create(struct coordinator *co, struct js *js, const struct
 		return NULL;
 	if (approve)
 		registry_network_approve(co, network, true, who->actor);
-	return created(network, who);
+	return created(co, network, who);
 }
 
 json_t *admin_network_list(struct coordinator *co, struct js *js, const struct who *who,

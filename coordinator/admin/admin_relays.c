@@ -128,9 +128,32 @@ static bool read_relay(struct js *js, struct relay *relay, struct refusal *why)
 	return true;
 }
 
+/* The same place in the same region; what has no URL is its STUN servers. */
+static const struct relay *known_already(const struct coordinator *co, const struct relay *relay)
+{
+	const struct relay *other;
+
+	list_each(other, &co->relays, node) {
+		bool same = other->as.stun_count == relay->as.stun_count;
+
+		if (strcmp(other->as.region, relay->as.region) || !other->as.url != !relay->as.url)
+			continue;
+		if (relay->as.url) {
+			same = !strcmp(other->as.url, relay->as.url);
+		} else {
+			for (unsigned i = 0; same && i < relay->as.stun_count; i++)
+				same = !strcmp(other->as.stun[i], relay->as.stun[i]);
+		}
+		if (same)
+			return other;
+	}
+	return NULL;
+}
+
 json_t *admin_relay_add(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
 {
 	struct relay *relay = xcalloc(1, sizeof(*relay)), *other;
+	const struct relay *known;
 	size_t count = 0;
 	json_t *result;
 
@@ -139,6 +162,13 @@ json_t *admin_relay_add(struct coordinator *co, struct js *js, const struct who 
 		count++;
 	if (!who_may(who, NULL, why) || !read_relay(js, relay, why)) {
 		relay_free(relay);
+		return NULL;
+	}
+	known = known_already(co, relay);
+	if (known) {
+		relay_free(relay);
+		refuse(why, 409, "relay_known", "this relay is there already, as %s in the region %s: {relay remove %s} "
+		       "first, to add it otherwise", known->id, known->as.region, known->id);
 		return NULL;
 	}
 	if (count >= PROTO_MAX_RELAYS - 1) {

@@ -4,6 +4,7 @@
 #include "admin_commands.h"
 #include "coordinator/api/api.h"
 #include "coordinator/enforce/policy_state.h"
+#include "coordinator/mesh/find.h"
 #include "lib/str.h"
 
 #include <stdio.h>
@@ -155,8 +156,8 @@ static bool reads_policy(const struct who *who)
 
 /* Who has a role in some networks only is answered as if there were no others, and no word of the policy,
  * which speaks of all, is told. */
-static bool resolve_seen(const struct coordinator *co, const struct who *who, const char *word,
-			 const char *network, struct resolved *out, struct refusal *why)
+static bool resolve_address(const struct coordinator *co, const struct who *who, const char *word,
+			    const char *network, struct resolved *out, struct refusal *why)
 {
 	const struct network *each;
 	struct resolved one;
@@ -167,34 +168,63 @@ static bool resolve_seen(const struct coordinator *co, const struct who *who, co
 		    !policy_resolve(co, NULL, word, each->name, &one, why))
 			continue;
 		if (found && one.member && out->member)
-			return refuse(why, 400, "ambiguous", "%s is in several networks: say which (network)", word);
+			return refuse(why, 400, "ambiguous", "%s is in several networks (%s, %s): say which "
+				      "(network)", word, out->party.network,
+				      each->name);
 		if (!found || one.member)
 			*out = one;
 		found = true;
 	}
-	return found || refuse(why, 404, "unknown_agent", "there is no agent %s", word);
+	return found || find_none(co, NULL, who, word, why);
 }
 
 static bool resolve(const struct coordinator *co, const struct who *who, const char *word,
 		    const char *network, struct resolved *out, struct refusal *why)
 {
-	if (reads_policy(who) ? policy_resolve(co, policy_in_force(co), word, network, out, why)
-			      : resolve_seen(co, who, word, network, out, why))
-		return true;
-	return strcmp(why->code, "unknown_agent") ? false : refuse(why, 404, "unknown_agent", "there is no agent %s: "
-								   "see {agent list}", word);
+	const struct network *only = network ? mesh_network(&co->mesh, network) : NULL;
+	const struct member *member;
+	struct addr addr;
+	bool reads = reads_policy(who), is_address = addr_parse(&addr, word);
+
+	if (reads && (is_address || policy_host(policy_in_force(co), word)))
+		return policy_resolve(co, policy_in_force(co), word, network, out, why);
+	if (is_address)
+		return resolve_address(co, who, word, network, out, why);
+	member = find_agent(co, only, who, word, FIND_ANY, why);
+	if (!member || (!only && !find_only(member, who, why)))
+		return false;
+	policy_resolve_member(member, out);
+	return true;
+}
+
+/* Of one family, or of both where they agree. */
+static json_t *judged_json(const struct judged *judged, bool whole)
+{
+	const struct verdict *verdict = &judged->verdict;
+
+	return json_pack("{sososssoso}", "from", js_from_addr(&judged->from->addr), "to",
+			 js_from_addr(&judged->to->addr), "verdict", verdict->allow ? "allow" : "deny", "rule",
+			 js_from_string(whole ? verdict->rule : NULL), "line",
+			 whole && verdict->line ? json_integer(verdict->line) : json_null());
 }
 
 static json_t *explained(const struct resolved *source, const struct resolved *target, const char *port,
-			 const struct verdict *verdict, bool whole)
+			 const struct judged *judged, unsigned count, bool whole)
 {
+	const struct verdict *verdict = &judged[0].verdict;
+	bool agree = count < 2 || verdict->allow == judged[1].verdict.allow;
 	bool peers = source->member && target->member && source->member != target->member;
 	json_t *sees = peers ? json_boolean(mesh_sees(source->member, target->member)) : json_null();
+	json_t *each = json_array();
 
-	return json_pack("{sososssssososo}", "from", party_json(source), "to", party_json(target), "port", port,
-			 "verdict", verdict->allow ? "allow" : "deny", "rule",
+	for (unsigned i = 0; i < count; i++)
+		json_array_append_new(each, judged_json(&judged[i], whole));
+	whole = whole && agree;
+	return json_pack("{sososssssosososo}", "from", party_json(source), "to", party_json(target), "port", port,
+			 "verdict", !agree ? "differs" : verdict->allow ? "allow" : "deny", "rule",
 			 js_from_string(whole ? verdict->rule : NULL), "line",
-			 whole && verdict->line ? json_integer(verdict->line) : json_null(), "peers", sees);
+			 whole && verdict->line ? json_integer(verdict->line) : json_null(), "peers", sees,
+			 "families", each);
 }
 
 json_t *admin_policy_explain(struct coordinator *co, struct js *js, const struct who *who,
@@ -205,7 +235,8 @@ json_t *admin_policy_explain(struct coordinator *co, struct js *js, const struct
 	const char *port = js_need_string(js, "port", POLICY_WORD - 1);
 	const char *network = js_string(js, "network", NULL);
 	struct resolved source, target;
-	struct verdict verdict;
+	struct judged judged[2];
+	unsigned count;
 	uint32_t point;
 
 	if (!js_ok(js)) {
@@ -221,6 +252,6 @@ json_t *admin_policy_explain(struct coordinator *co, struct js *js, const struct
 	if (!resolve(co, who, from, network, &source, why) || !resolve(co, who, to, network, &target, why) ||
 	    (!source.member && !target.member && !who_may(who, NULL, why)))
 		return NULL;
-	policy_judge(policy_in_force(co), &source, &target, point, &verdict);
-	return explained(&source, &target, port, &verdict, reads_policy(who));
+	count = policy_judge(policy_in_force(co), &source, &target, point, judged);
+	return explained(&source, &target, port, judged, count, reads_policy(who));
 }

@@ -92,6 +92,7 @@ static const struct {
 	{"policy_tests", ANSWER, ARRAY_OF("PolicyTest")},
 	{"policy_changes", ANSWER, ARRAY_OF("PolicyChange")},
 	{"party", ANSWER, REFERENCE("Party")},
+	{"judged_rows", ANSWER, ARRAY_OF("Judged")},
 };
 
 /* ---- the notation ------------------------------------------------------------------------------ */

@@ -60,6 +60,7 @@ static const struct {
 	{"Device", DEVICE},
 	{"Gateway", "name:name public_key:key addresses:strings endpoint:string"},
 	{"NewDevice", DEVICE " gateway:gateway cidr:string? cidr6:string?"},
+	{"Judged", "from:string? to:string? verdict:word rule:string? line:integer?"},
 	{"PolicyTest", "line:integer from:string to:string port:string expect:word result:word detail:string?"},
 	{"PolicyChange", "network:name from:string? to:string? before:any after:any agent:name? route:string?"},
 	{"Party", "agent:name? network:name? address:string? tags:any?"},

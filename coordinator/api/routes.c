@@ -54,7 +54,7 @@ const struct endpoint_row endpoints[] = {
 	 .answer = "networks:network_rows", .status = 200, .command = "network list"},
 	{"POST", "/networks", ADMIN, "Make a network",
 	 .body = "name:name cidr:string cidr6:string? approve:bool?",
-	 .answer = "network:network_row", .status = 201, .command = "network create"},
+	 .answer = "network:network_row warnings:strings", .status = 201, .command = "network create"},
 	{"GET", "/networks/{id}", ADMIN, "One network, by name or id",
 	 .answer = "network:network_row", .status = 200, .command = "network show",
 	 .id_key = "name"},
@@ -126,7 +126,7 @@ const struct endpoint_row endpoints[] = {
 	{"POST", "/policy/explain", ADMIN, "May one reach the other at a port, and by which rule?",
 	 .body = "from:string to:string port:string network:name?",
 	 .answer = "from:party to:party port:string verdict:word rule:string? line:integer? "
-		"peers:bool?", .status = 200, .command = "policy explain"},
+		"peers:bool? families:judged_rows", .status = 200, .command = "policy explain"},
 	{"POST", "/policy/confirm", ADMIN, "Keep the policy that waits to be confirmed",
 	 .body = "version:integer?", .answer = "version:integer", .status = 200,
 	 .command = "policy confirm"},

@@ -39,7 +39,7 @@ static const struct arg set_args[] = {
 static const struct arg key_args[] = {
 	{"network", "network", ARG_VALUE, "NETWORK", "where it leads (default: default)"},
 	{"reusable", "reusable", ARG_FLAG, NULL, "for any number of agents"},
-	{"expires", "expires", ARG_VALUE, "TIME", "1h (default), 30d, ..., never"},
+	{"expires", "expires", ARG_VALUE, "TIME", "1h (default), 1h30m, 30d, 1w, ..., never"},
 	{"tag", "tags", ARG_LIST, "TAG", "given to those who join by it; may repeat"},
 	{"name", "name", ARG_VALUE, "NAME", "only for an agent of this name"},
 	{"ephemeral", "ephemeral", ARG_FLAG, NULL, "agents are removed when away for half an hour"},
@@ -51,7 +51,8 @@ static const struct arg agent_args[] = {
 };
 static const struct arg tag_args[] = {
 	{"network", "network", ARG_VALUE, "NETWORK", "of this network"},
-	{"tag", "tags", ARG_LIST, "TAG", "may repeat; none takes all away"},
+	{"tag", "tags", ARG_LIST, "TAG", "the same as a word; may repeat"},
+	{"none", "none", ARG_FLAG, NULL, "takes all tags away"},
 	{0},
 };
 static const struct arg expire_args[] = {
@@ -97,6 +98,8 @@ static const struct arg peer_args[] = {
 	{"network", "network", ARG_VALUE, "NETWORK", "in this network, where AGENT is in several"},
 	{"public-key", "public_key", ARG_VALUE, "KEY", "the device has made its own key"},
 	{"endpoint", "endpoint", ARG_VALUE, "HOST:PORT", "where the device finds AGENT (default: as known)"},
+	{"qr", "qr", ARG_FLAG, NULL, "a QR code too where standard output is no terminal"},
+	{"no-qr", "no_qr", ARG_FLAG, NULL, "none on a terminal either"},
 	{0},
 };
 static const struct arg audit_args[] = {
@@ -133,12 +136,12 @@ const struct command commands[] = {
 	{"agent list", {NULL}, NULL, agent_args, print_agents, "agents", NULL},
 	{"agent show", {"agent"}, NULL, agent_args, print_agent, "all about one agent", NULL},
 	{"agent rename", {"agent", "name"}, NULL, agent_args, print_message, "give an agent another name", NULL},
-	{"agent tag", {"agent"}, "tags", tag_args, print_message, "set an agent's tags", NULL},
+	{"agent tag", {"agent"}, "tags", tag_args, print_message, "set an agent's tags: those named, and no others", NULL},
 	{"agent approve", {"agent"}, NULL, agent_args, print_message, "let an agent in that waits for it, or has expired", NULL},
 	{"agent expire", {"agent"}, NULL, expire_args, print_message, "make an agent join again", NULL},
-	{"agent remove", {"agent"}, NULL, agent_args, print_message, "cut an agent off, at once", NULL},
+	{"agent remove", {"agent"}, NULL, agent_args, print_message, "cut an agent off, at once, with the devices behind it", NULL},
 	{"route list", {NULL}, NULL, agent_args, print_routes, "routes that agents advertise", NULL},
-	{"route approve", {"agent", "prefix"}, NULL, agent_args, print_message, "let peers use a route", NULL},
+	{"route approve", {"agent", "prefix"}, NULL, agent_args, print_message, "let peers use a route (or exit: all that it advertises of 0.0.0.0/0 and ::/0)", NULL},
 	{"route revoke", {"agent", "prefix"}, NULL, agent_args, print_message, "no longer", NULL},
 	{"peer add", {"name"}, NULL, peer_args, print_device, "configuration for a stock WireGuard app", NULL},
 	{"peer list", {NULL}, NULL, agent_args, print_devices, "devices without an agent", NULL},
@@ -170,52 +173,6 @@ const struct command commands[] = {
 	{"migrate", {NULL}, NULL, migrate_args, print_moved, "move to another database (not while serving)", migrate_run},
 	{0},
 };
-
-const struct command *cli_find(const char *const *words, size_t count, size_t *used, const char **near)
-{
-	const char *names[CLI_MAX_COMMANDS];
-	const struct command *command;
-	char two[80];
-	size_t n = 0;
-
-	snprintf(two, sizeof(two), "%s %s", words[0], count > 1 ? words[1] : "");
-	for (command = commands; command->name; command++) {
-		*used = strchr(command->name, ' ') ? 2 : 1;
-		if (!strcmp(command->name, *used == 2 ? two : words[0]))
-			return command;
-		names[n++] = command->name;
-	}
-	names[n] = NULL;
-	*near = str_nearest(two, names);
-	return NULL;
-}
-
-/* Words to their keys. */
-bool cli_take_words(const struct command *command, json_t *options, const char *const *words,
-		       size_t count)
-{
-	size_t i, max = ARRAY_SIZE(command->words);
-
-	for (i = 0; i < max && command->words[i]; i++) {
-		if (i == count) {
-			fprintf(stderr, "wg-mesh-coordinator: %s lacks its %s; see %s --help\n", command->name,
-				command->words[i], command->name);
-			return false;
-		}
-		json_object_set_new(options, command->words[i], json_string(words[i]));
-	}
-	if (i < count && command->rest) {
-		json_t *list = json_object_get(options, command->rest);
-
-		if (!list)
-			json_object_set_new(options, command->rest, list = json_array());
-		for (; i < count; i++)
-			json_array_append_new(list, json_string(words[i]));
-	}
-	if (i < count)
-		fprintf(stderr, "wg-mesh-coordinator: %s: %s is one word too many\n", command->name, words[i]);
-	return i >= count;
-}
 
 /* The connection; else -EXIT_NOT_RUNNING or -EXIT_NOT_REACHABLE, which was said. */
 static int connect_to(const char *run_dir)
@@ -327,12 +284,21 @@ int cli_judge(const json_t *answer)
 	return json_is_object(answer) ? (int)json_integer_value(json_object_get(answer, "exit")) : EXIT_FAILED;
 }
 
-/* A refusal in the words of the command line, where the remedy is another command; as cli_judge. */
+/* A refusal in the words of the command line, where the remedy is another command, or an option instead of a
+ * field; as cli_judge. */
 static int judge(const struct command *command, const json_t *options, const json_t *answer)
 {
+	static const char field[] = "say which (network)";
 	const char *code = json_string_value(json_object_get(answer, "code"));
 	const char *user = json_string_value(json_object_get(options, "user"));
+	const char *detail = json_string_value(json_object_get(answer, "detail"));
+	const char *which = detail ? strstr(detail, field) : NULL;
 
+	if (which && !which[strlen(field)]) {
+		fprintf(stderr, "wg-mesh-coordinator: %.*ssay which with --network NETWORK\n", (int)(which - detail),
+			detail);
+		return EXIT_USAGE;
+	}
 	if (!code || !user || strcmp(code, "unknown_user") || strcmp(command->name, "user link"))
 		return cli_judge(answer);
 	fprintf(stderr, "wg-mesh-coordinator: there is no user %s: add one first, with user add %s --role admin "
@@ -386,6 +352,22 @@ static bool on_or_off(const struct command *command, json_t *options, const char
 	return true;
 }
 
+/* A word that was forgotten must not take all tags away. */
+static bool has_tags(json_t *options)
+{
+	bool none = json_object_get(options, "none");
+
+	if (none == (json_object_get(options, "tags") != NULL)) {
+		fprintf(stderr, "wg-mesh-coordinator: agent tag AGENT TAG... sets its tags, agent tag AGENT --none takes all "
+			"away%s\n", none ? ": not both at once" : "");
+		return false;
+	}
+	if (none)
+		json_object_set_new(options, "tags", json_array());
+	json_object_del(options, "none");
+	return true;
+}
+
 /* What the command line says otherwise than the API. */
 static bool prepare(const struct command *command, json_t *options)
 {
@@ -394,6 +376,8 @@ static bool prepare(const struct command *command, json_t *options)
 	if (!strcmp(command->name, "key create") && !json_object_get(options, "network"))
 		json_object_set_new(options, "network", json_string("default"));
 	if (!strcmp(command->name, "network set") && !on_or_off(command, options, "approve"))
+		return false;
+	if (!strcmp(command->name, "agent tag") && !has_tags(options))
 		return false;
 	if (url && !strcmp(url, "-"))
 		json_object_del(options, "url");

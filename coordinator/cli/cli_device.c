@@ -1,6 +1,6 @@
 /*
  * cli_device.c - the configuration of a device as text and as QR code. On a terminal there are both;
- * redirected, standard output is the text alone, to be kept as a file. Notes go to standard error.
+ * redirected, standard output is the text alone, to be kept as a file, unless --qr says otherwise. Notes go to standard error.
  */
 #include "cli_device.h"
 #include "cli_print.h"
@@ -18,12 +18,17 @@
 #define QUIET 4 /* light modules around a code, ISO/IEC 18004 */
 
 static struct key private_key; /* between prepare and finish; zero: the device's own */
+static bool qr, no_qr;         /* as the command line says */
 
 void cli_device_prepare(json_t *options)
 {
 	char text[KEY_BASE64];
 	struct key public_key;
 
+	qr = json_object_get(options, "qr");
+	no_qr = json_object_get(options, "no_qr");
+	json_object_del(options, "qr");
+	json_object_del(options, "no_qr");
 	if (json_object_get(options, "public_key"))
 		return;
 	key_generate_private(&private_key);
@@ -130,8 +135,12 @@ void print_device(const json_t *result)
 	size_t i;
 
 	fputs(text, stdout);
-	if (isatty(STDOUT_FILENO) && strstr(text, "\nPrivateKey = "))
-		print_code(text);
+	if (strstr(text, "\nPrivateKey = ")) {
+		if (qr || (!no_qr && isatty(STDOUT_FILENO)))
+			print_code(text);
+	} else if (qr) {
+		fputs("wg-mesh-coordinator: no QR code: the private key is the device's own\n", stderr);
+	}
 	fflush(stdout);
 	json_array_foreach(json_object_get(result, "notes"), i, note)
 		fprintf(stderr, "wg-mesh-coordinator: %s\n", json_string_value(note));

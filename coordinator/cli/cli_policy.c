@@ -245,22 +245,54 @@ static void print_party(const json_t *party)
 		printf("%s", address);
 }
 
+static void print_rule(const json_t *judged)
+{
+	const json_t *line = json_object_get(judged, "line");
+	const char *rule = text_of(judged, "rule");
+
+	if (json_is_integer(line))
+		printf("by the rule \"%s\", line %lld\n", rule, (long long)json_integer_value(line));
+	else if (!strcmp(rule, "default"))
+		puts("by the default: no rule speaks of it");
+	else
+		printf("because %s\n", rule);
+}
+
+static bool same_rule(const json_t *families)
+{
+	const json_t *a = json_array_get(families, 0), *b = json_array_get(families, 1);
+
+	return !b || (json_equal(json_object_get(a, "verdict"), json_object_get(b, "verdict")) &&
+		      json_equal(json_object_get(a, "rule"), json_object_get(b, "rule")) &&
+		      json_equal(json_object_get(a, "line"), json_object_get(b, "line")));
+}
+
+static const char *judged_word(const json_t *judged)
+{
+	const char *verdict = text_of(judged, "verdict");
+
+	return !strcmp(verdict, "allow") ? "allowed" : !strcmp(verdict, "deny") ? "denied"
+									       : "it depends on the address";
+}
+
 void print_verdict(const json_t *result)
 {
-	const json_t *line = json_object_get(result, "line"), *peers = json_object_get(result, "peers");
-	bool allow = !strcmp(text_of(result, "verdict"), "allow");
+	const json_t *peers = json_object_get(result, "peers"), *families = json_object_get(result, "families");
+	const json_t *judged;
+	size_t i;
 
 	print_party(json_object_get(result, "from"));
 	fputs(" to ", stdout);
 	print_party(json_object_get(result, "to"));
-	printf(", %s: %s\n", text_of(result, "port"), allow ? "allowed" : "denied");
-	if (json_is_integer(line))
-		printf("by the rule \"%s\", line %lld\n", text_of(result, "rule"),
-		       (long long)json_integer_value(line));
-	else if (!strcmp(text_of(result, "rule"), "default"))
-		puts("by the default: no rule speaks of it");
+	printf(", %s: %s\n", text_of(result, "port"), judged_word(result));
+	if (same_rule(families))
+		print_rule(result);
 	else
-		printf("because %s\n", text_of(result, "rule"));
+		json_array_foreach(families, i, judged) {
+			printf("%s to %s: %s ", text_of(judged, "from"), text_of(judged, "to"),
+			       judged_word(judged));
+			print_rule(judged);
+		}
 	if (json_is_boolean(peers))
 		printf("the two are %stold of each other\n", json_is_true(peers) ? "" : "not ");
 }

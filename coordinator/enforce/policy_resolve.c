@@ -2,9 +2,11 @@
  * policy_resolve.c - the words of people as parties in the mesh: for tests, explain, warnings.
  */
 #include "policy_state.h"
+#include "coordinator/mesh/find.h"
 #include "lib/clock.h"
 #include "lib/str.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,8 +19,9 @@ static void party_of(const struct member *member, const struct addr *addr, struc
 			      .tags = member->tags, .addr = *addr};
 }
 
-static void use_member(const struct member *member, struct resolved *out)
+void policy_resolve_member(const struct member *member, struct resolved *out)
 {
+	memset(out, 0, sizeof(*out));
 	out->member = member;
 	party_of(member, &member->address, &out->party);
 	if (member->address6.family)
@@ -68,12 +71,13 @@ static bool resolve_agent(const struct coordinator *co, const char *word, const 
 		if (!member && agent)
 			member = mesh_member(agent, each);
 		if (member && found)
-			return refuse(why, 400, "ambiguous", "%s is in several networks: say which (network)", word);
+			return refuse(why, 400, "ambiguous", "%s is in several networks (%s, %s): say which (network)",
+				      word, found->network->name, each->name);
 		found = member ? member : found;
 	}
 	if (!found)
-		return refuse(why, 404, "unknown_agent", "there is no agent %s", word);
-	use_member(found, out);
+		return find_none(co, NULL, NULL, word, why);
+	policy_resolve_member(found, out);
 	return true;
 }
 
@@ -91,23 +95,28 @@ bool policy_resolve(const struct coordinator *co, const struct policy *policy, c
 	return resolve_agent(co, word, network, out, why);
 }
 
-void policy_judge(const struct policy *policy, const struct resolved *from, const struct resolved *to,
-		  uint32_t point, struct verdict *out)
+unsigned policy_judge(const struct policy *policy, const struct resolved *from, const struct resolved *to,
+		      uint32_t point, struct judged out[static 2])
 {
 	const struct party *sources[] = {&from->party, &from->other};
 	const struct party *targets[] = {&to->party, &to->other};
+	const char *never = "one has an IPv4 address only and the other an IPv6 address only";
+	unsigned count = 0;
 
-	if (from->member && to->member && from->member->network != to->member->network) {
-		*out = (struct verdict){.rule = "agents of two networks never meet"};
-		return;
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(sources); i++)
-		for (size_t k = 0; k < ARRAY_SIZE(targets); k++)
-			if (sources[i]->addr.family && sources[i]->addr.family == targets[k]->addr.family) {
-				policy_decide(policy, sources[i], targets[k], point, out);
-				return;
+	if (from->member && to->member && from->member->network != to->member->network)
+		never = "agents of two networks never meet";
+	else
+		for (size_t i = 0; i < 2; i++)
+			for (size_t k = 0; k < 2; k++) {
+				if (!sources[i]->addr.family || sources[i]->addr.family != targets[k]->addr.family)
+					continue;
+				out[count].from = sources[i];
+				out[count].to = targets[k];
+				policy_decide(policy, sources[i], targets[k], point, &out[count++].verdict);
 			}
-	*out = (struct verdict){.rule = "one has an IPv4 address only and the other an IPv6 address only"};
+	if (!count)
+		out[count++] = (struct judged){{.rule = never}, sources[0], targets[0]};
+	return count;
 }
 
 /* ---- tests -------------------------------------------------------------------------------------- */
@@ -129,6 +138,28 @@ static bool same_network(const struct coordinator *co, const struct policy *poli
 	       policy_resolve(co, policy, test->to, NULL, to, why);
 }
 
+/* Why a test failed, new: by one of its addresses, where it has several. */
+static char *failure(const struct policy *policy, const struct policy_test *test, const char *port,
+		     const struct judged *judged)
+{
+	const struct verdict *verdict = &judged->verdict;
+	char from[ADDR_TEXT], to[ADDR_TEXT], by[40], *text, *reason;
+
+	addr_format(from, &judged->from->addr);
+	addr_format(to, &judged->to->addr);
+	snprintf(by, sizeof(by), policy->default_line ? "line %u" : "none is written", policy->default_line);
+	if (verdict->line)
+		reason = xasprintf("by the rule \"%s\" (line %u)", verdict->rule, verdict->line);
+	else if (!strcmp(verdict->rule, "default"))
+		reason = xasprintf("by the default (%s), since no rule speaks of it", by);
+	else
+		reason = xasprintf("because %s", verdict->rule);
+	text = xasprintf("%s:%u: %s to %s %s is %s %s: from %s to %s", policy->name, test->line, test->from, test->to,
+			 port, verdict->allow ? "allowed" : "denied", reason, from, to);
+	free(reason);
+	return text;
+}
+
 static json_t *run_test(const struct coordinator *co, const struct policy *policy,
 			const struct policy_test *test)
 {
@@ -136,17 +167,18 @@ static json_t *run_test(const struct coordinator *co, const struct policy *polic
 	struct refusal why = {.detail = "there is no network yet"};
 	char port[POINT_TEXT], *detail = NULL;
 	struct resolved from, to;
-	struct verdict verdict;
+	struct judged judged[2];
+	unsigned count, i;
 	json_t *json;
 
 	ports_format_point(port, test->point);
 	if (same_network(co, policy, test, &from, &to, &why)) {
-		policy_judge(policy, &from, &to, test->point, &verdict);
-		result = verdict.allow == test->allow ? "ok" : "failed";
-		if (verdict.allow != test->allow)
-			detail = xasprintf("%s:%u: %s to %s %s is %s by the rule \"%s\" (line %u)", policy->name,
-					   test->line, test->from, test->to, port,
-					   verdict.allow ? "allowed" : "denied", verdict.rule, verdict.line);
+		count = policy_judge(policy, &from, &to, test->point, judged);
+		for (i = 0; i < count && judged[i].verdict.allow == test->allow; i++)
+			;
+		result = i == count ? "ok" : "failed";
+		if (i < count)
+			detail = failure(policy, test, port, &judged[i]);
 	} else {
 		detail = xstrdup(why.detail);
 	}
@@ -173,6 +205,7 @@ json_t *policy_run_tests(const struct coordinator *co, const struct policy *poli
 /* ---- warnings -------------------------------------------------------------------------------------- */
 
 struct known { /* words in the mesh, for each kind of selector */
+	const char *file;
 	struct map *names, *tags, *networks, *told;
 	json_t *out;
 };
@@ -203,37 +236,41 @@ static void gather(const struct coordinator *co, const struct policy *policy, st
 		map_put(known->tags, policy->tags[i].word, &policy->tags[i]);
 }
 
-static void warn(struct known *known, const char *what, const char *word, const struct map *all)
+static void warn(struct known *known, const struct policy_spot *at, const char *what, const char *word,
+		 const struct map *all, const char *const *words)
 {
 	const char **names, *near;
 	const void *key;
 	size_t pos = 0, count = 0;
-	char *text;
 
 	if (map_get(all, word) || json_array_size(known->out) >= MAX_WARNINGS ||
 	    map_put(known->told, word, known))
 		return;
-	names = xcalloc(MIN(map_count(all), (size_t)MAX_NAMES) + 1, sizeof(*names));
+	names = xcalloc(MIN(map_count(all), (size_t)MAX_NAMES) + 3, sizeof(*names));
+	for (; words && *words; words++)
+		names[count++] = *words;
 	while (count < MAX_NAMES && map_next(all, &pos, &key))
 		names[count++] = key;
 	near = str_nearest(word, names);
-	text = near ? xasprintf("%s %s, did you mean %s?", what, word, near) : xasprintf("%s %s", what, word);
-	json_array_append_new(known->out, json_string(text));
-	free(text);
+	json_array_append_new(known->out, json_sprintf("%s:%u:%u: %s %s%s%s%s", known->file, at->line, at->column, what,
+						       word, near ? ", did you mean " : "", near ? near : "",
+						       near ? "?" : ""));
 	free(names);
 }
 
-static void look_through(struct known *known, const struct selectors *selectors)
+/* `words`: those that are no names and may stand there. */
+static void look_through(struct known *known, const struct selectors *selectors, const char *const *words)
 {
 	for (unsigned i = 0; i < selectors->count; i++) {
 		const struct selector *selector = &selectors->items[i];
 
 		if (selector->kind == SELECT_NAME)
-			warn(known, "no agent is called", selector->word, known->names);
+			warn(known, &selector->at, "no agent is called", selector->word, known->names, words);
 		else if (selector->kind == SELECT_TAG)
-			warn(known, "no agent and no join key has the tag", selector->word, known->tags);
+			warn(known, &selector->at, "no agent and no join key has the tag", selector->word,
+			     known->tags, NULL);
 		else if (selector->kind == SELECT_NETWORK)
-			warn(known, "there is no network", selector->word, known->networks);
+			warn(known, &selector->at, "there is no network", selector->word, known->networks, NULL);
 	}
 }
 
@@ -253,7 +290,7 @@ static void look_at_owners(const struct coordinator *co, const struct policy *po
 	for (unsigned i = 0; i < policy->tag_count; i++)
 		for (char **word = policy->tags[i].owners; *word; word++)
 			if (!str_has_prefix(*word, "group:"))
-				warn(known, "no user, role or group is called", *word, all);
+				warn(known, &policy->tags[i].at, "no user, role or group is called", *word, all, NULL);
 	map_free(all);
 }
 
@@ -299,35 +336,41 @@ static void look_at_tests(const struct coordinator *co, const struct policy *pol
 
 		if (json_array_size(known->out) < MAX_WARNINGS &&
 		    !same_network(co, policy, test, &from, &to, &why))
-			json_array_append_new(known->out, json_sprintf("the test in line %u was skipped: %s",
-								       test->line, why.detail));
+			json_array_append_new(known->out, json_sprintf("%s:%u:%u: this test was skipped: %s",
+								       policy->name, test->line, test->column,
+								       why.detail));
+	}
+}
+
+static void look_at_hosts(const struct policy *policy, struct known *known)
+{
+	for (unsigned i = 0; i < policy->host_count; i++) {
+		const struct policy_named *host = &policy->hosts[i];
+
+		if (map_get(known->names, host->word))
+			json_array_append_new(known->out, json_sprintf(
+				"%s:%u:%u: %s is a name under hosts and an agent's: rules mean the one under hosts",
+				policy->name, host->at.line, host->at.column, host->word));
 	}
 }
 
 json_t *policy_warnings(const struct coordinator *co, const struct policy *policy)
 {
-	struct known known = {.names = map_new(0), .tags = map_new(0), .networks = map_new(0),
+	static const char *const from[] = {"any", NULL}, *const to[] = {"any", "self", NULL};
+	struct known known = {.file = policy->name, .names = map_new(0), .tags = map_new(0), .networks = map_new(0),
 			      .told = map_new(0), .out = json_array()};
-	char *text;
 
 	gather(co, policy, &known);
 	for (unsigned i = 0; i < policy->rule_count; i++) {
-		look_through(&known, &policy->rules[i].from);
-		look_through(&known, &policy->rules[i].to);
+		look_through(&known, &policy->rules[i].from, from);
+		look_through(&known, &policy->rules[i].to, to);
 	}
 	for (unsigned i = 0; i < policy->approval_count; i++)
-		look_through(&known, &policy->approvals[i].who);
+		look_through(&known, &policy->approvals[i].who, from);
 	look_at_owners(co, policy, &known);
 	look_at_keys(co, policy, &known);
 	look_at_tests(co, policy, &known);
-	for (unsigned i = 0; i < policy->host_count; i++) {
-		if (!map_get(known.names, policy->hosts[i].word))
-			continue;
-		text = xasprintf("%s is a name under hosts and an agent's: rules mean the one under hosts",
-				 policy->hosts[i].word);
-		json_array_append_new(known.out, json_string(text));
-		free(text);
-	}
+	look_at_hosts(policy, &known);
 	map_free(known.names);
 	map_free(known.tags);
 	map_free(known.networks);

@@ -55,13 +55,20 @@ struct resolved {
  * any. */
 bool policy_resolve(const struct coordinator *co, const struct policy *policy, const char *word,
 		    const char *network, struct resolved *out, struct refusal *why);
-/* What it decides between the two: by their IPv4 addresses where both have one, else by IPv6. */
-void policy_judge(const struct policy *policy, const struct resolved *from, const struct resolved *to,
-		  uint32_t point, struct verdict *out);
+void policy_resolve_member(const struct member *member, struct resolved *out);
+struct judged { /* of one family */
+	struct verdict verdict;
+	const struct party *from, *to; /* of the two that were judged, with the address that counts */
+};
+/* What it decides between the two, for each family that both have an address of, IPv4 first; returns how
+ * many. Where they cannot meet in any it is 1, a denial whose rule says why. */
+unsigned policy_judge(const struct policy *policy, const struct resolved *from, const struct resolved *to,
+		      uint32_t point, struct judged out[static 2]);
 /* [{"line","from","to","port","expect","result":"ok"|"failed"|"skipped","detail"}], new; counts what
  * failed. */
 json_t *policy_run_tests(const struct coordinator *co, const struct policy *policy, unsigned *failed);
-/* Words that fit nobody here, and names that are two things: sentences, new. */
+/* Words that fit nobody here, and names that are two things: sentences, with FILE:LINE:COLUMN where they
+ * are of a place in it; new. */
 json_t *policy_warnings(const struct coordinator *co, const struct policy *policy);
 /* What would be otherwise under `next`: [{"from","to","network","before","after","agents"}], new. */
 json_t *policy_compare(const struct coordinator *co, const struct policy *next);

@@ -192,6 +192,9 @@ static bool wishes_ok(struct coordinator *co, const struct registration *reg, co
 	if (reg->route_count > co->config.limits.routes)
 		return refuse(why, 422, "too_many_routes", "at most %u routes can be advertised",
 			      co->config.limits.routes);
+	for (unsigned i = 0; i < reg->route_count; i++)
+		if (!registry_route_ok(key->network, &reg->routes[i], why))
+			return false;
 	if (!tags_ok(co, reg, key, member, why))
 		return false;
 	/* Who came by it before may have been renamed. */
@@ -248,26 +251,36 @@ static bool give_addresses(struct coordinator *co, struct member *member, uint64
 
 static void set_tags(struct member *member, const json_t *tags)
 {
-	json_t *copy = json_deep_copy(tags);
+	json_t *copy = registry_tags_once(tags);
 
 	json_decref(member->tags);
 	member->tags = copy;
 }
 
-/* What was said of a prefix before stays. */
+static const struct route *route_among(const struct route *routes, unsigned count, const struct prefix *prefix)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (prefix_equal(&routes[i].prefix, prefix))
+			return &routes[i];
+	return NULL;
+}
+
+/* Each once, however it is written. What was said of a prefix before stays. */
 static void set_routes(struct member *member, const struct registration *reg)
 {
 	struct route *routes = xcalloc(reg->route_count, sizeof(*routes));
+	unsigned count = 0;
 
 	for (unsigned i = 0; i < reg->route_count; i++) {
-		routes[i].prefix = prefix_mask(&reg->routes[i]);
-		for (unsigned j = 0; j < member->route_count; j++)
-			if (prefix_equal(&member->routes[j].prefix, &routes[i].prefix))
-				routes[i] = member->routes[j];
+		struct prefix prefix = prefix_mask(&reg->routes[i]);
+		const struct route *before = route_among(member->routes, member->route_count, &prefix);
+
+		if (!route_among(routes, count, &prefix))
+			routes[count++] = before ? *before : (struct route){.prefix = prefix};
 	}
 	free(member->routes);
 	member->routes = routes;
-	member->route_count = reg->route_count;
+	member->route_count = count;
 }
 
 static void set_capabilities(struct agent *agent, json_t *capabilities)

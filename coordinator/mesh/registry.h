@@ -96,6 +96,8 @@ void registry_expire_at(struct coordinator *co, struct member *member, uint64_t 
 void registry_end_due(struct coordinator *co, uint64_t wall_ms);
 /* Lets it in that waits for that, or that has expired here. */
 void registry_approve(struct coordinator *co, struct member *member, const char *actor);
+/* Would any agent of the network take this route of a peer (SPEC 1, rule 6)? Else the reason. */
+bool registry_route_ok(const struct network *network, const struct prefix *prefix, struct refusal *why);
 /* A route that the member advertises. */
 bool registry_route(struct coordinator *co, struct member *member, const struct prefix *prefix,
 		    bool approved, const char *actor, struct refusal *why);
@@ -119,6 +121,7 @@ void registry_retire(struct coordinator *co, const struct network *network, stru
 bool registry_name_reserved(const char *name); /* it means something else in a policy */
 bool registry_name_ok(const char *name, struct refusal *why);
 bool registry_tags_ok(const json_t *tags, struct refusal *why);
+json_t *registry_tags_once(const json_t *tags); /* a copy, each once; new */
 void registry_write_network(struct coordinator *co, const struct network *network);
 void registry_return(struct coordinator *co, struct member *member); /* that may have expired there */
 void registry_write_agent(struct coordinator *co, const struct agent *agent);

@@ -131,11 +131,32 @@ bool registry_tags_ok(const json_t *tags, struct refusal *why)
 
 	if (json_array_size(tags) > MAX_TAGS)
 		return refuse(why, 422, "too_many_tags", "at most %d tags can be given", MAX_TAGS);
-	json_array_foreach(tags, i, item)
+	json_array_foreach(tags, i, item) {
+		if (json_is_string(item) && str_has_prefix(json_string_value(item), "tag:"))
+			return refuse(why, 422, "tag_invalid", "%.70s: a tag is given by its name alone, here %.64s; tag: "
+				      "is how policies write it", json_string_value(item),
+				      json_string_value(item) + 4);
 		if (!json_is_string(item) || !name_valid(json_string_value(item)))
 			return refuse(why, 422, "tag_invalid",
 				      "a tag is 1 to 63 characters of a-z, 0-9 and '-'");
+	}
 	return true;
+}
+
+json_t *registry_tags_once(const json_t *tags)
+{
+	json_t *out = json_array(), *item, *other;
+	size_t i, k;
+	bool there;
+
+	json_array_foreach(tags, i, item) {
+		there = false;
+		json_array_foreach(out, k, other)
+			there |= json_equal(item, other);
+		if (!there)
+			json_array_append_new(out, json_deep_copy(item));
+	}
+	return out;
 }
 
 static void write_key(struct coordinator *co, const struct join_key *key)
@@ -191,7 +212,7 @@ struct join_key *registry_key_create(struct coordinator *co, const struct key_wi
 		str_copy(key->name, sizeof(key->name), wish->name);
 	if (wish->tags) {
 		json_decref(key->tags);
-		key->tags = json_deep_copy(wish->tags);
+		key->tags = registry_tags_once(wish->tags);
 	}
 	key->maker = wish->maker ? maker_json(wish->maker) : NULL;
 	write_key(co, key);

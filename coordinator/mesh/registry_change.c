@@ -104,34 +104,14 @@ bool registry_rename(struct coordinator *co, struct member *member, const char *
 
 void registry_tag(struct coordinator *co, struct member *member, const json_t *tags, const char *actor)
 {
-	char *text = js_dump(tags);
+	char *text;
 
 	json_decref(member->tags);
-	member->tags = json_deep_copy(tags);
+	member->tags = registry_tags_once(tags);
+	text = js_dump(member->tags);
 	settle(co, member);
 	registry_audit_in(co, member->network, actor, "agent-tagged", member->agent->id, text);
 	free(text);
-}
-
-bool registry_route(struct coordinator *co, struct member *member, const struct prefix *prefix,
-		    bool approved, const char *actor, struct refusal *why)
-{
-	char text[PREFIX_TEXT];
-
-	prefix_format(text, prefix);
-	for (unsigned i = 0; i < member->route_count; i++) {
-		if (!prefix_equal(&member->routes[i].prefix, prefix))
-			continue;
-		member->routes[i].approved = approved;
-		member->routes[i].by = ROUTE_BY_ADMIN;
-		registry_write_routes(co, member);
-		registry_audit_in(co, member->network, actor, approved ? "route-approved" : "route-revoked",
-				  member->agent->id, text);
-		sync_put(co->sync, member);
-		return true;
-	}
-	return refuse(why, 404, "unknown_route", "%s does not advertise %s: see {route list}", member->name,
-		      text);
 }
 
 void registry_expire(struct coordinator *co, struct member *member, const char *actor)

@@ -27,7 +27,12 @@ enum selector_kind {
 	SELECT_PREFIX, /* CIDR, address, or a name under `hosts` */
 };
 
+struct policy_spot { /* in its text; 1-based */
+	unsigned line, column;
+};
+
 struct selector {
+	struct policy_spot at; /* of a group: where the group has it */
 	enum selector_kind kind;
 	char word[POLICY_WORD];
 	struct prefix prefix;
@@ -53,6 +58,7 @@ struct policy_approval { /* of routes: `who` may offer what is inside prefix, or
 };
 
 struct policy_named { /* a name under hosts, groups or tags */
+	struct policy_spot at;
 	char word[POLICY_WORD];
 	struct prefix prefix;   /* hosts */
 	struct selectors who;   /* groups */
@@ -63,13 +69,14 @@ struct policy_test {
 	char from[POLICY_WORD], to[POLICY_WORD], network[POLICY_WORD]; /* network "": any */
 	uint32_t point;
 	bool allow;
-	unsigned line;
+	unsigned line, column;
 };
 
 struct policy {
 	char *name, *text; /* the file's */
 	size_t text_len;
 	bool default_allow;
+	unsigned default_line; /* 0: it is not written */
 	struct policy_rule *rules; /* in the order they are asked */
 	struct policy_named *hosts, *groups, *tags;
 	struct policy_approval *approvals;

@@ -71,6 +71,7 @@ static bool take_names(struct parse *p, const char *section, const char *what,
 			if (!strcmp(key, reserved[i]))
 				return policy_fail(p, &spot, true, "%s is a reserved word: choose another name",
 					    key);
+		yaml_where_key(p->yaml, object, key, &(*out)[*count].at.line, &(*out)[*count].at.column);
 		str_copy((*out)[(*count)++].word, POLICY_WORD, key);
 	}
 	return true;
@@ -164,16 +165,16 @@ static size_t items_of(const json_t *section)
 	return json_is_array(section) ? json_array_size(section) : json_is_object(section);
 }
 
-static unsigned line_of(struct parse *p, const char *section, size_t i)
+static struct policy_spot where(struct parse *p, const char *section, size_t i)
 {
 	const json_t *root = yaml_root(p->yaml), *list = json_object_get(root, section);
-	unsigned line = 0, column;
+	struct policy_spot at = {0};
 
 	if (json_is_array(list))
-		yaml_where_value(p->yaml, list, NULL, i, &line, &column);
+		yaml_where_value(p->yaml, list, NULL, i, &at.line, &at.column);
 	else
-		yaml_where_value(p->yaml, root, section, 0, &line, &column);
-	return line;
+		yaml_where_value(p->yaml, root, section, 0, &at.line, &at.column);
+	return at;
 }
 
 static bool take_rule(struct parse *p, const json_t *object, size_t i)
@@ -186,7 +187,7 @@ static bool take_rule(struct parse *p, const json_t *object, size_t i)
 
 	rule->name = name ? xstrdup(name) : xasprintf("rule %zu", i + 1);
 	rule->order = (unsigned)i;
-	rule->line = line_of(p, "acl", i);
+	rule->line = where(p, "acl", i).line;
 	rule->priority = priority ? (unsigned)json_integer_value(priority) : POLICY_PRIORITY;
 	rule->allow = allow != NULL;
 	if (allow && deny)
@@ -238,7 +239,9 @@ static bool take_approvals(struct parse *p)
 
 		approval->exit = !strcmp(key, "exit");
 		if (!approval->exit && !prefix_parse(&approval->prefix, key))
-			return policy_fail(p, &spot, true, "\"%.60s\" is neither a CIDR nor exit", key);
+			return policy_fail(p, &spot, true, "\"%.60s\" is neither a CIDR nor exit%s", key,
+					   str_nearest(key, (const char *const[]){"exit", NULL})
+						   ? ", did you mean \"exit\"?" : "");
 		if (!approval->exit && approval->prefix.bits == 0)
 			return policy_fail(p, &spot, true, "\"%.60s\" is every address, did you mean \"exit\"?",
 				    key);
@@ -256,8 +259,10 @@ static bool take_test(struct parse *p, const json_t *object, size_t i)
 		const char *key;
 		char *out;
 	} words[] = {{"from", test->from}, {"to", test->to}, {"network", test->network}};
+	struct policy_spot at = where(p, "tests", i);
 
-	test->line = line_of(p, "tests", i);
+	test->line = at.line;
+	test->column = at.column;
 	test->allow = !strcmp(json_string_value(json_object_get(object, "expect")), "allow");
 	for (size_t k = 0; k < ARRAY_SIZE(words); k++) {
 		const char *word = json_string_value(json_object_get(object, words[k].key));
@@ -292,12 +297,15 @@ static bool take_tests(struct parse *p)
 static bool take_all(struct parse *p)
 {
 	struct policy *policy = p->policy;
+	unsigned column;
 	const char *word;
 
 	if (!schema_check(p->yaml, policy_fields, p->error))
 		return false;
 	word = json_string_value(json_object_get(yaml_root(p->yaml), "default"));
 	policy->default_allow = word && !strcmp(word, "allow");
+	if (word)
+		yaml_where_key(p->yaml, yaml_root(p->yaml), "default", &policy->default_line, &column);
 	p->groups = json_object_get(yaml_root(p->yaml), "groups");
 	return take_names(p, "groups", "group", &policy->groups, &policy->group_count) &&
 	       take_names(p, "hosts", "host", &policy->hosts, &policy->host_count) &&

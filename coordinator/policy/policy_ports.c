@@ -41,7 +41,8 @@ static bool parse_numbers(char *text, uint16_t *low, uint16_t *high)
 
 	if (dash)
 		*dash++ = '\0';
-	return parse_u16(text, low) && parse_u16(dash ? dash : text, high) && *low <= *high;
+	/* 0 is no port; from it on is a way to write all up to another. */
+	return parse_u16(text, low) && parse_u16(dash ? dash : text, high) && *low <= *high && *high;
 }
 
 bool ports_parse_range(const char *text, struct port_range *out, char *why, size_t size)
@@ -65,7 +66,7 @@ bool ports_parse_range(const char *text, struct port_range *out, char *why, size
 		}
 		if (!str_copy(numbers, sizeof(numbers), text + len + 1) ||
 		    !parse_numbers(numbers, &low, &high)) {
-			snprintf(why, size, "is not PROTOCOL/PORT or PROTOCOL/LOW-HIGH with ports up to 65535");
+			snprintf(why, size, "is not PROTOCOL/PORT or PROTOCOL/LOW-HIGH with ports from 1 to 65535");
 			return false;
 		}
 		*out = (struct port_range){words[i].low + low, words[i].low + high};

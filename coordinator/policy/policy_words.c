@@ -169,6 +169,7 @@ static bool take_word(struct parse *p, const struct spot *spot, const char *word
 	struct selector selector = {0};
 	bool ok;
 
+	yaml_where_value(p->yaml, spot->parent, spot->key, spot->index, &selector.at.line, &selector.at.column);
 	if (str_has_prefix(word, "group:"))
 		return policy_add_group(p, spot, word + 6, out);
 	if (!strcmp(word, "any") || !strcmp(word, "self"))

@@ -50,7 +50,7 @@ function expire(agent) {
 		} });
 }
 
-const remove = (agent) => end(`Remove ${agent.name}?`, `It is cut off from ${agent.network} at once. Nobody gets its addresses for seven days.`, path(agent));
+const remove = (agent) => end(`Remove ${agent.name}?`, `It is cut off from ${agent.network} at once, and its devices go. Nobody gets its addresses for seven days.`, path(agent));
 
 export function setRoute(route, approved) {
 	const change = () => api("PATCH", `/routes/${id(route.id)}`, { approved });

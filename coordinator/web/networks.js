@@ -65,8 +65,9 @@ function create() {
 			{ name: "approve", type: "check", label: "Agents that join wait for approval" },
 		],
 		action: async (values) => {
-			await api("POST", "/networks", given(values));
-			return `${values.name} is made`;
+			const { warnings } = await api("POST", "/networks", given(values));
+
+			return [values.name + " is made", ...warnings].join(". Warning: ");
 		} });
 }
 

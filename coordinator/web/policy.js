@@ -7,6 +7,7 @@ const FIRST = "version: 1\ndefault: deny\nacl:\n  - {name: admins everywhere, fr
 let now = null, text = null; /* GET /policy, and what is being written; null: as it is in force */
 
 const changed = () => text !== null && text !== now.text;
+const asked = () => ({ text: text ?? now.text, file: "policy" });
 
 function editor(said) {
 	const numbers = h("pre", { class: "numbers", "aria-hidden": "true" });
@@ -44,7 +45,7 @@ function wrong(said, error) {
 
 const asking = (said, path, show) => async () => {
 	try {
-		said.replaceChildren(...show(await api("POST", path, { text: text ?? now.text, file: "policy" })));
+		said.replaceChildren(...show(await api("POST", path, asked())));
 	} catch (error) {
 		wrong(said, error);
 	}
@@ -56,11 +57,11 @@ function checked(result) {
 	return [h("p", { class: "good", role: "status" }, `It is right: ${result.rules} rules, ${result.tests.length} tests, ${result.failed} failed.`), ...warnings(result.warnings),
 		result.tests.length > 0 && table("Tests", [
 			["Line", (test) => String(test.line)], ["From", (test) => test.from], ["To", (test) => test.to], ["Port", (test) => test.port],
-			["Expected", (test) => test.expect], ["Result", (test) => [chip(test.result, test.result === "passed" ? "good" : test.result === "failed" ? "bad" : ""), test.detail]],
+			["Expected", (test) => test.expect], ["Result", (test) => [chip(test.result, { ok: "good", failed: "bad" }[test.result]), test.detail]],
 		], result.tests)].filter(Boolean);
 }
 
-const words = (value) => value === null || value === undefined ? "nothing" : Array.isArray(value) ? value.map(words).join(", ") || "nothing" : String(value);
+const words = (value) => Array.isArray(value) ? value.map(words).join(", ") || "nothing" : String(value ?? "nothing");
 
 function differences(result) {
 	if (!result.changes.length)
@@ -73,7 +74,7 @@ function differences(result) {
 
 async function apply(said) {
 	try {
-		await api("POST", "/policy/check", { text: text ?? now.text, file: "policy" });
+		await api("POST", "/policy/check", asked());
 	} catch (error) {
 		wrong(said, error);
 		return;
@@ -84,7 +85,7 @@ async function apply(said) {
 		fields: [{ name: "confirm", type: "select", label: "Take it back by itself", value: "60",
 			options: [["60", "after a minute, unless I confirm"], ["300", "after five minutes, unless I confirm"], ["", "no"]] }],
 		action: async ({ confirm }) => {
-			await api("PUT", "/policy", { text: text ?? now.text, file: "policy", ...(confirm && { confirm: Number(confirm) }) });
+			await api("PUT", "/policy", { ...asked(), ...(confirm && { confirm: Number(confirm) }) });
 			text = null;
 			return "The policy is in force";
 		} });
@@ -130,11 +131,12 @@ function explain() {
 			{ name: "port", label: "Port", required: true, value: "tcp/443", hint: "tcp/443, udp/53 or icmp" }], "Explain",
 		async (values) => {
 			said.replaceChildren();
-			const verdict = await api("POST", "/policy/explain", values);
-			const allowed = verdict.verdict === "allow";
+			const seen = await api("POST", "/policy/explain", values);
 
-			said.replaceChildren(h("p", {}, chip(allowed ? "allowed" : "denied", allowed ? "good" : "bad"), " ",
-				verdict.rule ? `by the rule “${verdict.rule}”${verdict.line ? `, line ${verdict.line}` : ""}` : ""));
+			said.replaceChildren(...(seen.verdict === "differs" ? seen.families : [seen]).map((one) => h("p", {},
+				one.verdict === "allow" ? chip("allowed", "good") : chip("denied", "bad"),
+				one === seen ? " " : ` ${one.from} to ${one.to} `,
+				one.rule && `by the rule “${one.rule}”${one.line ? `, line ${one.line}` : ""}`)));
 		}), said);
 }
 

@@ -8,7 +8,7 @@ export function h(tag, attributes = {}, ...children) {
 	let value;
 
 	for (const [name, given] of Object.entries(attributes)) {
-		if (given === null || given === undefined || given === false)
+		if ((given ?? false) === false)
 			continue;
 		if (typeof given === "function")
 			element.addEventListener(name.slice(2), given);
@@ -17,7 +17,7 @@ export function h(tag, attributes = {}, ...children) {
 		else
 			element.setAttribute(name, given === true ? "" : given);
 	}
-	element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+	element.append(...children.flat(Infinity).filter((child) => (child ?? false) !== false));
 	if (value !== undefined)
 		element.value = value;
 	return element;

@@ -88,3 +88,25 @@ bool prefix_overlaps(const struct prefix *a, const struct prefix *b)
 {
 	return prefix_covers(a, b) || prefix_covers(b, a);
 }
+
+const char *prefix_reserved(const struct prefix *prefix)
+{
+	static const struct {
+		struct prefix prefix;
+		const char *what;
+	} reserved[] = {
+		{{{AF_INET, {0}}, 8}, "this network (0.0.0.0/8)"},
+		{{{AF_INET, {127}}, 8}, "loopback"},
+		{{{AF_INET, {169, 254}}, 16}, "link-local addresses"},
+		{{{AF_INET, {224}}, 4}, "multicast"},
+		{{{AF_INET, {240}}, 4}, "reserved addresses (240.0.0.0/4)"},
+		{{{AF_INET6, {0}}, 127}, "loopback"}, /* ::1 and :: */
+		{{{AF_INET6, {0xfe, 0x80}}, 10}, "link-local addresses"},
+		{{{AF_INET6, {0xff}}, 8}, "multicast"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
+		if (prefix_overlaps(prefix, &reserved[i].prefix))
+			return reserved[i].what;
+	return NULL;
+}

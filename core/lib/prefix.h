@@ -21,5 +21,7 @@ bool prefix_equal(const struct prefix *a, const struct prefix *b); /* after mask
 bool prefix_contains(const struct prefix *outer, const struct addr *addr);
 bool prefix_covers(const struct prefix *outer, const struct prefix *inner); /* equal counts */
 bool prefix_overlaps(const struct prefix *a, const struct prefix *b);
+/* What it overlaps that is never behind a peer, such as "loopback"; NULL: nothing. */
+const char *prefix_reserved(const struct prefix *prefix);
 
 #endif

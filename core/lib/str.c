@@ -57,20 +57,27 @@ bool parse_u16(const char *text, uint16_t *out)
 bool parse_duration(const char *text, uint64_t *ms)
 {
 	static const struct {
-		const char *unit;
+		char unit;
 		uint64_t ms;
-	} units[] = {{"", 1000}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+	} units[] = {{'w', 604800000}, {'d', 86400000}, {'h', 3600000}, {'m', 60000}, {'s', 1000}};
+	uint64_t value, sum = 0;
 	const char *end;
-	uint64_t value;
+	size_t unit = 0;
 
-	if (!leading_number(text, &value, &end))
-		return false;
-	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
-		if (strcmp(end, units[i].unit) == 0)
-			return !__builtin_mul_overflow(value, units[i].ms, &value) &&
-			       (*ms = value, true);
-	}
-	return false;
+	if (parse_u64(text, &value))
+		return !__builtin_mul_overflow(value, 1000, &value) && (*ms = value, true);
+	end = text;
+	do {
+		if (!leading_number(end, &value, &end))
+			return false;
+		while (unit < ARRAY_SIZE(units) && units[unit].unit != *end)
+			unit++;
+		if (unit == ARRAY_SIZE(units) || __builtin_mul_overflow(value, units[unit++].ms, &value) ||
+		    __builtin_add_overflow(sum, value, &sum))
+			return false;
+	} while (*++end);
+	*ms = sum;
+	return true;
 }
 
 bool str_copy(char *out, size_t size, const char *text)

@@ -9,7 +9,7 @@
 
 bool parse_u16(const char *text, uint16_t *out);
 bool parse_u64(const char *text, uint64_t *out);
-/* "90", "90s", "15m", "1h", "7d"; bare: seconds. */
+/* "90", "90s", "15m", "1h", "7d", "1w", and several from the largest down, "1h30m"; bare: seconds. */
 bool parse_duration(const char *text, uint64_t *ms);
 
 bool str_copy(char *out, size_t size, const char *text); /* false: cut short (still terminated) */

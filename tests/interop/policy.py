@@ -70,10 +70,10 @@ class Watcher:
         self.until(lambda: False, seconds)
         return self
 
-    def accepts(self, peer, protocol, port, network="default"):
+    def accepts(self, peer, protocol, port, network="default", family=4):
         """What a firewall by these rules would do with a packet from that peer's own address to ours."""
         for rule in self.rules[network]:
-            if rule["own"] and peer.get("class") in rule["classes"] and rule["family"] in (None, 4) and \
+            if rule["own"] and peer.get("class") in rule["classes"] and rule["family"] in (None, family) and \
                     rule["protocol"] in ("any", protocol):
                 if not rule["ports"] or any(int(r.split("-")[0]) <= port <= int(r.split("-")[-1]) for r in rule["ports"]):
                     return True
@@ -93,13 +93,17 @@ def mesh(co, **tags):
     return made
 
 
+def address(agent, family=4):
+    return next(a.partition("/")[0] for a in agent.addresses if (":" in a) == (family == 6))
+
+
 # ---- commands -------------------------------------------------------------------------------
 
 
 @case("check, test, diff, apply, show and explain on the command line")
 def _(co):
     equal(show(co)["version"], 0)
-    mesh(co, web=["web"], db=["db"], guest=["guest"])
+    made = mesh(co, web=["web"], db=["db"], guest=["guest"])
     text = """# ours
 version: 1
 groups: {staff: [web, db]}
@@ -130,7 +134,7 @@ tests:
     applied = subprocess.run([PROGRAM, "--config", co.dir + "/coordinator.yaml", "policy", "apply", path],
                              capture_output=True, text=True, timeout=20)
     assert "policy 1 holds" in applied.stdout, applied
-    assert "the test in line 12 was skipped: there is no agent nobody-yet" in applied.stdout + applied.stderr, applied
+    assert ":12:5: this test was skipped: there is no agent nobody-yet" in applied.stdout + applied.stderr, applied
     equal(co.admin("policy", "show"), text)
     state = show(co)
     equal((state["version"], state["waiting"], state["confirm_seconds"], state["text"]), (1, False, None, text))
@@ -142,14 +146,15 @@ tests:
         done = subprocess.run([PROGRAM, "--config", co.dir + "/coordinator.yaml", "policy", command, failing],
                               capture_output=True, text=True, timeout=20)
         equal(done.returncode, 1)
-        assert "failed   %s:13: guest to db udp/53 is denied by the rule \"default\"" % failing in done.stdout, done.stdout
+        assert "failed   %s:13: guest to db udp/53 is denied by the default (none is written), since no rule speaks of it: from %s to %s" % (
+            failing, address(made["guest"]), address(made["db"])) in done.stdout, done.stdout
     said = co.admin("policy", "apply", failing, code=1)
     assert "guest to db udp/53 is denied" in said and said.count("\n") == 1, said
     equal(show(co), state)
     # Warnings name what nobody has, and the word that was meant.
     warned = co.admin("policy", "check", write(co, "version: 1\nacl: [{from: [gues], to: [tag:gust], allow: [any]}]\n", "w.yaml"))
-    assert "warning: no agent is called gues, did you mean guest?" in warned, warned
-    assert "the tag gust, did you mean guest?" in warned, warned
+    assert "w.yaml:2:15: no agent is called gues, did you mean guest?" in warned, warned
+    assert "w.yaml:2:27: no agent and no join key has the tag gust, did you mean guest?" in warned, warned
     done = subprocess.run([PROGRAM, "--config", co.dir + "/coordinator.yaml", "policy", "apply", "-"], input=ALLOW,
                           capture_output=True, text=True, timeout=20)
     equal((done.returncode, done.stdout), (0, "policy 2 holds\n"), done.stderr)
@@ -660,10 +665,79 @@ acl:
         assert ("denied", "allowed")[verdict == "allow"] in said, said
         if line:
             assert 'by the rule "%s", line %d' % (rule, line) in said, said
-    assert "several networks" in co.admin("policy", "explain", "laptop", "other", "udp/53", code=2)
+    said = co.admin("policy", "explain", "laptop", "other", "udp/53", code=2)
+    assert "laptop (network default), laptop (network lab)" in said, said
     seen = json.loads(co.admin("policy", "explain", "laptop", "other", "udp/53", "--network", "lab", "--json"))
     equal((seen["rule"], seen["line"], seen["from"]["address"]), ("admins everywhere", 8, both.addresses[0].partition("/")[0]))
     assert other
+
+
+@case("explain and tests judge each family of addresses, and tell both where they differ")
+def _(co):
+    agents = mesh(co, gw=[], pc=[], other=[])
+    gw, pc = agents["gw"], agents["pc"]
+    rule = "version: 1\ndefault: deny\nacl:\n  - {name: by six, from: [\"%s/128\"], to: [gw], allow: [tcp/22]}\n" % address(pc, 6)
+    co.admin("policy", "apply", write(co, rule))
+    seen = json.loads(co.admin("policy", "explain", "pc", "gw", "tcp/22", "--json"))
+    equal((seen["verdict"], seen["rule"], seen["line"], seen["peers"]), ("differs", None, None, True))
+    equal([[judged[k] for k in ("from", "to", "verdict", "rule", "line")] for judged in seen["families"]],
+          [[address(pc), address(gw), "deny", "default", None], [address(pc, 6), address(gw, 6), "allow", "by six", 4]])
+    said = co.admin("policy", "explain", "pc", "gw", "tcp/22")
+    for line in ("%s to %s: denied by the default: no rule speaks of it" % (address(pc), address(gw)),
+                 '%s to %s: allowed by the rule "by six", line 4' % (address(pc, 6), address(gw, 6))):
+        assert line in said.splitlines(), said
+    assert "it depends on the address" in said, said
+    # One verdict where they agree, and of one family where an address is named or the other end has only that.
+    for words, verdict, count in ((("pc", "gw", "tcp/23"), "deny", 2), ((address(pc, 6), "gw", "tcp/22"), "allow", 1),
+                                  ((address(pc), "gw", "tcp/22"), "deny", 1), (("other", "gw", "tcp/22"), "deny", 2)):
+        seen = json.loads(co.admin("policy", "explain", *words, "--json"))
+        equal((seen["verdict"], len(seen["families"])), (verdict, count), words)
+        equal(co.admin("policy", "explain", *words).count("by the "), 1, words)
+    # A test holds for every family.
+    line = rule.count("\n") + 2
+    for expect, result, where in (("allow", "denied by the default (line 2), since no rule speaks of it", 4),
+                                  ("deny", 'allowed by the rule "by six" (line 4)', 6)):
+        path = write(co, rule + "tests:\n  - {from: pc, to: gw, port: tcp/22, expect: %s}\n" % expect)
+        said = co.admin("policy", "apply", path, code=1)
+        assert "%s:%d: pc to gw tcp/22 is %s: from %s to %s" % (path, line, result, address(pc, where), address(gw, where)) in said, said
+    co.admin("policy", "apply", write(co, rule + "tests:\n  - {from: \"%s\", to: gw, port: tcp/22, expect: allow}\n" % address(pc, 6)))
+
+
+@case("explain finds an agent as agent show does; an ambiguous word lists what it could be")
+def _(co):
+    agents = mesh(co, web_1=[], web_2=[], db=[])
+    for word in ("db", "d", agents["db"].id, address(agents["db"]), address(agents["db"], 6), b64(agents["db"].public)):
+        equal(json.loads(co.admin("policy", "explain", word, "web-1", "icmp", "--json"))["from"]["agent"], "db", word)
+    said = co.admin("policy", "explain", "db", "web", "icmp", code=2)
+    assert "web-1" in said and "web-2" in said and said.count("\n") == 1, said
+    assert "did you mean web-1?" in co.admin("policy", "explain", "db", "wbe-1", "icmp", code=1)
+    # A test names whom it means: a beginning is nobody.
+    said = co.admin("policy", "test", write(co, ALLOW + "tests: [{from: d, to: web-1, port: icmp, expect: deny}]\n"))
+    assert "skipped  line 3: there is no agent d" in said, said
+
+
+@case("warnings say where in the file, and the word that was meant, any and self too")
+def _(co):
+    mesh(co, web=["web"])
+    path = write(co, """version: 1
+groups: {g: [wbe]}
+hosts: {web: 192.0.2.1}
+tags: {t: [admn]}
+acl:
+  - {from: [ayn], to: [slef], allow: [any]}
+  - from: [slfe, group:g]
+    to: [any]
+    allow: [tcp/1]
+routes: {auto_approve: {10.0.0.0/8: [tag:wbe]}}
+tests:
+  - {from: nobdy, to: web, port: icmp, expect: allow}
+""")
+    warned = [w.removeprefix(path + ":") for w in json.loads(co.admin("policy", "check", path, "--json"))["warnings"]]
+    equal(warned, ["6:13: no agent is called ayn, did you mean any?", "6:24: no agent is called slef, did you mean self?",
+                   "7:12: no agent is called slfe", "2:14: no agent is called wbe, did you mean web?",
+                   "4:8: no user, role or group is called admn, did you mean admin?",
+                   "12:5: this test was skipped: there is no agent nobdy",
+                   "3:9: web is a name under hosts and an agent's: rules mean the one under hosts"])
 
 
 POINTS = ["tcp/22", "tcp/80", "tcp/8080", "tcp/9", "udp/53", "udp/9", "icmp"]
@@ -687,7 +761,7 @@ def _(co):
     rng = random.Random(seed)
     tags = [["a"], ["a", "b"], ["b"], ["c"], [], []]
     agents = mesh(co, **{"n%d" % i: t for i, t in enumerate(tags)})
-    addresses = [a.addresses[0].partition("/")[0] for a in list(agents.values())[:2]]
+    addresses = [a.partition("/")[0] for agent in list(agents.values())[:2] for a in agent.addresses]
     api = root(co)
     watchers = {name: Watcher(agent) for name, agent in agents.items()}
     deltas = 0
@@ -707,14 +781,17 @@ def _(co):
                 if other == name:
                     continue
                 equal(other in told, verdicts[name, other, "icmp"]["peers"], where)
-                may = any(verdicts[pair[0], pair[1], p]["verdict"] == "allow"
+                may = any(verdicts[pair[0], pair[1], p]["verdict"] != "deny"
                           for pair in ((name, other), (other, name)) for p in POINTS)
                 assert other in told or not may, where
                 for point in POINTS if other in told else []:
                     peer = next(p for p in watcher.peers.values() if p["name"] == other)
                     protocol, _, port = point.partition("/")
-                    equal(watcher.accepts(peer, protocol, int(port or 0)), verdicts[other, name, point]["verdict"] == "allow",
-                          "%s to %s, %s" % (other, point, where))
+                    seen = verdicts[other, name, point]
+                    equal([":" in judged["from"] for judged in seen["families"]], [False, True])
+                    for family, judged in zip((4, 6), seen["families"]):
+                        equal(watcher.accepts(peer, protocol, int(port or 0), family=family), judged["verdict"] == "allow",
+                              "%s to %s, IPv%d, %s" % (other, point, family, where))
             equal(told, {p["name"] for p in agents[name].ask("GET", "/peers")[1]["peers"]}, where)
         if step % 5 == 4:
             # What came in deltas is what a snapshot has.
@@ -793,7 +870,7 @@ def _(co):
     # With the tag goes what hung on it, and comes with it.
     co.admin("policy", "apply", write(co, ALLOW + "routes: {auto_approve: {10.0.0.0/8: [tag:router]}}\n"))
     equal(routes()["10.5.0.0/16"], True)
-    co.admin("agent", "tag", "gw")
+    co.admin("agent", "tag", "gw", "--none")
     equal(routes()["10.5.0.0/16"], False)
     co.admin("agent", "tag", "gw", "router")
     equal(routes()["10.5.0.0/16"], True)
@@ -838,7 +915,7 @@ tags:
   odd: [nobdy]
 """)
     warned = co.admin("policy", "check", path)
-    assert "warning: no user, role or group is called nobdy" in warned and "still gives the tag server" in warned, warned
+    assert "p.yaml:9:3: no user, role or group is called nobdy" in warned and "still gives the tag server" in warned, warned
     equal(warned.count("warning: "), 2, warned)
     co.admin("policy", "apply", path)
     api = {n: token(co, "--user", n) for n in ("ann", "bob", "carl", "vera", "dora", "erik")}

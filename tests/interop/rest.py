@@ -1406,6 +1406,8 @@ def _(co):
     ws.close()
     # An address of blue's is to red what an address of nobody's is; and rules, which speak of all, are not quoted.
     blues, nobodys = (V.ok(*explain("red-1", a)) for a in (blue.addresses[0].partition("/")[0], "10.252.77.7"))
+    for seen in (blues, nobodys):
+        seen["families"] = [{**judged, "to": 0} for judged in seen["families"]]
     equal({**blues, "to": 0}, {**nobodys, "to": 0})
     equal((blues["to"]["agent"], blues["to"]["network"]), (None, None))
     seen = V.ok(*explain("red-1", "192.168.9.40"))
@@ -1956,6 +1958,207 @@ def _(co):
     equal([ann("GET", "/networks")[0], kept("GET", "/networks")[0], by_link(co, secret)[0]], [401, 401, 401])
     equal(revoked("GET", "/networks")[0], 200, "as the manual page says")
     session(co, "ann").ok("GET", "/networks")
+
+
+@case("an agent in several networks is changed in the one that is named, and answers name it")
+def _(co):
+    for name, number in (("red", 1), ("blue", 2)):
+        co.admin("network", "create", name, "--cidr", "10.25%d.0.0/16" % number)
+    both = Agent(co, "both").register(co.key("--network", "red"), advertised_routes=["192.168.5.0/24"])
+    both.register(co.key("--network", "blue"), advertised_routes=["192.168.5.0/24"])
+    Agent(co, "lone").register(co.key("--network", "red"))
+    api = root(co)
+
+    def now():
+        return {a["network"]: (a["name"], a["tags"]) for a in api.ok("GET", "/agents")["agents"] if a["agent_id"] == both.id}
+
+    before = now()
+    for words in (("agent", "rename", "both", "x"), ("agent", "tag", "both", "x"), ("agent", "tag", "both", "--none"),
+                  ("agent", "approve", "both"), ("route", "approve", "both", "192.168.5.0/24"),
+                  ("peer", "add", "phone", "--via", "both", "--endpoint", "192.0.2.1:1")):
+        said = co.admin(*words, code=2)
+        assert "--network" in said and "red" in said and "blue" in said and said.count("\n") == 1, said
+    for body in ({"name": "x"}, {"tags": ["x"]}):
+        answer = api("PATCH", "/agents/" + both.id, body)
+        refused(answer, 422, "ambiguous")
+        assert "network" in answer[1]["detail"], answer
+    equal(now(), before)
+    equal(co.admin("agent", "rename", "both", "mine", "--network", "red"), "agent %s is now mine in the network red\n" % both.id)
+    equal(co.admin("agent", "tag", "both", "x", "--network", "blue"), "agent both has 1 tag in the network blue\n")
+    api.ok("PATCH", "/agents/%s?network=blue" % both.id, {"name": "ours"})
+    equal(now(), {"red": ("mine", []), "blue": ("ours", ["x"])})
+    # Who sees one of its networks alone need not name it, and hears of no other.
+    user(co, "ann", "operator", "--network", "red")
+    token(co, "--user", "ann").ok("PATCH", "/agents/" + both.id, {"name": "annes"})
+    equal(now()["red"][0], "annes")
+    equal(co.admin("agent", "rename", "lone", "alone"), "agent %s is now alone in the network red\n" % api.ok("GET", "/agents/alone")["agent"]["agent_id"])
+
+
+@case("an agent is found by name, address, id and key, or a beginning; what could be several is listed")
+def _(co):
+    co.admin("network", "create", "other", "--cidr", "10.210.0.0/16")
+    key = co.key("--reusable")
+    agents = {name: Agent(co, name).register(key) for name in ("p-web", "p-web-2", "db")}
+    hidden = Agent(co, "db-hidden").register(co.key("--network", "other"))
+
+    def show(word, *more):
+        return json.loads(co.admin("agent", "show", word, *more, "--json"))["agent"]["name"]
+
+    for name, agent in agents.items():
+        for word in [name, agent.id, b64(agent.public)] + [a.partition("/")[0] for a in agent.addresses]:
+            equal(show(word), name, word)
+        equal(show(agent.id[:9]), name)
+        equal(show(b64(agent.public)[:12]), name)
+    equal(show("p-web-"), "p-web-2")
+    equal(show("p-web"), "p-web", "exact goes before a beginning")
+    said = co.admin("agent", "show", "p-w", code=2)
+    assert "p-web (network default)" in said and "p-web-2 (network default)" in said and said.count("\n") == 1, said
+    assert "did you mean p-web?" in co.admin("agent", "show", "p-wbe", code=1)
+    # A device, a route and a name too; what cannot be undone takes the whole name, or an id or key's beginning.
+    co.admin("peer", "add", "phone", "--via", "db", "--network", "default", "--endpoint", "192.0.2.1:1")
+    equal(co.admin("agent", "rename", "p-web-", "p-two").split()[-1], "default")
+    for command in ("remove", "expire"):
+        assert "no agent p-tw" in co.admin("agent", command, "p-tw", code=1)
+        co.admin("agent", command, agents["db"].addresses[0].partition("/")[0][:-1], code=1)
+        assert "no agent" in co.admin("agent", command, agents["p-web-2"].id[:3], code=1)
+    co.admin("agent", "expire", agents["p-web-2"].id[:9])
+    co.admin("agent", "remove", b64(agents["p-web-2"].public)[:9])
+    assert "no agent p-two" in co.admin("agent", "show", "p-two", code=1)
+    # Another organisation's agents make no word ambiguous, and are no nearest name.
+    user(co, "ann", "viewer", "--network", "default")
+    ann = token(co, "--user", "ann")
+    equal(ann.ok("GET", "/agents/d")["agent"]["name"], "db")
+    for word in ("db-h", "db-hiddne", hidden.id[:9], hidden.addresses[0].partition("/")[0]):
+        answer = ann("GET", "/agents/" + word)
+        refused(answer, 404, "unknown_agent")
+        assert "hidden" not in answer[1]["detail"].replace("db-hiddne", ""), answer
+        answer = ann("POST", "/policy/explain", {"from": word, "to": "db", "port": "icmp"})
+        assert "hidden" not in json.dumps(answer).replace("db-hiddne", ""), answer
+    equal(ann.ok("POST", "/policy/explain", {"from": "p", "to": "d", "port": "icmp"})["from"]["agent"], "p-web")
+    assert "db (network default), db-hidden (network other)" in co.admin("agent", "show", "d", code=2)
+
+
+@case("tags, routes and relays are there once each, however often they are given")
+def _(co):
+    key = co.key("--reusable", "--tag", "a", "--tag", "b", "--tag", "a")
+    agent = Agent(co, "one").register(key, advertised_routes=["192.168.7.0/24", "192.168.7.9/24", "fd77::/64", "fd77:0::0/64", "192.168.8.0/24"])
+    shown = json.loads(co.admin("agent", "show", "one", "--json"))["agent"]
+    equal(shown["tags"], ["a", "b"])
+    equal([r["prefix"] for r in shown["routes"]], ["192.168.7.0/24", "fd77::/64", "192.168.8.0/24"])
+    equal(json.loads(co.admin("key", "list", "--json"))["keys"][-1]["tags"], ["a", "b"])
+    co.admin("route", "approve", "one", "192.168.7.0/24")
+    agent.register(key, advertised_routes=["192.168.7.1/24", "192.168.7.0/24"])
+    equal([(r["prefix"], r["approved"]) for r in root(co).ok("GET", "/routes")["routes"]], [("192.168.7.0/24", True)])
+    equal(co.admin("agent", "tag", "one", "x", "x", "y", "--tag", "x"), "agent one has 2 tags in the network default\n")
+    equal(root(co).ok("PATCH", "/agents/one", {"tags": ["z", "z"]})["agent"]["tags"], ["z"])
+    # The form of policies is named, and nothing is lost by a word that was forgotten.
+    for words in (("agent", "tag", "one", "tag:web"), ("key", "create", "--tag", "tag:web")):
+        said = co.admin(*words, code=1)
+        assert "here web" in said and said.count("\n") == 1, said
+    for words in (("agent", "tag", "one"), ("agent", "tag", "one", "x", "--none")):
+        said = co.admin(*words, code=2)
+        assert "--none" in said and said.count("\n") == 1, said
+    equal(json.loads(co.admin("agent", "show", "one", "--json"))["agent"]["tags"], ["z"])
+    equal(co.admin("agent", "tag", "one", "--none"), "agent one has 0 tags in the network default\n")
+    # A relay is known by its URL, or its STUN servers, and its region.
+    co.admin("relay", "add", "https://r.example.net:8444", "--region", "fra")
+    co.admin("relay", "add", "-", "--region", "fra", "--stun", "r.example.net:3478")
+    ids = [r["id"] for r in json.loads(co.admin("relay", "list", "--json"))["relays"]]
+    for words, known in ((["https://R.example.net:8444/", "--stun", "r.example.net:1"], ids[0]), (["-", "--stun", "r.example.net:3478"], ids[1])):
+        assert known in co.admin("relay", "add", *words, "--region", "fra", code=1)
+    answer = root(co)("POST", "/relays", {"region": "fra", "url": "https://r.example.net:8444"})
+    refused(answer, 409, "relay_known")
+    assert ids[0] in answer[1]["detail"], answer
+    co.admin("relay", "add", "https://r.example.net:8444", "--region", "nyc")
+    co.admin("relay", "add", "-", "--region", "fra", "--stun", "r.example.net:3479")
+    equal(len(json.loads(co.admin("relay", "list", "--json"))["relays"]), 4)
+
+
+@case("routes that no agent would take are refused where they are offered and where they are approved")
+def _(co):
+    co.admin("network", "create", "lab", "--cidr", "10.210.0.0/16", "--cidr6", "fd21::/64")
+    key = co.key("--network", "lab", "--reusable")
+    bad = {"127.0.0.0/8": "loopback", "127.1.2.3": "loopback", "224.0.0.0/4": "multicast", "239.1.0.0/16": "multicast",
+           "169.254.7.0/24": "link-local", "240.1.0.0/16": "reserved", "fe80::/64": "link-local", "fe80::/10": "link-local", "8000::/4": "shorter than /16",
+           "ff00::/8": "multicast", "64.0.0.0/4": "shorter than /8", "ff02::/16": "multicast", "::1/128": "loopback", "10.210.0.0/16": "network lab",
+           "10.210.3.0/24": "network lab", "fd21::/64": "network lab", "fd21::7": "network lab", "0.0.0.0/1": "shorter than /8",
+           "128.0.0.0/1": "shorter than /8", "2000::/3": "shorter than /16"}
+    for prefix, reason in bad.items():
+        answer = Agent(co, "gw").try_register(key, advertised_routes=["192.168.7.0/24", prefix])
+        refused(answer, 422, "route_invalid")
+        assert prefix in answer[1]["detail"] and reason in answer[1]["detail"], (prefix, answer)
+    good = ["10.0.0.0/8", "10.211.0.0/16", "fd22::/16", "0.0.0.0/0", "::/0", "100.64.0.0/10"]
+    gw = Agent(co, "gw").register(key, advertised_routes=good)
+    Agent(co, "plain").register(key, advertised_routes=["192.168.7.0/24"])
+    # One that is there from before.
+    lab = root(co).ok("GET", "/networks/lab")["network"]["id"]
+    co.stop()
+    co.insert("routes", "agent_id, network_id, prefix, approved", [(gw.id, lab, p, 0) for p in ("127.0.0.0/8", "10.210.0.0/16")])
+    co.start()
+    for prefix in ("127.0.0.0/8", "10.210.0.0/16"):
+        said = co.admin("route", "approve", "gw", prefix, code=1)
+        assert prefix in said and bad[prefix] in said and said.count("\n") == 1, said
+        co.admin("route", "revoke", "gw", prefix)
+    route = next(r for r in root(co).ok("GET", "/routes")["routes"] if r["prefix"] == "127.0.0.0/8")
+    refused(root(co)("PATCH", "/routes/" + route["id"], {"approved": True}), 422, "route_invalid")
+
+    def approved():
+        return [r["prefix"] for r in root(co).ok("GET", "/routes")["routes"] if r["approved"]]
+
+    equal(approved(), [])
+    for prefix in good:
+        co.admin("route", "approve", "gw", prefix)
+    equal(sorted(approved()), sorted(good))
+    # exit is both, or what there is of them.
+    equal(co.admin("route", "revoke", "gw", "exit"), "gw is no longer an exit in the network lab\n")
+    equal([p for p in approved() if p.endswith("/0")], [])
+    equal(co.admin("route", "approve", "gw", "exit"), "gw is now an exit in the network lab\n")
+    equal(sorted(approved()), sorted(good))
+    assert "plain does not advertise 0.0.0.0/0 or ::/0" in co.admin("route", "approve", "plain", "exit", code=1)
+
+
+@case("agent remove names the devices that go with it")
+def _(co):
+    co.admin("network", "create", "lab", "--cidr", "10.210.0.0/16")
+    gw, plain = Agent(co, "gw").register(co.key()), Agent(co, "plain").register(co.key())
+    gw.register(co.key("--network", "lab"))
+    for name, network in (("phone", "default"), ("router", "default"), ("camera", "lab")):
+        co.admin("peer", "add", name, "--via", "gw", "--network", network, "--endpoint", "192.0.2.1:1")
+    equal(co.admin("agent", "remove", "gw", "--network", "lab"), "agent gw (%s) removed, and its devices: camera\n" % gw.id)
+    removed = json.loads(co.admin("agent", "remove", "gw", "--json"))
+    equal(sorted(removed["devices"]), ["phone", "router"])
+    assert all(name in removed["message"] for name in ("phone", "router")) and "camera" not in removed["message"], removed
+    equal(co.admin("agent", "remove", "plain"), "agent plain (%s) removed\n" % plain.id)
+    helped = subprocess.run([meshclient.PROGRAM, "agent", "remove", "--help"], capture_output=True, text=True, timeout=20).stdout
+    assert "devices" in helped, helped
+
+
+@case("a network whose range overlaps another's is made, with a warning to those who see both")
+def _(co):
+    co.admin("network", "create", "one", "--cidr", "10.210.0.0/16", "--cidr6", "fd21::/64")
+    said = co.admin("network", "create", "two", "--cidr", "10.210.4.0/24")
+    assert "Warning: its range overlaps that of the network one (10.210.0.0/16): no agent can be in both" in said, said
+    made = root(co).ok("POST", "/networks", {"name": "three", "cidr": "10.211.0.0/16", "cidr6": "fd21::/64"}, 201)
+    equal(made["warnings"], ["its range overlaps that of the network one (fd21::/64): no agent can be in both"])
+    equal(root(co).ok("POST", "/networks", {"name": "four", "cidr": "10.212.0.0/16"}, 201)["warnings"], [])
+    assert "public" in root(co).ok("POST", "/networks", {"name": "five", "cidr": "1.2.0.0/16"}, 201)["warnings"][0]
+
+
+@case("a device's QR code is printed when it is asked for; times are taken in weeks and in parts")
+def _(co):
+    Agent(co, "gw").register(co.key("--expires", "1h30m"))
+    add = lambda name, *more: co.admin("peer", "add", name, "--via", "gw", "--endpoint", "192.0.2.1:1", *more)
+    if "\u2588" not in add("a", "--qr"):
+        assert "libqrencode" in co.admin("peer", "add", "b", "--via", "gw", "--endpoint", "192.0.2.1:1", "--qr", code=None)
+    for plain in (add("c"), add("d", "--no-qr"), add("e", "--qr", "--public-key", b64(Agent(co, "e").public))):
+        assert "\u2588" not in plain and "[Interface]" in plain, plain
+    lives = {}
+    for text, seconds in (("1w", 604800), ("1h30m", 5400), ("1d12h", 129600)):
+        made = json.loads(co.admin("key", "create", "--expires", text, "--json"))
+        lives[text] = calendar.timegm(time.strptime(made["expires_at"], "%Y-%m-%dT%H:%M:%SZ")) - time.time()
+        assert abs(lives[text] - seconds) < 60, (text, lives)
+    for text in ("1y", "30m1h", "1h30"):
+        assert text in co.admin("key", "create", "--expires", text, code=2)
 
 
 if __name__ == "__main__":

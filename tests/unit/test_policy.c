@@ -207,7 +207,12 @@ static void test_wrong_files(void **state)
 		{HEAD "acl: [{from: a, to: b, allow: [any], priority: high}]",
 		 "p.yaml:2:48: priority: must be a whole number from 0 to 65535"},
 		{HEAD "routes: {auto_aprove: {}}", "p.yaml:2:10: unknown key \"auto_aprove\", did you mean \"auto_approve\"?"},
-		{HEAD "routes: {auto_approve: {exits: [a]}}", "p.yaml:2:25: \"exits\" is neither a CIDR nor exit"},
+		{HEAD "routes: {auto_approve: {exits: [a]}}", "p.yaml:2:25: \"exits\" is neither a CIDR nor exit, did you mean \"exit\"?"},
+		{HEAD "routes: {auto_approve: {exi: [a]}}", "p.yaml:2:25: \"exi\" is neither a CIDR nor exit, did you mean \"exit\"?"},
+		{HEAD "routes: {auto_approve: {lan: [a]}}", "p.yaml:2:25: \"lan\" is neither a CIDR nor exit"},
+		{HEAD "acl: [{from: a, to: b, allow: [tcp/0]}]", "p.yaml:2:32: \"tcp/0\" is not PROTOCOL/PORT or PROTOCOL/LOW-HIGH "
+		 "with ports from 1 to 65535"},
+		{HEAD "tests: [{from: a, to: b, port: udp/0, expect: allow}]", "p.yaml:2:32: \"udp/0\" is not one port"},
 		{HEAD "routes: {auto_approve: {0.0.0.0/0: [a]}}",
 		 "p.yaml:2:25: \"0.0.0.0/0\" is every address, did you mean \"exit\"?"},
 		{HEAD "tests: [{from: a, to: b, port: tcp, expect: allow}]", "p.yaml:2:32: \"tcp\" is not one port"},
@@ -346,7 +351,8 @@ static void test_port_words(void **state)
 		{"tcp", "tcp"},
 		{"tcp/22 tcp/80", "tcp/22, tcp/80"},
 		{"tcp/22 tcp/23-25", "tcp/22-25"},
-		{"udp/53 icmp tcp/65535 udp/0", "tcp/65535, udp/0, udp/53, icmp"},
+		{"udp/53 icmp tcp/65535 udp/1", "tcp/65535, udp/1, udp/53, icmp"},
+		{"tcp/0-1023", "tcp/0-1023"},
 		{"tcp udp icmp", "tcp, udp, icmp"},
 		{"", "nothing"},
 	};

@@ -1,0 +1,30 @@
+/*
+ * find.h - an agent as people name it: an exact name, mesh address, agent id or public key, else a unique
+ * beginning of one. Only memberships in networks that the asker sees are looked at, named in a refusal, or
+ * make a word ambiguous.
+ */
+#ifndef COORDINATOR_FIND_H
+#define COORDINATOR_FIND_H
+
+#include "registry.h"
+
+struct who;
+
+enum find_how {
+	FIND_ANY,     /* any beginning will do */
+	FIND_CERTAIN, /* for what cannot be undone: all of it, or at least FIND_CERTAIN_MIN of an id or key */
+};
+#define FIND_CERTAIN_MIN 4 /* characters */
+
+/* The membership meant, in `only` or (NULL) the first of the agent's that `who` (NULL: all) sees. NULL:
+ * refused, with what it could be, or the nearest name. */
+struct member *find_agent(const struct coordinator *co, const struct network *only, const struct who *who,
+			  const char *text, enum find_how how, struct refusal *why);
+/* Refuses where `who` (NULL: all) sees the agent in other networks than the member's too, naming them. */
+bool find_only(const struct member *member, const struct who *who, struct refusal *why);
+/* "there is no agent TEXT", with the nearest name there is; a remedy (remedy.h) only where `who` asks, not
+ * in what is told of a policy (NULL). Always false. */
+bool find_none(const struct coordinator *co, const struct network *only, const struct who *who,
+	       const char *text, struct refusal *why);
+
+#endif
