@@ -1,13 +1,15 @@
 /*
  * A peer as the user names it: exact name, mesh address, agent id or key, else a unique prefix of
- * one. Names are unique in a network only, so NAME@NETWORK is one too; and peers that are the user's
- * own are known by their key.
+ * one. Of an id or a key, which are random, at least LETTERS of them, or a short word for a name would
+ * now and then be one for a key too. Names are unique in a network only, so NAME@NETWORK is one too;
+ * and peers that are the user's own are known by their key.
  */
 #include "agent_parts.h"
 
 #include "lib/str.h"
 #include <string.h>
 
+#define LETTERS     4
 #define MAX_MATCHES 20
 #define LABEL_TEXT  (2 * PROTO_NAME_MAX + 2)
 
@@ -45,6 +47,12 @@ static void try_word(struct search *s, struct agent_peer *peer, const char *word
 		add_match(&s->prefix, peer, label);
 }
 
+static void try_random(struct search *s, struct agent_peer *peer, const char *word, const char *label)
+{
+	if (strlen(s->text) >= LETTERS)
+		try_word(s, peer, word, label);
+}
+
 static void try_member(struct search *s, struct agent_peer *peer, const struct proto_peer *member)
 {
 	char key[KEY_BASE64], address[ADDR_TEXT], full[LABEL_TEXT];
@@ -53,8 +61,8 @@ static void try_member(struct search *s, struct agent_peer *peer, const struct p
 	snprintf(full, sizeof(full), "%s@%s", member->name, member->network);
 	key_format(key, &member->public_key);
 	try_word(s, peer, member->name, label);
-	try_word(s, peer, member->agent_id, label);
-	try_word(s, peer, key, label);
+	try_random(s, peer, member->agent_id, label);
+	try_random(s, peer, key, label);
 	if (strchr(s->text, '@'))
 		try_word(s, peer, full, label);
 	for (unsigned i = 0; i < member->address_count; i++) {
@@ -79,7 +87,7 @@ static void search_all(struct agent *agent, struct search *s)
 		if (agent_find(agent, &own->public_key))
 			continue;
 		key_format(key, &own->public_key);
-		try_word(s, NULL, key, key);
+		try_random(s, NULL, key, key);
 	}
 }
 

@@ -55,10 +55,9 @@ static bool begins(const struct search *s, const struct member *member, enum fin
 {
 	char key[KEY_BASE64];
 
-	if (how == FIND_CERTAIN && strlen(s->text) < FIND_CERTAIN_MIN)
-		return false;
 	key_format(key, &member->agent->public_key);
-	if (str_has_prefix(member->agent->id, s->text) || str_has_prefix(key, s->text))
+	if (strlen(s->text) >= FIND_LETTERS &&
+	    (str_has_prefix(member->agent->id, s->text) || str_has_prefix(key, s->text)))
 		return true;
 	return how == FIND_ANY && (str_has_prefix(member->name, s->text) ||
 				   address_begins(&member->address, s->text) ||

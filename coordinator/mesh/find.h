@@ -12,9 +12,11 @@ struct who;
 
 enum find_how {
 	FIND_ANY,     /* any beginning will do */
-	FIND_CERTAIN, /* for what cannot be undone: all of it, or at least FIND_CERTAIN_MIN of an id or key */
+	FIND_CERTAIN, /* for what cannot be undone: all of it, or the beginning of an id or key */
 };
-#define FIND_CERTAIN_MIN 4 /* characters */
+/* Of an id or a key, which are random, at least so many characters: a short word for a name would now and
+ * then be one for a key too. */
+#define FIND_LETTERS 4
 
 /* The membership meant, in `only` or (NULL) the first of the agent's that `who` (NULL: all) sees. NULL:
  * refused, with what it could be, or the nearest name. */

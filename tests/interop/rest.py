@@ -2009,6 +2009,9 @@ def _(co):
             equal(show(word), name, word)
         equal(show(agent.id[:9]), name)
         equal(show(b64(agent.public)[:12]), name)
+    # A short word is the beginning of names alone: ids and keys are random, and begin with anything.
+    Agent(co, agents["db"].id[:3] + "-x").register(key)
+    equal(show(agents["db"].id[:3]), agents["db"].id[:3] + "-x")
     equal(show("p-web-"), "p-web-2")
     equal(show("p-web"), "p-web", "exact goes before a beginning")
     said = co.admin("agent", "show", "p-w", code=2)
