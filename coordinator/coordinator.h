@@ -69,6 +69,7 @@ struct coordinator {
 
 json_t *coordinator_relays(const struct coordinator *co); /* RELAY of the protocol, new */
 json_t *coordinator_urls(const struct coordinator *co); /* of all coordinators */
+json_t *coordinator_own_pins(const struct coordinator *co); /* of this one alone: in use, coming */
 json_t *coordinator_pins(const struct coordinator *co);
 /* "https://HOST:PORT/join#KEY[.PIN]", new; wipe it. */
 char *coordinator_link(const struct coordinator *co, const char *key);

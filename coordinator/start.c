@@ -467,7 +467,7 @@ json_t *coordinator_urls(const struct coordinator *co)
 	return urls;
 }
 
-json_t *coordinator_pins(const struct coordinator *co)
+json_t *coordinator_own_pins(const struct coordinator *co)
 {
 	json_t *pins = json_array();
 
@@ -475,6 +475,13 @@ json_t *coordinator_pins(const struct coordinator *co)
 		json_array_append_new(pins, json_string(co->tls_pin));
 	if (*co->next_pin)
 		json_array_append_new(pins, json_string(co->next_pin));
+	return pins;
+}
+
+json_t *coordinator_pins(const struct coordinator *co)
+{
+	json_t *pins = coordinator_own_pins(co);
+
 	if (json_array_size(pins))
 		cluster_add_pins(co->cluster, pins);
 	return pins;
