@@ -154,8 +154,8 @@ bool who_may_make_tokens(const struct who *who, struct refusal *why)
 	json_array_foreach(who->scopes, i, scope)
 		if (!strcmp(json_string_value(scope), "tokens:write"))
 			return true;
-	return refuse(why, 403, "scope_missing", "a token makes others only where its scopes have tokens:write by name: "
-		      "log in, or use one that was made with that scope");
+	return refuse(why, 403, "scope_missing", "a token makes others only where its scopes have tokens:write by "
+		      "name: log in, or use one that was made with that scope");
 }
 
 uint64_t who_until(const struct who *who, uint64_t ends_at)
