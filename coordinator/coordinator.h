@@ -58,7 +58,7 @@ struct coordinator {
 		uint64_t since_ms, until_ms;
 	} readmission;
 	uint64_t generation; /* starts of this database until now */
-	struct store_wait generation_wait;
+	struct store_wait generation_wait, taken_wait;
 	struct list unsaved; /* agents with endpoints or online state to write */
 	struct bucket refusals;    /* of registrations, told in log and audit */
 	unsigned refusals_left_out; /* since one was, by that bucket */

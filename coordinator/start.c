@@ -422,6 +422,7 @@ void coordinator_stop(struct coordinator *co)
 	cluster_free(co->cluster);
 	sync_free(co->sync);
 	store_wait_cancel(&co->generation_wait);
+	store_wait_cancel(&co->taken_wait);
 	events_free(co->events);
 	logins_free(co->logins);
 	users_fini(&co->users);

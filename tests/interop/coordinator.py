@@ -2274,6 +2274,27 @@ def _(co):
         following.wait()
 
 
+@case("audit --follow ends with 3 when the coordinator does, and with 4 where one is there again, as the manual says")
+def _(unused):
+    co = Coordinator(NO_RELAY).start()
+    following = None
+    try:
+        for again in (False, True):
+            following = subprocess.Popen([PROGRAM, "--config", co.dir + "/coordinator.yaml", "audit", "--follow"],
+                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            following.stdout.readline()
+            following.send_signal(signal.SIGSTOP)
+            co.stop()
+            again and co.start()
+            following.send_signal(signal.SIGCONT)
+            said = following.communicate(timeout=20)[1]
+            equal((following.returncode, said.count("\n")), (4 if again else 3, 1), said)
+            again or co.start()
+    finally:
+        following and following.kill()
+        co.close()
+
+
 @case("audit --follow --json: one document a line, of one shape from the first on")
 def _(co):
     following = subprocess.Popen([PROGRAM, "--config", co.dir + "/coordinator.yaml", "audit", "--follow", "--json"],

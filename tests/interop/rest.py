@@ -1026,11 +1026,15 @@ def _(co):
     refused(maker("POST", "/tokens", {"scopes": []}), 422, "invalid")
     # Nor has it a longer life, or a way to live on in others once it is revoked.
     refused(lab("POST", "/tokens", {"networks": ["lab"]}), 403, "scope_missing")
+    refused(token(co, "--user", "ann", "--scope", "write")("POST", "/tokens", {"scopes": ["read"]}), 403, "scope_missing")
     hour = json.loads(co.admin("token", "create", "--role", "admin", "--expires", "1h", "--json"))
     for expires in ("never", "2h", "30m"):
         child = Api(co, hour["secret"]).ok("POST", "/tokens", {"role": "viewer", "expires": expires}, 201)
         assert child["expires_at"] <= hour["expires_at"], (child, hour)
         equal(child["expires_at"] < hour["expires_at"], expires == "30m")
+        key = Api(co, hour["secret"]).ok("POST", "/join-keys", {"network": "lab", "reusable": True, "expires": expires}, 201)
+        assert key["expires_at"] == key["key"]["expires_at"] <= hour["expires_at"], (key, hour)
+        equal(key["expires_at"] < hour["expires_at"], expires == "30m")
     made = maker.ok("POST", "/tokens", {"name": "ci"}, 201)
     assert made["secret"] not in json.dumps(json.loads(co.admin("token", "list", "--json")))
     co.admin("user", "role", "ann", "viewer")
