@@ -40,15 +40,21 @@ static void remove_member(struct coordinator *co, struct member *member)
 	mesh_member_del(member);
 }
 
-/* Where it has expired in all its networks: tokens of before are void, also once it is back. */
+/* Those of before are void, for good. */
+static void end_tokens(struct coordinator *co, struct agent *agent)
+{
+	agent->tokens_from = (clock_wall_ms() / 1000 + 1) * 1000;
+	store_write(co->store, STORE_AGENT_TOKENS,
+		    (struct store_value[]){store_text(agent->id), store_int((int64_t)agent->tokens_from)});
+}
+
+/* Where it has expired in all its networks. */
 static void cut_expired(struct coordinator *co, struct agent *agent)
 {
 	if (!mesh_expired(agent))
 		return;
-	agent->tokens_from = (clock_wall_ms() / 1000 + 1) * 1000;
+	end_tokens(co, agent);
 	agent->online = false;
-	store_write(co->store, STORE_AGENT_TOKENS,
-		    (struct store_value[]){store_text(agent->id), store_int((int64_t)agent->tokens_from)});
 	sync_cut(co->sync, agent, "expired");
 }
 
@@ -204,6 +210,7 @@ bool registry_rekey(struct coordinator *co, struct agent *agent, const struct ke
 	mesh_agent_rekey(&co->mesh, agent, public_key);
 	store_write(co->store, STORE_AGENT_KEY,
 		    (struct store_value[]){store_text(agent->id), store_blob(public_key->bytes, KEY_LEN)});
+	end_tokens(co, agent); /* who had the old key may have one */
 	list_each(member, &agent->members, in_agent) {
 		if (member->expired) /* what it does is another network's matter */
 			continue;

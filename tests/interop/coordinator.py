@@ -753,6 +753,7 @@ def _(co):
     headers = {"Authorization": agent.proof(given, body), "WG-Mesh-New-Proof": agent.proof(given, body, private=new.private)}
     equal(co.request("POST", "/agents/%s/key" % agent.id, body, headers)[0], 200)
     refused(by_proof(co, agent, "/token"), 401, "challenge_unknown")
+    refused(agent.ask("GET", "/peers"), 401, "token_expired")  # who had the old key may have a token, too
     agent.private, agent.public = new.private, new.public
     equal(by_proof(co, agent, "/token")[0], 200)
 

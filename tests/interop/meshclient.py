@@ -260,6 +260,13 @@ def rotate(agent):
     if status != 200:
         raise RuntimeError("%s: %s" % (agent.name, answer))
     agent.private, agent.public = new.private, new.public
+    status, answer = agent.ask("GET", "/peers")
+    if (status, answer.get("code")) != (401, "token_expired"):
+        raise RuntimeError("%s: a token of the old key is good: %s" % (agent.name, answer))
+    given = agent.challenge()
+    body = json.dumps({"coordinator": agent.co.origin, "challenge": given["challenge"]}).encode()
+    status, answer = agent.co.request("POST", "/agents/%s/token" % agent.id, body, {"Authorization": agent.proof(given, body)})
+    agent.token = answer["token"]
 
 
 class Ws:

@@ -138,6 +138,7 @@ class Writer(threading.Thread):
         body = json.dumps({"coordinator": self.co.origin, "public_key": b64(public), "challenge": given["challenge"]}).encode()
         headers = {"Authorization": agent.proof(given, body), "WG-Mesh-New-Proof": agent.proof(given, body, private)}
         thing.other = agent.private, agent.public  # the one it has, or had
+        thing.secret = None  # tokens end with the key
         agent.private, agent.public = private, public
         self.ask(thing, {**thing.state, "key": b64(public)},
                  lambda: self.line.request("POST", "/agents/%s/key" % thing.id, body, headers))
