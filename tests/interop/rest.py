@@ -2084,21 +2084,21 @@ def _(co):
     bad = {"127.0.0.0/8": "loopback", "127.1.2.3": "loopback", "224.0.0.0/4": "multicast", "239.1.0.0/16": "multicast",
            "169.254.7.0/24": "link-local", "240.1.0.0/16": "reserved", "fe80::/64": "link-local", "fe80::/10": "link-local", "8000::/4": "shorter than /16",
            "ff00::/8": "multicast", "64.0.0.0/4": "shorter than /8", "ff02::/16": "multicast", "::1/128": "loopback", "10.210.0.0/16": "network lab",
-           "10.210.3.0/24": "network lab", "fd21::/64": "network lab", "fd21::7": "network lab", "0.0.0.0/1": "shorter than /8",
+           "10.210.3.0/24": "network lab", "fd21::/64": "network lab", "fd21::7": "network lab", "10.0.0.0/8": "network lab", "10.192.0.0/10": "network lab", "fd21::/16": "network lab", "0.0.0.0/1": "shorter than /8",
            "128.0.0.0/1": "shorter than /8", "2000::/3": "shorter than /16"}
     for prefix, reason in bad.items():
         answer = Agent(co, "gw").try_register(key, advertised_routes=["192.168.7.0/24", prefix])
         refused(answer, 422, "route_invalid")
         assert prefix in answer[1]["detail"] and reason in answer[1]["detail"], (prefix, answer)
-    good = ["10.0.0.0/8", "10.211.0.0/16", "fd22::/16", "0.0.0.0/0", "::/0", "100.64.0.0/10"]
+    good = ["11.0.0.0/8", "10.211.0.0/16", "fd22::/16", "0.0.0.0/0", "::/0", "100.64.0.0/10"]
     gw = Agent(co, "gw").register(key, advertised_routes=good)
     Agent(co, "plain").register(key, advertised_routes=["192.168.7.0/24"])
     # One that is there from before.
     lab = root(co).ok("GET", "/networks/lab")["network"]["id"]
     co.stop()
-    co.insert("routes", "agent_id, network_id, prefix, approved", [(gw.id, lab, p, 0) for p in ("127.0.0.0/8", "10.210.0.0/16")])
+    co.insert("routes", "agent_id, network_id, prefix, approved", [(gw.id, lab, p, 0) for p in ("127.0.0.0/8", "10.0.0.0/8", "10.210.0.0/16")])
     co.start()
-    for prefix in ("127.0.0.0/8", "10.210.0.0/16"):
+    for prefix in ("127.0.0.0/8", "10.0.0.0/8", "10.210.0.0/16"):
         said = co.admin("route", "approve", "gw", prefix, code=1)
         assert prefix in said and bad[prefix] in said and said.count("\n") == 1, said
         co.admin("route", "revoke", "gw", prefix)
