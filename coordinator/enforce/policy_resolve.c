@@ -28,47 +28,43 @@ void policy_resolve_member(const struct member *member, struct resolved *out)
 		party_of(member, &member->address6, &out->other);
 }
 
-static bool is_address(const struct policy *policy, const char *word, struct addr *out)
+struct word { /* what it is in any network */
+	const char *text;
+	struct addr addr; /* family 0: it is an agent's name or id */
+	const struct agent *agent;
+};
+
+static struct word word_of(const struct coordinator *co, const struct policy *policy, const char *text)
 {
-	const struct policy_named *host = policy ? policy_host(policy, word) : NULL;
+	const struct policy_named *host = policy ? policy_host(policy, text) : NULL;
+	struct word word = {.text = text};
 
 	if (host)
-		*out = host->prefix.addr;
-	return host || addr_parse(out, word);
+		word.addr = host->prefix.addr;
+	else if (!addr_parse(&word.addr, text))
+		word.agent = map_get(co->mesh.agents, text);
+	return word;
 }
 
-static void resolve_address(const struct member *owner, const struct addr *addr, struct resolved *out)
+static const struct member *whose(const struct word *word, const struct network *network)
 {
-	memset(out, 0, sizeof(*out));
-	out->member = owner;
-	out->party = (struct party){.addr = *addr};
-	if (owner)
-		party_of(owner, addr, &out->party);
+	const struct member *member = word->addr.family ? map_get(network->addresses, &word->addr)
+							: map_get(network->names, word->text);
+
+	return member || !word->agent ? member : mesh_member(word->agent, network);
 }
 
-static const struct member *named(const struct coordinator *co, const struct network *network, const char *word)
+/* Nothing is said of a network where it is not: several are tried. */
+static bool take(const struct word *word, const struct member *member, struct resolved *out)
 {
-	const struct member *member = map_get(network->names, word);
-	const struct agent *agent = member ? NULL : map_get(co->mesh.agents, word);
-
-	return agent ? mesh_member(agent, network) : member;
-}
-
-/* In one network of several that are tried: by maps, and without a sentence where it is not there. */
-static bool resolve_in(const struct coordinator *co, const struct policy *policy, const char *word,
-		       const struct network *network, struct resolved *out)
-{
-	const struct member *member;
-	struct addr addr;
-
-	if (is_address(policy, word, &addr)) {
-		resolve_address(map_get(network->addresses, &addr), &addr, out);
-		return true;
-	}
-	member = named(co, network, word);
 	if (member)
 		policy_resolve_member(member, out);
-	return member;
+	if (word->addr.family) {
+		*out = (struct resolved){.member = member, .party.addr = word->addr};
+		if (member)
+			party_of(member, &word->addr, &out->party);
+	}
+	return member || word->addr.family;
 }
 
 /* `hint`: with the nearest name, for which many are looked at. */
@@ -78,49 +74,32 @@ static bool nobody(const struct coordinator *co, const char *word, bool hint, st
 		    : refuse(why, 404, "unknown_agent", "there is no agent %.100s", word);
 }
 
-static bool resolve_any(const struct coordinator *co, const struct policy *policy, const char *word, bool hint,
-			struct resolved *out, struct refusal *why)
+static bool resolve(const struct coordinator *co, const struct word *word, const char *network, bool hint,
+		    struct resolved *out, struct refusal *why)
 {
 	const struct member *member, *found = NULL;
-	const struct network *network;
-	struct addr addr;
-	bool address = is_address(policy, word, &addr);
+	const struct network *each;
 
-	list_each(network, &co->mesh.networks, node) {
-		member = address ? map_get(network->addresses, &addr) : named(co, network, word);
-		if (member && found && !address)
+	if (network && *network) {
+		each = map_get(co->mesh.networks_by_name, network);
+		return take(word, each ? whose(word, each) : NULL, out) || nobody(co, word->text, hint, why);
+	}
+	list_each(each, &co->mesh.networks, node) {
+		member = whose(word, each);
+		if (member && found && !word->addr.family)
 			return refuse(why, 400, "ambiguous", "%s is in several networks (%s, %s): say which (network)",
-				      word, found->network->name, network->name);
+				      word->text, found->network->name, each->name);
 		found = found ? found : member;
 	}
-	if (address)
-		resolve_address(found, &addr, out);
-	else if (found)
-		policy_resolve_member(found, out);
-	return address || found || nobody(co, word, hint, why);
-}
-
-static bool resolve(const struct coordinator *co, const struct policy *policy, const char *word, const char *network,
-		    bool hint, struct resolved *out, struct refusal *why)
-{
-	const struct network *only;
-	struct addr addr;
-
-	if (!network || !*network)
-		return resolve_any(co, policy, word, hint, out, why);
-	only = map_get(co->mesh.networks_by_name, network);
-	if (only && resolve_in(co, policy, word, only, out))
-		return true;
-	if (!is_address(policy, word, &addr))
-		return nobody(co, word, hint, why);
-	resolve_address(NULL, &addr, out);
-	return true;
+	return take(word, found, out) || nobody(co, word->text, hint, why);
 }
 
 bool policy_resolve(const struct coordinator *co, const struct policy *policy, const char *word,
 		    const char *network, struct resolved *out, struct refusal *why)
 {
-	return resolve(co, policy, word, network, true, out, why);
+	struct word meant = word_of(co, policy, word);
+
+	return resolve(co, &meant, network, true, out, why);
 }
 
 unsigned policy_judge(const struct policy *policy, const struct resolved *from, const struct resolved *to,
@@ -153,15 +132,15 @@ static bool same_network(const struct coordinator *co, const struct policy *poli
 			 const struct policy_test *test, bool hint, struct resolved *from, struct resolved *to,
 			 struct refusal *why)
 {
+	struct word source = word_of(co, policy, test->from), target = word_of(co, policy, test->to);
 	const struct network *network;
 
 	if (!*test->network)
 		list_each(network, &co->mesh.networks, node) /* the first that has both */
-			if (resolve_in(co, policy, test->from, network, from) &&
-			    resolve_in(co, policy, test->to, network, to))
+			if (take(&source, whose(&source, network), from) && take(&target, whose(&target, network), to))
 				return true;
-	return resolve(co, policy, test->from, test->network, hint, from, why) &&
-	       resolve(co, policy, test->to, test->network, hint, to, why);
+	return resolve(co, &source, test->network, hint, from, why) &&
+	       resolve(co, &target, test->network, hint, to, why);
 }
 
 /* Why a test failed, new: by one of its addresses, where it has several. */
