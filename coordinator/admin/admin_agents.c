@@ -25,11 +25,8 @@ static struct member *meant(struct coordinator *co, struct js *js, struct networ
 		refuse(why, 400, "invalid", "%s", js->error);
 		return NULL;
 	}
-	if (js_has(js, "network")) {
-		*network = admin_network(co, js, "network", who, why);
-		if (!*network)
-			return NULL;
-	}
+	if (!admin_network_given(co, js, network, who, why))
+		return NULL;
 	member = find_agent(co, *network, who, text, how, why);
 	return member && who_may(who, member->network, why) ? member : NULL;
 }
@@ -40,11 +37,11 @@ struct member *admin_agent(struct coordinator *co, struct js *js, struct network
 	return meant(co, js, network, FIND_ANY, who, why);
 }
 
-struct member *admin_member(struct coordinator *co, struct js *js, const struct who *who,
+struct member *admin_member(struct coordinator *co, struct js *js, enum find_how how, const struct who *who,
 			    struct refusal *why)
 {
 	struct network *network;
-	struct member *member = meant(co, js, &network, FIND_ANY, who, why);
+	struct member *member = meant(co, js, &network, how, who, why);
 
 	return member && (network || find_only(member, who, why)) ? member : NULL;
 }
@@ -108,16 +105,13 @@ static json_t *agent_result(const struct member *member, json_t *message)
 json_t *admin_agent_list(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
 {
 	int64_t limit = js_int(js, "limit", 1, 1000000, 1000000), offset = js_int(js, "offset", 0, 1000000, 0);
-	struct network *only = NULL, *network;
+	struct network *only, *network;
 	int64_t total = 0;
 	json_t *list;
 	struct member *member;
 
-	if (js_has(js, "network")) {
-		only = admin_network(co, js, "network", who, why);
-		if (!only)
-			return NULL;
-	}
+	if (!admin_network_given(co, js, &only, who, why))
+		return NULL;
 	if (!js_ok(js)) {
 		refuse(why, 400, "invalid", "%s", js->error);
 		return NULL;
@@ -170,7 +164,7 @@ json_t *admin_agent_show(struct coordinator *co, struct js *js, const struct who
 json_t *admin_agent_rename(struct coordinator *co, struct js *js, const struct who *who,
 			   struct refusal *why)
 {
-	struct member *member = admin_member(co, js, who, why);
+	struct member *member = admin_member(co, js, FIND_CERTAIN, who, why);
 	const char *name = js_need_string(js, "name", 255);
 
 	if (!member || !registry_rename(co, member, name, who->actor, why))
@@ -190,7 +184,7 @@ static json_t *tagged(const struct member *member)
 json_t *admin_agent_tag(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
 {
 	json_t *tags = js_array(js, "tags", MAX_TAGS), *result = NULL;
-	struct member *member = admin_member(co, js, who, why);
+	struct member *member = admin_member(co, js, FIND_CERTAIN, who, why);
 
 	if (member && !tags) /* a list that was forgotten must not take all away */
 		refuse(why, 400, "invalid", "%s", js_ok(js) ? "tags: is missing; [] takes all away" : js->error);
@@ -205,7 +199,7 @@ json_t *admin_agent_tag(struct coordinator *co, struct js *js, const struct who 
 /* Name and tags at once: both or neither. */
 json_t *admin_agent_set(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
 {
-	struct member *member = admin_member(co, js, who, why);
+	struct member *member = admin_member(co, js, FIND_CERTAIN, who, why);
 	const char *name = js_string(js, "name", NULL);
 	json_t *tags = js_array(js, "tags", MAX_TAGS);
 
@@ -228,7 +222,7 @@ json_t *admin_agent_set(struct coordinator *co, struct js *js, const struct who 
 json_t *admin_agent_approve(struct coordinator *co, struct js *js, const struct who *who,
 			    struct refusal *why)
 {
-	struct member *member = admin_member(co, js, who, why);
+	struct member *member = admin_member(co, js, FIND_CERTAIN, who, why);
 
 	if (!member)
 		return NULL;
@@ -362,15 +356,12 @@ static json_t *route_json(const struct member *member, const struct route *route
 
 json_t *admin_route_list(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
 {
-	struct network *network, *only = NULL;
+	struct network *network, *only;
 	struct member *member;
 	json_t *list;
 
-	if (js_has(js, "network")) {
-		only = admin_network(co, js, "network", who, why);
-		if (!only)
-			return NULL;
-	}
+	if (!admin_network_given(co, js, &only, who, why))
+		return NULL;
 	list = json_array();
 	list_each(network, &co->mesh.networks, node)
 		if (who_sees(who, network) && (!only || network == only))
@@ -425,7 +416,7 @@ static json_t *set_exit(struct coordinator *co, struct member *member, bool appr
 static json_t *set_named_route(struct coordinator *co, struct js *js, const struct who *who, bool approved,
 			       struct refusal *why)
 {
-	struct member *member = admin_member(co, js, who, why);
+	struct member *member = admin_member(co, js, FIND_CERTAIN, who, why);
 	const char *text = js_need_string(js, "prefix", PREFIX_TEXT);
 	struct prefix prefix;
 

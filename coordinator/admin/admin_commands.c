@@ -105,6 +105,13 @@ struct network *admin_network(struct coordinator *co, struct js *js, const char 
 	return who_may(who, network, why) ? network : NULL;
 }
 
+bool admin_network_given(struct coordinator *co, struct js *js, struct network **only, const struct who *who,
+			 struct refusal *why)
+{
+	*only = js_has(js, "network") ? admin_network(co, js, "network", who, why) : NULL;
+	return *only || !js_has(js, "network");
+}
+
 bool admin_lifetime(struct js *js, uint64_t *ms, struct refusal *why)
 {
 	const char *expires = js_string(js, "expires", NULL);

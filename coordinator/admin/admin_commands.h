@@ -9,6 +9,7 @@
 #ifndef COORDINATOR_ADMIN_COMMANDS_H
 #define COORDINATOR_ADMIN_COMMANDS_H
 
+#include "coordinator/mesh/find.h"
 #include "coordinator/mesh/registry.h"
 #include "coordinator/access/who.h"
 
@@ -70,13 +71,16 @@ admin_fn admin_policy_check, admin_policy_show, admin_policy_diff, admin_policy_
  * is unknown to it. */
 struct network *admin_network(struct coordinator *co, struct js *js, const char *key,
 			      const struct who *who, struct refusal *why);
+/* The one that "network" names, NULL in *only where none was given. False: refused. */
+bool admin_network_given(struct coordinator *co, struct js *js, struct network **only, const struct who *who,
+			 struct refusal *why);
 /* The membership that "agent" (and "network") name, to be worked on; *network is NULL where none was
  * given. NULL: refused. */
 struct member *admin_agent(struct coordinator *co, struct js *js, struct network **network,
 			   const struct who *who, struct refusal *why);
 /* The same for what changes one membership: an agent that is in several networks which this one sees is
  * refused where no network is named. */
-struct member *admin_member(struct coordinator *co, struct js *js, const struct who *who,
+struct member *admin_member(struct coordinator *co, struct js *js, enum find_how how, const struct who *who,
 			    struct refusal *why);
 json_t *admin_agent_json(const struct member *member);
 /* {name: list}, takes the list: objects in the order of what they have under `key` (times too are texts), and where

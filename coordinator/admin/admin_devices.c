@@ -102,7 +102,7 @@ json_t *admin_peer_add(struct coordinator *co, struct js *js, const struct who *
 	struct key key;
 
 	js_need_key(js, "public_key", &key);
-	via = admin_member(co, js, who, why);
+	via = admin_member(co, js, FIND_EXACT, who, why);
 	if (!via)
 		return NULL;
 	endpoint = endpoint_json(via, js, why);
@@ -123,12 +123,12 @@ json_t *admin_peer_add(struct coordinator *co, struct js *js, const struct who *
 
 json_t *admin_peer_list(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
 {
-	struct network *only = NULL;
+	struct network *only;
 	struct device *device;
 	json_t *list;
 	size_t pos = 0;
 
-	if (js_has(js, "network") && !(only = admin_network(co, js, "network", who, why)))
+	if (!admin_network_given(co, js, &only, who, why))
 		return NULL;
 	list = json_array();
 	while ((device = map_next(co->mesh.devices, &pos, NULL)))
@@ -158,7 +158,7 @@ static struct device *search(struct coordinator *co, const char *text, const str
 json_t *admin_peer_remove(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
 {
 	const char *text = js_need_string(js, "name", 255);
-	struct network *only = NULL;
+	struct network *only;
 	struct device *device;
 	json_t *message;
 	bool several;
@@ -167,7 +167,7 @@ json_t *admin_peer_remove(struct coordinator *co, struct js *js, const struct wh
 		refuse(why, 400, "invalid", "%s", js->error);
 		return NULL;
 	}
-	if (js_has(js, "network") && !(only = admin_network(co, js, "network", who, why)))
+	if (!admin_network_given(co, js, &only, who, why))
 		return NULL;
 	device = search(co, text, only, who, &several);
 	if (!device || several) {

@@ -342,16 +342,13 @@ static void audit_done(void *arg, uint64_t batch)
 void admin_audit(struct admin_call *call, struct js *js)
 {
 	size_t limit = (size_t)js_int(js, "limit", 1, AUDIT_SEARCH, AUDIT_LINES);
-	const struct network *only = NULL;
+	struct network *only;
 	struct reading *reading;
 	struct refusal why;
 
-	if (js_has(js, "network")) {
-		only = admin_network(call->co, js, "network", &call->who, &why);
-		if (!only) {
-			admin_finish(call, NULL, &why);
-			return;
-		}
+	if (!admin_network_given(call->co, js, &only, &call->who, &why)) {
+		admin_finish(call, NULL, &why);
+		return;
 	}
 	if (!js_ok(js)) {
 		refuse(&why, 400, "invalid", "%s", js->error);

@@ -107,13 +107,12 @@ static bool set_role(struct coordinator *co, struct js *js, const struct who *wh
 {
 	const char *text = js_need_string(js, "role", 20);
 	struct who giver = *who;
-	struct network *network = NULL;
+	struct network *network;
 
 	giver.need = ROLE_ADMIN;
 	if (!js_ok(js) || (!role_parse(text) && strcmp(text, "none")))
 		return refuse(why, 400, "invalid", "role: must be viewer, operator, admin or none");
-	if (js_has(js, "network") ? !(network = admin_network(co, js, "network", &giver, why))
-				  : !who_may(&giver, NULL, why))
+	if (!admin_network_given(co, js, &network, &giver, why) || (!network && !who_may(&giver, NULL, why)))
 		return false;
 	if (role_parse(text))
 		json_object_set_new(roles, network ? network->id : EVERYWHERE, json_string(text));

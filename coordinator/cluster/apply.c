@@ -92,6 +92,7 @@ static bool set_address(struct member *member, struct ipam *ipam, struct addr *a
 	if (!ipam || (!addr_parse(&now, store_string(value)) && !addr->family) || addr_equal(&now, addr))
 		return false;
 	release(member->network, member, ipam, addr);
+	mesh_unmap(member->network->addresses, addr, member);
 	*addr = now;
 	if (now.family)
 		ipam_claim(ipam, addr);
@@ -174,6 +175,7 @@ void apply_member(struct coordinator *co, struct reading *reading, const struct 
 	applied->member = member;
 	applied->changed |= set_address(member, network->ipam, &member->address, &row[3]);
 	applied->changed |= set_address(member, network->ipam6, &member->address6, &row[4]);
+	mesh_member_addressed(member);
 	shown = mesh_shown(member);
 	tags = json_incref(member->tags);
 	mesh_row_member(row, member);

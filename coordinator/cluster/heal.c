@@ -208,6 +208,7 @@ static void rejoin(struct coordinator *co, struct agent *agent, json_t *was, uin
 	member = mesh_member_add(agent, network, name);
 	take_address(network->ipam, json_string_value(json_array_get(was, 2)), now, &member->address);
 	take_address(network->ipam6, json_string_value(json_array_get(was, 3)), now, &member->address6);
+	mesh_member_addressed(member);
 	member->joined_at = now;
 	member->made_in = store_batch(co->store);
 	member->pending = network->approve; /* its token does not say whether it was approved */

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define MAX_WARNINGS 20
-#define MAX_NAMES    20000
+#define MAX_HINTS    20 /* tests that are told the nearest name */
 
 static void party_of(const struct member *member, const struct addr *addr, struct party *out)
 {
@@ -28,71 +28,78 @@ void policy_resolve_member(const struct member *member, struct resolved *out)
 		party_of(member, &member->address6, &out->other);
 }
 
-static const struct member *owner(const struct coordinator *co, const char *network,
-				  const struct addr *addr)
-{
-	const struct network *each;
-	const struct member *member;
+struct word { /* what it is in any network */
+	const char *text;
+	struct addr addr; /* family 0: it is an agent's name or id */
+	const struct agent *agent;
+};
 
-	list_each(each, &co->mesh.networks, node) {
-		if ((network && *network && strcmp(network, each->name)) ||
-		    (!prefix_contains(&each->cidr, addr) && !prefix_contains(&each->cidr6, addr)))
-			continue;
-		list_each(member, &each->members, in_network)
-			if (addr_equal(&member->address, addr) || addr_equal(&member->address6, addr))
-				return member;
+static struct word word_of(const struct coordinator *co, const struct policy *policy, const char *text)
+{
+	const struct policy_named *host = policy ? policy_host(policy, text) : NULL;
+	struct word word = {.text = text};
+
+	if (host)
+		word.addr = host->prefix.addr;
+	else if (!addr_parse(&word.addr, text))
+		word.agent = map_get(co->mesh.agents, text);
+	return word;
+}
+
+static const struct member *whose(const struct word *word, const struct network *network)
+{
+	const struct member *member = word->addr.family ? map_get(network->addresses, &word->addr)
+							: map_get(network->names, word->text);
+
+	return member || !word->agent ? member : mesh_member(word->agent, network);
+}
+
+/* Nothing is said of a network where it is not: several are tried. */
+static bool take(const struct word *word, const struct member *member, struct resolved *out)
+{
+	if (member)
+		policy_resolve_member(member, out);
+	if (word->addr.family) {
+		*out = (struct resolved){.member = member, .party.addr = word->addr};
+		if (member)
+			party_of(member, &word->addr, &out->party);
 	}
-	return NULL;
+	return member || word->addr.family;
 }
 
-static bool resolve_address(const struct coordinator *co, const struct addr *addr, const char *network,
-			    struct resolved *out)
+/* `hint`: with the nearest name, for which many are looked at. */
+static bool nobody(const struct coordinator *co, const char *word, bool hint, struct refusal *why)
 {
-	out->member = owner(co, network, addr);
-	out->party = (struct party){.addr = *addr};
-	if (out->member)
-		party_of(out->member, addr, &out->party);
-	return true;
+	return hint ? find_none(co, NULL, NULL, word, why)
+		    : refuse(why, 404, "unknown_agent", "there is no agent %.100s", word);
 }
 
-static bool resolve_agent(const struct coordinator *co, const char *word, const char *network,
-			  struct resolved *out, struct refusal *why)
+static bool resolve(const struct coordinator *co, const struct word *word, const char *network, bool hint,
+		    struct resolved *out, struct refusal *why)
 {
-	const struct agent *agent = map_get(co->mesh.agents, word);
-	const struct member *found = NULL;
+	const struct member *member, *found = NULL;
 	const struct network *each;
 
+	if (network && *network) {
+		each = map_get(co->mesh.networks_by_name, network);
+		return take(word, each ? whose(word, each) : NULL, out) || nobody(co, word->text, hint, why);
+	}
 	list_each(each, &co->mesh.networks, node) {
-		const struct member *member;
-
-		if (network && *network && strcmp(network, each->name))
-			continue;
-		member = map_get(each->names, word);
-		if (!member && agent)
-			member = mesh_member(agent, each);
-		if (member && found)
+		member = whose(word, each);
+		if (member && found && !word->addr.family)
 			return refuse(why, 400, "ambiguous", "%s is in several networks (%s, %s): say which (network)",
-				      word, found->network->name, each->name);
-		found = member ? member : found;
+				      word->text, found->network->name, each->name);
+		found = found ? found : member;
 	}
-	if (!found)
-		return find_none(co, NULL, NULL, word, why);
-	policy_resolve_member(found, out);
-	return true;
+	return take(word, found, out) || nobody(co, word->text, hint, why);
 }
 
 bool policy_resolve(const struct coordinator *co, const struct policy *policy, const char *word,
 		    const char *network, struct resolved *out, struct refusal *why)
 {
-	const struct policy_named *host = policy ? policy_host(policy, word) : NULL;
-	struct addr addr;
+	struct word meant = word_of(co, policy, word);
 
-	memset(out, 0, sizeof(*out));
-	if (host)
-		return resolve_address(co, &host->prefix.addr, network, out);
-	if (addr_parse(&addr, word))
-		return resolve_address(co, &addr, network, out);
-	return resolve_agent(co, word, network, out, why);
+	return resolve(co, &meant, network, true, out, why);
 }
 
 unsigned policy_judge(const struct policy *policy, const struct resolved *from, const struct resolved *to,
@@ -122,20 +129,18 @@ unsigned policy_judge(const struct policy *policy, const struct resolved *from, 
 /* ---- tests -------------------------------------------------------------------------------------- */
 
 static bool same_network(const struct coordinator *co, const struct policy *policy,
-			 const struct policy_test *test, struct resolved *from, struct resolved *to,
+			 const struct policy_test *test, bool hint, struct resolved *from, struct resolved *to,
 			 struct refusal *why)
 {
+	struct word source = word_of(co, policy, test->from), target = word_of(co, policy, test->to);
 	const struct network *network;
 
-	if (*test->network)
-		return policy_resolve(co, policy, test->from, test->network, from, why) &&
-		       policy_resolve(co, policy, test->to, test->network, to, why);
-	list_each(network, &co->mesh.networks, node) /* the first that has both */
-		if (policy_resolve(co, policy, test->from, network->name, from, why) &&
-		    policy_resolve(co, policy, test->to, network->name, to, why))
-			return true;
-	return policy_resolve(co, policy, test->from, NULL, from, why) &&
-	       policy_resolve(co, policy, test->to, NULL, to, why);
+	if (!*test->network)
+		list_each(network, &co->mesh.networks, node) /* the first that has both */
+			if (take(&source, whose(&source, network), from) && take(&target, whose(&target, network), to))
+				return true;
+	return resolve(co, &source, test->network, hint, from, why) &&
+	       resolve(co, &target, test->network, hint, to, why);
 }
 
 /* Why a test failed, new: by one of its addresses, where it has several. */
@@ -161,7 +166,7 @@ static char *failure(const struct policy *policy, const struct policy_test *test
 }
 
 static json_t *run_test(const struct coordinator *co, const struct policy *policy,
-			const struct policy_test *test)
+			const struct policy_test *test, bool hint)
 {
 	const char *result = "skipped", *expected = test->allow ? "allow" : "deny";
 	struct refusal why = {.detail = "there is no network yet"};
@@ -172,7 +177,7 @@ static json_t *run_test(const struct coordinator *co, const struct policy *polic
 	json_t *json;
 
 	ports_format_point(port, test->point);
-	if (same_network(co, policy, test, &from, &to, &why)) {
+	if (same_network(co, policy, test, hint, &from, &to, &why)) {
 		count = policy_judge(policy, &from, &to, test->point, judged);
 		for (i = 0; i < count && judged[i].verdict.allow == test->allow; i++)
 			;
@@ -192,11 +197,15 @@ static json_t *run_test(const struct coordinator *co, const struct policy *polic
 json_t *policy_run_tests(const struct coordinator *co, const struct policy *policy, unsigned *failed)
 {
 	json_t *list = json_array(), *one;
+	unsigned skipped = 0;
+	const char *result;
 
 	*failed = 0;
 	for (unsigned i = 0; i < policy->test_count; i++) {
-		one = run_test(co, policy, &policy->tests[i]);
-		*failed += !strcmp(json_string_value(json_object_get(one, "result")), "failed");
+		one = run_test(co, policy, &policy->tests[i], skipped < MAX_HINTS);
+		result = json_string_value(json_object_get(one, "result"));
+		*failed += !strcmp(result, "failed");
+		skipped += !strcmp(result, "skipped");
 		json_array_append_new(list, one);
 	}
 	return list;
@@ -239,23 +248,21 @@ static void gather(const struct coordinator *co, const struct policy *policy, st
 static void warn(struct known *known, const struct policy_spot *at, const char *what, const char *word,
 		 const struct map *all, const char *const *words)
 {
-	const char **names, *near;
+	struct nearest nearest;
 	const void *key;
-	size_t pos = 0, count = 0;
+	size_t pos = 0;
 
 	if (map_get(all, word) || json_array_size(known->out) >= MAX_WARNINGS ||
 	    map_put(known->told, word, known))
 		return;
-	names = xcalloc(MIN(map_count(all), (size_t)MAX_NAMES) + 3, sizeof(*names));
-	for (; words && *words; words++)
-		names[count++] = *words;
-	while (count < MAX_NAMES && map_next(all, &pos, &key))
-		names[count++] = key;
-	near = str_nearest(word, names);
+	nearest_init(&nearest, word);
+	while (words && *words && nearest_offer(&nearest, *words))
+		words++;
+	while (map_next(all, &pos, &key) && nearest_offer(&nearest, key))
+		;
 	json_array_append_new(known->out, json_sprintf("%s:%u:%u: %s %s%s%s%s", known->file, at->line, at->column, what,
-						       word, near ? ", did you mean " : "", near ? near : "",
-						       near ? "?" : ""));
-	free(names);
+						       word, nearest.found ? ", did you mean " : "",
+						       nearest.found ? nearest.found : "", nearest.found ? "?" : ""));
 }
 
 /* `words`: those that are no names and may stand there. */
@@ -335,7 +342,7 @@ static void look_at_tests(const struct coordinator *co, const struct policy *pol
 		struct refusal why = {.detail = "there is no network yet"};
 
 		if (json_array_size(known->out) < MAX_WARNINGS &&
-		    !same_network(co, policy, test, &from, &to, &why))
+		    !same_network(co, policy, test, true, &from, &to, &why))
 			json_array_append_new(known->out, json_sprintf("%s:%u:%u: this test was skipped: %s",
 								       policy->name, test->line, test->column,
 								       why.detail));

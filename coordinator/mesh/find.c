@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_TOLD  8     /* agents, or networks, that a refusal names */
-#define MAX_NAMES 20000 /* among which the nearest is looked for */
+#define MAX_TOLD 8 /* agents, or networks, that a refusal names */
 
 struct search {
 	const char *text;
@@ -32,15 +31,6 @@ static bool seen(const struct member *member, const struct network *only, const 
 	return looked_at(member->network, only, who) && (!who || who_shown(who, member->made_in));
 }
 
-static bool fits(const struct search *s, const struct member *member)
-{
-	if (s->is_key)
-		return key_equal(&member->agent->public_key, &s->key);
-	if (s->is_address)
-		return addr_equal(&member->address, &s->address) || addr_equal(&member->address6, &s->address);
-	return !strcmp(member->name, s->text) || !strcmp(member->agent->id, s->text);
-}
-
 static bool address_begins(const struct addr *addr, const char *text)
 {
 	char written[ADDR_TEXT];
@@ -53,15 +43,16 @@ static bool address_begins(const struct addr *addr, const char *text)
 
 static bool begins(const struct search *s, const struct member *member, enum find_how how)
 {
+	bool letters = strlen(s->text) >= FIND_LETTERS;
 	char key[KEY_BASE64];
 
-	key_format(key, &member->agent->public_key);
-	if (strlen(s->text) >= FIND_LETTERS &&
-	    (str_has_prefix(member->agent->id, s->text) || str_has_prefix(key, s->text)))
+	if (letters && str_has_prefix(member->agent->id, s->text))
 		return true;
-	return how == FIND_ANY && (str_has_prefix(member->name, s->text) ||
-				   address_begins(&member->address, s->text) ||
-				   address_begins(&member->address6, s->text));
+	if (how != FIND_ANY)
+		return false;
+	key_format(key, &member->agent->public_key);
+	return (letters && str_has_prefix(key, s->text)) || str_has_prefix(member->name, s->text) ||
+	       address_begins(&member->address, s->text) || address_begins(&member->address6, s->text);
 }
 
 /* Several memberships of one agent are one. */
@@ -75,8 +66,27 @@ static void add(struct search *s, struct member *member)
 	s->count++;
 }
 
-static void look(const struct coordinator *co, const struct network *only, const struct who *who,
-		 struct search *s, bool exactly, enum find_how how)
+static void look_exactly(const struct coordinator *co, const struct network *only, const struct who *who,
+			 struct search *s)
+{
+	const struct agent *agent = s->is_key ? map_get(co->mesh.agents_by_key, s->key.bytes)
+					      : map_get(co->mesh.agents, s->text);
+	struct network *network;
+
+	list_each(network, &co->mesh.networks, node) {
+		struct member *fit[] = {
+			agent ? mesh_member(agent, network) : NULL,
+			s->is_address ? map_get(network->addresses, &s->address) : map_get(network->names, s->text),
+		};
+
+		for (size_t i = 0; i < ARRAY_SIZE(fit); i++)
+			if (fit[i] && seen(fit[i], only, who))
+				add(s, fit[i]);
+	}
+}
+
+static void look_for_beginnings(const struct coordinator *co, const struct network *only, const struct who *who,
+				struct search *s, enum find_how how)
 {
 	struct network *network;
 	struct member *member;
@@ -84,7 +94,7 @@ static void look(const struct coordinator *co, const struct network *only, const
 	list_each(network, &co->mesh.networks, node)
 		if (looked_at(network, only, who))
 			list_each(member, &network->members, in_network)
-				if (seen(member, only, who) && (exactly ? fits(s, member) : begins(s, member, how)))
+				if (seen(member, only, who) && begins(s, member, how))
 					add(s, member);
 }
 
@@ -106,31 +116,31 @@ static void several(const struct search *s, struct refusal *why)
 	buf_free(&names);
 }
 
-bool find_none(const struct coordinator *co, const struct network *only, const struct who *who,
-	       const char *text, struct refusal *why)
+static void look_for_nearest(const struct coordinator *co, const struct network *only, const struct who *who,
+			     struct nearest *nearest)
 {
-	const char **names, *near;
 	struct network *network;
 	struct member *member;
-	size_t size = 0, count = 0;
 
-	list_each(network, &co->mesh.networks, node)
-		size += looked_at(network, only, who) ? network->member_count : 0;
-	size = MIN(size, (size_t)MAX_NAMES);
-	names = xcalloc(size + 1, sizeof(*names));
 	list_each(network, &co->mesh.networks, node)
 		if (looked_at(network, only, who))
 			list_each(member, &network->members, in_network)
-				if (count < size && seen(member, only, who))
-					names[count++] = member->name;
-	near = str_nearest(text, names);
-	if (near)
-		refuse(why, 404, "unknown_agent", "there is no agent %.100s, did you mean %s?", text, near);
-	else
-		refuse(why, 404, "unknown_agent", who ? "there is no agent %.100s: see {agent list}"
-						      : "there is no agent %.100s", text);
-	free(names);
-	return false;
+				if (seen(member, only, who) && !nearest_offer(nearest, member->name))
+					return;
+}
+
+bool find_none(const struct coordinator *co, const struct network *only, const struct who *who,
+	       const char *text, struct refusal *why)
+{
+	struct nearest nearest;
+
+	nearest_init(&nearest, text);
+	look_for_nearest(co, only, who, &nearest);
+	if (nearest.found)
+		return refuse(why, 404, "unknown_agent", "there is no agent %.100s, did you mean %s?", text,
+			      nearest.found);
+	return refuse(why, 404, "unknown_agent", who ? "there is no agent %.100s: see {agent list}"
+						     : "there is no agent %.100s", text);
 }
 
 struct member *find_agent(const struct coordinator *co, const struct network *only, const struct who *who,
@@ -140,9 +150,9 @@ struct member *find_agent(const struct coordinator *co, const struct network *on
 
 	s.is_key = key_parse(&s.key, text);
 	s.is_address = addr_parse(&s.address, text);
-	look(co, only, who, &s, true, how);
-	if (!s.count && *text && !s.is_key)
-		look(co, only, who, &s, false, how);
+	look_exactly(co, only, who, &s);
+	if (!s.count && *text && !s.is_key && how != FIND_EXACT)
+		look_for_beginnings(co, only, who, &s, how);
 	if (s.count == 1)
 		return s.found[0];
 	if (s.count)

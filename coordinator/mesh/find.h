@@ -1,6 +1,7 @@
 /*
- * find.h - an agent as people name it: an exact name, mesh address, agent id or public key, else a unique
- * beginning of one. Only memberships in networks that the asker sees are looked at, named in a refusal, or
+ * find.h - an agent as people name it: an exact name, mesh address, agent id or public key, else, as far as
+ * `how` says, a unique beginning of one: who joins chooses its name, and may try keys until one begins as it
+ * likes, so neither's beginning may let it in. Only memberships in networks that the asker sees are looked at, named in a refusal, or
  * make a word ambiguous.
  */
 #ifndef COORDINATOR_FIND_H
@@ -11,8 +12,9 @@
 struct who;
 
 enum find_how {
-	FIND_ANY,     /* any beginning will do */
-	FIND_CERTAIN, /* for what cannot be undone: all of it, or the beginning of an id or key */
+	FIND_ANY,     /* to look at: any beginning will do */
+	FIND_CERTAIN, /* to change: all of it, or the beginning of an id, which we gave */
+	FIND_EXACT,   /* all of it */
 };
 /* Of an id or a key, which are random, at least so many characters: a short word for a name would now and
  * then be one for a key too. */

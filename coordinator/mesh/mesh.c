@@ -78,6 +78,7 @@ struct network *mesh_network_add(struct mesh *mesh, const char *id, const char *
 		network->ipam6 = ipam_new(cidr6);
 	}
 	network->names = map_new(0);
+	network->addresses = map_new(sizeof(struct addr));
 	network->devices = map_new(0);
 	network->device_keys = map_new(KEY_LEN);
 	list_init(&network->members);
@@ -105,6 +106,7 @@ void mesh_network_del(struct mesh *mesh, struct network *network)
 	ipam_free(network->ipam);
 	ipam_free(network->ipam6);
 	map_free(network->names);
+	map_free(network->addresses);
 	map_free(network->devices);
 	map_free(network->device_keys);
 	free(network);
@@ -167,6 +169,8 @@ void mesh_member_del(struct member *member)
 
 	mesh_member_classify(member, NULL);
 	mesh_unmap(network->names, member->name, member);
+	mesh_unmap(network->addresses, &member->address, member);
+	mesh_unmap(network->addresses, &member->address6, member);
 	network->member_count--;
 	list_del(&member->in_agent);
 	list_del(&member->in_network);
@@ -195,6 +199,14 @@ void mesh_member_rename(struct member *member, const char *name)
 	mesh_unmap(member->network->names, member->name, member);
 	str_copy(member->name, sizeof(member->name), name);
 	map_put(member->network->names, member->name, member);
+}
+
+void mesh_member_addressed(struct member *member)
+{
+	if (member->address.family)
+		map_put(member->network->addresses, &member->address, member);
+	if (member->address6.family)
+		map_put(member->network->addresses, &member->address6, member);
 }
 
 /* 0 nobody said, 1 and 2 an administrator said yes or no, 3 the policy says yes. */

@@ -28,7 +28,7 @@ struct network {
 	struct prefix cidr, cidr6; /* cidr6 may have family 0 */
 	struct ipam *ipam, *ipam6;
 	struct list members;
-	struct map *names; /* to members */
+	struct map *names, *addresses; /* to members */
 	struct map *devices, *device_keys; /* by name, by public key */
 	unsigned member_count;
 	struct classes *classes; /* of the policy in force; policy_state.h */
@@ -131,6 +131,7 @@ struct member *mesh_member_add(struct agent *agent, struct network *network, con
 void mesh_member_del(struct member *member);
 void mesh_member_classify(struct member *member, struct class *class); /* NULL: out of its class */
 void mesh_member_rename(struct member *member, const char *name);
+void mesh_member_addressed(struct member *member); /* to be called when its addresses were set */
 struct join_key *mesh_key_add(struct mesh *mesh, const char *id, const uint8_t hash[static HASH_LEN],
 			      struct network *network);
 

@@ -165,6 +165,7 @@ static void load_member(void *arg, const struct store_value *row)
 		ipam_claim(network->ipam, &member->address);
 	if (network->ipam6 && addr_parse(&member->address6, store_string(&row[4])))
 		ipam_claim(network->ipam6, &member->address6);
+	mesh_member_addressed(member);
 	mesh_row_member(row, member);
 }
 

@@ -246,6 +246,7 @@ static bool give_addresses(struct coordinator *co, struct member *member, uint64
 		return refuse(why, 409, "network_full", "the network %s has no free IPv6 address",
 			      network->name);
 	}
+	mesh_member_addressed(member);
 	return true;
 }
 

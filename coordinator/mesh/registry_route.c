@@ -21,8 +21,8 @@ bool registry_route_ok(const struct network *network, const struct prefix *prefi
 			      "for everything is %s", text, v4 ? 8 : 16, v4 ? "0.0.0.0/0" : "::/0");
 	if (what)
 		return refuse(why, 422, "route_invalid", "%s is no route that agents take: it overlaps %s", text, what);
-	if (prefix_covers(&network->cidr, prefix) || prefix_covers(&network->cidr6, prefix))
-		return refuse(why, 422, "route_invalid", "%s is no route that agents take: it is in the range of the "
+	if (prefix_overlaps(&network->cidr, prefix) || prefix_overlaps(&network->cidr6, prefix))
+		return refuse(why, 422, "route_invalid", "%s is no route that agents take: it overlaps the range of the "
 			      "network %s itself", text, network->name);
 	return true;
 }

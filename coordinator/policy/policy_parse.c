@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define MAX_RULES 2000
+#define MAX_TESTS 1000 /* all are run at once, whenever the policy is looked at */
 
 static const char *const verdict_words[] = {"deny", "allow", NULL};
 
@@ -287,6 +288,9 @@ static bool take_tests(struct parse *p)
 	const json_t *section = json_object_get(yaml_root(p->yaml), "tests");
 	size_t count = items_of(section);
 
+	if (count > MAX_TESTS)
+		return policy_fail(p, &(struct spot){section, NULL, MAX_TESTS}, false, "more than %d tests: leave some out",
+				   MAX_TESTS);
 	p->policy->tests = xcalloc(count, sizeof(*p->policy->tests));
 	for (size_t i = 0; i < count; i++)
 		if (!take_test(p, item_of(section, i), i))

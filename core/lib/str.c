@@ -98,28 +98,32 @@ bool str_has_prefix(const char *text, const char *prefix)
 
 #define WORD_MAX 64
 
-/* Insertions, deletions, replacements and swaps of neighbours, each one step. */
-static size_t edit_distance(const char *a, const char *b)
+/* Insertions, deletions, replacements and swaps of neighbours, each one step; `below` where it is not below
+ * that. Cell j of row i is at least |i - j|, so only those near the diagonal are looked at. */
+static size_t edit_distance(const char *a, size_t len_a, const char *b, size_t len_b, size_t below)
 {
-	size_t rows[3][WORD_MAX + 1];
-	size_t len_a = strlen(a), len_b = strlen(b);
+	size_t rows[3][WORD_MAX + 2];
 
-	if (len_a > WORD_MAX || len_b > WORD_MAX)
-		return SIZE_MAX;
 	for (size_t i = 0; i <= len_a; i++) {
 		size_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *above2 = rows[(i + 1) % 3];
+		size_t first = i < below ? 0 : i - below + 1, last = MIN(len_b, i + below - 1), least = below;
 
-		row[0] = i;
-		for (size_t j = 1; j <= len_b; j++) {
-			if (!i) {
-				row[j] = j;
-				continue;
+		if (first)
+			row[first - 1] = below;
+		for (size_t j = first; j <= last; j++) {
+			if (!i || !j) {
+				row[j] = i + j;
+			} else {
+				row[j] = above[j - 1] + (a[i - 1] != b[j - 1]);
+				row[j] = MIN(row[j], MIN(above[j], row[j - 1]) + 1);
+				if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+					row[j] = MIN(row[j], above2[j - 2] + 1);
 			}
-			row[j] = above[j - 1] + (a[i - 1] != b[j - 1]);
-			row[j] = MIN(row[j], MIN(above[j], row[j - 1]) + 1);
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-				row[j] = MIN(row[j], above2[j - 2] + 1);
+			least = MIN(least, row[j]);
 		}
+		row[last + 1] = below;
+		if (least == below)
+			return below;
 	}
 	return rows[len_a % 3][len_b];
 }
@@ -133,20 +137,36 @@ bool str_has_control(const char *text)
 	return false;
 }
 
-const char *str_nearest(const char *word, const char *const *words)
+void nearest_init(struct nearest *nearest, const char *word)
 {
-	const char *best = NULL;
-	size_t best_distance = 4;
+	size_t len = strlen(word);
 
-	for (; *words; words++) {
-		size_t distance = edit_distance(word, *words);
+	*nearest = (struct nearest){.word = word, .len = len, .below = len > WORD_MAX ? 0 : MIN((len + 1) / 2, (size_t)4)};
+}
 
-		if (distance < best_distance && distance * 2 < strlen(word)) {
-			best_distance = distance;
-			best = *words;
+bool nearest_offer(struct nearest *nearest, const char *word)
+{
+	size_t len = strlen(word), apart = len > nearest->len ? len - nearest->len : nearest->len - len, distance;
+
+	if (apart < nearest->below && len <= WORD_MAX && nearest->compared < NEAREST_MAX) {
+		nearest->compared++;
+		distance = edit_distance(nearest->word, nearest->len, word, len, nearest->below);
+		if (distance < nearest->below) {
+			nearest->below = distance;
+			nearest->found = word;
 		}
 	}
-	return best;
+	return nearest->below && nearest->compared < NEAREST_MAX;
+}
+
+const char *str_nearest(const char *word, const char *const *words)
+{
+	struct nearest nearest;
+
+	nearest_init(&nearest, word);
+	while (*words && nearest_offer(&nearest, *words))
+		words++;
+	return nearest.found;
 }
 
 static bool only_of(const char *text, const char *allowed, size_t max)

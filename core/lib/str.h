@@ -21,6 +21,17 @@ bool str_has_control(const char *text);
  * half its length), or NULL. For "did you mean". */
 const char *str_nearest(const char *word, const char *const *words);
 
+/* The same of words that are offered one by one, for as long as it says true: NEAREST_MAX are compared at
+ * most, and one of a length that is too far off is not. Words are borrowed. */
+#define NEAREST_MAX 500
+struct nearest {
+	const char *word, *found; /* NULL: none so far */
+	size_t len, below;        /* the next must be nearer than this */
+	unsigned compared;
+};
+void nearest_init(struct nearest *nearest, const char *word);
+bool nearest_offer(struct nearest *nearest, const char *word);
+
 /* RFC 1123 host name label: 1 to 63 of a-z 0-9 and inner '-'; upper case is refused. */
 bool name_valid(const char *name);
 bool interface_name_valid(const char *name); /* what wg-quick takes: [a-zA-Z0-9_=+.-]{1,15} */

@@ -714,6 +714,12 @@ def _(co):
     # A test names whom it means: a beginning is nobody.
     said = co.admin("policy", "test", write(co, ALLOW + "tests: [{from: d, to: web-1, port: icmp, expect: deny}]\n"))
     assert "skipped  line 3: there is no agent d" in said, said
+    # Nearest names are for the first of many: each is looked for among all agents.
+    path = write(co, ALLOW + "tests:\n" + "- {from: wbe-1, to: db, port: icmp, expect: deny}\n" * 30)
+    said = co.admin("policy", "test", path)
+    equal((said.count("there is no agent wbe-1"), said.count("did you mean web-1?")), (30, 20))
+    path = write(co, ALLOW + "tests:\n" + "- {from: web-1, to: db, port: icmp, expect: allow}\n" * 1001)
+    assert "more than 1000 tests" in co.admin("policy", "test", path, code=1)
 
 
 @case("warnings say where in the file, and the word that was meant, any and self too")

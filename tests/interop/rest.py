@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Cases of rest.sh. With words: only the cases whose name has one of them."""
-import calendar, glob, http.client, json, re, sqlite3, subprocess, sys, time
+import calendar, glob, http.client, json, re, sqlite3, subprocess, sys, time, urllib.parse
 import apidoc, coordinator, meshclient
 from apidoc import fits
 from coordinator import FAST, NO_RELAY, case, equal, meanwhile, metric, refused
@@ -2020,16 +2020,30 @@ def _(co):
     said = co.admin("agent", "show", "p-w", code=2)
     assert "p-web (network default)" in said and "p-web-2 (network default)" in said and said.count("\n") == 1, said
     assert "did you mean p-web?" in co.admin("agent", "show", "p-wbe", code=1)
-    # A device, a route and a name too; what cannot be undone takes the whole name, or an id or key's beginning.
-    co.admin("peer", "add", "phone", "--via", "db", "--network", "default", "--endpoint", "192.0.2.1:1")
-    equal(co.admin("agent", "rename", "p-web-", "p-two").split()[-1], "default")
-    for command in ("remove", "expire"):
-        assert "no agent p-tw" in co.admin("agent", command, "p-tw", code=1)
-        co.admin("agent", command, agents["db"].addresses[0].partition("/")[0][:-1], code=1)
-        assert "no agent" in co.admin("agent", command, agents["p-web-2"].id[:3], code=1)
-    co.admin("agent", "expire", agents["p-web-2"].id[:9])
-    co.admin("agent", "remove", b64(agents["p-web-2"].public)[:9])
+    # What changes something takes no beginning but of an id: names are chosen by who joins, and keys can be tried.
+    two, via = agents["p-web-2"], ("peer", "add", "phone", "--network", "default", "--endpoint", "192.0.2.1:1", "--via")
+    for word in ("p-web-", b64(two.public)[:12], two.addresses[0].partition("/")[0][:-1], two.id[:3]):
+        for before, after in ((("agent", "remove"), ()), (("agent", "expire"), ()), (("agent", "approve"), ()),
+                              (("agent", "rename"), ("other",)), (("agent", "tag"), ("x",)), (("route", "approve"), ("10.1.0.0/16",)),
+                              (("route", "revoke"), ("10.1.0.0/16",)), (via, ())):
+            assert "there is no agent " + word in co.admin(*before, word, *after, code=1), (before, word)
+        refused(root(co)("PATCH", "/agents/" + urllib.parse.quote(word, safe=""), {"name": "other"}), 404, "unknown_agent")
+        refused(root(co)("PATCH", "/agents/" + urllib.parse.quote(word, safe=""), {"tags": ["x"]}), 404, "unknown_agent")
+    assert "no agent" in co.admin(*via, agents["db"].id[:9], code=1)
+    co.admin(*via, "db")
+    equal(co.admin("agent", "rename", two.id[:9], "p-two").split()[-1], "default")
+    equal(co.admin("agent", "tag", b64(two.public), "x"), "agent p-two has 1 tag in the network default\n")
+    co.admin("agent", "expire", two.id[:9])
+    co.admin("agent", "remove", two.id[:9])
     assert "no agent p-two" in co.admin("agent", "show", "p-two", code=1)
+    # One that waits is not let in for another whose name it begins with.
+    co.admin("network", "create", "asks", "--cidr", "10.211.0.0/16")
+    co.admin("network", "set", "asks", "--approve", "on")
+    Agent(co, "laptop-evil").register(co.key("--network", "asks"))
+    assert "no agent laptop" in co.admin("agent", "approve", "laptop", code=1)
+    refused(root(co)("POST", "/agents/laptop/approve"), 404, "unknown_agent")
+    assert not root(co).ok("GET", "/agents/laptop")["agent"]["approved"]
+    co.admin("agent", "approve", "laptop-evil")
     # Another organisation's agents make no word ambiguous, and are no nearest name.
     user(co, "ann", "viewer", "--network", "default")
     ann = token(co, "--user", "ann")
@@ -2087,21 +2101,21 @@ def _(co):
     bad = {"127.0.0.0/8": "loopback", "127.1.2.3": "loopback", "224.0.0.0/4": "multicast", "239.1.0.0/16": "multicast",
            "169.254.7.0/24": "link-local", "240.1.0.0/16": "reserved", "fe80::/64": "link-local", "fe80::/10": "link-local", "8000::/4": "shorter than /16",
            "ff00::/8": "multicast", "64.0.0.0/4": "shorter than /8", "ff02::/16": "multicast", "::1/128": "loopback", "10.210.0.0/16": "network lab",
-           "10.210.3.0/24": "network lab", "fd21::/64": "network lab", "fd21::7": "network lab", "0.0.0.0/1": "shorter than /8",
+           "10.210.3.0/24": "network lab", "fd21::/64": "network lab", "fd21::7": "network lab", "10.0.0.0/8": "network lab", "10.192.0.0/10": "network lab", "fd21::/16": "network lab", "0.0.0.0/1": "shorter than /8",
            "128.0.0.0/1": "shorter than /8", "2000::/3": "shorter than /16"}
     for prefix, reason in bad.items():
         answer = Agent(co, "gw").try_register(key, advertised_routes=["192.168.7.0/24", prefix])
         refused(answer, 422, "route_invalid")
         assert prefix in answer[1]["detail"] and reason in answer[1]["detail"], (prefix, answer)
-    good = ["10.0.0.0/8", "10.211.0.0/16", "fd22::/16", "0.0.0.0/0", "::/0", "100.64.0.0/10"]
+    good = ["11.0.0.0/8", "10.211.0.0/16", "fd22::/16", "0.0.0.0/0", "::/0", "100.64.0.0/10"]
     gw = Agent(co, "gw").register(key, advertised_routes=good)
     Agent(co, "plain").register(key, advertised_routes=["192.168.7.0/24"])
     # One that is there from before.
     lab = root(co).ok("GET", "/networks/lab")["network"]["id"]
     co.stop()
-    co.insert("routes", "agent_id, network_id, prefix, approved", [(gw.id, lab, p, 0) for p in ("127.0.0.0/8", "10.210.0.0/16")])
+    co.insert("routes", "agent_id, network_id, prefix, approved", [(gw.id, lab, p, 0) for p in ("127.0.0.0/8", "10.0.0.0/8", "10.210.0.0/16")])
     co.start()
-    for prefix in ("127.0.0.0/8", "10.210.0.0/16"):
+    for prefix in ("127.0.0.0/8", "10.0.0.0/8", "10.210.0.0/16"):
         said = co.admin("route", "approve", "gw", prefix, code=1)
         assert prefix in said and bad[prefix] in said and said.count("\n") == 1, said
         co.admin("route", "revoke", "gw", prefix)

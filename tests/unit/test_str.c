@@ -107,6 +107,10 @@ static void did_you_mean(void **state)
 		{"", NULL},
 		{"completely", NULL},
 		{"coordinates", "coordinator"},
+		{"oordniatorx", "coordinator"}, /* one gone, two swapped, one too many */
+		{"oordniatoxx", NULL},
+		{"ocordinatr", "coordinator"},
+		{"plungisn", "plugins"},
 		{"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 		 NULL},
 	};
@@ -122,6 +126,40 @@ static void did_you_mean(void **state)
 			assert_null(nearest);
 		}
 	}
+}
+
+/* A word among many costs no more than some, and one that none of them can be costs nothing. */
+static void did_you_mean_among_many(void **state)
+{
+	char word[70], other[70];
+	struct nearest nearest;
+	unsigned offered = 0;
+
+	(void)state;
+	memset(word, 'q', 62);
+	word[62] = 0;
+	nearest_init(&nearest, word);
+	memset(other, 'x', 66);
+	for (size_t len = 0; len <= 66; len++) {
+		other[len] = 0;
+		assert_true(nearest_offer(&nearest, other));
+		other[len] = 'x';
+	}
+	assert_int_equal(nearest.compared, 6); /* of 59 to 64 letters */
+	assert_null(nearest.found);
+	other[60] = 0;
+	while (nearest_offer(&nearest, other))
+		assert_true(++offered < 100000);
+	assert_int_equal(nearest.compared, NEAREST_MAX);
+	assert_false(nearest_offer(&nearest, word)); /* no more, not even this */
+	assert_int_equal(nearest.compared, NEAREST_MAX);
+	/* What is found must be bettered, and nothing is better than the word. */
+	nearest_init(&nearest, "laptop");
+	assert_true(nearest_offer(&nearest, "lapto"));
+	assert_true(nearest_offer(&nearest, "lptop"));
+	assert_int_equal(nearest.compared, 1);
+	assert_false(nearest_offer(&nearest, "laptop"));
+	assert_string_equal(nearest.found, "laptop");
 }
 
 #define A63 "abcdefghij-abcdefghij-abcdefghij-abcdefghij-abcdefghij-01234567"
@@ -249,6 +287,7 @@ int main(void)
 		cmocka_unit_test(durations),
 		cmocka_unit_test(copies),
 		cmocka_unit_test(did_you_mean),
+		cmocka_unit_test(did_you_mean_among_many),
 		cmocka_unit_test(names),
 		cmocka_unit_test(times),
 		cmocka_unit_test(base64_both_ways),
