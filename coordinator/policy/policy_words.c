@@ -31,6 +31,7 @@ bool policy_fail(struct parse *p, const struct spot *spot, bool at_key, const ch
 	if (len > 0 && len < POLICY_ERROR)
 		vsnprintf(p->error + len, POLICY_ERROR - (size_t)len, format, args);
 	va_end(args);
+	str_mend(p->error);
 	return false;
 }
 
