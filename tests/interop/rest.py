@@ -605,6 +605,22 @@ def _(co):
     equal(raw, [], "sentences that name a command, or an option, without braces")
 
 
+@case("an agent whose name is that of a path is one like others")
+def _(co):
+    api = root(co)
+    for name in ("register", "challenge"):
+        refused(api("GET", "/agents/" + name), 404, "unknown_agent")
+        agent = Agent(co, name).register(co.key())
+        equal(api.ok("GET", "/agents/" + name)["agent"]["agent_id"], agent.id)
+        equal(api.ok("PATCH", "/agents/" + name, {"tags": ["nas"]})["agent"]["tags"], ["nas"])
+        for method in ("GET", "PATCH", "DELETE"):
+            for headers in ({}, agent.bearer()):
+                refused(co.request(method, "/agents/" + name, None, headers), 405, "method_not_allowed")
+        refused(api("PUT", "/agents/" + name), 405, "method_not_allowed")
+        api.ok("DELETE", "/agents/" + name, status=204)
+        refused(api("GET", "/agents/" + name), 404, "unknown_agent")
+
+
 # ---- what a user of headscale would do --------------------------------------------------------
 
 
