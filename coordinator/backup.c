@@ -471,8 +471,8 @@ int migrate_run(const struct config *config, const json_t *options, json_t *resu
 		code = failed("cannot migrate: %s", from.error);
 	} else if (!alone(config)) {
 		code = EXIT_FAILED;
-	} else if (!side_open(&from, config->db) || side_alone(&from) || !side_open(&to, url) || read_into(&to, STORE_NETWORKS, &there) ||
-		   read_into(&to, STORE_META, &there)) {
+	} else if (!side_open(&from, config->db) || side_alone(&from) || !side_open(&to, url) ||
+		   read_into(&to, STORE_NETWORKS, &there) || read_into(&to, STORE_META, &there)) {
 		failed("cannot migrate: %s", why(&from, &to));
 		code = code_of(&from, &to);
 	} else if (there) {

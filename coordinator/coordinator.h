@@ -58,7 +58,7 @@ struct coordinator {
 		uint64_t since_ms, until_ms;
 	} readmission;
 	uint64_t generation; /* starts of this database until now */
-	struct store_wait generation_wait;
+	struct store_wait generation_wait, taken_wait;
 	struct list unsaved; /* agents with endpoints or online state to write */
 	struct bucket refusals;    /* of registrations, told in log and audit */
 	unsigned refusals_left_out; /* since one was, by that bucket */
@@ -69,6 +69,7 @@ struct coordinator {
 
 json_t *coordinator_relays(const struct coordinator *co); /* RELAY of the protocol, new */
 json_t *coordinator_urls(const struct coordinator *co); /* of all coordinators */
+json_t *coordinator_own_pins(const struct coordinator *co); /* of this one alone: in use, coming */
 json_t *coordinator_pins(const struct coordinator *co);
 /* "https://HOST:PORT/join#KEY[.PIN]", new; wipe it. */
 char *coordinator_link(const struct coordinator *co, const char *key);

@@ -102,7 +102,8 @@ static struct network *make_default_network(struct coordinator *co)
 
 static char *join_link(struct coordinator *co, struct network *network, struct first *first)
 {
-	const struct key_wish wish = {.network = network, .reusable = true, .lifetime_ms = LIFETIME_MS};
+	const struct key_wish wish = {.network = network, .reusable = true,
+				      .expires_at = clock_wall_ms() + LIFETIME_MS};
 	char secret[SECRET_TEXT], *link;
 	const struct join_key *key;
 	struct refusal why;

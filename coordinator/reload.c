@@ -1,14 +1,15 @@
 /*
  * reload.c - SIGHUP: the configuration and the certificate anew, all of it or nothing.
  *
- * What other things hang on (where we listen, the database, the relay, a coming key that agents must be
- * told of first) waits for a restart, and is named.
+ * What other things hang on (where we listen, the database, the relay) waits for a restart, and is named. A
+ * coming key is told to the agents at once; a later SIGHUP may then put it to use.
  */
 #include "reload.h"
 #include "coordinator.h"
 #include "histogram.h"
 #include "pin.h"
 #include "coordinator/enforce/policy_state.h"
+#include "coordinator/sync/sync.h"
 #include "lib/daemon.h"
 #include "lib/log.h"
 #include "lib/str.h"
@@ -36,8 +37,8 @@ static bool leave_certificate(const struct coordinator *co)
 
 	if (!fine)
 		log_error("reload", "reason=\"tls: cert and key are not in the configuration any more, and agents were "
-			  "not told of a key of our own: put them back, or make %s, name it as tls: next_key and restart "
-			  "first; what was there goes on\"", key);
+			  "not told of a key of our own: put them back, or make %s, name it as tls: next_key first; "
+			  "what was there goes on\"", key);
 	free(key);
 	return fine;
 }
@@ -60,8 +61,8 @@ static bool take_certificate(struct coordinator *co, const char *cert, const cha
 	tls_server_free(fresh);
 	if (!told_of(co, pin)) {
 		log_error("reload", "reason=\"the key in %s is not the one in use, and was not announced as "
-			  "tls: next_key: name it there and restart first, so that agents are told of it; what was there "
-			  "goes on\"", key);
+			  "tls: next_key: name it there first, so that agents are told of it; what was there goes on\"",
+			  key);
 		return false;
 	}
 	if (!co->config.cert)
@@ -72,6 +73,26 @@ static bool take_certificate(struct coordinator *co, const char *cert, const cha
 	}
 	str_copy(co->tls_pin, sizeof(co->tls_pin), pin);
 	return true;
+}
+
+/* Its pin, or "" where none is coming. */
+static bool read_next(const struct config *fresh, char pin[static 44])
+{
+	char error[400];
+
+	*pin = '\0';
+	if (!fresh->next_key || !pin_of_key(fresh->next_key, pin, error, sizeof(error)))
+		return true;
+	log_error("reload", "reason=\"%s; what was there goes on\"", error);
+	return false;
+}
+
+static void announce(struct coordinator *co, const char *pin)
+{
+	if (!strcmp(co->next_pin, pin))
+		return;
+	str_copy(co->next_pin, sizeof(co->next_pin), pin);
+	sync_coordinators(co->sync);
 }
 
 static void name_what_waits(const struct config *now, const struct config *fresh)
@@ -85,7 +106,6 @@ static void name_what_waits(const struct config *now, const struct config *fresh
 		{"run_dir", !same(now->run_dir, fresh->run_dir)},
 		{"policy", !same(now->policy, fresh->policy)},
 		{"db", !same(now->db, fresh->db)},
-		{"tls: next_key", !same(now->next_key, fresh->next_key)},
 		{"tls: cert, key", !now->cert != !fresh->cert},
 		{"relay: embedded", now->relay_embedded != fresh->relay_embedded},
 		{"relay: stun", !same(now->relay_stun, fresh->relay_stun)},
@@ -118,6 +138,7 @@ static void take(struct config *now, struct config *fresh)
 		take_strings(&now->cert, &fresh->cert);
 		take_strings(&now->key, &fresh->key);
 	}
+	take_strings(&now->next_key, &fresh->next_key);
 	if (fresh->urls_given || now->urls_given) {
 		unsigned count = now->url_count;
 
@@ -138,11 +159,12 @@ static void take(struct config *now, struct config *fresh)
 static void reload(struct coordinator *co)
 {
 	struct config fresh = {0};
-	char error[CONFIG_ERROR] = "";
+	char error[CONFIG_ERROR] = "", next[44];
 
 	if (config_load(&fresh, co->options, error)) {
 		log_error("reload", "reason=\"%s; what was there goes on\"", error);
-	} else if (take_certificate(co, fresh.cert, fresh.key)) {
+	} else if (read_next(&fresh, next) && take_certificate(co, fresh.cert, fresh.key)) {
+		announce(co, next);
 		config_take_port(&fresh, co->listening.port);
 		name_what_waits(&co->config, &fresh);
 		take(&co->config, &fresh);

@@ -422,6 +422,7 @@ void coordinator_stop(struct coordinator *co)
 	cluster_free(co->cluster);
 	sync_free(co->sync);
 	store_wait_cancel(&co->generation_wait);
+	store_wait_cancel(&co->taken_wait);
 	events_free(co->events);
 	logins_free(co->logins);
 	users_fini(&co->users);
@@ -467,7 +468,7 @@ json_t *coordinator_urls(const struct coordinator *co)
 	return urls;
 }
 
-json_t *coordinator_pins(const struct coordinator *co)
+json_t *coordinator_own_pins(const struct coordinator *co)
 {
 	json_t *pins = json_array();
 
@@ -475,6 +476,13 @@ json_t *coordinator_pins(const struct coordinator *co)
 		json_array_append_new(pins, json_string(co->tls_pin));
 	if (*co->next_pin)
 		json_array_append_new(pins, json_string(co->next_pin));
+	return pins;
+}
+
+json_t *coordinator_pins(const struct coordinator *co)
+{
+	json_t *pins = coordinator_own_pins(co);
+
 	if (json_array_size(pins))
 		cluster_add_pins(co->cluster, pins);
 	return pins;

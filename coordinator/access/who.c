@@ -146,10 +146,16 @@ bool who_scope(const struct who *who, const char *resource, bool write)
 
 bool who_may_make_tokens(const struct who *who, struct refusal *why)
 {
-	if (who->root || who->session || who->scopes || who_highest(who) >= ROLE_ADMIN)
+	const json_t *scope;
+	size_t i;
+
+	if (who->root || who->session || who_highest(who) >= ROLE_ADMIN)
 		return true;
-	return refuse(why, 403, "scope_missing", "a token makes others only where its scopes have tokens:write: log "
-		      "in, or use one that was made with that scope");
+	json_array_foreach(who->scopes, i, scope)
+		if (!strcmp(json_string_value(scope), "tokens:write"))
+			return true;
+	return refuse(why, 403, "scope_missing", "a token makes others only where its scopes have tokens:write by "
+		      "name: log in, or use one that was made with that scope");
 }
 
 uint64_t who_until(const struct who *who, uint64_t ends_at)

@@ -52,9 +52,10 @@ bool who_may(const struct who *who, const struct network *network, struct refusa
 /* Do the token's scopes have "RESOURCE:read" or "RESOURCE:write"? write includes read. */
 bool who_scope(const struct who *who, const char *resource, bool write);
 /* May this one make API tokens? One that leaks must not go on in another after it was revoked: below admin a
- * token makes others only where it was given the scope for it by name. */
+ * token makes others only where it was given the scope for it by name, "write" is not enough. */
 bool who_may_make_tokens(const struct who *who, struct refusal *why);
-/* What this one makes has no longer life than its token: the earlier of the two ends; 0: never. */
+/* The tokens and join keys that this one makes live no longer than its token: the earlier of the two ends; 0:
+ * never. */
 uint64_t who_until(const struct who *who, uint64_t ends_at);
 /* May this one make `tags` of the tags that were there `before` (NULL: none)? A tag that the policy has
  * under `tags:` is given, and taken away, by its owners alone: users by name, whoever has a role named

@@ -64,17 +64,16 @@ static void send_line(struct client *client, json_t *json)
 	json_decref(json);
 }
 
-/* What is not written as it must be is wrong usage; what is, and cannot be done, has failed. A policy's file has
- * failed too: it is judged, not typed. */
+/* What is not written as it must be (`*invalid`) is wrong usage; what is, and cannot be done, has failed. A policy's
+ * file and an agent's route have failed too: they are judged, not typed. */
 static int exit_code(const struct refusal *why)
 {
-	static const char *const malformed[] = {"invalid", "name_invalid", "cidr_invalid", "tag_invalid", "key_invalid",
-						"password_invalid", "scope_invalid"};
+	static const char malformed[] = "invalid";
+	size_t len = strlen(why->code), end = sizeof(malformed) - 1;
 
-	for (size_t i = 0; i < ARRAY_SIZE(malformed); i++)
-		if (!strcmp(why->code, malformed[i]))
-			return 2;
-	return why->status == 400 ? 2 : 1;
+	if (!strcmp(why->code, "policy_invalid") || !strcmp(why->code, "route_invalid"))
+		return 1;
+	return why->status == 400 || (len >= end && !strcmp(why->code + len - end, malformed)) ? 2 : 1;
 }
 
 static json_t *refusal_json(const struct refusal *why)

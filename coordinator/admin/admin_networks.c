@@ -214,12 +214,16 @@ static json_t *key_json(const struct join_key *key)
 
 static bool read_wish(struct js *js, struct key_wish *wish, struct refusal *why)
 {
+	uint64_t lifetime = KEY_LIFETIME_MS;
+
 	wish->reusable = js_bool(js, "reusable", false);
 	wish->ephemeral = js_bool(js, "ephemeral", false);
 	wish->name = js_string(js, "name", NULL);
 	wish->tags = js_array(js, "tags", MAX_TAGS);
-	wish->lifetime_ms = KEY_LIFETIME_MS;
-	return admin_lifetime(js, &wish->lifetime_ms, why);
+	if (!admin_lifetime(js, &lifetime, why))
+		return false;
+	wish->expires_at = who_until(wish->maker, lifetime ? clock_wall_ms() + lifetime : 0);
+	return true;
 }
 
 json_t *admin_key_create(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)

@@ -1,10 +1,9 @@
 /*
- * admin_read.c - what is not on the disk is in no answer. A command that reads is run at once, and its
- * result held until all that memory had then is on the disk. Where another coordinator's change went before
- * in between, it is run again.
+ * admin_read.c - a command that reads is run at once, and its result held until all that memory had then is
+ * on the disk. Where another coordinator's change went before in between, it is run again.
  *
  * A database that takes its time, or is away, holds nothing up: then it is run again without what was made
- * since the last commit, and that is the answer.
+ * since the last commit, and that is the answer. Changes and removals since are in it as memory has them.
  */
 #include "admin_commands.h"
 #include "coordinator/cluster/cluster.h"

@@ -30,6 +30,8 @@ static const struct {
 	{"POST /agents/register", "capabilities", "Words, or words with values, at most 4 KiB; kept as they are"},
 	{"POST /users", "network", "Where the role is; null: it is for everything"},
 	{"PATCH /users/{id}", "network", "Where the role is; null: it is for everything"},
+	{"POST /join-keys", "expires", "null: in an hour; a token makes none that lives longer than itself"},
+	{"POST /tokens", "expires", "null: in 90 days; a token makes none that lives longer than itself"},
 	{"PUT /policy", "confirm", "Seconds after which the policy is taken back unless POST /policy/confirm comes"},
 	{"POST /policy", "version", "Of the policy that is meant; null: whichever waits"},
 	{"POST /peers", "endpoint", "HOST:PORT where the device finds its gateway; null: where the world sees the agent"},

@@ -1,6 +1,7 @@
 /*
  * cli_device.c - the configuration of a device as text and as QR code. On a terminal there are both;
- * redirected, standard output is the text alone, to be kept as a file, unless --qr says otherwise. Notes go to standard error.
+ * redirected, standard output is the text alone, to be kept as a file, unless --qr says otherwise. Notes go to
+ * standard error.
  */
 #include "cli_device.h"
 #include "cli_print.h"

@@ -363,6 +363,7 @@ void apply_policy(struct coordinator *co, struct reading *reading, const struct 
 void apply_meta(struct coordinator *co, struct reading *reading, const struct store_value *row)
 {
 	heal_row(co, row);
+	policy_taken_row(co, row);
 	reading->changed |= policy_waiting_row(co, row);
 }
 

@@ -205,6 +205,7 @@ static void take_places(struct cluster *cluster, json_t *list)
 static void instance_free(struct instance *instance)
 {
 	json_decref(instance->urls);
+	json_decref(instance->pins);
 	json_decref(instance->relays);
 	free(instance);
 }
@@ -236,7 +237,7 @@ static void beat(struct cluster *cluster, const char *to, bool hello)
 	for (unsigned i = 0; i < co->config.url_count; i++)
 		json_array_append_new(urls, json_string(co->config.urls[i]));
 	cluster_send(cluster, to, "beat",
-		     json_pack("{sossso*sb}", "urls", urls, "pin", co->pin, "relays",
+		     json_pack("{sososo*sb}", "urls", urls, "pins", coordinator_own_pins(co), "relays",
 			       co->embedded ? embedded_relays(co->embedded) : NULL, "hello", hello));
 }
 
@@ -260,16 +261,17 @@ static struct instance *instance_of(struct cluster *cluster, const char *id)
 
 static void take_beat(struct cluster *cluster, struct instance *instance, json_t *given)
 {
-	json_t *urls = json_object_get(given, "urls"), *relays = json_object_get(given, "relays");
-	const char *pin = json_string_value(json_object_get(given, "pin"));
+	json_t *urls = json_object_get(given, "urls"), *pins = json_object_get(given, "pins");
+	json_t *relays = json_object_get(given, "relays");
 	bool changed;
 
-	if (!instance || !json_is_array(urls) || !pin || strlen(pin) >= sizeof(instance->pin))
+	if (!instance || !json_is_array(urls) || !json_is_array(pins))
 		return;
-	changed = !instance->urls || !json_equal(urls, instance->urls) || strcmp(pin, instance->pin);
+	changed = !instance->urls || !json_equal(urls, instance->urls) || !json_equal(pins, instance->pins);
 	json_decref(instance->urls);
+	json_decref(instance->pins);
 	instance->urls = json_incref(urls);
-	str_copy(instance->pin, sizeof(instance->pin), pin);
+	instance->pins = json_incref(pins);
 	if (json_is_true(json_object_get(given, "hello"))) {
 		beat(cluster, instance->id, false);
 		say_ours(cluster);
@@ -424,16 +426,12 @@ void cluster_add_relays(const struct cluster *cluster, json_t *array)
 void cluster_add_pins(const struct cluster *cluster, json_t *array)
 {
 	const struct instance *instance;
-	size_t pos = 0;
+	size_t pos = 0, i;
 	json_t *pin;
 
-	while (cluster && (instance = map_next(cluster->instances, &pos, NULL))) {
-		if (!*instance->pin)
-			continue;
-		pin = json_string(instance->pin);
-		add_new(array, pin);
-		json_decref(pin);
-	}
+	while (cluster && (instance = map_next(cluster->instances, &pos, NULL)))
+		json_array_foreach(instance->pins, i, pin)
+			add_new(array, pin);
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------ */

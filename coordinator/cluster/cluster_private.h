@@ -10,9 +10,9 @@
 #include "coordinator/coordinator.h"
 
 struct instance {
-	char id[INSTANCE_ID_MAX], pin[44];
+	char id[INSTANCE_ID_MAX];
 	uint64_t heard_ms;
-	json_t *urls, *relays; /* NULL: none */
+	json_t *urls, *pins, *relays; /* NULL: none */
 };
 
 struct cluster {

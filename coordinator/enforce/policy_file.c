@@ -6,6 +6,7 @@
 #include "policy_file.h"
 #include "policy_state.h"
 #include "coordinator/api/remedy.h"
+#include "coordinator/store/store.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/str.h"
@@ -66,6 +67,7 @@ static void judge(struct policy_file *file)
 	int result = file_read(file->path, MAX_FILE, &text);
 
 	file->taken = file->seen;
+	store_begin(file->co->store);
 	if (result < 0) {
 		log_error("policy", "file=%s reason=\"cannot be read: %s; what was there goes on\"",
 			  file->path, strerror(-result));

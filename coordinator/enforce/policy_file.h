@@ -19,8 +19,9 @@ void policy_file_again(struct policy_file *file, bool anew);
 /* 0, or 2 and a sentence in error. */
 int policy_file_check(const char *path, char *error, size_t size);
 
-/* policy_state.c: remembers over restarts that this was read; whether it is what was read last. */
+/* policy_taken.c: remembers over restarts that this was read; whether it is what was last read here, or taken by
+ * any coordinator on this database. */
 void policy_file_taken(struct coordinator *co, const char *text, size_t len);
-bool policy_file_known(const struct coordinator *co, const char *text, size_t len);
+bool policy_file_known(struct coordinator *co, const char *text, size_t len);
 
 #endif

@@ -3,8 +3,8 @@
  *
  * `kept` is what comes back when nobody confirms; while it is there no other change is taken. The file
  * of --policy and what an administrator applies are one row of policies: the newest holds. The file is taken
- * only if it is not what was last read from it, after a restart, at SIGHUP and whenever else it is looked at, so
- * that an older file does not undo what was applied later.
+ * only if it is not what was taken before (policy_taken.c), after a restart, at SIGHUP and whenever else it is
+ * looked at, so that an older file does not undo what was applied later.
  */
 #include "policy_state_private.h"
 #include "policy_file.h"
@@ -13,7 +13,6 @@
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
-#include "lib/seal.h"
 #include "lib/str.h"
 
 #include <stdio.h>
@@ -22,7 +21,6 @@
 
 #define MAX_FILE (1024 * 1024)
 #define KEEP     100 /* versions in the store */
-#define META_KEY "policy_file" /* SHA-256 of the file as it was last taken */
 
 const struct policy *policy_in_force(const struct coordinator *co)
 {
@@ -255,37 +253,11 @@ static void read_policy(void *arg, const struct store_value *row)
 	str_copy(stored->by, sizeof(stored->by), store_string(&row[3]));
 }
 
-static void read_hash(void *arg, const struct store_value *row)
+static void read_meta(void *arg, const struct store_value *row)
 {
 	struct policy_state *state = arg;
 
-	if (!strcmp(store_string(&row[0]), META_KEY) && row[1].len < sizeof(state->file_hash))
-		memcpy(state->file_hash, row[1].data, row[1].len);
-}
-
-static void hash_text(char out[static 65], const char *text, size_t len)
-{
-	uint8_t hash[32];
-
-	sha256(hash, text, len);
-	hex_encode(out, 65, hash, sizeof(hash));
-}
-
-void policy_file_taken(struct coordinator *co, const char *text, size_t len)
-{
-	char *hash = co->policy->file_hash;
-
-	hash_text(hash, text, len);
-	store_write(co->store, STORE_META_PUT,
-		    (struct store_value[]){store_text(META_KEY), store_blob(hash, strlen(hash))});
-}
-
-bool policy_file_known(const struct coordinator *co, const char *text, size_t len)
-{
-	char hash[65];
-
-	hash_text(hash, text, len);
-	return !strcmp(hash, co->policy->file_hash);
+	policy_taken_row(state->co, row);
 }
 
 static void place_all(struct coordinator *co)
@@ -337,8 +309,8 @@ static int take_file(struct policy_state *state, const struct stored *stored, co
 	int result = file_read(path, MAX_FILE, &text);
 
 	if (result < 0) {
-		snprintf(reason, sizeof(reason), "the policy %s cannot be read: %s; name another with --policy or policy: in "
-			 "coordinator.yaml", path, strerror(-result));
+		snprintf(reason, sizeof(reason), "the policy %s cannot be read: %s; name another with --policy or "
+			 "policy: in coordinator.yaml", path, strerror(-result));
 	} else {
 		if (stored_ok && policy_file_known(state->co, buf_text(&text), text.len))
 			goto out;
@@ -371,10 +343,11 @@ int policy_state_start(struct policy_state *state, char *error, size_t size)
 	int result, file = 0;
 
 	if (store_read(co->store, STORE_POLICIES, 1, read_policy, &stored) < 0 ||
-	    store_read(co->store, STORE_META, 100, read_hash, state) < 0) {
+	    store_read(co->store, STORE_META, 100, read_meta, state) < 0) {
 		snprintf(error, size, "cannot read the database %s: restore it from a backup", co->config.db);
 		return 1;
 	}
+	policy_taken_load(state);
 	result = take_stored(state, &stored, error, size);
 	if (!co->config.policy_optional || !access(co->config.policy, F_OK)) {
 		file = take_file(state, &stored, co->config.policy, !result, error, size);

@@ -20,6 +20,9 @@ void policy_reload(struct coordinator *co); /* reads the file again */
 /* The newest of the table policies, as another coordinator has written it. */
 void policy_row(struct coordinator *co, const struct store_value *row);
 
+/* The row of the table meta that says what a coordinator has taken from its file; others are passed over. */
+void policy_taken_row(struct coordinator *co, const struct store_value *row);
+
 /* One that waits to be confirmed waits at all coordinators, by a row of the table meta: true: it is that
  * row. And where there is none any more, it was not confirmed. */
 bool policy_waiting_row(struct coordinator *co, const struct store_value *row);

@@ -1,5 +1,5 @@
 /*
- * policy_state_private.h - the inside of policy_state.h, for policy_state.c and policy_follow.c.
+ * policy_state_private.h - the inside of policy_state.h, for policy_state.c, policy_follow.c and policy_taken.c.
  */
 #ifndef COORDINATOR_POLICY_STATE_PRIVATE_H
 #define COORDINATOR_POLICY_STATE_PRIVATE_H
@@ -19,9 +19,12 @@ struct policy_state {
 	uint64_t last_number, confirm_by; /* monotonic ms */
 	struct loop_timer confirm;
 	struct policy_file *file; /* NULL: none */
-	char file_hash[65]; /* SHA-256 of what was last taken from it; "": nothing was */
+	/* policy_taken.c: hashes, as hex, of what was last taken by any coordinator and from the file here; "":
+	 * nothing was. */
+	char taken[65], taken_here[65];
 };
 
+void policy_taken_load(struct policy_state *state); /* what STATE has of it */
 void policy_version_fini(struct version *version);
 void policy_restore_kept(struct policy_state *state);
 /* To other coordinators; until 0: none waits any more. Wall ms. */

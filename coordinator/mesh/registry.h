@@ -42,9 +42,9 @@ void registry_network_approve(struct coordinator *co, struct network *network, b
 struct key_wish {
 	struct network *network;
 	bool reusable, ephemeral;
-	uint64_t lifetime_ms; /* 0: for ever */
-	const char *name;     /* NULL: any */
-	const json_t *tags;   /* NULL: none; copied */
+	uint64_t expires_at; /* wall ms; 0: never */
+	const char *name;    /* NULL: any */
+	const json_t *tags;  /* NULL: none; copied */
 	const struct who *maker; /* whose tags they are to give; NULL: there are none */
 };
 /* The key's text goes to `secret` and nowhere else. NULL: refused. */

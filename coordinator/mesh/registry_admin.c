@@ -207,7 +207,7 @@ struct join_key *registry_key_create(struct coordinator *co, const struct key_wi
 	key->ephemeral = wish->ephemeral;
 	key->created_at = clock_wall_ms();
 	key->made_in = store_batch(co->store);
-	key->expires_at = wish->lifetime_ms ? key->created_at + wish->lifetime_ms : 0;
+	key->expires_at = wish->expires_at;
 	if (wish->name)
 		str_copy(key->name, sizeof(key->name), wish->name);
 	if (wish->tags) {

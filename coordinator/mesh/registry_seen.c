@@ -60,10 +60,19 @@ static json_t *difference(json_t *before, json_t *now)
 	return changed;
 }
 
+/* As peers have it. */
+static json_t *written(const struct proto_endpoints *at)
+{
+	json_t *json = proto_write_endpoints(at);
+
+	json_object_set_new(json, "connection_hint", proto_connection_hint(at->nat_type));
+	return json;
+}
+
 /* What is otherwise in the second than the first, new; NULL: nothing. */
 static json_t *moved(const struct proto_endpoints *from, const struct proto_endpoints *to)
 {
-	json_t *before = proto_write_endpoints(from), *now = proto_write_endpoints(to);
+	json_t *before = written(from), *now = written(to);
 	json_t *changed = difference(before, now);
 
 	json_decref(before);

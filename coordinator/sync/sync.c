@@ -333,8 +333,8 @@ void sync_remove(struct sync *sync, const struct network *network, const char *a
 /* A bit for each field that patches have. */
 static unsigned fields_of(json_t *object)
 {
-	static const char *const known[] = {"endpoint", "endpoints", "local_endpoints", "nat_type", "online",
-					    "last_seen"};
+	static const char *const known[] = {"endpoint", "endpoints", "local_endpoints", "nat_type",
+					    "connection_hint", "online", "last_seen"};
 	unsigned fields = 0;
 	const char *key;
 	json_t *value;

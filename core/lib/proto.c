@@ -72,10 +72,9 @@ json_t *proto_write_endpoints(const struct proto_endpoints *at)
 	return object;
 }
 
-/* What the peer's own NAT says about reaching it; null where it depends on the other side. */
-static json_t *connection_hint(const struct proto_endpoints *at)
+json_t *proto_connection_hint(enum nat_type type)
 {
-	switch (at->nat_type) {
+	switch (type) {
 	case NAT_NONE:
 	case NAT_FULL_CONE:
 		return json_string("direct");
@@ -105,7 +104,7 @@ json_t *proto_write_peer(const struct proto_peer *peer)
 	set_endpoints(object, &peer->at);
 	json_object_set_new(object, "online", json_boolean(peer->online));
 	json_object_set_new(object, "last_seen", js_from_time(peer->last_seen));
-	json_object_set_new(object, "connection_hint", connection_hint(&peer->at));
+	json_object_set_new(object, "connection_hint", proto_connection_hint(peer->at.nat_type));
 	if (peer->device)
 		json_object_set_new(object, "device", json_true());
 	if (peer->class)

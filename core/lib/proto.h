@@ -63,6 +63,8 @@ enum nat_type { /* SPEC 2.1 nat.type */
 };
 const char *nat_type_name(enum nat_type type);
 enum nat_type nat_type_parse(const char *name); /* unknown words: NAT_UNKNOWN */
+/* What a peer's own NAT says about reaching it; null where it depends on the other side. New. */
+json_t *proto_connection_hint(enum nat_type type);
 
 struct proto_endpoints { /* what an agent says of itself */
 	struct endpoint endpoint; /* the best one; family 0: none */

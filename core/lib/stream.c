@@ -24,6 +24,10 @@
 #define READ_SIZE     16384 /* one TLS record: none of it stays behind inside OpenSSL */
 #define READS_A_WAKE  8
 
+/* What the kernel takes beyond what is on its way, so that our own queue, which has a limit and in which later
+ * news replaces earlier, is where a slow reader is waited for (else net.ipv4.tcp_wmem: megabytes each). */
+#define KERNEL_QUEUE (64 * 1024)
+
 enum stream_state { HANDSHAKE, OPEN, CLOSING, LINGERING, ENDED };
 
 struct stream {
@@ -71,6 +75,8 @@ static void destroy(struct stream *s)
 	task_cancel(&s->task);
 	if (s->conn)
 		s->tls->free(s->conn);
+	if (stream_queued(s)) /* who does not read gets no more: what the kernel holds for it is freed at once */
+		setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
 	close(s->fd);
 	buf_wipe(&s->in);
 	buf_wipe(&s->out);
@@ -302,6 +308,7 @@ struct stream *stream_new(struct loop *loop, int fd, struct tls_server *tls, con
 	s->active_ms = loop_now(loop);
 	s->state = OPEN;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+	setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &(int){KERNEL_QUEUE}, sizeof(int));
 	sock_local(fd, &s->local);
 	sock_remote(fd, &s->remote);
 	buf_init(&s->in, LEFT_LIMIT + READ_SIZE);

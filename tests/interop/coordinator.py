@@ -1165,6 +1165,9 @@ def _(co):
     patch = ws.find(lambda m: m.get("op") == "patch" and m["agent_id"] == two.id)
     equal(patch, {"op": "patch", "agent_id": two.id, "network": "default", "endpoint": "192.0.2.8:1",
                   "endpoints": ["192.0.2.8:1"]})
+    two.ask("PUT", "/endpoint", {"endpoint": "192.0.2.8:1", "endpoints": ["192.0.2.8:1"], "nat_type": "udp_blocked"})
+    patch = ws.find(lambda m: m.get("op") == "patch" and "nat_type" in m)
+    equal((patch["nat_type"], patch["connection_hint"]), ("udp_blocked", "relay"))
     other = two.stream()
     assert ws.find(lambda m: m.get("op") == "patch" and m.get("online") is True), "no online patch"
     other.send({"type": "endpoint", "endpoint": "192.0.2.9:1", "endpoints": [], "local_endpoint": "10.0.0.1:1"})
@@ -1513,6 +1516,16 @@ def _(co):
     newer.close()
 
 
+def kernel_holds(port, to):
+    """Bytes that were written to a connection here, and that the other end has not taken."""
+    for name in ("tcp", "tcp6"):
+        with open("/proc/net/" + name) as f:
+            for row in (line.split() for line in f.readlines()[1:]):
+                if [int(address.rpartition(":")[2], 16) for address in row[1:3]] == [port, to]:
+                    return int(row[4].partition(":")[0], 16)
+    raise AssertionError("no connection from %d to %d" % (port, to))
+
+
 @case("a reader that does not read keeps nobody waiting, and signals do not pile up for it")
 def _(co):
     key = co.key("--reusable")
@@ -1534,6 +1547,14 @@ def _(co):
     equal(gauge(co, "streams"), 6, "streams after %d signals" % sent)
     senders[0].ask("PUT", "/endpoint", {"endpoint": "192.0.2.99:9"})
     assert ws.find(lambda m: m.get("endpoint") == "192.0.2.99:9"), "the good one waits"
+    # Nor does the kernel hold much for it: what is news waits where later news replaces it.
+    line = Line(co)
+    for n in range(1500):
+        where = {"endpoints": ["192.0.2.%d:%d" % (i, 1000 + n) for i in range(1, 17)]}
+        equal(line.request("PUT", "/agents/%s/endpoint" % senders[n % 4].id, where, senders[n % 4].bearer())[0], 200)
+    line.close()
+    held = kernel_holds(co.port, slow.sock.getsockname()[1])
+    assert 0 < held < 200000, "the kernel holds %d bytes for who does not read" % held
     for stream in streams + [ws, slow]:
         stream.close()
 
@@ -1876,13 +1897,29 @@ def _(unused):
         for name in ("old", "next", "stranger"):
             make(name)
         make("renewed", "old.key")
-        with open(file("coordinator.yaml"), "a") as f:
-            f.write("tls: {cert: %s, key: %s, next_key: %s}\n" % (file("live.crt"), file("live.key"), file("next.key")))
+        plain = co.read("coordinator.yaml")
+
+        def configure(coming):
+            with open(file("coordinator.yaml"), "w") as f:
+                f.write("%stls: {cert: %s, key: %s%s}\n" % (plain, file("live.crt"), file("live.key"), coming))
+
+        configure("")
         install("old.crt", "old.key")
         co.start()
         link = co.admin("key", "create").strip()
         assert re.fullmatch(r"https://[^/]*/join#[\w-]+", link), link
         agent = Agent(co, "pinned").register(link.partition("#")[2])
+        stream = agent.stream()
+        equal(stream.receive()["pins"], [])
+        # A coming key is told at once; one that cannot be read changes nothing.
+        for coming, pins in (("next.key", 2), ("nothing.key", None), ("next.key", None)):
+            lines = co.log().count(" reload")
+            configure(", next_key: " + file(coming))
+            co.process.send_signal(signal.SIGHUP)
+            assert wait_until(lambda: co.log().count(" reload") > lines), "no word of the reload"
+            told = stream.find(lambda m: m.get("op") == "coordinators", 1)
+            equal(told and len(told["pins"]), pins, coming)
+        assert "is not a private key" in co.log()
         equal(len(agent.stream().receive()["pins"]), 2)
         for name, key, word, changes in (("stranger", "stranger.key", "was not announced", False),
                                          ("old", "stranger.key", "reload", False),
@@ -2235,6 +2272,27 @@ def _(co):
     finally:
         following.kill()
         following.wait()
+
+
+@case("audit --follow ends with 3 when the coordinator does, and with 4 where one is there again, as the manual says")
+def _(unused):
+    co = Coordinator(NO_RELAY).start()
+    following = None
+    try:
+        for again in (False, True):
+            following = subprocess.Popen([PROGRAM, "--config", co.dir + "/coordinator.yaml", "audit", "--follow"],
+                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            following.stdout.readline()
+            following.send_signal(signal.SIGSTOP)
+            co.stop()
+            again and co.start()
+            following.send_signal(signal.SIGCONT)
+            said = following.communicate(timeout=20)[1]
+            equal((following.returncode, said.count("\n")), (4 if again else 3, 1), said)
+            again or co.start()
+    finally:
+        following and following.kill()
+        co.close()
 
 
 @case("audit --follow --json: one document a line, of one shape from the first on")

@@ -354,6 +354,81 @@ def _(a, b):
     soon(lambda: len(at(two, b).ask("GET", "/peers")[1]["peers"]) == 1)
 
 
+def policy_file(co, text):
+    with open(co.dir + "/policy.yaml~", "w") as f:
+        f.write(text)
+    os.rename(co.dir + "/policy.yaml~", co.dir + "/policy.yaml")
+
+
+@case("a policy file: an older one undoes nothing, at no coordinator and after no restart; going back to it is a change")
+def _(server):
+    texts = {n: "version: 1\ndefault: allow\n# %s\n" % n for n in ("1", "2", "4", "applied")}
+    a, b = Coordinator(FAST), None
+
+    def put(co, n):
+        policy_file(co, texts[n])
+
+    def both(n):
+        soon(lambda: {policy(co)["text"] for co in (a, b)} == {texts[n]}, 9)
+
+    def left(co):
+        return co.log().count("it is what was taken before; what was applied since goes on")
+
+    try:
+        put(a, "1")
+        b = another(a.start(), FAST)
+        put(b, "1")
+        b.start()
+        both("1")
+        put(a, "2")
+        both("2")
+        apply(a, texts["applied"])
+        both("applied")
+        put(b, "2")  # as it came to the other one before
+        soon(lambda: left(b) == 1, 9)
+        both("applied")
+        put(a, "4")
+        both("4")
+        apply(a, texts["applied"])
+        both("applied")
+        b.stop()
+        b.start()  # its file is not what was taken last, but has not changed
+        both("applied")
+        b.process.send_signal(signal.SIGHUP)
+        soon(lambda: left(b) == 2, 9)
+        both("applied")
+        put(b, "1")
+        both("1")
+        put(b, "2")
+        both("2")
+    finally:
+        b and b.close()
+        a.close()
+
+
+@case("a policy file that was changed after the backup is taken again when that is restored")
+def _(server):
+    old, new, applied = ("version: 1\ndefault: allow\n# %s\n" % word for word in ("old", "new", "applied"))
+    co = Coordinator(FAST)
+    try:
+        policy_file(co, old)
+        co.start()
+        co.admin("backup", co.dir + "/backup")
+        policy_file(co, new)
+        soon(lambda: policy(co)["text"] == new, 9)
+        soon(lambda: os.path.exists(co.dir + "/state/policy_taken"))
+        co.stop()
+        co.admin("restore", co.dir + "/backup")
+        co.start()
+        equal(policy(co)["text"], new)
+        apply(co, applied)
+        co.stop()
+        co.start()
+        equal(policy(co)["text"], applied)
+    finally:
+        co.close()
+
+
 def members_told(stream, quiet=2):
     """All who came and went, until nothing comes for a while."""
     told = []
