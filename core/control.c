@@ -142,7 +142,7 @@ void control_error(struct control_client *client, int exit_code, const char *for
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	control_reply(client, json_pack("{s:b, s:i, s:o}", "ok", 0, "exit", exit_code, "error",
-					js_from_string(text)));
+					js_from_text(text)));
 }
 
 void control_on_close(struct control_client *client, loop_timer_fn *fn, void *arg)

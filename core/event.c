@@ -69,7 +69,7 @@ bool event_parse(enum event_type *out, const char *name)
 
 static json_t *text(const char *value)
 {
-	return js_from_string(value && *value ? value : NULL);
+	return js_from_text(value && *value ? value : NULL);
 }
 
 json_t *event_json(const struct event *event, uint64_t wall_ms)

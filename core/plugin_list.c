@@ -17,7 +17,7 @@ static const char *const states[] = {
 
 static json_t *text_or_null(const char *text)
 {
-	return text && *text ? js_from_string(text) : json_null();
+	return text && *text ? js_from_text(text) : json_null();
 }
 
 static json_t *entry_new(uint32_t kind, const char *name, const char *path, enum plugin_form form)
@@ -53,8 +53,8 @@ static void add_instance(json_t *all, const struct plugin_instance *instance)
 	}
 	if (plugin->name) {
 		json_object_set_new(entry, "loaded", json_true());
-		json_object_set_new(entry, "version", js_from_string(plugin->version));
-		json_object_set_new(entry, "summary", js_from_string(plugin->summary));
+		json_object_set_new(entry, "version", js_from_text(plugin->version));
+		json_object_set_new(entry, "summary", js_from_text(plugin->summary));
 		json_object_set_new(entry, "options", plugin_table_json(plugin->options));
 	}
 	json_array_append_new(json_object_get(entry, "instances"),

@@ -267,8 +267,8 @@ json_t *plugin_table_json(const struct wgm_option *table)
 				       (table[i].flags & WGM_REQUIRED) != 0, "list",
 				       (table[i].flags & WGM_LIST) != 0, "secret",
 				       (table[i].flags & WGM_SECRET) != 0, "default",
-				       js_from_string(table[i].fallback), "help",
-				       js_from_string(table[i].help)));
+				       js_from_text(table[i].fallback), "help",
+				       js_from_text(table[i].help)));
 	return all;
 }
 

@@ -78,11 +78,11 @@ json_t *record_json(const struct record *record, const struct key *peer)
 		if (peer && memcmp(peer, &e->peer, sizeof(*peer)) != 0)
 			continue;
 		json_array_append_new(
-			array, json_pack("{s:o, s:s, s:o, s:s, s:i}", "time",
+			array, json_pack("{s:o, s:s, s:o, s:o, s:i}", "time",
 					 js_from_time(e->wall_ms), "what", e->what, "endpoint",
 					 e->endpoint.addr.family ? js_from_endpoint(&e->endpoint)
 								 : json_null(),
-					 "reason", e->reason, "times", (int)e->times));
+					 "reason", js_from_text(e->reason), "times", (int)e->times));
 	}
 	return array;
 }

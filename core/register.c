@@ -54,14 +54,12 @@ void register_refuse(struct registration *r, int exit_code, int status, const ch
 {
 	char detail[2 * API_DETAIL];
 	va_list args;
-	json_t *text;
 
 	va_start(args, format);
 	vsnprintf(detail, sizeof(detail), format, args);
 	va_end(args);
-	text = json_string(detail); /* NULL: cut within a character */
-	register_out(r, exit_code, json_pack("{s:i, s:s, s:o}", "status", status, "code", code, "detail",
-					text ? text : json_string("the coordinator refused")));
+	register_out(r, exit_code, json_pack("{s:i, s:o, s:o}", "status", status, "code", js_from_text(code),
+					     "detail", js_from_text(detail)));
 }
 
 static void refused(struct registration *r, const struct api_answer *answer)

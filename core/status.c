@@ -60,7 +60,7 @@ json_t *status_json(const struct status *status)
 				      js_from_string(status->coordinator_url), "connected",
 				      status->coordinator_connected, "since",
 				      js_from_time(status->coordinator_since_wall_ms), "refused",
-				      js_from_string(status->coordinator_refusal)));
+				      js_from_text(status->coordinator_refusal)));
 	json_object_set_new(document, "relay",
 			    json_pack("{s:n, s:b, s:n}", "home", "connected", 0, "latency_ms"));
 	json_object_set_new(document, "nat", nat_json(status));

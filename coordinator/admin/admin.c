@@ -81,7 +81,7 @@ static json_t *refusal_json(const struct refusal *why)
 	char said[REMEDY_TEXT];
 
 	remedy_command(said, why->detail);
-	return json_pack("{sbsssssi}", "ok", 0, "code", why->code, "detail", said, "exit",
+	return json_pack("{sbsssosi}", "ok", 0, "code", why->code, "detail", js_from_text(said), "exit",
 			 exit_code(why));
 }
 

@@ -137,6 +137,7 @@ static bool take_parameter(json_t *arguments, const char *fields, char *pair, st
 	struct field field;
 	uint64_t number;
 
+	str_mend(pair); /* for it is quoted */
 	if (!value || (*value++ = '\0', !decode(value)) || !field_find(fields, pair, &field))
 		return refuse(why, 422, "unknown_parameter", "%.40s: there is no such parameter", pair);
 	if (json_object_get(arguments, pair))

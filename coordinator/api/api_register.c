@@ -57,6 +57,7 @@ static void note_refusal(struct request *rq, const char *what, const char *who, 
 	if (store_behind(rq->co->store))
 		return;
 	snprintf(line, sizeof(line), "%.40s: %.150s", code, said);
+	str_mend(line);
 	registry_audit(rq->co, rq->from, what, who, line);
 }
 

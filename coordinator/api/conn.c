@@ -121,9 +121,9 @@ void reply_raw(struct request *rq, int status, const char *headers, const char *
 static void problem(struct conn *conn, int status, const char *code, const char *detail,
 		    const char *headers)
 {
-	json_t *json = json_pack("{sssssissss}", "type", "about:blank", "title",
-				 http_status_text(status), "status", status, "detail", detail, "code",
-				 code);
+	json_t *json = json_pack("{sssssisoss}", "type", "about:blank", "title",
+				 http_status_text(status), "status", status, "detail",
+				 js_from_text(detail), "code", code);
 	char *text = js_dump(json);
 
 	finish(conn, status, headers, "application/problem+json", text, strlen(text));
@@ -137,7 +137,7 @@ void reply_problem(struct request *rq, int status, const char *code, const char 
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(detail, sizeof(detail), format, args);
+	remedy_format(detail, sizeof(detail), format, args);
 	va_end(args);
 	remedy_request(said, detail);
 	problem(rq->conn, status, code, said,

@@ -75,10 +75,27 @@ static const struct endpoint_row *row_of(const char *pattern, const char *method
 	return NULL;
 }
 
+/* The row of a request, NULL: none. One without an {id} that lacks the method leaves it to the agent of that name,
+ * *named then. */
+static const struct endpoint_row *row_find(const struct http_message *http, const char *pattern,
+					   char id[static PROTO_NAME_MAX], bool *named)
+{
+	const struct endpoint_row *found = row_of(pattern, http->method);
+
+	*named = false;
+	for (const struct endpoint_row *row = endpoints; pattern && !found && row->method; row++)
+		if (method_fits(row, http->method) && pattern_match(row->path, http->path, id)) {
+			found = row;
+			*named = true;
+		}
+	return found;
+}
+
 size_t dispatch_max_body(const struct http_message *http)
 {
 	char id[PROTO_NAME_MAX];
-	const struct endpoint_row *row = row_of(pattern_of(http->path, id), http->method);
+	bool named;
+	const struct endpoint_row *row = row_find(http, pattern_of(http->path, id), id, &named);
 
 	return row && row->max_body ? row->max_body : SIZE_MAX;
 }
@@ -86,7 +103,8 @@ size_t dispatch_max_body(const struct http_message *http)
 bool dispatch_unpaced(const struct http_message *http)
 {
 	char id[PROTO_NAME_MAX];
-	const struct endpoint_row *row = row_of(pattern_of(http->path, id), http->method);
+	bool named;
+	const struct endpoint_row *row = row_find(http, pattern_of(http->path, id), id, &named);
 
 	return row && row->unpaced && !http->body.len;
 }
@@ -212,8 +230,11 @@ static bool read_body(struct request *rq)
 void dispatch(struct request *rq)
 {
 	const char *pattern = pattern_of(rq->http->path, rq->id);
+	bool named;
 
-	rq->row = row_of(pattern, rq->http->method);
+	rq->row = row_find(rq->http, pattern, rq->id, &named);
+	if (named && !admin_credentials(rq)) /* no agent asks for itself by name */
+		rq->row = NULL;
 	if (!rq->row && pattern) {
 		method_not_allowed(rq, pattern);
 		return;

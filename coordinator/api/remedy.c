@@ -7,9 +7,14 @@
 #include "lib/buf.h"
 #include "lib/str.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MAX_WORDS 120
+/* The braces of a remedy in a refusal: bytes that no UTF-8 has, so that nobody's text can be one. */
+#define OPENS  '\xfe'
+#define CLOSES '\xff'
 
 /* The row that begins `words`, and in *rest what follows; NULL: no command. */
 static const struct admin_row *command_of(char *words, const char **rest)
@@ -70,21 +75,38 @@ static bool add_remedy(struct buf *out, const char *text, size_t len, bool as_re
 	return true;
 }
 
+void remedy_format(char *out, size_t size, const char *format, va_list args)
+{
+	char *marked = xstrdup(format);
+
+	for (char *c = marked; *c; c++)
+		*c = *c == '{' ? OPENS : *c == '}' ? CLOSES : *c;
+#pragma GCC diagnostic push /* the compiler has checked it where it is written */
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+	vsnprintf(out, size, marked, args);
+#pragma GCC diagnostic pop
+	free(marked);
+}
+
 static void say(char *out, const char *sentence, bool as_request)
 {
 	struct buf text;
 
 	buf_init(&text, 0);
 	while (*sentence) {
-		const char *end = *sentence == '{' ? strchr(sentence, '}') : NULL;
+		const char *end = *sentence == OPENS ? strchr(sentence, CLOSES) : NULL;
+		char plain = *sentence == OPENS ? '{' : *sentence == CLOSES ? '}' : *sentence;
 
-		if (end && add_remedy(&text, sentence + 1, (size_t)(end - sentence - 1), as_request))
+		if (end && add_remedy(&text, sentence + 1, (size_t)(end - sentence - 1), as_request)) {
 			sentence = end + 1;
-		else
-			buf_add(&text, sentence++, 1);
+		} else {
+			buf_add(&text, &plain, 1);
+			sentence++;
+		}
 	}
 	str_copy(out, REMEDY_TEXT, buf_text(&text));
 	buf_free(&text);
+	str_mend(out);
 }
 
 void remedy_command(char out[static REMEDY_TEXT], const char *sentence)

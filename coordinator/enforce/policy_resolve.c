@@ -189,7 +189,7 @@ static json_t *run_test(const struct coordinator *co, const struct policy *polic
 	}
 	json = json_pack("{sissssssssssso}", "line", (int)test->line, "from", test->from, "to", test->to,
 			 "port", port, "expect", expected, "result", result, "detail",
-			 js_from_string(detail));
+			 js_from_text(detail));
 	free(detail);
 	return json;
 }
@@ -342,10 +342,13 @@ static void look_at_tests(const struct coordinator *co, const struct policy *pol
 		struct refusal why = {.detail = "there is no network yet"};
 
 		if (json_array_size(known->out) < MAX_WARNINGS &&
-		    !same_network(co, policy, test, true, &from, &to, &why))
-			json_array_append_new(known->out, json_sprintf("%s:%u:%u: this test was skipped: %s",
-								       policy->name, test->line, test->column,
-								       why.detail));
+		    !same_network(co, policy, test, true, &from, &to, &why)) {
+			char *text = xasprintf("%s:%u:%u: this test was skipped: %s", policy->name, test->line,
+					       test->column, why.detail);
+
+			json_array_append_new(known->out, js_from_text(text));
+			free(text);
+		}
 	}
 }
 

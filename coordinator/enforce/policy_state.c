@@ -153,9 +153,8 @@ static bool tests_pass(struct coordinator *co, const struct policy *policy, stru
 	results = policy_run_tests(co, policy, &failed);
 	json_array_foreach(results, i, item)
 		if (!strcmp(json_string_value(json_object_get(item, "result")), "failed")) {
-			refuse(why, 422, "policy_test_failed", "%s%s", json_string_value(
-				       json_object_get(item, "detail")),
-			       failed > 1 ? "; and other tests: see {policy test}" : "");
+			refuse(why, 422, "policy_test_failed", failed > 1 ? "%s; and other tests: see {policy test}" : "%s",
+			       json_string_value(json_object_get(item, "detail")));
 			break;
 		}
 	json_decref(results);

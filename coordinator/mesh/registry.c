@@ -12,6 +12,7 @@
 #include "coordinator/store/store.h"
 #include "coordinator/sync/sync.h"
 #include "coordinator/access/users.h"
+#include "coordinator/api/remedy.h"
 #include "lib/buf.h"
 #include "lib/clock.h"
 #include "lib/secret.h"
@@ -29,7 +30,7 @@ bool refuse(struct refusal *why, int status, const char *code, const char *forma
 	why->status = status;
 	why->code = code;
 	va_start(args, format);
-	vsnprintf(why->detail, sizeof(why->detail), format, args);
+	remedy_format(why->detail, sizeof(why->detail), format, args);
 	va_end(args);
 	return false;
 }

@@ -90,7 +90,8 @@ static bool take_hosts(struct parse *p)
 		if (!json_is_string(value) || !prefix_parse(&host->prefix, json_string_value(value)))
 			return policy_fail(p, &spot, false, "%s: must be an address or CIDR such as 192.168.1.40",
 				    host->word);
-		host->prefix = prefix_mask(&host->prefix);
+		if (!policy_whole_prefix(p, &spot, false, &host->prefix))
+			return false;
 	}
 	return true;
 }
@@ -246,6 +247,8 @@ static bool take_approvals(struct parse *p)
 		if (!approval->exit && approval->prefix.bits == 0)
 			return policy_fail(p, &spot, true, "\"%.60s\" is every address, did you mean \"exit\"?",
 				    key);
+		if (!approval->exit && !policy_whole_prefix(p, &spot, true, &approval->prefix))
+			return false;
 		if (!policy_take_list(p, object, key, WITH_ANY, &approval->who))
 			return false;
 	}

@@ -34,6 +34,8 @@ bool policy_each_word(struct parse *p, const json_t *parent, const char *key, it
 /* The same as selectors, groups taken apart. */
 bool policy_take_list(struct parse *p, const json_t *parent, const char *key, unsigned flags,
 		      struct selectors *out);
+/* Refuses one whose address has bits beyond its length: a /8 where a /32 was meant would open everything. */
+bool policy_whole_prefix(struct parse *p, const struct spot *spot, bool key, const struct prefix *prefix);
 bool policy_add_group(struct parse *p, const struct spot *spot, const char *word, struct selectors *out);
 
 #endif

@@ -31,6 +31,7 @@ bool policy_fail(struct parse *p, const struct spot *spot, bool at_key, const ch
 	if (len > 0 && len < POLICY_ERROR)
 		vsnprintf(p->error + len, POLICY_ERROR - (size_t)len, format, args);
 	va_end(args);
+	str_mend(p->error);
 	return false;
 }
 
@@ -133,6 +134,20 @@ static bool take_special(struct parse *p, const struct spot *spot, const char *w
 	return true;
 }
 
+bool policy_whole_prefix(struct parse *p, const struct spot *spot, bool key, const struct prefix *prefix)
+{
+	struct prefix masked = prefix_mask(prefix), host = *prefix;
+	char wide[PREFIX_TEXT], narrow[PREFIX_TEXT], given[PREFIX_TEXT];
+
+	if (addr_equal(&prefix->addr, &masked.addr))
+		return true;
+	host.bits = prefix->addr.family == AF_INET ? 32 : 128;
+	prefix_format(given, prefix);
+	prefix_format(wide, &masked);
+	prefix_format(narrow, &host);
+	return policy_fail(p, spot, key, "%s has bits beyond its length: did you mean %s or %s?", given, wide, narrow);
+}
+
 static bool take_name(struct parse *p, const struct spot *spot, const char *word, struct selector *out)
 {
 	static const char *const reserved[] = {"network", "group", "tag", "exit", "default"};
@@ -142,7 +157,8 @@ static bool take_name(struct parse *p, const struct spot *spot, const char *word
 	if (host) {
 		out->prefix = host->prefix;
 	} else if (prefix_parse(&out->prefix, word)) {
-		out->prefix = prefix_mask(&out->prefix);
+		if (!policy_whole_prefix(p, spot, false, &out->prefix))
+			return false;
 	} else {
 		out->kind = SELECT_NAME;
 		if (!name_valid(word))

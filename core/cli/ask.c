@@ -148,7 +148,7 @@ int run_explain(struct cli *cli)
 	json_t *answer, *record;
 	size_t i;
 	int code = agent_ask(
-		cli, json_pack("{s:s,s:s}", "command", "explain", "peer", cli->args.items[0]),
+		cli, json_pack("{s:s,s:o}", "command", "explain", "peer", js_from_text(cli->args.items[0])),
 		ANSWER_MS, &answer);
 
 	if (code)
@@ -226,8 +226,8 @@ static int ping_once(const struct cli *cli, bool *direct, bool *again)
 {
 	json_t *pong;
 	int code = agent_exchange(
-		cli, json_pack("{s:s,s:s}", "command", "ping", "peer", cli->args.items[0]), PING_MS,
-		&pong);
+		cli, json_pack("{s:s,s:o}", "command", "ping", "peer", js_from_text(cli->args.items[0])),
+		PING_MS, &pong);
 
 	*again = false;
 	if (code)

@@ -33,9 +33,9 @@ void doctor_say(struct doctor *doctor, enum doctor_result result, const char *re
 		remedy = named;
 	}
 	json_array_append_new(doctor->findings,
-			      json_pack("{s:s,s:s,s:s,s:o}", "check", doctor->check, "result",
-					result_words[result], "message", message, "remedy",
-					js_from_string(remedy)));
+			      json_pack("{s:s,s:s,s:o,s:o}", "check", doctor->check, "result",
+					result_words[result], "message", js_from_text(message), "remedy",
+					js_from_text(remedy)));
 	doctor->problems += result == DOCTOR_PROBLEM;
 }
 

@@ -250,6 +250,18 @@ json_t *js_from_string(const char *text)
 	return value ? value : json_null(); /* also for bytes that are not UTF-8 */
 }
 
+json_t *js_from_text(const char *text)
+{
+	char *mended = text ? xstrdup(text) : NULL;
+	json_t *value;
+
+	if (mended)
+		str_mend(mended);
+	value = js_from_string(mended);
+	free(mended);
+	return value;
+}
+
 json_t *js_from_key(const struct key *key)
 {
 	char text[KEY_BASE64];

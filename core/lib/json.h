@@ -50,6 +50,7 @@ json_t *js_from_prefix(const struct prefix *prefix);
 json_t *js_from_addr(const struct addr *addr);
 json_t *js_from_time(uint64_t wall_ms);     /* RFC 3339 or null for 0 */
 json_t *js_from_string(const char *text);   /* NULL: null */
+json_t *js_from_text(const char *text);     /* of a sentence, what is not UTF-8 mended (str_mend) */
 json_t *js_from_ms(double ms);              /* < 0: null */
 
 #endif

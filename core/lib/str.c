@@ -80,14 +80,54 @@ bool parse_duration(const char *text, uint64_t *ms)
 	return true;
 }
 
+/* The bytes of the character of UTF-8 (RFC 3629) at the start, at least 1; 0: there is none. *cut: what is there
+ * are the first ones of one, and the text ends. */
+static size_t character_len(const char *text, bool *cut)
+{
+	const unsigned char *c = (const unsigned char *)text;
+	size_t len = c[0] < 0x80 ? 1 : c[0] < 0xc2 ? 0 : c[0] < 0xe0 ? 2 : c[0] < 0xf0 ? 3 : c[0] < 0xf5 ? 4 : 0;
+
+	*cut = false;
+	for (size_t i = 1; i < len; i++) {
+		unsigned char low = 0x80, high = 0xbf;
+
+		if (i == 1 && (c[0] == 0xe0 || c[0] == 0xf0)) /* too long a form */
+			low = c[0] == 0xe0 ? 0xa0 : 0x90;
+		if (i == 1 && (c[0] == 0xed || c[0] == 0xf4)) /* a surrogate; beyond U+10FFFF */
+			high = c[0] == 0xed ? 0x9f : 0x8f;
+		*cut = !c[i];
+		if (c[i] < low || c[i] > high)
+			return 0;
+	}
+	return len;
+}
+
+void str_mend(char *text)
+{
+	bool cut;
+
+	while (*text) {
+		size_t len = character_len(text, &cut);
+
+		if (cut)
+			*text = '\0';
+		else if (len)
+			text += len;
+		else
+			*text++ = '?';
+	}
+}
+
 bool str_copy(char *out, size_t size, const char *text)
 {
-	size_t len = strlen(text);
+	size_t len = strlen(text), end = MIN(len, size - 1);
 
 	if (!size)
 		return false;
-	memcpy(out, text, MIN(len, size - 1));
-	out[MIN(len, size - 1)] = 0;
+	while (end < len && end && ((unsigned char)text[end] & 0xc0) == 0x80)
+		end--;
+	memcpy(out, text, end);
+	out[end] = 0;
 	return len < size;
 }
 

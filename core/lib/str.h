@@ -12,7 +12,11 @@ bool parse_u64(const char *text, uint64_t *out);
 /* "90", "90s", "15m", "1h", "7d", "1w", and several from the largest down, "1h30m"; bare: seconds. */
 bool parse_duration(const char *text, uint64_t *ms);
 
-bool str_copy(char *out, size_t size, const char *text); /* false: cut short (still terminated) */
+/* false: cut short (still terminated), between two characters of UTF-8. */
+bool str_copy(char *out, size_t size, const char *text);
+/* Makes UTF-8 of it, where it is: half a character at the end goes, other bytes that belong to none become '?'.
+ * For texts that quote a stranger's, or were cut: JSON and PostgreSQL take nothing else. */
+void str_mend(char *text);
 bool str_has_prefix(const char *text, const char *prefix);
 
 /* A character of control of ASCII or of Latin-1 (in UTF-8 0xc2 and 0x80 to 0x9f). */

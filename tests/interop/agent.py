@@ -248,6 +248,14 @@ def _(co):
     equal(host.leave(4)["code"], "unreachable")
 
 
+@case("a peer's name that is no UTF-8 is a name that nobody has")
+def _(co):
+    for command in ("ping", "explain"):
+        done = subprocess.run([BUILD + "/wg-mesh", command, "nomesh0", b"\xff", "--run-dir", co.dir, "--state", co.dir],
+                              capture_output=True, text=True, timeout=60)
+        equal(done.returncode, 3, done.stderr)
+
+
 def main():
     failed = 0
     for name, function in cases:

@@ -335,6 +335,64 @@ def _(co):
     equal(made["roles"], [{"network": None, "role": "viewer"}])
 
 
+def of_characters(counts):
+    """Texts that are cut within a character, wherever they are cut: so many bytes of 2, 3 and 4 a character."""
+    for count in counts:
+        for character in "é€💩":
+            size = len(character.encode())
+            yield "a" * (count % size) + character * (count // size)
+
+
+def long_for(schema, text):
+    """Values for a member that have this text in them."""
+    for option in schema.get("anyOf", [schema]):
+        if option.get("type") == "array":
+            yield [text]
+            yield ["tag:" + text]
+        elif option.get("type") == "string":
+            yield text
+
+
+@case("a text of whatever characters and length is answered, in every request of openapi.json and every command")
+def _(unused):
+    co = Coordinator(NO_RELAY + "limits: {requests_per_address: 100000, requests_per_agent: 10000}\n").start()
+    try:
+        document = co.request("GET", "/openapi.json")[1]
+        admin, asked = root(co), 0
+        agent = Agent(co, "texts").register(co.key())
+        line = meshclient.Line(co)
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                schemes = {scheme for option in operation.get("security", []) for scheme in option}
+                headers = agent.bearer() if "token" in schemes else admin.headers if "api_token" in schemes else {}
+                body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+                for text in of_characters((1, 21, 39, 40, 41, 59, 60, 61, 63, 64, 65, 69, 70, 71, 99, 100, 101, 149, 150,
+                                           151, 200, 255, 395, 396, 397, 398, 399, 400, 401, 500, 600)):
+                    wishes = [{text: 1}] if body else []
+                    for name, schema in body.get("properties", {}).items():
+                        wishes += [{name: value} for value in long_for(schema, text)]
+                    for wish in wishes:
+                        answer = line.request(method.upper(), path.replace("{id}", agent.id)[len("/api/v1"):], wish, headers)
+                        assert answer[0] != 500, (method, path, wish, answer)
+                        asked += 1
+        line.close()
+        assert asked > 5000, asked
+        with open("coordinator/admin/admin_commands.c") as f:
+            commands = re.findall(r'^\t{"([a-z]+(?: [a-z]+)?)", ', f.read(), re.M)
+        for command in commands:
+            for text in of_characters((40, 60, 64, 70, 100, 400)):
+                members = ("agent", "name", "network", "id", "user", "tags", "from", "to", "port", "label", "endpoint", "prefix")
+                said = socket_command(co, command, dict.fromkeys(members, text))
+                assert "ok" in said, (command, said)
+        Agent(co, "ruled").register(co.key())
+        for text in of_characters(range(150, 420)):
+            rule = "version: 1\ndefault: deny\nacl: [{name: \"%s\", from: [any], to: [any], allow: [any]}]\n" % text
+            said = admin("PUT", "/policy", {"text": rule + "tests: [{from: ruled, to: ruled, port: tcp/22, expect: deny}]\n"})
+            refused(said, 422, "policy_test_failed")
+    finally:
+        co.close()
+
+
 @case("where nothing must be said, an empty body is as good as {}; JSON that is no object is told so")
 def _(co):
     document, agent = co.request("GET", "/openapi.json")[1], Agent(co, "brief").register(co.key())
@@ -529,6 +587,14 @@ def _(co):
         words = {"unknown_device": "peer list", "unknown_key": "key list", "nothing_waits": "policy show"}.get(
             code, code.replace("unknown_", "") + " list")
         equal(said["detail"], answer[1]["detail"].replace(request, words))
+    Agent(co, "told").register(co.key())
+    rule, text = "{agent remove told}", "version: 1\nacl: [{name: \"%s\", from: [any], to: [any], allow: [any]}]\ntests: %s\n"
+    test = "[{from: told, to: told, port: tcp/22, expect: deny}]"
+    said = api("PUT", "/policy", {"text": text % (rule, test)})
+    refused(said, 422, "policy_test_failed")
+    assert 'by the rule "%s"' % rule in said[1]["detail"], said
+    said = socket_command(co, "agent show", {"agent": "{token create}"})
+    equal(said["detail"], "there is no agent {token create}: see agent list")
     with open("coordinator/admin/admin_commands.c") as f:
         commands = "|".join(re.findall(r'^\t{"([a-z]+ [a-z]+)", ', f.read(), re.M))
     for path in glob.glob("coordinator/**/*.c", recursive=True):
@@ -537,6 +603,22 @@ def _(co):
         said = ["".join(re.findall(r'"((?:[^"\\]|\\.)*)"', call)) for call in calls]
         raw += [(path, text) for text in said if re.search(r"\b(%s)\b|--[a-z]" % commands, re.sub(r"{(%s)[^}]*}" % commands, "", text))]
     equal(raw, [], "sentences that name a command, or an option, without braces")
+
+
+@case("an agent whose name is that of a path is one like others")
+def _(co):
+    api = root(co)
+    for name in ("register", "challenge"):
+        refused(api("GET", "/agents/" + name), 404, "unknown_agent")
+        agent = Agent(co, name).register(co.key())
+        equal(api.ok("GET", "/agents/" + name)["agent"]["agent_id"], agent.id)
+        equal(api.ok("PATCH", "/agents/" + name, {"tags": ["nas"]})["agent"]["tags"], ["nas"])
+        for method in ("GET", "PATCH", "DELETE"):
+            for headers in ({}, agent.bearer()):
+                refused(co.request(method, "/agents/" + name, None, headers), 405, "method_not_allowed")
+        refused(api("PUT", "/agents/" + name), 405, "method_not_allowed")
+        api.ok("DELETE", "/agents/" + name, status=204)
+        refused(api("GET", "/agents/" + name), 404, "unknown_agent")
 
 
 # ---- what a user of headscale would do --------------------------------------------------------

@@ -152,6 +152,23 @@ static void answers(void **state)
 	ask("{\"command\":\"fly\"}\n", "{\"ok\":false,\"exit\":2,\"error\":\"there is no command fly\"}\n");
 }
 
+/* What is quoted is cut between two characters. */
+static void long_words(void **state)
+{
+	char *word = xcalloc(1, 601), *request, *want;
+
+	(void)state;
+	for (size_t i = 0; i < 600; i += 2)
+		memcpy(word + i, "\xc3\xa9", 2);
+	request = xasprintf("{\"command\":\"%s\"}\n", word);
+	word[490] = '\0'; /* of 511 bytes, 20 are before it */
+	want = xasprintf("{\"ok\":false,\"exit\":2,\"error\":\"there is no command %s\"}\n", word);
+	ask(request, want);
+	free(request);
+	free(want);
+	free(word);
+}
+
 static void wrong_requests(void **state)
 {
 	static const char *const wrong[] = {"x\n", "[]\n", "{}\n", "{\"command\":7}\n", "{\"command\":\n", "\"a\"\n"};
@@ -362,6 +379,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(answers),
+		TEST(long_words),
 		TEST(wrong_requests),
 		TEST(endless_request),
 		TEST(answered_later),

@@ -44,30 +44,37 @@ static void test_patterns(void **state)
 	}
 }
 
+static void PRINTF_LIKE(3, 4) says(const char *command, const char *request, const char *format, ...)
+{
+	char sentence[REMEDY_TEXT], said[REMEDY_TEXT];
+	va_list args;
+
+	va_start(args, format);
+	remedy_format(sentence, sizeof(sentence), format, args);
+	va_end(args);
+	remedy_command(said, sentence);
+	assert_string_equal(said, command);
+	remedy_request(said, sentence);
+	assert_string_equal(said, request);
+}
+
 static void test_remedies(void **state)
 {
-	static const struct {
-		const char *sentence, *command, *request;
-	} rows[] = {
-		{"no agent x: see {agent list}", "no agent x: see agent list", "no agent x: see GET /agents"},
-		{"({agent list}, {agent remove})", "(agent list, agent remove)", "(GET /agents, DELETE /agents/{id})"},
-		{"{agent approve nas}.", "agent approve nas.", "POST /agents/nas/approve."},
-		{"{key create --name nas}", "key create --name nas", "POST /join-keys"},
-		{"{policy test}", "policy test", "POST /policy/check"}, /* which does the same */
-		{"{user passwd}", "user passwd", "PATCH /users/{id}"},
-		{"{audit}", "audit", "GET /audit"},
-		{"{} {agent} {agent frobnicate} {agent list", "{} {agent} {agent frobnicate} {agent list",
-		 "{} {agent} {agent frobnicate} {agent list"},
-	};
+	static const char strange[] = "{} {agent} {agent frobnicate} {agent list";
 	char said[REMEDY_TEXT], longest[1000];
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		remedy_command(said, rows[i].sentence);
-		assert_string_equal(said, rows[i].command);
-		remedy_request(said, rows[i].sentence);
-		assert_string_equal(said, rows[i].request);
-	}
+	says("no agent x: see agent list", "no agent x: see GET /agents", "no agent x: see {agent list}");
+	says("(agent list, agent remove)", "(GET /agents, DELETE /agents/{id})", "({agent list}, {agent remove})");
+	says("agent approve nas.", "POST /agents/nas/approve.", "{agent approve %s}.", "nas");
+	says("key create --name nas", "POST /join-keys", "{key create --name nas}");
+	says("policy test", "POST /policy/check", "{policy test}"); /* which does the same */
+	says("user passwd", "PATCH /users/{id}", "{user passwd}");
+	says("audit", "GET /audit", "{audit}");
+	says(strange, strange, "{} {agent} {agent frobnicate} {agent list");
+	says("{agent remove nas}: policy show", "{agent remove nas}: GET /policy", "%s: {policy show}",
+	     "{agent remove nas}");
+	says("no aa?, ", "no aa?, ", "no %.3s, %s", "aa\xc3\xa9", "\xf0\x9f\x92");
 	memset(longest, '{', sizeof(longest) - 1);
 	longest[sizeof(longest) - 1] = '\0';
 	longest[sizeof(longest) - 2] = '}';

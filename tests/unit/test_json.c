@@ -203,12 +203,13 @@ static void test_building(void **state)
 
 	(void)state;
 	prefix_parse(&prefix, "10.0.0.0/8");
-	json = json_pack("[o,o,o,o,o,o,o,o,o]", js_from_key(&key), js_from_endpoint(&endpoint),
+	json = json_pack("[o,o,o,o,o,o,o,o,o,o,o,o]", js_from_key(&key), js_from_endpoint(&endpoint),
 			 js_from_prefix(&prefix), js_from_addr(&prefix.addr), js_from_time(0),
-			 js_from_time(784111777000), js_from_string(NULL), js_from_ms(-1), js_from_ms(12.34));
+			 js_from_time(784111777000), js_from_string(NULL), js_from_ms(-1), js_from_ms(12.34),
+			 js_from_text("a\xff"), js_from_text(NULL), js_from_string("a\xff"));
 	text = js_dump(json);
 	assert_string_equal(text, "[null,null,\"10.0.0.0/8\",\"10.0.0.0\",null,"
-				  "\"1994-11-06T08:49:37Z\",null,null,12.3]");
+				  "\"1994-11-06T08:49:37Z\",null,null,12.3,\"a?\",null,null]");
 	free(text);
 	json_decref(json);
 }

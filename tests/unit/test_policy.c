@@ -213,6 +213,12 @@ static void test_wrong_files(void **state)
 		{HEAD "acl: [{from: a, to: b, allow: [tcp/0]}]", "p.yaml:2:32: \"tcp/0\" is not PROTOCOL/PORT or PROTOCOL/LOW-HIGH "
 		 "with ports from 1 to 65535"},
 		{HEAD "tests: [{from: a, to: b, port: udp/0, expect: allow}]", "p.yaml:2:32: \"udp/0\" is not one port"},
+		{HEAD "acl: [{from: 10.0.0.1/8, to: any, allow: [any]}]",
+		 "p.yaml:2:14: 10.0.0.1/8 has bits beyond its length: did you mean 10.0.0.0/8 or 10.0.0.1/32?"},
+		{HEAD "hosts: {printer: 'fd00::1/64'}",
+		 "p.yaml:2:18: fd00::1/64 has bits beyond its length: did you mean fd00::/64 or fd00::1/128?"},
+		{HEAD "routes: {auto_approve: {192.168.1.1/16: [a]}}",
+		 "p.yaml:2:25: 192.168.1.1/16 has bits beyond its length: did you mean 192.168.0.0/16 or 192.168.1.1/32?"},
 		{HEAD "routes: {auto_approve: {0.0.0.0/0: [a]}}",
 		 "p.yaml:2:25: \"0.0.0.0/0\" is every address, did you mean \"exit\"?"},
 		{HEAD "tests: [{from: a, to: b, port: tcp, expect: allow}]", "p.yaml:2:32: \"tcp\" is not one port"},

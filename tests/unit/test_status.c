@@ -132,6 +132,9 @@ static void test_record(void **state)
 	assert_string_equal(json_string_value(json_object_get(json_array_get(list, 0), "reason")),
 			    "number 12");
 	json_decref(list);
+	record_add(record, &a, "refused", NULL, "%s",
+		   "\xc3\xa9 a word as long as a coordinator likes that is cut within a character, here it is, at the:: \xc3\xa9");
+	assert_int_equal(records(record, &a), 5);
 	record_free(record);
 }
 

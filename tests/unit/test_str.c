@@ -271,6 +271,55 @@ static void base64_refusals(void **state)
 		assert_int_equal(base64url_decode(out, sizeof(out), url[i]), -EINVAL);
 }
 
+static void mended(void **state)
+{
+	static const struct {
+		const char *text, *mended;
+	} cases[] = {
+		{"", ""},
+		{"a\xc3\xa9 \xe2\x82\xac \xf0\x9f\x92\xa9 \xf4\x8f\xbf\xbf", "a\xc3\xa9 \xe2\x82\xac \xf0\x9f\x92\xa9 \xf4\x8f\xbf\xbf"},
+		{"a\xc3", "a"},
+		{"a\xe2\x82", "a"},
+		{"a\xf0\x9f\x92", "a"},
+		{"a\xc3 b", "a? b"},
+		{"a\xf0\x9f\x92\xc3\xa9", "a???\xc3\xa9"},
+		{"\x80\xbf\xfe\xff", "????"},
+		{"\xc0\xaf\xc1\x81", "????"}, /* too long a form */
+		{"\xe0\x9f\xbf", "???"},
+		{"\xf0\x8f\xbf\xbf", "????"},
+		{"\xed\xa0\x80", "???"}, /* a surrogate */
+		{"\xf4\x90\x80\x80", "????"},
+		{"\xf5\x80\x80\x80", "????"},
+	};
+	char text[40];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_true(str_copy(text, sizeof(text), cases[i].text));
+		str_mend(text);
+		assert_string_equal(text, cases[i].mended);
+	}
+}
+
+static void cut_between_characters(void **state)
+{
+	static const char *const characters[] = {"a", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x92\xa9"};
+	char text[121] = "", out[120], whole[120];
+
+	(void)state;
+	for (size_t n = 1; n <= 4; n++) {
+		for (size_t at = 0; at < 120; at += n)
+			memcpy(text + at, characters[n - 1], n + 1);
+		for (size_t size = 1; size <= sizeof(out); size++) {
+			assert_false(str_copy(out, size, text));
+			assert_int_equal(strlen(out), (size - 1) / n * n);
+			memcpy(whole, out, sizeof(out));
+			str_mend(out);
+			assert_string_equal(out, whole);
+		}
+	}
+}
+
 static void hex(void **state)
 {
 	char out[9];
@@ -292,6 +341,8 @@ int main(void)
 		cmocka_unit_test(times),
 		cmocka_unit_test(base64_both_ways),
 		cmocka_unit_test(base64_refusals),
+		cmocka_unit_test(mended),
+		cmocka_unit_test(cut_between_characters),
 		cmocka_unit_test(hex),
 	};
 
