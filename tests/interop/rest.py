@@ -2097,6 +2097,7 @@ def _(co):
     # A short word is the beginning of names alone: ids and keys are random, and begin with anything.
     Agent(co, agents["db"].id[:3] + "-x").register(key)
     equal(show(agents["db"].id[:3]), agents["db"].id[:3] + "-x")
+    co.admin("agent", "remove", agents["db"].id[:3] + "-x")
     equal(show("p-web-"), "p-web-2")
     equal(show("p-web"), "p-web", "exact goes before a beginning")
     said = co.admin("agent", "show", "p-w", code=2)
@@ -2109,8 +2110,8 @@ def _(co):
                               (("agent", "rename"), ("other",)), (("agent", "tag"), ("x",)), (("route", "approve"), ("10.1.0.0/16",)),
                               (("route", "revoke"), ("10.1.0.0/16",)), (via, ())):
             assert "there is no agent " + word in co.admin(*before, word, *after, code=1), (before, word)
-        refused(root(co)("PATCH", "/agents/" + urllib.parse.quote(word, safe=""), {"name": "other"}), 404, "unknown_agent")
-        refused(root(co)("PATCH", "/agents/" + urllib.parse.quote(word, safe=""), {"tags": ["x"]}), 404, "unknown_agent")
+        for change in ({"name": "other"}, {"tags": ["x"]}):
+            refused(root(co)("PATCH", "/agents/" + urllib.parse.quote(word.replace("/", "+"), safe=""), change), 404, "unknown_agent")
     assert "no agent" in co.admin(*via, agents["db"].id[:9], code=1)
     co.admin(*via, "db")
     equal(co.admin("agent", "rename", two.id[:9], "p-two").split()[-1], "default")
