@@ -1,8 +1,8 @@
 /*
  * What WireGuard does. It notifies nobody, so the device is dumped each second while there is
- * traffic, each four seconds otherwise, and when the user asks, in one pass over its peers: what is ours and missing
- * (`wg syncconf`) is put back, what a peer's counters and endpoint say goes to the paths, and what
- * has changed among the user's own peers makes the guard look again.
+ * traffic, each four seconds otherwise, and when the user asks, in one pass over its peers: what is
+ * ours and missing (`wg syncconf`) is put back, what a peer's counters and endpoint say goes to the
+ * paths, and what has changed among the user's own peers makes the guard look again.
  */
 #include "agent_parts.h"
 
