@@ -104,7 +104,7 @@ OBJ.wg-mesh             = $(call obj,$(CLI_SRC)) $(AGENT_PARTS)
 OBJ.wg-mesh-coordinator := $(call obj,$(COORD_SRC))
 OBJ.wg-mesh-relay       := $(call obj,$(RELAY_SRC))
 
-.PHONY: optional lint-shell bench compile_commands.json lab-programs all help deps check asan lint format install uninstall dist clean size shape fresh fuzz fuzzers fuzz-replay unit
+.PHONY: optional test-programs lint-shell bench compile_commands.json lab-programs all help deps check asan lint format install uninstall dist clean size shape fresh fuzz fuzzers fuzz-replay unit
 
 all: $(PROGRAMS) $(PLUGINS) optional ## build the programs and plugins (MODE=release|debug|asan|fuzz)
 
@@ -184,6 +184,8 @@ $B/bench/load: $(call obj,$(BENCH_SRC)) $(LIB)
 	$Q$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,openssl jansson) -lwslay $(BASE_LIBS) -lpthread
 
 bench: $B/bench/load $B/wg-mesh-coordinator ## build the load generator (tests/bench/README.md)
+
+test-programs: $(TESTS) ## build the unit tests, run none
 
 lab-programs: $(LAB_PROGRAMS) ## build the programs that the lab runs
 

@@ -4,17 +4,22 @@
 # "N passed, N failed, N skipped"; exit 0 only where nothing failed.
 #
 # A group is a command that prints one line a case: "ok NAME", "not ok NAME", "skip NAME REASON".
-# One that prints none, or ends with an error without having said which case failed, is a failure.
+# One that prints none, or ends with an error without having said which case failed, is a failure; so is
+# one that has not ended after WG_MESH_TEST_LIMIT seconds (1200), which tells where it hangs.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unset MODE MAKEFLAGS MFLAGS
 export WERROR=1 # for every make below
-if [ "${1:-}" != --group ]; then
+case ${1:-} in
+--*) ;;
+*)
 	results=$(mktemp)
 	trap 'rm -f "$results" "$results".*' EXIT
-fi
+	;;
+esac
 trap 'exit 130' INT TERM
 
+limit=${WG_MESH_TEST_LIMIT:-1200}
 words=$*
 wanted() { # NAME
 	[ -n "$words" ] || return 0
@@ -27,14 +32,17 @@ group() { # NAME COMMAND...
 	wanted "$1" || return 0
 	run_group "$@"
 }
+limited() { /usr/bin/python3 tests/limited.py "$limit" "$@" </dev/null; }
 run_group() { # NAME COMMAND...
 	name=$1
 	shift
 	said=$results.$$
 	begin=$(date +%s)
-	"$@" </dev/null >"$said" 2>&1
+	limited "$@" >"$said" 2>&1
 	status=$?
-	if ! grep -qaE '^(ok|not ok|skip) ' "$said"; then
+	if [ $status -eq 124 ]; then
+		echo "not ok $name: has not ended after $limit s" >>"$said"
+	elif ! grep -qaE '^(ok|not ok|skip) ' "$said"; then
 		echo "not ok $name: ended with $status and told of no case" >>"$said"
 	elif [ $status -ne 0 ] && [ $status -ne 77 ] && ! grep -qa '^not ok ' "$said"; then
 		echo "not ok $name: ended with $status" >>"$said"
@@ -66,25 +74,43 @@ built() { # MODE QUEUE...
 	for queue; do
 		[ -s "$results.$queue" ] || continue
 		stage=$(mktemp -d)
-		make -s -j2 install lab-programs "build/$mode/unit/test_store" MODE="$mode" DESTDIR="$stage" >/dev/null 2>&1
+		run_group "built $mode" $build "what the suites of $mode start is built" \
+			make -s -j2 install lab-programs "build/$mode/unit/test_store" MODE="$mode" DESTDIR="$stage"
 		rm -rf "$stage"
 		return
 	done
 }
-# A command whose exit code is the whole answer.
-one() { # WHAT COMMAND...
-	what=$1
-	shift
-	if "$@"; then echo "ok $what"; else echo "not ok $what"; fi
-}
 
-if [ "${1:-}" = --group ]; then # one that run_queue starts: RESULTS, NAME<tab>COMMAND
+case ${1:-} in
+--group) # one that run_queue starts: RESULTS, NAME<tab>COMMAND
 	results=$2
 	tab=$(printf '\t')
 	# shellcheck disable=SC2086 # words are wanted
 	run_group "${3%%"$tab"*}" ${3#*"$tab"}
 	exit 0
-fi
+	;;
+--one) # WHAT COMMAND... - a command whose exit code is the whole answer
+	what=$2
+	shift 2
+	if "$@"; then echo "ok $what"; else echo "not ok $what"; fi
+	exit 0
+	;;
+--build) # WHAT COMMAND... - such a one of compilers, which may hang for no reason of ours: then once more
+	what=$2
+	shift 2
+	limit=300
+	limited "$@"
+	status=$?
+	[ $status -ne 124 ] || {
+		limited "$@"
+		status=$?
+	}
+	if [ $status -eq 0 ]; then echo "ok $what"; else echo "not ok $what"; fi
+	exit 0
+	;;
+esac
+one="sh tests/run.sh --one"
+build="sh tests/run.sh --build"
 
 # Without its packages most would fail, each for a reason that is none: one failure says it all.
 sh etc/packages.sh build try test || {
@@ -96,22 +122,20 @@ sh etc/packages.sh build try test || {
 # In a folder of its own where there is a build: what another make has built there may have had warnings.
 gcc=build/release
 [ ! -e $gcc ] || gcc=build/gcc
-group build one "builds without a warning (gcc)" make -s -j2 all B=$gcc
+group build $build "builds without a warning (gcc)" make -s -j2 all B=$gcc
 # The parts of `make check` one by one: one that fails keeps no other from being run.
+group "unit build" $build "the unit tests build" make -s -j2 all test-programs
 group unit make -s -k -j2 -O all unit
 group fuzz make -s -k -j2 -O fuzz-replay
 group layers sh tests/layers.sh
 group shape sh tests/shape.sh
 group manuals sh tests/manuals.sh build/release
-samples() {
-	one "the sample of the agent is good" build/release/wg-meshd wg0 --check --config etc/samples/agent.yaml
-	one "the sample of the coordinator is good" build/release/wg-mesh-coordinator serve --check \
-		--config etc/samples/coordinator.yaml
-	one "the sample of the relay is good" build/release/wg-mesh-relay --check --config etc/samples/relay.yaml
-}
-group samples samples
-group lint one "shell files have nothing that shellcheck warns of" make -s lint-shell
-group size one "the footprint is within its budget" make -s size
+group samples $one "the sample of the agent is good" build/release/wg-meshd wg0 --check --config etc/samples/agent.yaml
+group samples $one "the sample of the coordinator is good" build/release/wg-mesh-coordinator serve --check \
+	--config etc/samples/coordinator.yaml
+group samples $one "the sample of the relay is good" build/release/wg-mesh-relay --check --config etc/samples/relay.yaml
+group lint $one "shell files have nothing that shellcheck warns of" make -s lint-shell
+group size $one "the footprint is within its budget" make -s size
 
 # What waits much of its time goes on beside what computes; that is nice to it. First the servers'
 # suites, while clang and the sanitizers' build need the processors. The coordinator's own suite is long:
@@ -147,8 +171,9 @@ run_queue psk 1 &
 psk=$!
 run_queue interop 3 &
 interop=$!
-group clang one "builds without a warning (clang)" $nice make -s -j2 all CC=clang B=build/clang
-group asan $nice make -s -k -j2 -O asan
+group clang $nice $build "builds without a warning (clang)" make -s -j2 all CC=clang B=build/clang
+group asan $nice $build "builds with ASan and UBSan, the unit tests too" make -s -j2 all test-programs MODE=asan
+group "asan unit" $nice make -s -k -j2 -O asan
 group "asan fuzz" sh tests/sanitized.sh fuzz make -s -k -j2 -O fuzz-replay MODE=asan
 built asan sanitized asan-psk
 run_queue asan-psk 1 &

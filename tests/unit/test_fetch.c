@@ -23,6 +23,7 @@ static SSL_CTX *context;
 static char pin[44];
 static uint16_t port;
 static int listener;
+static pthread_t accepting;
 
 /* ---- the server ------------------------------------------------------------------- */
 
@@ -131,18 +132,25 @@ static void *serve(void *arg)
 out:
 	SSL_shutdown(ssl);
 	SSL_free(ssl);
-	close(fd);
+	shutdown(fd, SHUT_RDWR);
 	return NULL;
 }
 
 static void *accept_all(void *arg)
 {
-	pthread_t thread;
-	int fd;
+	pthread_t threads[200];
+	int fds[200];
+	size_t count = 0;
 
-	while ((fd = accept(listener, NULL, NULL)) >= 0) {
-		pthread_create(&thread, NULL, serve, (void *)(intptr_t)fd);
-		pthread_detach(thread);
+	while ((fds[count] = accept(listener, NULL, NULL)) >= 0) {
+		if (pthread_create(&threads[count], NULL, serve, (void *)(intptr_t)fds[count]) ||
+		    ++count == ARRAY_SIZE(fds))
+			abort();
+	}
+	while (count--) {
+		shutdown(fds[count], SHUT_RDWR); /* of a case that failed and has closed nothing */
+		pthread_join(threads[count], NULL);
+		close(fds[count]);
 	}
 	return arg;
 }
@@ -151,7 +159,6 @@ static int start_server(void **state)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof(at);
-	pthread_t thread;
 
 	(void)state;
 	signal(SIGPIPE, SIG_IGN);
@@ -161,7 +168,18 @@ static int start_server(void **state)
 	    getsockname(listener, (struct sockaddr *)&at, &len))
 		return -1;
 	port = ntohs(at.sin_port);
-	return pthread_create(&thread, NULL, accept_all, NULL) || pthread_detach(thread);
+	return pthread_create(&accepting, NULL, accept_all, NULL);
+}
+
+/* OpenSSL frees its locks at exit: a thread that still shook hands would use them. */
+static int stop_server(void **state)
+{
+	(void)state;
+	shutdown(listener, SHUT_RDWR);
+	pthread_join(accepting, NULL);
+	close(listener);
+	SSL_CTX_free(context);
+	return 0;
 }
 
 /* ---- requests ----------------------------------------------------------------------- */
@@ -531,5 +549,5 @@ int main(void)
 		cmocka_unit_test(test_stream_queue_is_bounded),
 	};
 
-	return cmocka_run_group_tests(tests, start_server, NULL);
+	return cmocka_run_group_tests(tests, start_server, stop_server);
 }

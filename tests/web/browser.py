@@ -19,7 +19,7 @@ class Browser:
              "--disable-gpu", "--disable-extensions", "--disable-background-networking", "--disable-component-update",
              "--disable-sync", "--disable-dev-shm-usage", "--force-prefers-reduced-motion", "about:blank"],
             pass_fds=(theirs_in, theirs_out), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            env={**os.environ, "HOME": self.dir})
+            env={**os.environ, "HOME": self.dir, "TMPDIR": self.dir})
         os.close(theirs_in)
         os.close(theirs_out)
         self.read_fd, self.write_fd = ours_in, ours_out
