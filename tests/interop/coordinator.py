@@ -2229,6 +2229,20 @@ def _(co):
     equal(last, [("admin uid %d" % os.getuid(), action) for action in ("database-migrated", "backup-made")])
 
 
+@case("a backup is said to be written when its name is on the disk too")
+def _(co):
+    if not shutil.which("strace"):
+        return "needs strace"
+    done = subprocess.run(["strace", "-f", "-y", "-o", co.dir + "/calls", "-e", "trace=rename,renameat,renameat2,fsync,write", PROGRAM,
+                           "--config", co.dir + "/coordinator.yaml", "backup", co.dir + "/b"], capture_output=True, text=True, timeout=60,
+                          env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})  # it cannot look for leaks when it is traced
+    equal((done.returncode, "written" in done.stdout), (0, True), done.stderr)
+    calls = co.read("calls").splitlines()
+    order = [next((n for n, call in enumerate(calls) if re.search(what, call)), None)
+             for what in (r"rename.*/b\"", r"fsync\(\d+<%s/?>" % re.escape(co.dir), r"write\(1<.*written to")]
+    assert None not in order and order == sorted(order), (order, calls)
+
+
 @case("a database that is not there is not made by who would copy it, and one that is away is not reachable")
 def _(co):
     for words in (["migrate", "--to", "sqlite:%s/to.db" % co.dir], ["backup", co.dir + "/to"]):
