@@ -4,7 +4,7 @@
  */
 #include "admin.h"
 #include "admin_commands.h"
-#include "coordinator/api/remedy.h"
+#include "coordinator/remedy.h"
 #include "coordinator/store/store.h"
 #include "coordinator/sync/events.h"
 #include "lib/log.h"

@@ -2,9 +2,8 @@
  * policy_commands.c - what can be asked of the policy, over the unix socket and the API alike.
  */
 #include "admin_commands.h"
-#include "coordinator/api/api.h"
 #include "coordinator/enforce/policy_state.h"
-#include "coordinator/mesh/find.h"
+#include "coordinator/access/find.h"
 #include "lib/str.h"
 
 #include <stdio.h>

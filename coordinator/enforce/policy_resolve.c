@@ -2,7 +2,7 @@
  * policy_resolve.c - the words of people as parties in the mesh: for tests, explain, warnings.
  */
 #include "policy_state.h"
-#include "coordinator/mesh/find.h"
+#include "coordinator/access/find.h"
 #include "lib/clock.h"
 #include "lib/str.h"
 

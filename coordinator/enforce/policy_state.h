@@ -76,9 +76,4 @@ json_t *policy_warnings(const struct coordinator *co, const struct policy *polic
 /* What would be otherwise under `next`: [{"from","to","network","before","after","agents"}], new. */
 json_t *policy_compare(const struct coordinator *co, const struct policy *next);
 
-/* ---- sync_policy.c -------------------------------------------------------------------------------- */
-
-/* Every member into the classes of another policy; those who see otherwise are told what changed. */
-void sync_policy(struct coordinator *co, const struct policy_index *index);
-
 #endif

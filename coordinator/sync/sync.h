@@ -18,6 +18,7 @@
 #include "coordinator/mesh/mesh.h"
 
 struct coordinator;
+struct policy_index;
 struct request;
 struct session;
 struct sync;
@@ -56,6 +57,8 @@ void sync_remove(struct sync *sync, const struct network *network, const char *a
 void sync_patch(struct sync *sync, const struct agent *agent, json_t *fields); /* takes fields */
 void sync_relays(struct sync *sync, bool durable); /* durable: it was written, and waits for the disk */
 void sync_coordinators(struct sync *sync);
+/* Every member into the classes of another policy; those who see otherwise are told what changed. */
+void sync_policy(struct coordinator *co, const struct policy_index *index);
 void sync_reset(struct sync *sync, struct agent *agent); /* what it may see has changed: all anew */
 void sync_cut(struct sync *sync, struct agent *agent, const char *reason);
 void sync_drained(struct session *session); /* it has read what it was sent */

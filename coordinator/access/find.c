@@ -3,7 +3,7 @@
  * whose name begins another's can be named at all.
  */
 #include "find.h"
-#include "coordinator/access/who.h"
+#include "who.h"
 #include "lib/str.h"
 
 #include <stdlib.h>
