@@ -112,14 +112,15 @@ static bool pending(const struct events *events, const struct member *member)
 
 static void tell_now(struct events *events, struct member *member)
 {
+	bool waits = member->heard_more;
 	char *text;
 
 	if (!events->count)
 		return;
 	if (pending(events, member)) {
-		if (!member->heard_more)
+		member->heard_more = true; /* before it is held: it may be too much */
+		if (!waits)
 			hold(events, KIND_SEEN, member->network->id, member->agent->id, NULL);
-		member->heard_more = true;
 		return;
 	}
 	text = agent_text(member);

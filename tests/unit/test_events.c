@@ -276,6 +276,11 @@ static void test_bounded(void **state)
 		assert_in_range(events.held_bytes, 0, 3u << 20);
 	}
 	assert_int_equal(lost, 1);
+	events_agent(&events, one);
+	events.held_bytes += 2u << 20;
+	online(one); /* this alone is too much */
+	events.held_bytes -= 2u << 20;
+	assert_int_equal(lost, 2);
 	flush();
 	says("");
 	one->agent->online = false;
