@@ -225,7 +225,7 @@ static bool batch_until_done(struct store *store)
 	while (do_batch(store, error, sizeof(error)) < 0) {
 		if (!atomic_exchange(&store->failing, true))
 			log_error("store-failed", "reason=\"%s; trying again each second\"", error);
-		clock_gettime(CLOCK_REALTIME, &until);
+		clock_gettime(CLOCK_MONOTONIC, &until); /* as `wake` was told */
 		until.tv_sec++;
 		pthread_mutex_lock(&store->lock);
 		if (!store->stopping)

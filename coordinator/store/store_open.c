@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 const struct store_driver *store_driver(const char *url)
 {
@@ -44,6 +45,17 @@ void store_url_shown(char *out, size_t size, const char *url)
 		 (int)strcspn(host, "?"), host);
 }
 
+/* Its waits are not made longer by a wall clock that is set back. */
+static void wake_init(pthread_cond_t *wake)
+{
+	pthread_condattr_t how;
+
+	pthread_condattr_init(&how);
+	pthread_condattr_setclock(&how, CLOCK_MONOTONIC);
+	pthread_cond_init(wake, &how);
+	pthread_condattr_destroy(&how);
+}
+
 struct store *store_open(struct loop *loop, const char *url, bool *away, char *error, size_t size)
 {
 	struct store *store = xcalloc(1, sizeof(*store));
@@ -57,7 +69,7 @@ struct store *store_open(struct loop *loop, const char *url, bool *away, char *e
 	task_init(&store->hand_over, store_hand_over, store);
 	pthread_mutex_init(&store->lock, NULL);
 	pthread_mutex_init(&store->in_use, NULL);
-	pthread_cond_init(&store->wake, NULL);
+	wake_init(&store->wake);
 	store->backend = store->driver->open(url, away, error, size);
 	if (!store->backend)
 		goto bad;

@@ -2,7 +2,7 @@
 """Cases of coordinator.sh. With words: only the cases whose name has one of them."""
 import base64, hashlib, hmac, http.client, ipaddress, json, multiprocessing, os, re, resource, select, shutil, signal, socket, sqlite3, stat, struct, subprocess, sys, tempfile, threading, time
 import meshclient
-from meshclient import PROGRAM, Agent, Coordinator, Line, Ws, b64, free_port, wait_until
+from meshclient import PROGRAM, Agent, Coordinator, Line, WrongClock, Ws, b64, free_port, wait_until
 from nacl.bindings import crypto_scalarmult_base, randombytes
 
 LABEL = "coordinator on PostgreSQL" if meshclient.POSTGRES else "coordinator"
@@ -1640,6 +1640,23 @@ def _(unused):
         co.stop()
         subprocess.run(["umount", "-l", co.dir + "/state"])
         co.close()
+
+
+@case("a wall clock that is set while the database is away: writes go on when it is back, not when the clock says so")
+def _(unused):
+    clock = WrongClock(7200)
+    co = Coordinator(FAST, wrapper=clock.wrapper)
+    try:
+        co.start()
+        key, late = co.key("--reusable"), Agent(co, "late")
+        with co.no_commits():
+            refused(late.try_register(key), 503, "store_unavailable")
+            assert wait_until(lambda: "store-failed" in co.log(), 30)
+            clock.set(0)
+        assert wait_until(lambda: late.try_register(key)[0] in (200, 201), 20), "it does not go on"
+    finally:
+        co.close()
+        clock.close()
 
 
 @case("secrets are in no log, and the files are ours alone")

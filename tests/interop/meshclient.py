@@ -178,6 +178,27 @@ class Coordinator:
             connection.close()
 
 
+class WrongClock:
+    """A wall clock that is off by some seconds, for the coordinators that have its `wrapper`; set() changes it while they run."""
+
+    def __init__(self, seconds):
+        self.dir = tempfile.mkdtemp(prefix="wg-mesh-wrong-clock.")
+        library = self.dir + "/wrong_clock.so"
+        subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-o", library, "tests/interop/wrong_clock.c"], check=True)
+        self.set(seconds)
+        # What ASan says of a library that comes before its own.
+        asan = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+        self.wrapper = ["env", "LD_PRELOAD=" + library, "WG_MESH_TEST_CLOCK=%s/off_by" % self.dir, "ASAN_OPTIONS=" + asan]
+
+    def set(self, seconds):
+        with open(self.dir + "/new", "w") as f:
+            f.write(str(seconds))
+        os.rename(self.dir + "/new", self.dir + "/off_by")
+
+    def close(self):
+        shutil.rmtree(self.dir)
+
+
 class Line:
     """What Agent takes for a coordinator: requests on one connection, so as many a second as it can answer."""
 
