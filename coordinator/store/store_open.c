@@ -67,6 +67,7 @@ struct store *store_open(struct loop *loop, const char *url, bool *away, char *e
 	store_batch_init(&store->busy);
 	store->open.serial = 1;
 	task_init(&store->hand_over, store_hand_over, store);
+	timer_init(&store->late, loop, store_stuck, store);
 	pthread_mutex_init(&store->lock, NULL);
 	pthread_mutex_init(&store->in_use, NULL);
 	wake_init(&store->wake);
@@ -111,6 +112,7 @@ void store_close(struct store *store)
 	if (!store)
 		return;
 	task_cancel(&store->hand_over);
+	timer_stop(&store->late);
 	pthread_mutex_lock(&store->lock);
 	store->stopping = true;
 	pthread_cond_signal(&store->wake);

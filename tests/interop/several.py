@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Cases of several.sh: PostgreSQL that goes away, and several coordinators on one database. With words: only the
 cases whose name has one of them."""
-import copy, http.client, json, os, shutil, signal, socket, subprocess, sys, threading, time
+import contextlib, copy, http.client, json, os, shutil, signal, socket, subprocess, sys, threading, time
 import meshclient
-from meshclient import Agent, Coordinator, Ws, rotate, wait_until
+from meshclient import Agent, Coordinator, WrongClock, Ws, rotate, wait_until
 from coordinator import FAST, agents, equal, metric, refused
 from proxy import Proxy
 
@@ -117,6 +117,42 @@ def _(server):
         assert "\nNOTICE" not in co.log()
         equal(sorted(row["name"] for row in agents(co)), ["a", "b", "late", "new"])
         assert "late" in co.admin("audit")
+    finally:
+        co.close()
+
+
+@contextlib.contextmanager
+def frozen(co):
+    """The server's process of the connection that writes."""
+    pid = int(meshclient.psql(co.database, "SELECT pid FROM pg_stat_activity WHERE datname=current_database() AND "
+                                           "application_name='wg-mesh-coordinator'"))
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@case("PostgreSQL there, but taking nothing (a lock, a process that hangs): it is said in /healthz and in the log, until it is over")
+def _(_server):
+    co = Coordinator(FAST).start()
+    try:
+        key = co.key("--reusable")
+        for n, (hindrance, line, reason) in enumerate(((co.no_commits, "store-failed", "PostgreSQL says: "),
+                                                       (lambda: frozen(co), "store-stuck", "has not answered"))):
+            begin, agent = len(co.log()), Agent(co, "waits%d" % n)
+            with hindrance():
+                registering = meanwhile(agent.try_register, key)
+                assert wait_until(lambda: co.request("GET", "/healthz", root=True)[0] == 503, 20), "it says that all is well"
+                refused(co.request("GET", "/healthz", root=True), 503, "store_unavailable")
+                refused(Agent(co, "later").try_register(key), 503, "store_unavailable")
+                said = [text for text in co.log()[begin:].splitlines() if " %s " % line in text]
+                assert len(said) == 1 and reason in said[0], said
+                assert "store-back" not in co.log()[begin:]
+            assert wait_until(co.ready, 20), "it does not go on"
+            registering()
+            assert agent.try_register(key)[0] in (200, 201)
+            equal(co.log()[begin:].count(" store-back "), 1)
     finally:
         co.close()
 
