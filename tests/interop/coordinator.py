@@ -1688,7 +1688,7 @@ def _(co):
     done = subprocess.run([PROGRAM, "serve", "--config", co.dir + "/coordinator.yaml", "--run-dir", co.dir + "/run2"],
                           capture_output=True, text=True, timeout=20)
     equal(done.returncode, 1)
-    assert "in use" in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert "in use" in done.stderr and "(process %d)" % co.process.pid in done.stderr and done.stderr.count("\n") == 1, done.stderr
     equal(co.stop(), 0, "exit code after SIGTERM")
     equal(os.path.exists(co.dir + "/run/coordinator.sock"), False)
     co.admin("agent", "list", code=3)
@@ -2050,6 +2050,28 @@ def _(co):
 
 def come_back(co, agent, **more):
     return by_proof(co, agent, "/token", public_key=b64(agent.public), old_token=agent.token, **more)
+
+
+@case("only one coordinator works on a database of SQLite, whatever it is called and whatever the state directory")
+def _(co):
+    if meshclient.POSTGRES:
+        return "several may work on PostgreSQL"
+    co.admin("backup", co.dir + "/backup")
+    os.link(co.dir + "/state/coordinator.db", co.dir + "/another-name")
+    os.symlink(co.dir + "/state", co.dir + "/another-way")
+    for name in ("/state/coordinator.db", "/another-name", "/another-way/coordinator.db"):
+        path, other = co.dir + name, ["--state", co.dir + "/state2", "--run-dir", co.dir + "/run2", "--db", "sqlite:" + co.dir + name]
+        said = [co.admin(*words, *other, code=1) for words in (["serve"], ["restore", co.dir + "/backup"],
+                                                               ["migrate", "--to", "sqlite:%s/moved" % co.dir])]
+        for text in said:
+            assert "the database %s is in use" % path in text and "(process %d)" % co.process.pid in text, text
+            equal(text.count("\n"), 1)
+        if name != "/another-name":  # to SQLite that is another database, whose log it would not find
+            co.admin("backup", co.dir + "/backup", *other)
+    equal([name for name in os.listdir(co.dir) if name.startswith("moved")], [])
+    co.stop()
+    co.admin("restore", co.dir + "/backup", *other[:4], "--db", "sqlite:%s/state/coordinator.db" % co.dir)
+    co.start()
 
 
 @case("backup and restore: who came later is let in again, who was removed before is not")
