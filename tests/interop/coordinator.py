@@ -1222,6 +1222,23 @@ def names_of(message):
     return sorted(peer["name"] for peer in message["peers"])
 
 
+@case("two hosts with one key, which take the stream from each other, are told of once; one that moves is not")
+def _(co):
+    key = co.key("--reusable")
+    moves, twice = Agent(co, "moves").register(key), Agent(co, "twice").register(key)
+    streams = [moves.stream(source="127.0.0.%d" % n) for n in (2, 3, 2)]
+    equal([stream.find(lambda m: m["type"] == "bye")["reason"] for stream in streams[:2]], ["replaced"] * 2)
+    for n in range(20):
+        streams.append(twice.stream(source="127.0.0.%d" % (2 + n % 2)))
+        assert streams[-1].receive()
+    said = [line for line in co.log().splitlines() if " agent-twice " in line]
+    equal(len(said), 1, "\n".join(said))
+    for part in ("agent=%s name=twice " % twice.id, "127.0.0.2", "127.0.0.3", "rekey"):
+        assert part in said[0], said[0]
+    lines = [line for line in co.admin("audit").splitlines() if "agent-twice" in line]
+    assert len(lines) == 1 and all(part in lines[0] for part in (twice.id, "twice, at", "127.0.0.2", "127.0.0.3")), lines
+
+
 @case("a disk that is slow: who is not on it is told to nobody, not in a new stream's snapshot nor to who reads")
 def _(co):
     key = co.key("--reusable")

@@ -265,8 +265,8 @@ class Agent:
     def ask(self, method, what, body=None):
         return self.co.request(method, "/agents/%s%s" % (self.id, what), body, self.bearer())
 
-    def stream(self, hello=True, epoch=None, revision=0):
-        ws = Ws(self.co, "/api/v1/agents/%s/sync" % self.id, self.token)
+    def stream(self, hello=True, epoch=None, revision=0, source=None):
+        ws = Ws(self.co, "/api/v1/agents/%s/sync" % self.id, self.token, source=source)
         if hello:
             ws.send({"type": "hello", "version": 1, "epoch": epoch, "revision": revision})
         return ws
@@ -293,12 +293,14 @@ def rotate(agent):
 class Ws:
     """RFC 6455, as much of it as a test needs."""
 
-    def __init__(self, coordinator, path, token, receive_buffer=None, headers=None):
+    def __init__(self, coordinator, path, token, receive_buffer=None, headers=None, source=None):
         headers = headers or {"Authorization": "Bearer %s" % token}
         raw = socket.socket()
         if receive_buffer:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         raw.settimeout(20)
+        if source:
+            raw.bind((source, 0))
         raw.connect(("127.0.0.1", coordinator.port))
         self.sock = TLS.wrap_socket(raw)
         self.sock.sendall(("GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
