@@ -300,6 +300,7 @@ static void on_beat(void *arg)
 	if (now > cluster->beat_ms + AWAY_MS)
 		bulletin_catch_up(cluster, true);
 	cluster->beat_ms = now;
+	cluster_look_at_clock(cluster);
 	if (++cluster->beats % AGE_BEATS == 0)
 		age(cluster);
 	beat(cluster, NULL, false);
@@ -458,6 +459,7 @@ struct cluster *cluster_new(struct coordinator *co)
 	task_init(&cluster->saying, say_all, cluster);
 	timer_init(&cluster->beat, co->loop, on_beat, cluster);
 	bulletin_start(cluster);
+	cluster_look_at_clock(cluster);
 	cluster->bus = bus_new(co->loop, co->config.db, self, &ops, cluster);
 	return cluster;
 }

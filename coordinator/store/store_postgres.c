@@ -163,6 +163,16 @@ static bool is_away(const char *url)
 	return said == PQPING_REJECT || said == PQPING_NO_RESPONSE;
 }
 
+/* Before anything is judged by the time. */
+static int ask_clock(struct store_backend *backend)
+{
+	uint64_t asked_ms = clock_ms();
+	PGresult *result = PQexec(backend->conn, "SELECT " POSTGRES_NOW);
+
+	postgres_follow_clock(result, 0, asked_ms);
+	return postgres_judge(backend, result, false);
+}
+
 static struct store_backend *postgres_open(const char *url, bool *away, char *error, size_t size)
 {
 	struct store_backend *backend = xcalloc(1, sizeof(*backend));
@@ -172,7 +182,7 @@ static struct store_backend *postgres_open(const char *url, bool *away, char *er
 	random_bytes(unique, sizeof(unique));
 	hex_encode(backend->instance, sizeof(backend->instance), unique, sizeof(unique));
 	*away = false;
-	if (!connect_now(backend) && !migrate(backend))
+	if (!connect_now(backend) && !ask_clock(backend) && !migrate(backend))
 		return backend;
 	*away = PQstatus(backend->conn) != CONNECTION_OK && is_away(url);
 	snprintf(error, size, *away ? "cannot reach the PostgreSQL database: %s; start it, or name another with db: "

@@ -34,7 +34,7 @@ def agents(co):
 
 def metric(co, name):
     """Of what is in memory, whether or not it is on the disk."""
-    return int(re.search("^wg_mesh_%s ([0-9]+)$" % name, co.request("GET", "/metrics", root=True)[1].decode(), re.M)[1])
+    return int(re.search("^wg_mesh_%s (-?[0-9]+)$" % name, co.request("GET", "/metrics", root=True)[1].decode(), re.M)[1])
 
 
 # ---- registering -------------------------------------------------------------------

@@ -1076,6 +1076,71 @@ def _(a, b):
     soon(lambda: [len(json.loads(co.admin("key", "list", "--json"))["keys"]) for co in (a, b)] == [3, 3])
 
 
+@case_of_two("two hosts with one key, each at another coordinator, are told of by both")
+def _(a, b):
+    _, twice = joined(a, b, "twice")
+    before = None
+    for n in range(14):
+        stream = at(twice, (a, b)[n % 2]).stream()
+        assert stream.receive()
+        assert not before or before.find(lambda m: m["type"] == "bye" and m["reason"] == "replaced"), n
+        before = stream
+    for co in (a, b):
+        said = soon(lambda: [line for line in co.log().splitlines() if " agent-twice " in line])
+        assert len(said) == 1 and "name=twice from=127.0.0.1 by=\"coordinator " in said[0], said
+
+
+@case("a coordinator whose clock is hours off goes by the database's: it ends nothing before its time, and says so")
+def _(_server):
+    clock, right = WrongClock(0), Coordinator(FAST).start()
+    wrong = another(right)
+    wrong.wrapper = clock.wrapper
+
+    def told():
+        return [line for line in wrong.log().splitlines() if " clock-differs " in line]
+
+    try:
+        key = right.key("--reusable")
+        stays, left = Agent(right, "stays").register(key), Agent(right, "left").register(right.key("--ephemeral"))
+        right.admin("agent", "expire", "stays", "--in", "1h30m")
+        left.stream().receive()
+        for n, seconds in enumerate((7200, -7200)):
+            clock.set(seconds)
+            right.stop()
+            wrong.start()  # alone, so it leads
+            said = [int(line.partition("ahead_seconds=")[2].split()[0]) for line in told()]
+            equal(len(said), 1 + n)
+            for value in (said[n], metric(wrong, "clock_ahead_seconds")):
+                assert abs(value - seconds) < 100, value
+            due = Agent(wrong, "due%d" % n).register(key)
+            wrong.admin("agent", "expire", due.name, "--in", "1s")
+            assert wait_until(lambda: {row["name"]: row["expired"] for row in agents(wrong)}[due.name], 20), "it ends nothing"
+            equal({row["name"]: row["expired"] for row in agents(wrong) if row["name"] in ("stays", "left")},
+                  {"stays": False, "left": False})
+            equal(at(stays, wrong).ask("GET", "/peers")[0], 200, "the other's token")
+            new, made = Agent(wrong, "new%d" % n).register(key), wrong.key()
+            wrong.stop()
+            right.start()
+            equal(at(new, right).ask("GET", "/peers")[0], 200, "its token at the other")
+            Agent(right, "by%d" % n).register(made)
+        clock.set(0)
+        wrong.start()
+        equal(len(told()), 2)
+        for n, seconds in enumerate((86400 * 400, 0)):  # while it runs
+            clock.set(seconds)
+            assert wait_until(lambda: (len(told()), wrong.log().count(" clock-agrees ")) == (3, n), 20), told()
+        right.stop()
+        due = Agent(wrong, "due").register(key)
+        wrong.admin("agent", "expire", "due", "--in", "1s")
+        assert wait_until(lambda: {row["name"]: row["expired"] for row in agents(wrong)}["due"], 20)
+        equal({row["name"]: row["expired"] for row in agents(wrong) if row["name"] in ("stays", "left", "new0")},
+              {"stays": False, "left": False, "new0": False})
+    finally:
+        wrong.close()
+        right.close()
+        clock.close()
+
+
 @case_of_two("one that was frozen is found again, and what it has missed is said")
 def _(a, b):
     key, one, two = joined(a, b, "one", "two")
