@@ -181,7 +181,7 @@ void apply_member(struct coordinator *co, struct reading *reading, const struct 
 	mesh_row_member(row, member);
 	applied->changed |= !json_equal(tags, member->tags);
 	applied->fresh |= mesh_shown(member) != shown;
-	applied->ended = known && shown && member->expired;
+	applied->ended = known && shown && !mesh_shown(member);
 	json_decref(tags);
 }
 
@@ -263,9 +263,9 @@ bool apply_agent_end(struct coordinator *co, struct reading *reading)
 		settle_routes(applied);
 		if (applied->ended)
 			sync_remove(co->sync, applied->member->network, agent->id);
-		else if (applied->fresh || applied->changed ||
-			 (reading->changed && !applied->member->expired))
-			sync_put(co->sync, applied->member);
+		if (!(applied->ended && applied->member->expired) &&
+		    (applied->fresh || applied->changed || (reading->changed && !applied->member->expired)))
+			sync_put(co->sync, applied->member); /* one that waits is told to the dashboard alone */
 		reset |= applied->fresh;
 	}
 	if (reset)

@@ -1172,6 +1172,41 @@ def _(server):
         soon(lambda: "198.51.100.3:4" in json.dumps(agents(a)), 10)
 
 
+def alone(name):
+    """A case that is given one coordinator, whose fellow is the case itself."""
+    def add(function):
+        def run_(_server):
+            co = Coordinator(FAST).start()
+            try:
+                function(co)
+            finally:
+                code = co.stop() or 0
+                log = co.log()
+                co.close()
+            equal(code, 0, log[-2000:])
+        return case(name)(run_)
+    return add
+
+
+@alone("an approval that PostgreSQL refuses: no peer is told of the agent, and policies and approvals go on")
+def _(co):
+    co.admin("network", "set", "default", "--approve", "on")
+    key = co.key("--reusable")
+    one, peer = (Agent(co, name).register(key) for name in ("one", "peer"))
+    co.admin("agent", "approve", "peer")
+    stream, own = peer.stream(), one.stream()
+    equal([stream.receive()["peers"], own.receive()["peers"]], [[], []])
+    meshclient.psql(co.database, "ALTER TABLE agent_networks ADD CONSTRAINT no CHECK (pending<>0) NOT VALID")
+    equal(command(co, "agent approve", {"agent": one.id}, True).get("code"), "conflict")
+    equal({row["name"]: row["approved"] for row in agents(co)}, {"one": False, "peer": True})
+    meshclient.psql(co.database, "ALTER TABLE agent_networks DROP CONSTRAINT no")
+    assert not stream.find(lambda m: m.get("op") == "put", 1), "heard of an agent that nobody approved"
+    apply(co, "version: 1\nacl:\n- {from: any, to: any, allow: tcp/22}\n")
+    command(co, "agent approve", {"agent": one.id})
+    assert stream.find(lambda m: m.get("op") == "put" and m["peer"]["agent_id"] == one.id), "not approved"
+    assert own.find(lambda m: m.get("type") == "snapshot" and m["peers"]), "its own view"
+
+
 def run(server, words):
     failed = 0
     for name, function in cases:
