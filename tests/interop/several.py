@@ -1172,6 +1172,19 @@ def _(server):
         soon(lambda: "198.51.100.3:4" in json.dumps(agents(a)), 10)
 
 
+def waiting(co):
+    """Is there somebody who waits for a table of this database?"""
+    return meshclient.psql("postgres", "SELECT 1 FROM pg_locks AS l, pg_database AS d WHERE d.oid=l.database AND "
+                           "d.datname='%s' AND NOT l.granted" % co.database)
+
+
+def bulletin(**named):
+    """What a coordinator leaves with such a change: the ids of what it has changed."""
+    text = json.dumps({"from": "other", **{what: {each: True for each in ids} for what, ids in named.items()}})
+    return ("INSERT INTO bulletins (at,text) VALUES (%d,'%s'); SELECT pg_notify('wg_mesh','');"
+            % (time.time() * 1000, text))
+
+
 def alone(name):
     """A case that is given one coordinator, whose fellow is the case itself."""
     def add(function):
@@ -1205,6 +1218,27 @@ def _(co):
     command(co, "agent approve", {"agent": one.id})
     assert stream.find(lambda m: m.get("op") == "put" and m["peer"]["agent_id"] == one.id), "not approved"
     assert own.find(lambda m: m.get("type") == "snapshot" and m["peers"]), "its own view"
+
+
+@alone("one that stops while everything is read again stops")
+def _(co):
+    holder = subprocess.Popen(["psql", "-XAtq", meshclient.POSTGRES + "/" + co.database],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    holder.stdin.write("BEGIN; LOCK TABLE networks IN ACCESS EXCLUSIVE MODE; SELECT 'held';\n")
+    holder.stdin.flush()
+    equal(holder.stdout.readline(), "held\n")
+    try:  # a bulletin, after some that are gone already
+        meshclient.psql(co.database, "DELETE FROM bulletins; SELECT nextval('bulletins_id_seq'),"
+                        "nextval('bulletins_id_seq'); " + bulletin())
+        assert wait_until(lambda: "bulletins-missed" in co.log())
+        assert wait_until(lambda: waiting(co)), "nothing waits"
+        co.process.send_signal(signal.SIGTERM)
+        assert wait_until(lambda: not meshclient.psql("postgres", "SELECT 1 FROM pg_stat_activity WHERE "
+                          "application_name LIKE '%%bus' AND datname='%s'" % co.database)), "it goes on"
+    finally:
+        holder.communicate("ROLLBACK;\n")
+    equal(co.process.wait(20), 0, co.log()[-2000:])
+    co.process = None
 
 
 def run(server, words):
