@@ -269,7 +269,7 @@ static void place_all(struct coordinator *co)
 	list_each(network, &co->mesh.networks, node)
 		list_each(member, &network->members, in_network) {
 			if (policy_judge_routes(policy_in_force(co), member))
-				registry_write_routes(co, member);
+				registry_write_judged(co, member);
 			if (mesh_shown(member))
 				mesh_member_classify(member, policy_place(co, member, &made));
 		}

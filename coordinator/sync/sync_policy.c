@@ -75,7 +75,7 @@ static void gather(struct coordinator *co, struct shifts *shifts, const struct p
 		}
 		routes = policy_judge_routes(policy, member);
 		if (routes)
-			registry_write_routes(co, member);
+			registry_write_judged(co, member);
 		now = policy_place(co, member, &made);
 		mesh_member_classify(member, now);
 		if (routes || now->id != before->id)

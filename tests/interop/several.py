@@ -1178,6 +1178,22 @@ def waiting(co):
                            "d.datname='%s' AND NOT l.granted" % co.database)
 
 
+def during(co, table, act, sql):
+    """Another coordinator's change of this table, committed while ours waits for the table; what ours gave."""
+    holder = subprocess.Popen(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", meshclient.POSTGRES + "/" + co.database],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    holder.stdin.write("BEGIN; LOCK TABLE %s IN EXCLUSIVE MODE; SELECT 'held';\n" % table)
+    holder.stdin.flush()
+    equal(holder.stdout.readline(), "held\n")
+    ours = meanwhile(act)
+    try:
+        assert wait_until(lambda: waiting(co)), "nothing waits"
+    finally:
+        holder.communicate(sql + "COMMIT;\n")
+    equal(holder.returncode, 0)
+    return ours()
+
+
 def bulletin(**named):
     """What a coordinator leaves with such a change: the ids of what it has changed."""
     text = json.dumps({"from": "other", **{what: {each: True for each in ids} for what, ids in named.items()}})
@@ -1239,6 +1255,69 @@ def _(co):
         holder.communicate("ROLLBACK;\n")
     equal(co.process.wait(20), 0, co.log()[-2000:])
     co.process = None
+
+
+@alone("what two change of one agent at once are both there: name, tags, routes, what it says of itself")
+def _(co):
+    key, routes = co.key("--reusable"), ["192.168.%d.0/24" % n for n in range(3)]
+    one = Agent(co, "one").register(key, advertised_routes=routes)
+
+    def row():
+        return agents(co)[0]
+
+    def changed(column, value, table="agent_networks"):
+        return "UPDATE %s SET %s='%s' WHERE agent_id='%s'" % (table, column, value, one.id)
+
+    answer = during(co, "agent_networks", lambda: command(co, "agent rename", {"agent": one.id, "name": "two"}, True),
+                    changed("tags", '["quarantine"]') + ";" + bulletin(agents=[one.id]))
+    assert answer["ok"], answer
+    soon(lambda: (row()["name"], row()["tags"]) == ("two", ["quarantine"]))
+    answer = during(co, "agent_networks", lambda: command(co, "agent tag", {"agent": one.id, "tags": ["web"]}, True),
+                    changed("name", "three") + ";" + bulletin(agents=[one.id]))
+    assert answer["ok"], answer
+    soon(lambda: (row()["name"], row()["tags"]) == ("three", ["web"]))
+    answer = during(co, "agent_networks", lambda: one.try_register(key, advertised_routes=routes[1:]),
+                    changed("tags", '["db"]') + ";" + changed("approved", 1, "routes") +
+                    " AND prefix='%s';" % routes[1] + bulletin(agents=[one.id]))
+    equal(answer[0], 200, answer)
+    soon(lambda: row()["tags"] == ["db"])
+    approved = {r["prefix"]: r["approved"] for r in json.loads(co.admin("route", "list", "--json"))["routes"]}
+    equal(approved, {routes[1]: True, routes[2]: False})
+    answer = during(co, "routes", lambda: command(co, "route approve", {"agent": one.id, "prefix": routes[2]}, True),
+                    changed("approved", 2, "routes") + " AND prefix='%s';" % routes[1] + bulletin(agents=[one.id]))
+    assert answer["ok"], answer
+    equal(meshclient.psql(co.database, "SELECT prefix,approved FROM routes ORDER BY prefix").split(),
+          [routes[1] + "|2", routes[2] + "|1"])
+    answer = during(co, "agents, agent_networks", lambda: one.try_register(key),
+                    "DELETE FROM agents WHERE id='%s';" % one.id + bulletin(agents=[one.id]))
+    equal(answer[0], 201, answer)
+    assert answer[1]["agent_id"] != one.id, "who was removed is back as if nothing had been"
+
+
+@alone("what two change of one user at once: the second is refused, and the first stays")
+def _(co):
+    def users():
+        return meshclient.psql(co.database, "SELECT name,password LIKE '$argon2%',roles FROM users WHERE name<>'admin'").split()
+
+    def refused_(name, arguments, sql, who):
+        answer = during(co, "users", lambda: command(co, name, arguments, True), sql + bulletin(users=[who]))
+        equal(answer.get("code"), "conflict", answer)
+
+    refused_("user add", {"name": "bob", "role": "viewer"},
+             "INSERT INTO users VALUES ('bob','HASH','{\"*\":\"admin\"}',1,0);", "bob")
+    equal(users(), ['bob|f|{"*":"admin"}'])
+    equal([(u["name"], u["roles"][0]["role"]) for u in command(co, "user list", {})["users"] if u["name"] == "bob"],
+          [("bob", "admin")])
+    refused_("user role", {"user": "bob", "role": "operator"},
+             "UPDATE users SET roles='{\"*\":\"viewer\"}' WHERE name='bob';", "bob")
+    equal(users(), ['bob|f|{"*":"viewer"}'])
+    command(co, "user role", {"user": "bob", "role": "operator"})
+    answer = during(co, "users", lambda: command(co, "user passwd", {"user": "bob", "password": "correct horse battery"}, True),
+                    "UPDATE users SET roles='{\"*\":\"admin\"}' WHERE name='bob';" + bulletin(users=["bob"]))
+    assert answer["ok"], answer
+    equal(users(), ['bob|t|{"*":"admin"}'])
+    refused_("user passwd", {"user": "bob", "password": "battery staple horse"}, "DELETE FROM users WHERE name='bob';", "bob")
+    equal(users(), [])
 
 
 def run(server, words):
