@@ -67,20 +67,13 @@ bool apply_key_end(struct coordinator *co, struct reading *reading)
 
 /* ---- addresses ------------------------------------------------------------------------------------- */
 
-static bool in_use(const struct network *network, const struct member *but, const struct addr *addr)
-{
-	const struct member *other;
-
-	list_each(other, &network->members, in_network)
-		if (other != but && (addr_equal(&other->address, addr) || addr_equal(&other->address6, addr)))
-			return true;
-	return false;
-}
-
+/* But where another member has it already: one that was read before. */
 static void release(struct network *network, const struct member *but, struct ipam *ipam,
 		    const struct addr *addr)
 {
-	if (ipam && addr->family && !in_use(network, but, addr))
+	const struct member *has = map_get(network->addresses, addr);
+
+	if (ipam && addr->family && (!has || has == but))
 		ipam_release(ipam, addr, clock_wall_ms() + IPAM_REST_MS);
 }
 
