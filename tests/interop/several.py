@@ -1320,6 +1320,18 @@ def _(co):
     equal(users(), [])
 
 
+@alone("who hears of a refusal on the socket may ask again at once: memory has what another has made")
+def _(co):
+    key = co.key("--reusable")
+    one, two = (Agent(co, name).register(key) for name in ("one", "two"))
+    for n in range(8):
+        rename = lambda: command(co, "agent rename", {"agent": one.id, "name": "name%d" % n}, True)
+        answer = during(co, "agent_networks", rename, "UPDATE agent_networks SET name='name%d' WHERE agent_id='%s';"
+                        % (n, two.id) + bulletin(agents=[two.id]).partition("SELECT pg_notify")[0])
+        equal(answer.get("code"), "conflict", answer)
+        equal(rename().get("code"), "name_taken")
+
+
 def run(server, words):
     failed = 0
     for name, function in cases:
