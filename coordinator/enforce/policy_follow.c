@@ -56,6 +56,7 @@ static void follow(struct policy_state *state, struct policy *policy, uint64_t n
 	state->now = (struct version){.policy = policy, .index = policy_index_new(policy), .number = number,
 				      .applied_at = clock_wall_ms()};
 	str_copy(state->now.by, sizeof(state->now.by), by);
+	store_begin(state->co->store); /* what it says of routes */
 	sync_policy(state->co, state->now.index);
 	log_info("policy-followed", "version=%llu by=\"%s\"", (unsigned long long)number, by);
 }

@@ -168,6 +168,7 @@ static uint64_t away_ms(const struct coordinator *co, const struct member *membe
 	return wall_ms - MIN(since, wall_ms);
 }
 
+/* Each by itself: one that is refused takes along neither another nor what somebody has just asked for. */
 void registry_end_due(struct coordinator *co, uint64_t wall_ms)
 {
 	struct network *network;
@@ -175,10 +176,13 @@ void registry_end_due(struct coordinator *co, uint64_t wall_ms)
 
 	list_each(network, &co->mesh.networks, node)
 		list_each_safe(member, tmp, &network->members, in_network)
-			if (member->ephemeral && away_ms(co, member, wall_ms) > co->config.ephemeral_ms)
+			if (member->ephemeral && away_ms(co, member, wall_ms) > co->config.ephemeral_ms) {
+				store_begin(co->store);
 				registry_remove(co, member->agent, network, "ephemeral");
-			else if (member->expires_at && member->expires_at <= wall_ms && !member->expired)
+			} else if (member->expires_at && member->expires_at <= wall_ms && !member->expired) {
+				store_begin(co->store);
 				registry_expire(co, member, "expiry");
+			}
 }
 
 void registry_approve(struct coordinator *co, struct member *member, const char *actor)

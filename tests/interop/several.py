@@ -1332,6 +1332,23 @@ def _(co):
         equal(rename().get("code"), "name_taken")
 
 
+@alone("an expiry that PostgreSQL refuses is no refusal of what was asked for at that moment")
+def _(co):
+    one = Agent(co, "one").register(co.key())
+    command(co, "agent expire", {"agent": one.id, "in": "1s"})
+    meshclient.psql(co.database, "ALTER TABLE agent_networks ADD CONSTRAINT no CHECK (expired=0) NOT VALID")
+    with co.no_commits():
+        asking = []
+        for _n in range(2):  # the first is being written, the second waits for the next commit
+            asking.append(meanwhile(command, co, "key create", {"network": "default"}, True))
+            assert wait_until(lambda: waiting(co)), "nothing waits"
+        time.sleep(4)  # what is due is looked for now and then
+    answers = [result() for result in asking]
+    assert all(answer["ok"] for answer in answers), answers
+    meshclient.psql(co.database, "ALTER TABLE agent_networks DROP CONSTRAINT no")
+    assert wait_until(lambda: agents(co)[0]["expired"]), "it does not expire"
+
+
 def run(server, words):
     failed = 0
     for name, function in cases:
