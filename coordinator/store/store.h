@@ -71,6 +71,7 @@ enum store_write {
 	STORE_META_PUT,     /* key, value; in the place of another */
 	STORE_META_NEW,     /* key, value */
 	STORE_META_DEL,     /* key */
+	STORE_META_END,     /* key; of one that is there */
 	STORE_INSTANCE_PUT, /* id, urls, pin, seen_at; in the place of another */
 	STORE_INSTANCE_DEL, /* seen_at: those before */
 	STORE_USER_PUT,     /* name, password, roles, created_at, last_login */

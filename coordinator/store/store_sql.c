@@ -163,6 +163,7 @@ const struct sql_write sql_writes[STORE_WRITES] = {
 				      "ON CONFLICT (key) DO UPDATE SET value=?2"},
 	[STORE_META_NEW] = {2, false, "INSERT INTO meta (key,value) VALUES (?1,?2)"},
 	[STORE_META_DEL] = {1, false, "DELETE FROM meta WHERE key=?1"},
+	[STORE_META_END] = {1, true, "DELETE FROM meta WHERE key=?1"},
 	[STORE_INSTANCE_PUT] = {4, false, "INSERT INTO instances (id,urls,pin,seen_at) VALUES (?1,?2,?3,?4) "
 					  "ON CONFLICT (id) DO UPDATE SET urls=?2,pin=?3,seen_at=?4"},
 	[STORE_INSTANCE_DEL] = {1, false, "DELETE FROM instances WHERE seen_at<?1"},

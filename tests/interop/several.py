@@ -1349,6 +1349,42 @@ def _(co):
     assert wait_until(lambda: agents(co)[0]["expired"]), "it does not expire"
 
 
+@alone("of two verdicts on a policy that waits, or two that are to wait, PostgreSQL takes one, and memory follows it")
+def _(co):
+    def text(n):
+        return "version: 1\ndefault: deny\n# %d\n" % n
+
+    def row(version, said):
+        value = json.dumps({"version": version, "until": int(time.time() + 60) * 1000, "by": "other", "text": said})
+        return "INSERT INTO meta VALUES ('policy_waiting', convert_to('%s', 'UTF8'));" % value
+
+    def stored(version, said):
+        return "INSERT INTO policies VALUES (%d,'%s',1,'other');" % (version, said)
+
+    def holds(said, waits):
+        soon(lambda: (policy(co)["text"], policy(co)["waiting"]) == (said, waits))
+
+    ended, told = "DELETE FROM meta WHERE key='policy_waiting';", bulletin(meta=["policy_waiting"], policies=[""])
+    apply(co, text(0))
+
+    def refused_(name, arguments, sql):
+        answer = during(co, "meta", lambda: command(co, name, arguments, True), sql + told)
+        equal(answer.get("code"), "conflict", answer)
+
+    apply(co, text(1), confirm=60)
+    refused_("policy confirm", {}, ended)  # taken back there
+    holds(text(0), False)
+    apply(co, text(2), confirm=60)
+    version = policy(co)["version"]
+    refused_("policy rollback", {}, ended + stored(version, text(2)))  # confirmed there
+    holds(text(2), False)
+    refused_("policy apply", {"text": text(3), "confirm": 60}, row(version + 1, text(4)))
+    holds(text(4), True)
+    command(co, "policy confirm", {})
+    holds(text(4), False)
+    equal(meshclient.psql(co.database, "SELECT text FROM policies ORDER BY version DESC LIMIT 1").strip(), text(4).strip())
+
+
 def run(server, words):
     failed = 0
     for name, function in cases:

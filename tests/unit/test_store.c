@@ -350,6 +350,8 @@ static void test_conditions(void **state)
 	assert_false(ALONE(STORE_KEY_REVOKE, T("none"), N(13)));
 	assert_true(ALONE(STORE_META_NEW, T("m"), store_blob("1", 1)));
 	assert_false(ALONE(STORE_META_NEW, T("m"), store_blob("2", 1)));
+	assert_true(ALONE(STORE_META_END, T("m")));
+	assert_false(ALONE(STORE_META_END, T("m")));
 	assert_true(ALONE(STORE_AGENT_TOKENS, T("a1"), N(9)));
 	assert_false(ALONE(STORE_AGENT_TOKENS, T("gone"), N(9)));
 	assert_true(ALONE(STORE_MEMBER_EXPIRE, T("a1"), T("n1")));
