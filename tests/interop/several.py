@@ -4,7 +4,7 @@ cases whose name has one of them."""
 import copy, http.client, json, os, shutil, signal, socket, subprocess, sys, threading, time
 import meshclient
 from meshclient import Agent, Coordinator, Ws, rotate, wait_until
-from coordinator import FAST, agents, equal, metric, refused
+from coordinator import FAST, agents, come_back, equal, metric, refused
 from proxy import Proxy
 
 AWAY = float(os.environ.get("WG_MESH_TEST_AWAY", "6"))  # seconds without a database
@@ -1383,6 +1383,27 @@ def _(co):
     command(co, "policy confirm", {})
     holds(text(4), False)
     equal(meshclient.psql(co.database, "SELECT text FROM policies ORDER BY version DESC LIMIT 1").strip(), text(4).strip())
+
+
+@alone("an agent that comes back after a restore at two at once is let in by one, and has its token from either")
+def _(co):
+    key = co.key("--reusable")
+    time.sleep(1.1)
+    co.admin("backup", co.dir + "/backup")
+    late = Agent(co, "late").register(key)
+    co.stop()
+    co.admin("restore", co.dir + "/backup", "--readmit", "1h")
+    co.start()
+    address = late.addresses[0].partition("/")[0]
+    status, answer = during(
+        co, "agents", lambda: come_back(co, late),
+        "INSERT INTO agents (id,public_key,created_at,expired,ephemeral) VALUES ('%s','\\x%s',1,0,0);"
+        % (late.id, late.public.hex()) + "INSERT INTO agent_networks (agent_id,network_id,name,address4,tags,joined_at) "
+        "SELECT '%s',id,'late','%s','[]',1 FROM networks;" % (late.id, address) + bulletin(agents=[late.id]))
+    equal(status, 200, answer)
+    late.token = answer["token"]
+    equal([x.partition("/")[0] for x in late.ask("GET", "/peers")[1]["networks"][0]["addresses"]], [address])
+    equal(names(co), ["late"])
 
 
 def run(server, words):
