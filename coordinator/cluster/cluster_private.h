@@ -27,6 +27,7 @@ struct cluster {
 	struct loop_timer beat;
 	uint64_t number;       /* of what was said: no two texts are equal */
 	uint64_t beats, beat_ms;
+	int64_t ahead_ms;      /* the host's clock, of the database's, as was said last */
 	uint64_t up_ms;        /* since when the bus is there; 0: it is not */
 
 	int64_t last;          /* bulletin that was taken; */
@@ -40,6 +41,9 @@ struct cluster {
 /* ---- cluster.c ---- */
 void cluster_send(struct cluster *cluster, const char *to, const char *what, json_t *value); /* to NULL: all */
 void cluster_known(struct cluster *cluster, struct agent *agent); /* it is new here */
+
+/* ---- cluster_clock.c ---- */
+void cluster_look_at_clock(struct cluster *cluster); /* says it where the host's is not the database's */
 
 /* ---- cluster_pass.c ---- */
 void cluster_take_passed(struct cluster *cluster, const char *from, json_t *text);

@@ -88,6 +88,10 @@ struct agent {
 	struct reading *reading;  /* NULL: none */
 	uint64_t reset_revision;  /* sync's: whoever left off before this needs a snapshot */
 	struct bucket requests;
+	struct replaced {         /* sync's: a stream of it by another, so often since then; and not said before */
+		uint64_t since_ms, quiet_ms;
+		unsigned count;
+	} replaced;
 	struct list unsaved;      /* registry's: endpoints or online state not on disk yet */
 	struct list unsaid;       /* cluster's: to be told to other coordinators */
 	struct list leaving;      /* sync's: without a stream, still shown online until offline_at */

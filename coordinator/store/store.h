@@ -5,7 +5,8 @@
  * Writes are queued, and all of one loop wake are committed together by a thread of their own, so
  * that no fsync stops the loop. Who answers for a write waits with store_wait: its function is
  * called on the loop when everything written so far is on the disk. When a commit fails it is tried
- * again each second, nobody is answered meanwhile, and store_behind() is true.
+ * again each second, nobody is answered meanwhile, and store_behind() is true; so it is where one gets no
+ * answer for some seconds.
  *
  * Other coordinators may write to the same database. What of ours its constraints do not allow is
  * refused as a whole group (what was written since store_begin); the rest goes through.

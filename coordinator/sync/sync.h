@@ -58,6 +58,8 @@ void sync_relays(struct sync *sync, bool durable); /* durable: it was written, a
 void sync_coordinators(struct sync *sync);
 void sync_reset(struct sync *sync, struct agent *agent); /* what it may see has changed: all anew */
 void sync_cut(struct sync *sync, struct agent *agent, const char *reason);
+/* Its stream ends: there is another, at this address or coordinator. */
+void sync_replaced(struct sync *sync, struct agent *agent, const char *by);
 void sync_drained(struct session *session); /* it has read what it was sent */
 /* Shown online for now, offline after `ms` without a stream. */
 void sync_leaving(struct sync *sync, struct agent *agent, uint64_t ms);

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Cases of several.sh: PostgreSQL that goes away, and several coordinators on one database. With words: only the
 cases whose name has one of them."""
-import copy, http.client, json, os, shutil, signal, socket, subprocess, sys, threading, time
+import contextlib, copy, http.client, json, os, shutil, signal, socket, subprocess, sys, threading, time
 import meshclient
-from meshclient import Agent, Coordinator, Ws, rotate, wait_until
+from meshclient import Agent, Coordinator, WrongClock, Ws, rotate, wait_until
 from coordinator import FAST, agents, come_back, equal, metric, refused
 from proxy import Proxy
 
@@ -117,6 +117,42 @@ def _(server):
         assert "\nNOTICE" not in co.log()
         equal(sorted(row["name"] for row in agents(co)), ["a", "b", "late", "new"])
         assert "late" in co.admin("audit")
+    finally:
+        co.close()
+
+
+@contextlib.contextmanager
+def frozen(co):
+    """The server's process of the connection that writes."""
+    pid = int(meshclient.psql(co.database, "SELECT pid FROM pg_stat_activity WHERE datname=current_database() AND "
+                                           "application_name='wg-mesh-coordinator'"))
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@case("PostgreSQL there, but taking nothing (a lock, a process that hangs): it is said in /healthz and in the log, until it is over")
+def _(_server):
+    co = Coordinator(FAST).start()
+    try:
+        key = co.key("--reusable")
+        for n, (hindrance, line, reason) in enumerate(((co.no_commits, "store-failed", "PostgreSQL says: "),
+                                                       (lambda: frozen(co), "store-stuck", "has not answered"))):
+            begin, agent = len(co.log()), Agent(co, "waits%d" % n)
+            with hindrance():
+                registering = meanwhile(agent.try_register, key)
+                assert wait_until(lambda: co.request("GET", "/healthz", root=True)[0] == 503, 20), "it says that all is well"
+                refused(co.request("GET", "/healthz", root=True), 503, "store_unavailable")
+                refused(Agent(co, "later").try_register(key), 503, "store_unavailable")
+                said = [text for text in co.log()[begin:].splitlines() if " %s " % line in text]
+                assert len(said) == 1 and reason in said[0], said
+                assert "store-back" not in co.log()[begin:]
+            assert wait_until(co.ready, 20), "it does not go on"
+            registering()
+            assert agent.try_register(key)[0] in (200, 201)
+            equal(co.log()[begin:].count(" store-back "), 1)
     finally:
         co.close()
 
@@ -1038,6 +1074,71 @@ def _(a, b):
     assert "bulletins-missed" in b.log()
     assert "lab" in b.admin("network", "list")
     soon(lambda: [len(json.loads(co.admin("key", "list", "--json"))["keys"]) for co in (a, b)] == [3, 3])
+
+
+@case_of_two("two hosts with one key, each at another coordinator, are told of by both")
+def _(a, b):
+    _, twice = joined(a, b, "twice")
+    before = None
+    for n in range(14):
+        stream = at(twice, (a, b)[n % 2]).stream()
+        assert stream.receive()
+        assert not before or before.find(lambda m: m["type"] == "bye" and m["reason"] == "replaced"), n
+        before = stream
+    for co in (a, b):
+        said = soon(lambda: [line for line in co.log().splitlines() if " agent-twice " in line])
+        assert len(said) == 1 and "name=twice from=127.0.0.1 by=\"coordinator " in said[0], said
+
+
+@case("a coordinator whose clock is hours off goes by the database's: it ends nothing before its time, and says so")
+def _(_server):
+    clock, right = WrongClock(0), Coordinator(FAST).start()
+    wrong = another(right)
+    wrong.wrapper = clock.wrapper
+
+    def told():
+        return [line for line in wrong.log().splitlines() if " clock-differs " in line]
+
+    try:
+        key = right.key("--reusable")
+        stays, left = Agent(right, "stays").register(key), Agent(right, "left").register(right.key("--ephemeral"))
+        right.admin("agent", "expire", "stays", "--in", "1h30m")
+        left.stream().receive()
+        for n, seconds in enumerate((7200, -7200)):
+            clock.set(seconds)
+            right.stop()
+            wrong.start()  # alone, so it leads
+            said = [int(line.partition("ahead_seconds=")[2].split()[0]) for line in told()]
+            equal(len(said), 1 + n)
+            for value in (said[n], metric(wrong, "clock_ahead_seconds")):
+                assert abs(value - seconds) < 100, value
+            due = Agent(wrong, "due%d" % n).register(key)
+            wrong.admin("agent", "expire", due.name, "--in", "1s")
+            assert wait_until(lambda: {row["name"]: row["expired"] for row in agents(wrong)}[due.name], 20), "it ends nothing"
+            equal({row["name"]: row["expired"] for row in agents(wrong) if row["name"] in ("stays", "left")},
+                  {"stays": False, "left": False})
+            equal(at(stays, wrong).ask("GET", "/peers")[0], 200, "the other's token")
+            new, made = Agent(wrong, "new%d" % n).register(key), wrong.key()
+            wrong.stop()
+            right.start()
+            equal(at(new, right).ask("GET", "/peers")[0], 200, "its token at the other")
+            Agent(right, "by%d" % n).register(made)
+        clock.set(0)
+        wrong.start()
+        equal(len(told()), 2)
+        for n, seconds in enumerate((86400 * 400, 0)):  # while it runs
+            clock.set(seconds)
+            assert wait_until(lambda: (len(told()), wrong.log().count(" clock-agrees ")) == (3, n), 20), told()
+        right.stop()
+        due = Agent(wrong, "due").register(key)
+        wrong.admin("agent", "expire", "due", "--in", "1s")
+        assert wait_until(lambda: {row["name"]: row["expired"] for row in agents(wrong)}["due"], 20)
+        equal({row["name"]: row["expired"] for row in agents(wrong) if row["name"] in ("stays", "left", "new0")},
+              {"stays": False, "left": False, "new0": False})
+    finally:
+        wrong.close()
+        right.close()
+        clock.close()
 
 
 @case_of_two("one that was frozen is found again, and what it has missed is said")
