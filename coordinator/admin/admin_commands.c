@@ -211,19 +211,48 @@ static void execute(struct admin_call *call)
 	admin_finish(call, result, &why);
 }
 
+static bool allowed(const struct admin_call *call, const char *command, struct refusal *why)
+{
+	const struct admin_row *row = call->row;
+
+	if (!row)
+		return refuse(why, 400, "unknown_command", "the running coordinator does not know \"%s\": it "
+			      "may be older than this program", command);
+	if (!who_scope(&call->who, row->resource, row->write))
+		return refuse(why, 403, "scope_missing", "this token lacks the scope %s:%s", row->resource,
+			      row->write ? "write" : "read");
+	if (who_highest(&call->who) < row->role)
+		return refuse(why, 403, "role_too_low", "this takes the role %s", role_name(row->role));
+	if (row->write && store_behind(call->co->store))
+		return refuse(why, 503, "store_unavailable", "the database takes no writes at the moment: "
+			      "try again");
+	return true;
+}
+
+/* Hashing takes its time, in which a token may be revoked, a session end, a role be taken away. */
+static bool still_allowed(struct admin_call *call, struct refusal *why)
+{
+	if (!who_refresh(call->co, &call->who))
+		return refuse(why, 401, "token_invalid", "the token or session that asked for this has ended meanwhile: "
+			      "log in again, or use another token");
+	return allowed(call, call->row->name, why);
+}
+
 static void hashed(void *arg, const char *hash)
 {
 	struct admin_call *call = arg;
 	struct refusal why;
 
 	call->job = NULL;
-	if (hash) {
+	if (!hash) {
+		refuse(&why, 503, "busy", "no memory for the password's hash: try again");
+		admin_finish(call, NULL, &why);
+	} else if (!still_allowed(call, &why)) {
+		admin_finish(call, NULL, &why);
+	} else {
 		json_object_set_new(call->arguments, "password_hash", json_string(hash));
 		execute(call);
-		return;
 	}
-	refuse(&why, 503, "busy", "no memory for the password's hash: try again");
-	admin_finish(call, NULL, &why);
 }
 
 /* A password leaves the arguments here, whatever becomes of it. */
@@ -251,24 +280,6 @@ static bool take_password(struct admin_call *call, struct refusal *why)
 		secret_wipe((char *)(uintptr_t)text, len);
 	json_decref(value);
 	return fine;
-}
-
-static bool allowed(const struct admin_call *call, const char *command, struct refusal *why)
-{
-	const struct admin_row *row = call->row;
-
-	if (!row)
-		return refuse(why, 400, "unknown_command", "the running coordinator does not know \"%s\": it "
-			      "may be older than this program", command);
-	if (!who_scope(&call->who, row->resource, row->write))
-		return refuse(why, 403, "scope_missing", "this token lacks the scope %s:%s", row->resource,
-			      row->write ? "write" : "read");
-	if (who_highest(&call->who) < row->role)
-		return refuse(why, 403, "role_too_low", "this takes the role %s", role_name(row->role));
-	if (row->write && store_behind(call->co->store))
-		return refuse(why, 503, "store_unavailable", "the database takes no writes at the moment: "
-			      "try again");
-	return true;
 }
 
 void admin_run(struct admin_call *call, struct coordinator *co, const char *command, json_t *arguments,

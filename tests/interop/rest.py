@@ -1600,6 +1600,72 @@ def _(co):
     assert line.split()[1] == ",".join(many) or line.endswith(",..."), line
 
 
+def queued(co, count, api):
+    """So many passwords that the coordinator looks at first, and what asks behind them: it returns what waits for the answer."""
+    def ask(method, path, body, headers):
+        connection = co.connect()
+        connection.request(method, "/api/v1" + path, json.dumps(body), headers)
+
+        def answer():
+            response = connection.getresponse()
+            text = json.loads(response.read())
+            connection.close()
+            return response.status, text, response.getheader("Set-Cookie")
+        co.request("GET", "/healthz", root=True)  # it is there before what comes after
+        return answer
+
+    connections = [co.connect() for _ in range(count)]
+    for connection in connections:
+        connection.connect()
+    for n, connection in enumerate(connections):
+        connection.request("POST", "/api/v1/users", json.dumps({"name": "before-%d" % n, "password": PASSWORD, "role": "viewer"}),
+                           api.headers)
+    return ask, connections
+
+
+@case("a log-in that waits while its user's password is changed begins no session that outlives the change")
+def _(co):
+    user(co, "ann", "admin")
+    everything = root(co)
+    ask, connections = queued(co, 20, everything)
+    changed = ask("PATCH", "/users/ann", {"password": "another " + PASSWORD}, everything.headers)
+    late = ask("POST", "/session", {"user": "ann", "password": PASSWORD}, {})
+    equal([c.getresponse().status for c in connections], [201] * 20)
+    equal(changed()[0], 200)
+    status, body, cookie = late()
+    if status == 201:  # it was looked at before the change, which has ended it
+        equal(co.request("GET", "/session", None, {"Cookie": cookie.partition(";")[0]})[0], 401)
+    else:
+        refused((status, body), 401, "login_wrong")
+    session(co, "ann", "another " + PASSWORD)
+
+
+@case("a command that waits for its password's hash is not done once its token, its user's role or its user is gone")
+def _(co):
+    everything = root(co)
+    for name in ("lowered", "removed"):
+        user(co, name, "admin")
+    revoked = json.loads(co.admin("token", "create", "--role", "admin", "--json"))
+    apis = {"revoked": Api(co, revoked["secret"]), "lowered": token(co, "--user", "lowered"), "removed": token(co, "--user", "removed")}
+    ask, connections = queued(co, 20, everything)
+    late = {name: ask("POST", "/users", {"name": "by-" + name, "password": PASSWORD, "role": "viewer"}, api.headers)
+            for name, api in apis.items()}
+    everything.ok("DELETE", "/tokens/" + revoked["token"]["id"], status=204)
+    everything.ok("PATCH", "/users/lowered", {"role": "viewer"})
+    everything.ok("DELETE", "/users/removed", status=204)
+    equal([c.getresponse().status for c in connections], [201] * 20)
+    answers = {name: answer() for name, answer in late.items()}
+    did = [(line["action"], line["subject"]) for line in everything.ok("GET", "/audit")["audit"]]
+    for name, ended, code in (("revoked", ("token-revoked", revoked["token"]["id"]), (401, "token_invalid")),
+                              ("lowered", ("user-role", "lowered"), (403, "role_too_low")),
+                              ("removed", ("user-removed", "removed"), (401, "token_invalid"))):
+        if answers[name][0] == 201:  # the hash was there before the end
+            assert did.index(("user-added", "by-" + name)) < did.index(ended), (name, did)
+        else:
+            refused(answers[name], *code)
+            equal(everything("GET", "/users/by-" + name)[0], 404)
+
+
 @case("events: what happens, for those who may see it, until the token ends")
 def _(co):
     co.admin("network", "create", "red", "--cidr", "10.251.0.0/16")
