@@ -329,23 +329,16 @@ static bool is_in(const struct coordinator *co, const char *peer_id, const struc
 	return agent ? mesh_agent_in(agent, network) : device && device->network == network;
 }
 
-/* In each network its own: who looks at one must not hear how many peers there are in another. */
-static void count_paths(struct coordinator *co, struct js *js, struct agent *agent)
+static void judge_paths(struct js *js, json_t *status)
 {
-	json_t *status = js_object(js, "peer_status"), *peer;
-	const char *id, *path;
-	struct member *member;
+	const char *id;
+	json_t *peer;
 	struct js each;
 
-	if (!status)
-		return;
-	list_each(member, &agent->members, in_agent)
-		member->direct_peers = member->relayed_peers = 0;
 	json_object_foreach(status, id, peer) {
 		js_read(&each, peer);
 		js_bool(&each, "connected", false);
-		path = js_string(&each, "path", "none");
-		if (js_ok(&each) && !path_known(path))
+		if (!path_known(js_string(&each, "path", "none")))
 			js_fail(&each, "path", "must be direct, relay, relay:REGION or none");
 		if (!latency_ok(json_object_get(peer, "latency_ms")))
 			js_fail(&each, "latency_ms", "must be milliseconds, or null");
@@ -355,8 +348,22 @@ static void count_paths(struct coordinator *co, struct js *js, struct agent *age
 			js_fail(js, "peer_status", each.error);
 			return;
 		}
+	}
+}
+
+/* In each network its own: who looks at one must not hear how many peers there are in another. */
+static void count_paths(struct coordinator *co, struct agent *agent, json_t *status)
+{
+	const char *id, *path;
+	struct member *member;
+	json_t *peer;
+
+	list_each(member, &agent->members, in_agent)
+		member->direct_peers = member->relayed_peers = 0;
+	json_object_foreach(status, id, peer) {
+		path = json_string_value(json_object_get(peer, "path"));
 		list_each(member, &agent->members, in_agent)
-			if (is_in(co, id, member->network)) {
+			if (path && is_in(co, id, member->network)) {
 				member->direct_peers += !strcmp(path, "direct");
 				member->relayed_peers += !strncmp(path, "relay", 5);
 			}
@@ -365,14 +372,17 @@ static void count_paths(struct coordinator *co, struct js *js, struct agent *age
 
 bool api_take_heartbeat(struct coordinator *co, struct agent *agent, struct js *js)
 {
+	json_t *status = js_object(js, "peer_status");
 	struct proto_endpoints at;
 
 	where_get(agent->at, &at);
-	count_paths(co, js, agent);
+	judge_paths(js, status);
 	if (js_endpoint(js, "endpoint", &at.endpoint))
 		api_endpoints_ok(js, &(struct proto_endpoints){.endpoint = at.endpoint});
 	if (!js_ok(js))
 		return false;
+	if (status)
+		count_paths(co, agent, status);
 	registry_endpoints(co, agent, &at);
 	return true;
 }
