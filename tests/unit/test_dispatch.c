@@ -113,6 +113,21 @@ static void test_openapi(void **state)
 	json_decref(document);
 }
 
+/* Whoever asks again is not answered by making it again. */
+static void test_openapi_once(void **state)
+{
+	struct coordinator co = {.openapi = NULL};
+	const char *text = openapi_text(&co);
+	json_t *document = openapi_document(), *said = json_loads(text, 0, NULL);
+
+	(void)state;
+	assert_true(json_equal(said, document));
+	assert_ptr_equal(openapi_text(&co), text);
+	free(co.openapi);
+	json_decref(document);
+	json_decref(said);
+}
+
 /* Each type that a request can have, given what it is and what it is not; the first that is wrong is named. */
 static void test_fields(void **state)
 {
@@ -280,7 +295,7 @@ static void test_arguments(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_patterns), cmocka_unit_test(test_openapi),
+		cmocka_unit_test(test_patterns), cmocka_unit_test(test_openapi), cmocka_unit_test(test_openapi_once),
 		cmocka_unit_test(test_ring),	 cmocka_unit_test(test_origins),
 		cmocka_unit_test(test_arguments), cmocka_unit_test(test_fields),
 		cmocka_unit_test(test_remedies),
