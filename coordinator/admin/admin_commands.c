@@ -165,6 +165,7 @@ json_t *admin_sorted(const char *name, json_t *list, const char *key, const char
 static void call_fini(struct admin_call *call)
 {
 	admin_read_cancel(call);
+	js_wipe(call->arguments, "password"); /* where it was refused before that was taken */
 	json_decref(call->arguments);
 	who_fini(&call->who);
 	memset(call, 0, sizeof(*call));

@@ -46,6 +46,15 @@ struct conn {
 
 /* ---- answering ------------------------------------------------------------------- */
 
+/* Whatever became of the request: most that are refused are so before anybody has read them. */
+static void wipe_secrets(json_t *body)
+{
+	static const char *const secrets[] = {"password", "secret", "join_key", "old_token"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(secrets); i++)
+		js_wipe(body, secrets[i]);
+}
+
 static void request_free(struct request *rq)
 {
 	if (!rq)
@@ -54,6 +63,7 @@ static void request_free(struct request *rq)
 		rq->cancel(rq);
 	store_wait_cancel(&rq->wait);
 	json_decref(rq->answer);
+	wipe_secrets(rq->body);
 	json_decref(rq->body);
 	free(rq);
 }

@@ -6,6 +6,7 @@
 #include "coordinator/api/api.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/secret.h"
 #include "lib/str.h"
 #include "lib/ws.h"
 
@@ -39,7 +40,7 @@ static void flush(struct session *session)
 		return;
 	if (stream_write(session->stream, out->data, out->len) < 0)
 		session->co->counters[COUNT_STREAMS_DROPPED]++;
-	buf_free(out); /* a snapshot's size is not needed again soon */
+	buf_wipe(out); /* a token may be in it; and a snapshot's size is not needed again soon */
 }
 
 void session_send_text(struct session *session, const char *text, size_t len)
@@ -53,6 +54,7 @@ void session_send(struct session *session, json_t *frame)
 	char *text = js_dump(frame);
 
 	session_send_text(session, text, strlen(text));
+	secret_wipe(text, strlen(text)); /* tokens pass here */
 	free(text);
 	json_decref(frame);
 }
