@@ -302,7 +302,7 @@ void api_peers(struct request *rq)
 		end_older(rq->agent->reading);
 	reading = rq->agent->reading = xcalloc(1, sizeof(*reading));
 	reading->rq = rq;
-	reply_later(rq, end_reading, reading);
+	reply_later(rq, end_reading, reading, AWAITED_READ);
 	sync_wait(sync, &reading->wait, on_told, reading);
 	if (!sync_may_keep(sync))
 		return;

@@ -198,7 +198,7 @@ static bool spend_elsewhere(struct request *rq, const struct key *public_key, co
 
 	if (!question)
 		return verdict_good(CHALLENGE_ELSEWHERE, why);
-	reply_later(rq, cancel_question, question);
+	reply_later(rq, cancel_question, question, AWAITED_COORDINATOR);
 	why->status = 0;
 	return false;
 }

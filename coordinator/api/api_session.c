@@ -217,7 +217,7 @@ void api_login(struct request *rq)
 		reply_problem(rq, 429, "busy", "too many passwords are being looked at: try again");
 		return;
 	}
-	reply_later(rq, on_cancel, trying);
+	reply_later(rq, on_cancel, trying, AWAITED_PASSWORD);
 }
 
 /* Again, where another coordinator has taken the same link at this moment: then it is not there any more. */

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Cases of rest.sh. With words: only the cases whose name has one of them."""
-import calendar, glob, http.client, json, re, sqlite3, subprocess, sys, time, urllib.parse
+import calendar, ctypes, glob, http.client, json, os, re, sqlite3, subprocess, sys, time, urllib.parse
 import apidoc, coordinator, meshclient
 from apidoc import fits
 from coordinator import FAST, NO_RELAY, case, equal, meanwhile, metric, refused
@@ -1638,6 +1638,61 @@ def _(co):
     else:
         refused((status, body), 401, "login_wrong")
     session(co, "ann", "another " + PASSWORD)
+
+
+class Frozen:
+    """The thread that looks at passwords stands still meanwhile: the one that is busy while some are looked at."""
+    ATTACH, DETACH, WALL = 16, 17, 0x40000000
+
+    def __init__(self, co):
+        self.co, self.libc = co, ctypes.CDLL(None, use_errno=True)
+        self.libc.ptrace.argtypes = [ctypes.c_long] * 4
+
+    def times(self):
+        pid = self.co.process.pid
+        ticks = {}
+        for thread in os.listdir("/proc/%d/task" % pid):
+            with open("/proc/%d/task/%s/stat" % (pid, thread)) as f:
+                ticks[int(thread)] = int(f.read().rpartition(")")[2].split()[11])
+        return ticks
+
+    def __enter__(self):
+        before = self.times()
+        for _ in range(40):
+            user(self.co, "warm", "viewer")
+            self.co.admin("user", "remove", "warm")
+            spent = sorted((ticks - before.get(thread, 0), thread) for thread, ticks in self.times().items())
+            if spent[-1][0] > 20 and spent[-1][0] > 4 * spent[-2][0]:
+                break
+        self.thread = spent[-1][1]
+        assert self.thread != self.co.process.pid, spent
+        equal(self.libc.ptrace(self.ATTACH, self.thread, 0, 0), 0, "errno %d" % ctypes.get_errno())
+        os.waitpid(self.thread, self.WALL)
+
+    def __exit__(self, *unused):
+        self.libc.ptrace(self.DETACH, self.thread, 0, 0)
+
+
+@case("an answer that does not come says what it waited for: a password's turn, or the database")
+def _(co):
+    user(co, "ann", "admin")
+    everything = root(co)
+    with Frozen(co):
+        waiting = [meanwhile(co.request, "POST", "/session", {"user": "ann", "password": PASSWORD}),
+                   meanwhile(everything, "POST", "/users", {"name": "bob", "password": PASSWORD, "role": "viewer"})]
+        by_socket = meanwhile(co.admin, "user", "passwd", "ann", code=1, stdin="another " + PASSWORD + "\n")
+        assert wait_until(lambda: metric(co, "password_queue") == 3)
+        with co.no_commits():
+            writes = meanwhile(everything, "POST", "/relays", {"region": "late", "stun": ["192.0.2.1:3478"]})
+            by_socket_too = meanwhile(co.admin, "key", "create", code=1)
+            for answer in [answer() for answer in waiting]:
+                refused(answer, 429, "busy")
+                assert "passwords" in answer[1]["detail"], answer
+            assert "too many passwords" in by_socket()
+            refused(writes(), 503, "store_unavailable")
+            assert "may be done" in by_socket_too()
+    assert wait_until(lambda: login(co, "ann")[0] == 201)
+    equal(everything("GET", "/users/bob")[0], 404)
 
 
 @case("a command that waits for its password's hash is not done once its token, its user's role or its user is gone")
