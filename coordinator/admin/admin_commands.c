@@ -1,6 +1,6 @@
 /*
  * admin_commands.c - the table of commands, and how one is run. What they do is in admin_networks.c,
- * admin_agents.c, admin_devices.c, admin_users.c and admin_relays.c.
+ * admin_agents.c, admin_routes.c, admin_devices.c, admin_users.c, admin_relays.c and policy_commands.c.
  */
 #include "admin_commands.h"
 #include "coordinator/access/password.h"

@@ -1721,6 +1721,29 @@ def _(co):
             equal(everything("GET", "/users/by-" + name)[0], 404)
 
 
+@case("a route is found by its id, which begins as its agent's does, whatever other agents' ids are")
+def _(co):
+    network = json.loads(co.admin("network", "list", "--json"))["networks"][0]
+    prefix = network["cidr"].rsplit(".", 2)[0]
+    agents = ["many", "many1", "many10", "many1000000", "many1000000a", "other"]
+    co.stop()
+    co.insert("agents", "id, public_key, created_at, expired, ephemeral", [(id_, os.urandom(32), 1000, 0, 0) for id_ in agents])
+    co.insert("agent_networks", "agent_id, network_id, name, address4, tags, joined_at",
+              [(id_, network["id"], "of-" + id_, "%s.7.%d" % (prefix, n + 1), "[]", 1000) for n, id_ in enumerate(agents)])
+    co.insert("routes", "agent_id, network_id, prefix, approved",
+              [(id_, network["id"], "192.168.%d.0/24" % n, 0) for id_ in agents for n in range(3)])
+    co.start()
+    api = root(co)
+    left = {route["id"]: route for route in api.ok("GET", "/routes")["routes"]}
+    equal(len(left), 18)
+    for id_, route in list(left.items()):
+        equal((id_[:len(route["agent_id"][:8])], len(id_) <= 16), (route["agent_id"][:8], True))
+        equal(api.ok("PATCH", "/routes/" + id_, {"approved": True})["route"], {**left.pop(id_), "approved": True})
+        equal({r["id"] for r in api.ok("GET", "/routes")["routes"] if not r["approved"]}, set(left))
+    for id_ in ("many", "many1000", "zzzzzzzz00000000"):
+        refused(api("PATCH", "/routes/" + id_, {"approved": True}), 404, "unknown_route")
+
+
 @case("events: what happens, for those who may see it, until the token ends")
 def _(co):
     co.admin("network", "create", "red", "--cidr", "10.251.0.0/16")
