@@ -215,7 +215,7 @@ void api_endpoint(struct request *rq)
 
 /* One for each agent: what waits is bounded by how many there are. Its text is kept as far as the gate
  * allows. */
-struct reading {
+struct peers_wait {
 	struct request *rq;
 	struct sync_wait wait;
 };
@@ -244,22 +244,22 @@ static void answer_peers(struct request *rq, char *text)
 	free(text);
 }
 
-static void end_reading(struct request *rq)
+static void end_waiting(struct request *rq)
 {
-	struct reading *reading = rq->pending;
+	struct peers_wait *waiting = rq->pending;
 	struct agent *agent = map_get(rq->co->mesh.agents, rq->id); /* it may have gone meanwhile */
 
-	if (agent && agent->reading == reading)
-		agent->reading = NULL;
+	if (agent && agent->peers_wait == waiting)
+		agent->peers_wait = NULL;
 	rq->cancel = NULL;
-	sync_wait_cancel(rq->co->sync, &reading->wait);
-	free(reading);
+	sync_wait_cancel(rq->co->sync, &waiting->wait);
+	free(waiting);
 }
 
 static void on_told(void *arg, enum sync_told told)
 {
-	struct reading *reading = arg;
-	struct request *rq = reading->rq;
+	struct peers_wait *waiting = arg;
+	struct request *rq = waiting->rq;
 	char *text = NULL;
 
 	rq->agent = map_get(rq->co->mesh.agents, rq->id);
@@ -267,9 +267,9 @@ static void on_told(void *arg, enum sync_told told)
 		return;
 	if (told == SYNC_STUCK && rq->agent)
 		text = peers_text(rq, sync_durable(rq->co->sync));
-	else if (told == SYNC_DURABLE && rq->agent && reading->wait.text)
-		text = xstrdup(reading->wait.text);
-	end_reading(rq);
+	else if (told == SYNC_DURABLE && rq->agent && waiting->wait.text)
+		text = xstrdup(waiting->wait.text);
+	end_waiting(rq);
 	if (!rq->agent)
 		reply_problem(rq, 401, "unknown_agent", "this agent is not known here any more");
 	else if (text)
@@ -279,11 +279,11 @@ static void on_told(void *arg, enum sync_told told)
 }
 
 /* Who asks again has perhaps given up the question of before: that one is ended. */
-static void end_older(struct reading *reading)
+static void end_older(struct peers_wait *waiting)
 {
-	struct request *rq = reading->rq;
+	struct request *rq = waiting->rq;
 
-	end_reading(rq);
+	end_waiting(rq);
 	reply_problem(rq, 429, "too_many_requests", "this agent has asked for its peers again meanwhile: read the "
 		      "newer answer");
 }
@@ -291,23 +291,23 @@ static void end_older(struct reading *reading)
 void api_peers(struct request *rq)
 {
 	struct sync *sync = rq->co->sync;
-	struct reading *reading;
+	struct peers_wait *waiting;
 	char *text;
 
 	if (sync_settled(sync)) {
 		answer_peers(rq, peers_text(rq, SYNC_ALL));
 		return;
 	}
-	if (rq->agent->reading)
-		end_older(rq->agent->reading);
-	reading = rq->agent->reading = xcalloc(1, sizeof(*reading));
-	reading->rq = rq;
-	reply_later(rq, end_reading, reading, AWAITED_READ);
-	sync_wait(sync, &reading->wait, on_told, reading);
+	if (rq->agent->peers_wait)
+		end_older(rq->agent->peers_wait);
+	waiting = rq->agent->peers_wait = xcalloc(1, sizeof(*waiting));
+	waiting->rq = rq;
+	reply_later(rq, end_waiting, waiting, AWAITED_READ);
+	sync_wait(sync, &waiting->wait, on_told, waiting);
 	if (!sync_may_keep(sync))
 		return;
 	text = peers_text(rq, SYNC_ALL);
-	sync_keep(sync, &reading->wait, text, strlen(text));
+	sync_keep(sync, &waiting->wait, text, strlen(text));
 }
 
 static bool path_known(const char *path)

@@ -19,7 +19,7 @@
 
 struct session; /* sync.h: an agent's stream */
 struct device;  /* device.h */
-struct reading; /* api_agent.c: an answer that waits for the disk */
+struct peers_wait; /* api_agent.c: an answer of GET peers that waits for the disk */
 struct store;
 
 struct network {
@@ -85,7 +85,7 @@ struct agent {
 	uint64_t tokens_from; /* wall, a full second: tokens issued before it were revoked */
 	struct where *at;         /* where.h */
 	struct session *session;  /* NULL: no stream */
-	struct reading *reading;  /* NULL: none */
+	struct peers_wait *peers_wait; /* NULL: none */
 	uint64_t reset_revision;  /* sync's: whoever left off before this needs a snapshot */
 	struct bucket requests;
 	struct list unsaved;      /* registry's: endpoints or online state not on disk yet */

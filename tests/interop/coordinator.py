@@ -2349,6 +2349,9 @@ def _(unused):
     code, text, said = run("network")
     equal((code, text, said.count("\n")), (2, "", 1))
     assert "there is network create, network list, network set, network remove" in said, said
+    code, text, said = run()
+    words = list(dict.fromkeys(re.findall("^  ([a-z]+)", run("--help")[1].partition("\noptions:")[0], re.M)))
+    equal((code, text, re.search("say what to do: (.*); see --help", said)[1].replace(" or ", ", ").split(", ")), (2, "", words))
 
 
 @case("a value that is malformed is wrong usage, 2; one that is fine and cannot be done has failed, 1")
