@@ -13,6 +13,8 @@
 
 /* ---- which one ----------------------------------------------------------------------------- */
 
+/* The membership that "agent" (and "network") name, to be worked on; *network is NULL where none was given. NULL:
+ * refused. */
 static struct member *meant(struct coordinator *co, struct js *js, struct network **network,
 			    enum find_how how, const struct who *who, struct refusal *why)
 {
@@ -28,12 +30,6 @@ static struct member *meant(struct coordinator *co, struct js *js, struct networ
 		return NULL;
 	member = find_agent(co, *network, who, text, how, why);
 	return member && who_may(who, member->network, why) ? member : NULL;
-}
-
-struct member *admin_agent(struct coordinator *co, struct js *js, struct network **network,
-			   const struct who *who, struct refusal *why)
-{
-	return meant(co, js, network, FIND_ANY, who, why);
 }
 
 struct member *admin_member(struct coordinator *co, struct js *js, enum find_how how, const struct who *who,
@@ -129,7 +125,7 @@ json_t *admin_agent_list(struct coordinator *co, struct js *js, const struct who
 json_t *admin_agent_show(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
 {
 	struct network *network;
-	struct member *member = admin_agent(co, js, &network, who, why);
+	struct member *member = meant(co, js, &network, FIND_ANY, who, why);
 	json_t *json, *networks = json_array();
 	const struct member *each;
 	unsigned direct = 0, relayed = 0;

@@ -13,7 +13,6 @@
 #include "dispatch.h"
 #include "remedy.h"
 #include "coordinator/store/store.h"
-#include "coordinator/sync/sync.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/secret.h"

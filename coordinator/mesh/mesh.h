@@ -159,12 +159,10 @@ void mesh_row_agent(const struct store_value *row, struct agent *agent); /* not 
 void mesh_row_seen(const struct store_value *row, struct agent *agent);  /* where it is */
 void mesh_row_member(const struct store_value *row, struct member *member);
 void mesh_row_key(const struct store_value *row, struct join_key *key);
-json_t *mesh_row_tags(const struct store_value *value); /* new */
 /* An address that was given back and rests, unless it is in use. */
 void mesh_retired(struct mesh *mesh, const char *network_id, const char *address, uint64_t until,
 		  uint64_t wall_ms);
 
-void mesh_peer(const struct member *member, struct proto_peer *out);
 json_t *mesh_peer_json(const struct member *member);
 const char *mesh_peer_text(struct member *member); /* the same, kept until mesh_changed */
 void mesh_changed(struct agent *agent);
