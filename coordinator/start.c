@@ -311,6 +311,7 @@ static void save(void *arg)
 {
 	struct coordinator *co = arg;
 
+	store_begin(co->store);
 	if (!store_behind(co->store))
 		registry_save_seen(co, SAVE_AT_ONCE);
 	if (cluster_leads(co->cluster))

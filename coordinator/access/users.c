@@ -171,6 +171,22 @@ void user_write(struct coordinator *co, const struct user *user)
 	free(roles);
 }
 
+void user_write_password(struct coordinator *co, const struct user *user)
+{
+	store_write(co->store, STORE_USER_PASSWORD,
+		    (struct store_value[]){store_text(user->name), store_text(user->password)});
+}
+
+void user_write_roles(struct coordinator *co, const struct user *user, const json_t *before)
+{
+	char *roles = js_dump(user->roles), *was = js_dump(before);
+
+	store_write(co->store, STORE_USER_ROLES,
+		    (struct store_value[]){store_text(user->name), store_text(roles), store_text(was)});
+	free(roles);
+	free(was);
+}
+
 void user_remove(struct coordinator *co, struct user *user)
 {
 	struct access *access;

@@ -5,6 +5,7 @@
 #include "admin.h"
 #include "admin_commands.h"
 #include "coordinator/api/remedy.h"
+#include "coordinator/cluster/cluster.h"
 #include "coordinator/store/store.h"
 #include "lib/log.h"
 #include "lib/secret.h"
@@ -151,6 +152,19 @@ void admin_follow(struct admin *admin, json_t *line)
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
+/* Who hears of a refusal may ask again at once: by then memory has what is there instead. */
+static void on_written(void *arg)
+{
+	struct client *client = arg;
+
+	if (client->wait.refused && cluster_healing(client->admin->co->cluster)) {
+		store_wait(client->admin->co->store, &client->wait, on_written, client);
+		client->wait.refused = true;
+	} else {
+		answer_now(client);
+	}
+}
+
 static void on_done(void *arg, json_t *result, const struct refusal *why)
 {
 	struct client *client = arg;
@@ -161,7 +175,7 @@ static void on_done(void *arg, json_t *result, const struct refusal *why)
 	}
 	client->answer = json_pack("{sbso}", "ok", 1, "result", result);
 	if (client->writes)
-		store_wait(client->admin->co->store, &client->wait, answer_now, client);
+		store_wait(client->admin->co->store, &client->wait, on_written, client);
 	else
 		answer_now(client);
 }

@@ -72,6 +72,20 @@ static struct agent *by_token_or_proof(struct request *rq)
 	return NULL;
 }
 
+/* Another coordinator has let it in at this moment: what it has proved is as good. */
+static void is_back(struct request *rq)
+{
+	const struct agent *agent = map_get(rq->co->mesh.agents, rq->id);
+	struct key public_key;
+	struct js js;
+
+	js_read(&js, rq->body);
+	if (agent && js_need_key(&js, "public_key", &public_key) && key_equal(&agent->public_key, &public_key))
+		reply(rq, 200, api_token_json(rq->co, agent));
+	else
+		reply_problem(rq, 401, "unknown_agent", "this agent is not known here any more");
+}
+
 /* One that is not known, perhaps because the database is an older copy. */
 static void come_back(struct request *rq, const char *proof)
 {
@@ -89,10 +103,12 @@ static void come_back(struct request *rq, const char *proof)
 		 heal_admits(rq->co, rq->id, &public_key, old_token, &why) &&
 		 proof_spend(rq, &public_key, NULL, challenge, &why))
 		agent = heal_readmit(rq->co, rq->id, &public_key, old_token, &why);
-	if (agent)
-		reply_durable(rq, 200, api_token_json(rq->co, agent));
-	else
+	if (!agent) {
 		api_proof_refused(rq, NULL, &why);
+		return;
+	}
+	rq->retry = is_back;
+	reply_durable(rq, 200, api_token_json(rq->co, agent));
 }
 
 void api_token(struct request *rq)

@@ -2,7 +2,8 @@
  * cluster.c - who else is there, and what is said on the bus. Texts are JSON: "i" who says it, "n" a number
  * that makes it unlike any other, and one of
  *
- *   "beat": {"urls": [..], "pin": "..", "relays": [..]}   here I am; with "hello": say where all of yours are
+ *   "beat": {"urls": [..], "pins": [..], "relays": [..], "hello": true|false}   here I am; hello: say where all
+ *           of yours are
  *   "at": [[agent, home, home_since, online, last_seen, endpoints], ..]
  *   "signal", "spend", "spent", "login"   cluster_pass.c
  *   "bye": true

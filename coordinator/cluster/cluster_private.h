@@ -53,7 +53,7 @@ void bulletin_catch_up(struct cluster *cluster, bool long_away);
 /* ---- apply.c: one thing as the rows have it, begun zeroed but for the first four; rows of it, then the end ---- */
 struct applied { /* a membership */
 	struct member *member;
-	bool changed, fresh, ended; /* ended: it has expired */
+	bool changed, fresh, ended; /* ended: it was shown, and is no more */
 	struct route *routes;
 	unsigned route_count;
 };

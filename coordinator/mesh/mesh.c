@@ -98,8 +98,8 @@ void mesh_network_del(struct mesh *mesh, struct network *network)
 	while ((key = map_next(mesh->keys, &pos, NULL)))
 		if (key->network == network)
 			mesh_key_del(mesh, key);
-	map_del(mesh->networks_by_name, network->name);
-	map_del(mesh->networks_by_id, network->id);
+	mesh_unmap(mesh->networks_by_name, network->name, network);
+	mesh_unmap(mesh->networks_by_id, network->id, network);
 	list_del(&network->node);
 	list_del(&network->dirty);
 	classes_free(network->classes);

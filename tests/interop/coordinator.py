@@ -2104,6 +2104,29 @@ def _(co):
     assert co.log().count("older-database") == 1
 
 
+@case("a restored network that has filled up meanwhile takes nobody back without an address")
+def _(co):
+    co.admin("network", "create", "lab", "--cidr", "10.209.0.0/29")
+    key, lab = co.key("--reusable"), co.key("--network", "lab", "--reusable")
+    time.sleep(1.1)
+    co.admin("backup", co.dir + "/backup")
+    both, late = Agent(co, "both").register(key), Agent(co, "late").register(lab)
+    both.register(lab)
+    co.stop()
+    co.admin("restore", co.dir + "/backup", "--readmit", "1h")
+    co.start()
+    n = 0
+    while Agent(co, "n%d" % n).try_register(lab)[0] == 201:
+        n += 1
+    assert n, "the network had no room at all"
+    refused(come_back(co, late), 401, "unknown_agent")
+    status, answer = come_back(co, both)
+    equal(status, 200, answer)
+    both.token = answer["token"]
+    equal([network["name"] for network in both.ask("GET", "/peers")[1]["networks"]], ["default"])
+    assert all(agent["addresses"] for agent in agents(co)), agents(co)
+
+
 @case("backup, restore and migrate with --json: one document each, of what was moved")
 def _(co):
     def document(*words):
