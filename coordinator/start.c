@@ -395,6 +395,7 @@ void coordinator_stop(struct coordinator *co)
 	timer_stop(&co->save);
 	embedded_free(co->embedded);
 	server_free(co->server);
+	free(co->openapi);
 	admin_free(co->admin);
 	passwords_free(co->passwords);
 	if (co->store)

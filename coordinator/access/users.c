@@ -332,6 +332,19 @@ void who_access(struct who *who, const struct access *access, const char *addres
 	who->scopes = json_incref(access->scopes);
 }
 
+bool who_refresh(const struct coordinator *co, struct who *who)
+{
+	const struct access *access = map_get(co->users.accesses, who->access);
+
+	if (who->root)
+		return true;
+	if (!access || !access_valid(access, clock_wall_ms()))
+		return false;
+	json_decref(who->roles); /* limits and scopes are as they were made */
+	who->roles = access->user ? json_incref(access->user->roles) : NULL;
+	return true;
+}
+
 json_t *roles_json(const struct coordinator *co, const struct who *who, const json_t *roles)
 {
 	json_t *list = json_array(), *role;

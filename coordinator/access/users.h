@@ -71,6 +71,8 @@ struct access *access_find(struct coordinator *co, const char *text, uint64_t wa
 bool access_valid(const struct access *access, uint64_t wall_ms);
 /* What comes by it, from this address. */
 void who_access(struct who *who, const struct access *access, const char *address);
+/* What this one may as of now. False: what it came by has ended. */
+bool who_refresh(const struct coordinator *co, struct who *who);
 
 /* Roles as the API has them: [{"network": NAME, or null for everything, "role"}], new; of networks that
  * `who` sees. */

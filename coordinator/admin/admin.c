@@ -118,16 +118,20 @@ static void refused(struct client *client, const struct refusal *why)
 /* What was written stays queued: it may yet be done. */
 static void on_overdue(void *arg)
 {
+	static const struct refusal password = {429, "busy", "too many passwords are being looked at: try again"};
+	static const struct refusal read = {503, "store_unavailable", "the database does not answer at the moment: try "
+					    "again"};
+	static const struct refusal written = {503, "store_unavailable", "the database takes no writes at the moment; what "
+					       "was asked for may be done when it does: look, and try again"};
 	struct client *client = arg;
+	const struct refusal *why = client->call.job ? &password : client->writes ? &written : &read;
 
 	admin_call_cancel(&client->call);
 	store_wait_cancel(&client->wait);
 	json_decref(client->answer);
 	json_decref(client->missed);
 	client->missed = NULL;
-	refused(client, &(struct refusal){.status = 503, .code = "store_unavailable",
-					  .detail = "the database does not answer at the moment; what was asked "
-						    "for may be done when it is back: look, and try again"});
+	refused(client, why);
 }
 
 /* `audit` may go on. */

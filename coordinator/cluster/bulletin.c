@@ -348,7 +348,7 @@ void bulletin_wake(struct cluster *cluster, bool heal)
 
 /* ---- what was refused ------------------------------------------------------------------------------ */
 
-void bulletin_refused(void *arg, enum store_write what, const struct store_value *values)
+static void on_refused(void *arg, enum store_write what, const struct store_value *values)
 {
 	struct cluster *cluster = arg;
 	enum store_about about = store_about(what);
@@ -381,5 +381,5 @@ static void read_last(void *arg, const struct store_value *row)
 void bulletin_start(struct cluster *cluster)
 {
 	store_read(cluster->co->store, STORE_LAST_BULLETIN, 1, read_last, cluster);
-	store_on_refused(cluster->co->store, bulletin_refused, cluster);
+	store_on_refused(cluster->co->store, on_refused, cluster);
 }

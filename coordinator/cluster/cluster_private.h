@@ -53,7 +53,6 @@ void bulletin_start(struct cluster *cluster);
 void bulletin_wake(struct cluster *cluster, bool heal); /* there may be new ones */
 /* After a break; long_away: so long that what was said in it may be kept no more. */
 void bulletin_catch_up(struct cluster *cluster, bool long_away);
-void bulletin_refused(void *cluster, enum store_write what, const struct store_value *values);
 
 /* ---- apply.c: one thing as the rows have it, begun zeroed but for the first four; rows of it, then the end ---- */
 struct applied { /* a membership */

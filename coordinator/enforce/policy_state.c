@@ -9,7 +9,6 @@
 #include "policy_state_private.h"
 #include "policy_file.h"
 #include "coordinator/store/store.h"
-#include "coordinator/sync/sync.h"
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"

@@ -4,7 +4,6 @@
 #include "registry.h"
 #include "device.h"
 #include "coordinator/cluster/cluster.h"
-#include "coordinator/sync/events.h"
 #include "coordinator/enforce/policy_state.h"
 #include "coordinator/store/store.h"
 #include "coordinator/sync/sync.h"

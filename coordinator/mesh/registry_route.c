@@ -4,7 +4,6 @@
  * as it does not depend on the host that takes it.
  */
 #include "registry.h"
-#include "coordinator/store/store.h"
 #include "coordinator/sync/sync.h"
 
 bool registry_route_ok(const struct network *network, const struct prefix *prefix, struct refusal *why)

@@ -79,7 +79,6 @@ bool sync_may_see(const struct sync *sync, const struct agent *agent);
 #define SYNC_ALL UINT64_MAX
 /* PEERs it may see, but for who came after this revision */
 void sync_peers(const struct agent *agent, json_t *array, uint64_t until);
-json_t *sync_rules(const struct agent *agent);             /* RULEs by network, new */
 const char *sync_epoch(const struct sync *sync);
 uint64_t sync_revision(const struct sync *sync);
 size_t sync_streams(const struct sync *sync);

@@ -628,6 +628,27 @@ def _(co):
     equal([(a["online"], a["endpoint"]) for a in agents(co)], [(True, "192.0.2.3:3")])
 
 
+@case("a heartbeat that is refused changes nothing")
+def _(co):
+    key = co.key("--reusable")
+    agent, other = Agent(co, "one").register(key), Agent(co, "two").register(key)
+
+    def shown():
+        row = json.loads(co.admin("agent", "show", "one", "--json"))["agent"]
+        return row["peers_direct"], row["peers_relayed"], row["endpoint"]
+    direct = {other.id: {"connected": True, "path": "direct"}}
+    equal(agent.ask("POST", "/heartbeat", {"endpoint": "192.0.2.3:3", "peer_status": direct})[0], 200)
+    equal(shown(), (1, 0, "192.0.2.3:3"))
+    for body in ({"peer_status": {other.id: {"path": "zzz"}}}, {"peer_status": {other.id: {"path": "relay"}, "x": {"path": "zzz"}}},
+                 {"peer_status": {other.id: {"path": "relay"}}, "endpoint": "127.0.0.1:9"},
+                 {"peer_status": {}, "endpoint": "nowhere"}):
+        refused(agent.ask("POST", "/heartbeat", body), 422, "invalid")
+        equal(shown(), (1, 0, "192.0.2.3:3"), body)
+    equal(agent.ask("POST", "/heartbeat", {})[0], 200)
+    equal(shown(), (1, 0, "192.0.2.3:3"), "one that says nothing of them")
+    equal(agent.ask("POST", "/heartbeat", {"peer_status": {other.id: {"path": "relay:home"}}})[0], 200)
+    equal(shown(), (0, 1, "192.0.2.3:3"))
+
 @case("routes are told to peers once they are approved")
 def _(co):
     key = co.key("--reusable")
@@ -2407,6 +2428,9 @@ def _(unused):
     code, text, said = run("network")
     equal((code, text, said.count("\n")), (2, "", 1))
     assert "there is network create, network list, network set, network remove" in said, said
+    code, text, said = run()
+    words = list(dict.fromkeys(re.findall("^  ([a-z]+)", run("--help")[1].partition("\noptions:")[0], re.M)))
+    equal((code, text, re.search("say what to do: (.*); see --help", said)[1].replace(" or ", ", ").split(", ")), (2, "", words))
 
 
 @case("a value that is malformed is wrong usage, 2; one that is fine and cannot be done has failed, 1")
