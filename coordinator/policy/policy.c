@@ -110,6 +110,16 @@ bool policy_names(const struct policy *policy, const char *name)
 	return false;
 }
 
+bool policy_reserved(const char *name)
+{
+	static const char *const reserved[] = {"any", "self", "network", "group", "tag", "exit", "default"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
+		if (!strcmp(name, reserved[i]))
+			return true;
+	return false;
+}
+
 static const struct policy_named *find(const struct policy_named *all, unsigned count, const char *word)
 {
 	for (unsigned i = 0; i < count; i++)

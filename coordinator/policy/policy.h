@@ -90,6 +90,8 @@ struct policy *policy_parse(const char *name, const char *text, size_t len,
 struct policy *policy_allow_all(void); /* what holds where nobody gave one */
 void policy_free(struct policy *policy);
 
+bool policy_reserved(const char *name); /* it means something else here: nobody is called so */
+
 /* ---- deciding -------------------------------------------------------------------------- */
 
 struct party { /* one end of a packet */

@@ -56,7 +56,6 @@ static bool take_names(struct parse *p, const char *section, const char *what,
 		       struct policy_named **out, unsigned *count)
 {
 	json_t *object = json_object_get(yaml_root(p->yaml), section), *value;
-	static const char *const reserved[] = {"any", "self", "network", "group", "tag", "exit", "default"};
 	const char *key;
 
 	*out = xcalloc(json_object_size(object), sizeof(**out));
@@ -68,10 +67,8 @@ static bool take_names(struct parse *p, const char *section, const char *what,
 		if (!name_valid(key))
 			return policy_fail(p, &spot, true, "the %s \"%.60s\": a name is 1 to 63 characters of a-z, "
 				    "0-9 and '-'", what, key);
-		for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
-			if (!strcmp(key, reserved[i]))
-				return policy_fail(p, &spot, true, "%s is a reserved word: choose another name",
-					    key);
+		if (policy_reserved(key))
+			return policy_fail(p, &spot, true, "%s is a reserved word: choose another name", key);
 		yaml_where_key(p->yaml, object, key, &(*out)[*count].at.line, &(*out)[*count].at.column);
 		str_copy((*out)[(*count)++].word, POLICY_WORD, key);
 	}

@@ -5,7 +5,6 @@
 #include "policy_ports.h"
 #include "lib/str.h"
 
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,20 +19,6 @@ static const struct {
 	{"udp", POINT_UDP, POINT_ICMP - 1, true},
 	{"icmp", POINT_ICMP, POINT_ICMP, false},
 };
-
-uint32_t ports_point(uint8_t protocol, uint16_t port)
-{
-	switch (protocol) {
-	case IPPROTO_TCP:
-		return POINT_TCP + port;
-	case IPPROTO_UDP:
-		return POINT_UDP + port;
-	case IPPROTO_ICMP:
-	case IPPROTO_ICMPV6:
-		return POINT_ICMP;
-	}
-	return POINT_OTHER;
-}
 
 static bool parse_numbers(char *text, uint16_t *low, uint16_t *high)
 {
@@ -199,12 +184,6 @@ bool ports_equal(const struct ports *a, const struct ports *b)
 {
 	return a->count == b->count &&
 	       (!a->count || !memcmp(a->ranges, b->ranges, a->count * sizeof(*a->ranges)));
-}
-
-void ports_copy(struct ports *out, const struct ports *ports)
-{
-	*out = (struct ports){0};
-	ports_union(out, ports);
 }
 
 static void add_text(char out[static PORTS_TEXT], const char *protocol, uint32_t low, uint32_t high)

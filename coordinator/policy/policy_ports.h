@@ -27,7 +27,6 @@ struct ports { /* ranges in order, that neither touch nor overlap; all-zero: non
 	unsigned count;
 };
 
-uint32_t ports_point(uint8_t protocol, uint16_t port); /* of an IP protocol number */
 /* "tcp/5432", "udp/53", "icmp": one point. */
 bool ports_parse_point(const char *text, uint32_t *out);
 void ports_format_point(char out[static POINT_TEXT], uint32_t point);
@@ -42,7 +41,6 @@ void ports_subtract(struct ports *ports, const struct ports *less);
 void ports_intersect(struct ports *out, const struct ports *a, const struct ports *b);
 bool ports_has(const struct ports *ports, uint32_t point);
 bool ports_equal(const struct ports *a, const struct ports *b);
-void ports_copy(struct ports *out, const struct ports *ports);
 /* "tcp/22, udp, icmp", "any" or "nothing"; cut where it does not fit. */
 void ports_format(char out[static PORTS_TEXT], const struct ports *ports);
 

@@ -150,7 +150,6 @@ bool policy_whole_prefix(struct parse *p, const struct spot *spot, bool key, con
 
 static bool take_name(struct parse *p, const struct spot *spot, const char *word, struct selector *out)
 {
-	static const char *const reserved[] = {"network", "group", "tag", "exit", "default"};
 	const struct policy_named *host = policy_host(p->policy, word);
 
 	out->kind = SELECT_PREFIX;
@@ -164,9 +163,8 @@ static bool take_name(struct parse *p, const struct spot *spot, const char *word
 		if (!name_valid(word))
 			return bad_word(p, spot, word);
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
-		if (!strcmp(word, reserved[i]))
-			return policy_fail(p, spot, false, "%s is a reserved word, no agent has this name", word);
+	if (policy_reserved(word))
+		return policy_fail(p, spot, false, "%s is a reserved word, no agent has this name", word);
 	if (out->kind == SELECT_NAME)
 		for (unsigned i = 0; i < p->policy->group_count; i++)
 			if (!strcmp(p->policy->groups[i].word, word))

@@ -328,9 +328,10 @@ static void test_ports(void **state)
 				memset(bits[s] + low, true, high - low + 1);
 			}
 		ports_intersect(&both, &sets[0], &sets[1]);
-		ports_copy(&merged, &sets[0]);
+		merged = less = (struct ports){0};
+		ports_union(&merged, &sets[0]);
 		ports_union(&merged, &sets[1]);
-		ports_copy(&less, &sets[0]);
+		ports_union(&less, &sets[0]);
 		ports_subtract(&less, &sets[1]);
 		for (uint32_t i = 0; i < SPAN; i++) {
 			assert_int_equal(ports_has(&sets[0], i), bits[0][i]);
