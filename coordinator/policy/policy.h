@@ -63,6 +63,7 @@ struct policy_named { /* a name under hosts, groups or tags */
 	struct prefix prefix;   /* hosts */
 	struct selectors who;   /* groups */
 	char **owners;          /* tags: who may give it, as written; NULL-terminated */
+	unsigned owner_count;
 };
 
 struct policy_test {

@@ -90,18 +90,41 @@ void ports_free(struct ports *ports)
 	*ports = (struct ports){0};
 }
 
-static void push(struct ports *ports, uint32_t low, uint32_t high)
+void ports_append(struct ports *ports, uint32_t low, uint32_t high)
 {
-	struct port_range *last = ports->count ? &ports->ranges[ports->count - 1] : NULL;
-
-	if (last && last->high + 1 >= low) {
-		last->high = MAX(last->high, high);
-		return;
-	}
 	if ((ports->count & (ports->count - 1)) == 0) /* a power of two is full */
 		ports->ranges = xrealloc(ports->ranges,
 					 MAX(ports->count * 2, 1) * sizeof(*ports->ranges));
 	ports->ranges[ports->count++] = (struct port_range){low, high};
+}
+
+static void push(struct ports *ports, uint32_t low, uint32_t high)
+{
+	struct port_range *last = ports->count ? &ports->ranges[ports->count - 1] : NULL;
+
+	if (last && last->high + 1 >= low)
+		last->high = MAX(last->high, high);
+	else
+		ports_append(ports, low, high);
+}
+
+static int by_low(const void *a, const void *b)
+{
+	uint32_t x = ((const struct port_range *)a)->low, y = ((const struct port_range *)b)->low;
+
+	return (x > y) - (x < y);
+}
+
+void ports_arrange(struct ports *ports)
+{
+	struct ports out = {0};
+
+	if (ports->count)
+		qsort(ports->ranges, ports->count, sizeof(*ports->ranges), by_low);
+	for (unsigned i = 0; i < ports->count; i++)
+		push(&out, ports->ranges[i].low, ports->ranges[i].high);
+	free(ports->ranges);
+	*ports = out;
 }
 
 void ports_union(struct ports *ports, const struct ports *more)

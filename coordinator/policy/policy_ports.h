@@ -35,6 +35,9 @@ bool ports_parse_range(const char *text, struct port_range *out, char *why, size
 
 void ports_free(struct ports *ports);
 void ports_add(struct ports *ports, uint32_t low, uint32_t high);
+/* Many: appended as they come, and arranged before anything else is done with them. */
+void ports_append(struct ports *ports, uint32_t low, uint32_t high);
+void ports_arrange(struct ports *ports);
 void ports_union(struct ports *ports, const struct ports *more);
 void ports_subtract(struct ports *ports, const struct ports *less);
 /* What is in both. */

@@ -242,6 +242,57 @@ static void test_wrong_files(void **state)
 	}
 }
 
+/* HEAD, `before`, so many times a number between `left` and `right`, `after`: it is taken, or refused at a place. */
+static void check_bound(const char *before, const char *left, const char *right, unsigned count, const char *after,
+			const char *wanted)
+{
+	char error[POLICY_ERROR] = "";
+	struct buf text = {0};
+	struct policy *policy;
+
+	buf_addf(&text, HEAD "%s", before);
+	for (unsigned i = 1; i <= count; i++)
+		buf_addf(&text, "%s%u%s", left, i, right);
+	buf_puts(&text, after);
+	policy = policy_parse("p.yaml", buf_text(&text), text.len, error);
+	if (!policy == !wanted || (wanted && strcmp(error, wanted)))
+		fail_msg("%u of %s\nsays   %s\nwanted %s", count, left, error, wanted ? wanted : "none");
+	policy_free(policy);
+	buf_free(&text);
+}
+
+/* What a policy may have at most. */
+static void test_bounds(void **state)
+{
+	static const char rule[] = "- {from: 'group:g', to: any, allow: any} #", more[] =
+		": more than 50000 words in all lists, groups taken apart: give the agents of a large group a tag, and "
+		"write that in place of it";
+	struct buf group = {0};
+	char wanted[300];
+
+	(void)state;
+	buf_puts(&group, "groups: {g: [a");
+	for (unsigned i = 1; i < 500; i++) /* a rule with it has 503 */
+		buf_addf(&group, ", a%u", i);
+	buf_puts(&group, "]}\nacl:\n");
+	check_bound(buf_text(&group), rule, "\n", 98, "", NULL);
+	snprintf(wanted, sizeof(wanted), "p.yaml:102:10%s", more);
+	check_bound(buf_text(&group), rule, "\n", 99, "", wanted);
+	buf_free(&group);
+	check_bound("acl: [{to: b, allow: any, from: [\n", "a", ",\n", 4095, "b]}]", NULL);
+	check_bound("acl: [{to: b, allow: any, from: [\n", "a", ",\n", 4096, "b]}]",
+		    "p.yaml:4099:1: from: more than 4096 words in one list");
+	check_bound("groups: {g: [b, c]}\nacl: [{to: b, allow: any, from: [\n", "a", ",\n", 4095, "'group:g']}]",
+		    "p.yaml:4099:1: more than 4096 words in one list, groups taken apart: give these agents a tag, and "
+		    "write that");
+	check_bound("acl: [{to: b, from: b, allow: [\n", "tcp/", ",\n", 4096, "icmp]}]",
+		    "p.yaml:4099:1: allow: more than 4096 words in one list");
+	check_bound("tags: {t: [\n", "u", ",\n", 4096, "b]}", "p.yaml:4099:1: t: more than 4096 words in one list");
+	check_bound("routes: {auto_approve: {\n", "'fd00:", "::/32': a,\n", 2000, "}}", NULL);
+	check_bound("routes: {auto_approve: {\n", "'fd00:", "::/32': a,\n", 2001, "}}",
+		    "p.yaml:2003:1: more than 2000 approvals of routes: write wider CIDRs");
+}
+
 static void test_sections(void **state)
 {
 	struct policy *policy = load(HEAD
@@ -388,6 +439,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_decide),	    cmocka_unit_test(test_wrong_files),
+		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_sections),    cmocka_unit_test(test_sample),
 		cmocka_unit_test(test_ports),	    cmocka_unit_test(test_port_words),
 	};
