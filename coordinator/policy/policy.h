@@ -107,7 +107,9 @@ struct verdict {
 	unsigned line;    /* 0: the default */
 };
 
-void policy_decide(const struct policy *policy, const struct party *from, const struct party *to,
+struct policy_index; /* policy_class.h */
+
+void policy_decide(const struct policy_index *index, const struct party *from, const struct party *to,
 		   uint32_t point, struct verdict *out);
 bool selectors_fit(const struct selectors *selectors, const struct party *party);
 

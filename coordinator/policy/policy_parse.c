@@ -142,6 +142,8 @@ static bool add_ports(struct parse *p, const struct spot *spot, const char *word
 
 	if (!ports_parse_range(word, &range, why, sizeof(why)))
 		return policy_fail(p, spot, false, "\"%.40s\" %s", word, why);
+	if (p->ports++ == MAX_PORTS)
+		return policy_fail(p, spot, false, "more than %d ports in all rules: write ranges", MAX_PORTS);
 	ports_append(arg, range.low, range.high);
 	return true;
 }

@@ -10,6 +10,7 @@
 #define MAX_NAMED 2000  /* groups, hosts, tags, approvals of routes: each */
 #define MAX_LIST  4096  /* words of one list, groups taken apart */
 #define MAX_WORDS 50000 /* of all lists together: what a policy costs grows with them */
+#define MAX_PORTS 10000 /* of all rules: what it costs to compare two agents does */
 
 struct parse {
 	struct policy *policy;
@@ -17,7 +18,7 @@ struct parse {
 	const json_t *groups;
 	enum { FRESH, OPEN, DONE } state[MAX_NAMED]; /* of groups */
 	struct map *group_names, *host_names;         /* to struct policy_named */
-	unsigned words;                               /* taken so far, doubles too */
+	unsigned words, ports;                        /* taken so far, doubles too */
 	char *error;                                  /* POLICY_ERROR bytes */
 };
 

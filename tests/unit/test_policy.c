@@ -2,7 +2,7 @@
  * The policy file: every selector and clause decides as SPEC 4 says; every wrong file is refused with
  * the place, word by word; sets of ports.
  */
-#include "coordinator/policy/policy.h"
+#include "coordinator/policy/policy_class.h"
 #include "lib/file.h"
 
 #include <setjmp.h>
@@ -55,11 +55,13 @@ static void decide(const struct policy *policy, const char *from, const char *to
 	char a[200], b[200];
 	struct party source, target;
 	json_t *tags = party(&source, a, sizeof(a), from), *more = party(&target, b, sizeof(b), to);
+	struct policy_index *index = policy_index_new(policy);
 	uint32_t point = POINT_OTHER;
 
 	if (strcmp(port, "other") && !ports_parse_point(port, &point))
 		fail_msg("%s", port);
-	policy_decide(policy, &source, &target, point, out);
+	policy_decide(index, &source, &target, point, out);
+	policy_index_free(index);
 	json_decref(tags);
 	json_decref(more);
 }
@@ -287,6 +289,7 @@ static void test_bounds(void **state)
 		    "write that");
 	check_bound("acl: [{to: b, from: b, allow: [\n", "tcp/", ",\n", 4096, "icmp]}]",
 		    "p.yaml:4099:1: allow: more than 4096 words in one list");
+	check_bound("acl:\n- {to: b, from: b, allow: [", "tcp/", ",", 4000, "icmp]}\n- {to: b, from: b, allow: [tcp,udp]}", NULL);
 	check_bound("tags: {t: [\n", "u", ",\n", 4096, "b]}", "p.yaml:4099:1: t: more than 4096 words in one list");
 	check_bound("routes: {auto_approve: {\n", "'fd00:", "::/32': a,\n", 2000, "}}", NULL);
 	check_bound("routes: {auto_approve: {\n", "'fd00:", "::/32': a,\n", 2001, "}}",
