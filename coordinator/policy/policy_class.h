@@ -36,7 +36,7 @@ struct policy_index {
 struct policy_index *policy_index_new(const struct policy *policy);
 void policy_index_free(struct policy_index *index);
 int policy_index_atom(const struct policy_index *index, const struct prefix *inner); /* the narrowest around it */
-/* The first of those inside it, itself too: they follow each other, and there may be none. */
+/* The first of those inside it, itself not: they follow each other, and there may be none. */
 unsigned policy_index_inside(const struct policy_index *index, const struct prefix *outer);
 /* Adds the rules that fit it to 2 * words words; `self` fits nobody here. */
 void policy_index_rows(const struct policy_index *index, const struct party *party, uint64_t *rows);

@@ -196,9 +196,7 @@ int policy_index_atom(const struct policy_index *index, const struct prefix *inn
 
 unsigned policy_index_inside(const struct policy_index *index, const struct prefix *outer)
 {
-	int at = last_before(index, outer);
-
-	return (unsigned)(at < 0 || !prefix_covers(outer, &index->atoms[at].prefix) ? at + 1 : at);
+	return (unsigned)(last_before(index, outer) + 1);
 }
 
 /* ---- deciding ------------------------------------------------------------------------------ */

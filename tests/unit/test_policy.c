@@ -128,6 +128,7 @@ static void test_decide(void **state)
 		{HEAD "acl: [{from: a, to: b, allow: tcp/8000-8100}]", "a", "b", "tcp/8000", true, "rule 1", 2},
 		{HEAD "acl: [{from: a, to: b, allow: tcp/8000-8100}]", "a", "b", "tcp/8100", true, "rule 1", 2},
 		{HEAD "acl: [{from: a, to: b, allow: tcp/8000-8100}]", "a", "b", "tcp/8101", false, "default", 0},
+		{HEAD "acl: [{from: a, to: b, allow: [udp, tcp/9-99, tcp/22]}]", "a", "b", "tcp/22", true, "rule 1", 2},
 		{HEAD "acl: [{from: a, to: b, allow: udp}]", "a", "b", "udp/65535", true, "rule 1", 2},
 		{HEAD "acl: [{from: a, to: b, allow: udp}]", "a", "b", "tcp/65535", false, "default", 0},
 		{HEAD "acl: [{from: a, to: b, allow: [tcp, udp, icmp]}]", "a", "b", "other", false, "default", 0},
@@ -289,7 +290,9 @@ static void test_bounds(void **state)
 		    "write that");
 	check_bound("acl: [{to: b, from: b, allow: [\n", "tcp/", ",\n", 4096, "icmp]}]",
 		    "p.yaml:4099:1: allow: more than 4096 words in one list");
-	check_bound("acl:\n- {to: b, from: b, allow: [", "tcp/", ",", 4000, "icmp]}\n- {to: b, from: b, allow: [tcp,udp]}", NULL);
+	check_bound("acl:\n", "- {to: b, from: b, allow: [tcp,udp,icmp,tcp,udp]} #", "\n", 2000, "", NULL);
+	check_bound("acl:\n", "- {to: b, from: b, allow: [tcp,udp,icmp,tcp,udp,icmp]} #", "\n", 1667, "",
+		    "p.yaml:1669:45: more than 10000 ports in all rules: write ranges");
 	check_bound("tags: {t: [\n", "u", ",\n", 4096, "b]}", "p.yaml:4099:1: t: more than 4096 words in one list");
 	check_bound("routes: {auto_approve: {\n", "'fd00:", "::/32': a,\n", 2000, "}}", NULL);
 	check_bound("routes: {auto_approve: {\n", "'fd00:", "::/32': a,\n", 2001, "}}",
