@@ -390,62 +390,6 @@ void sync_reset(struct sync *sync, struct agent *agent)
 	task_defer(sync->co->loop, &sync->flush);
 }
 
-/* ---- another policy --------------------------------------------------------------------------- */
-
-/* What is still to be said by the old one is held for each, for its chains of changes end here. */
-static void hold(struct sync *sync, struct session *session)
-{
-	struct buf out = {.limit = SNAPSHOT_MAX};
-
-	if (session->behind || session_waits(session) ||
-	    !sync_missed(sync, session->agent, session->sent, ring_revision(sync->ring))) {
-		sync_anew(sync, session);
-		return;
-	}
-	if (sync->found.len) {
-		sync_add_found(sync, &out);
-		sync_tell(sync, session, buf_text(&out));
-	}
-}
-
-void sync_turn(struct sync *sync)
-{
-	struct session *session;
-
-	list_each(session, &sync->sessions, node)
-		if (session->agent && session->greeted)
-			hold(sync, session);
-	ring_add(sync->ring, "", NULL);
-	sync->floor = ring_revision(sync->ring);
-	sync->must_wait = true;
-	list_each(session, &sync->sessions, node)
-		session->sent = session->held_at = sync->floor;
-	task_defer(sync->co->loop, &sync->flush);
-}
-
-void sync_tell(struct sync *sync, struct session *session, char *changes)
-{
-	char *joined;
-
-	if (session->held) {
-		joined = xasprintf("%s,%s", session->held, changes);
-		free(session->held);
-		free(changes);
-		changes = joined;
-	}
-	session->held = changes;
-	session->held_at = ring_revision(sync->ring);
-	sync_mark(sync, session);
-}
-
-void sync_anew(struct sync *sync, struct session *session)
-{
-	session_forget(session);
-	session->anew = true;
-	session->held_at = ring_revision(sync->ring);
-	sync_mark(sync, session);
-}
-
 /* ---- the module ---------------------------------------------------------------------------------- */
 
 struct sync *sync_new(struct coordinator *co)

@@ -34,6 +34,67 @@ struct shift_key {
 	uint32_t before, now, routes;
 };
 
+/* ---- one that is told ---------------------------------------------------------------------------- */
+
+/* To this one alone, CHANGEs with commas between; taken. The session must be greeted. */
+static void tell(struct sync *sync, struct session *session, char *changes)
+{
+	char *joined;
+
+	if (session->held) {
+		joined = xasprintf("%s,%s", session->held, changes);
+		free(session->held);
+		free(changes);
+		changes = joined;
+	}
+	session->held = changes;
+	session->held_at = ring_revision(sync->ring);
+	sync_mark(sync, session);
+}
+
+/* A snapshot. */
+static void anew(struct sync *sync, struct session *session)
+{
+	session_forget(session);
+	session->anew = true;
+	session->held_at = ring_revision(sync->ring);
+	sync_mark(sync, session);
+}
+
+/* ---- the old policy ends ---------------------------------------------------------------------------- */
+
+/* What is still to be said by the old one is held for each, for its chains of changes end here. */
+static void hold(struct sync *sync, struct session *session)
+{
+	struct buf out = {.limit = SNAPSHOT_MAX};
+
+	if (session->behind || session_waits(session) ||
+	    !sync_missed(sync, session->agent, session->sent, ring_revision(sync->ring))) {
+		anew(sync, session);
+		return;
+	}
+	if (sync->found.len) {
+		sync_add_found(sync, &out);
+		tell(sync, session, buf_text(&out));
+	}
+}
+
+/* Everything said until now was said by the old policy. */
+static void turn(struct sync *sync)
+{
+	struct session *session;
+
+	list_each(session, &sync->sessions, node)
+		if (session->agent && session->greeted)
+			hold(sync, session);
+	ring_add(sync->ring, "", NULL);
+	sync->floor = ring_revision(sync->ring);
+	sync->must_wait = true;
+	list_each(session, &sync->sessions, node)
+		session->sent = session->held_at = sync->floor;
+	task_defer(sync->co->loop, &sync->flush);
+}
+
 /* ---- gathering ------------------------------------------------------------------------------- */
 
 static struct shift *shift_of(struct shifts *shifts, struct class *before, struct class *now, bool routes)
@@ -129,7 +190,7 @@ static void tell_one(struct coordinator *co, const struct shifts *shifts, const 
 		buf_puts(&out, "}");
 	}
 	if (out.len)
-		sync_tell(co->sync, member->agent->session, buf_text(&out));
+		tell(co->sync, member->agent->session, buf_text(&out));
 	else
 		buf_free(&out);
 }
@@ -153,7 +214,7 @@ static void tell_shift(struct coordinator *co, const struct shifts *shifts, cons
 		if (!session || !session->greeted)
 			continue;
 		if (changes > MANY && 2 * changes > seen)
-			sync_anew(co->sync, session);
+			anew(co->sync, session);
 		else
 			tell_one(co, shifts, viewer->members[i], news, rules);
 	}
@@ -184,7 +245,7 @@ void sync_policy(struct coordinator *co, const struct policy_index *index)
 {
 	struct network *network;
 
-	sync_turn(co->sync);
+	turn(co->sync);
 	list_each(network, &co->mesh.networks, node)
 		if (network->classes)
 			shift_network(co, network, index);
