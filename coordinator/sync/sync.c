@@ -11,6 +11,7 @@
 #include "coordinator/cluster/cluster.h"
 #include "events.h"
 #include "coordinator/enforce/policy_state.h"
+#include "coordinator/mesh/device.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/secret.h"
@@ -280,6 +281,13 @@ static void publish_rules(struct sync *sync, struct network *network, struct cla
 	free(before);
 }
 
+/* Such as who accepts something of a class that has come. */
+static void publish_seen(struct sync *sync, struct network *network, const struct class *class)
+{
+	for (unsigned i = 0; i < class->seen_count; i++)
+		publish_rules(sync, network, class->seen[i]);
+}
+
 /* Do members of the two see the same, and accept the same? */
 static bool same_view(const struct classes *classes, struct class *a, struct class *b)
 {
@@ -302,8 +310,8 @@ void sync_put(struct sync *sync, struct member *member)
 	mesh_member_classify(member, policy_place(sync->co, member, &made));
 	publish_member(sync, member, json_pack("{ssso}", "op", "put", "peer", mesh_peer_json(member)), ~0u,
 		       true);
-	for (unsigned i = 0; made && i < member->class->seen_count; i++)
-		publish_rules(sync, network, member->class->seen[i]);
+	if (made)
+		publish_seen(sync, network, member->class);
 	if (!before)
 		member->shown = member->changed;
 	if (!before || before == member->class)
@@ -328,6 +336,16 @@ void sync_remove(struct sync *sync, const struct network *network, const char *a
 	if (member->shown > MAX(sync->limit, sync->snapshot)) /* nobody has heard of it */
 		return;
 	publish_removal(sync, member->network, before, NULL, agent_id);
+}
+
+void sync_device(struct sync *sync, struct device *device)
+{
+	bool made;
+
+	device->class = policy_place_device(sync->co, device, &made);
+	if (made)
+		publish_seen(sync, device->network, device->class);
+	sync_reset(sync, device->via);
 }
 
 /* A bit for each field that patches have. */

@@ -6,6 +6,7 @@
  * new rules. Where that is much of what it sees, it gets a snapshot, written when it is its turn.
  */
 #include "coordinator/enforce/policy_state.h"
+#include "coordinator/mesh/device.h"
 #include "sync_private.h"
 
 #include <string.h>
@@ -121,11 +122,29 @@ static void add_member(struct shift *shift, struct member *member)
 	shift->members[shift->count++] = member;
 }
 
-static void gather(struct coordinator *co, struct shifts *shifts, const struct policy *policy)
+/* Its class is its gateway's to know alone. */
+static void shift_device(struct coordinator *co, struct device *device)
 {
-	struct member *member;
+	uint32_t before = device->class->id;
+	struct session *session = device->via->session;
 	bool made;
 
+	device->class = policy_place_device(co, device, &made);
+	if (device->class->id != before && session && session->greeted && device_told(device))
+		tell(co->sync, session, xasprintf("{\"op\":\"patch\",\"agent_id\":\"%s\",\"network\":\"%s\","
+						  "\"class\":%u}", device->id, device->network->name,
+						  device->class->id));
+}
+
+static void gather(struct coordinator *co, struct shifts *shifts, const struct policy *policy)
+{
+	struct device *device;
+	struct member *member;
+	size_t pos = 0;
+	bool made;
+
+	while ((device = map_next(shifts->network->devices, &pos, NULL)))
+		shift_device(co, device);
 	list_each(member, &shifts->network->members, in_network) {
 		struct class *before = member->class, *now;
 		bool routes;
