@@ -222,6 +222,8 @@ int backup_run(const struct config *config, const json_t *options, json_t *resul
 		code = failed("cannot make a backup at %s: %s", path, strerror(errno));
 	if (code)
 		unlink(temporary);
+	else
+		file_sync_directory_of(path);
 	json_object_set_new(result, "file", json_string(path));
 	json_object_set_new(result, "message", json_sprintf("backup written to %s: keep it as safe as the server, its "
 							    "keys are in it", path));

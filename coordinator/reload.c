@@ -2,7 +2,7 @@
  * reload.c - SIGHUP: the configuration and the certificate anew, all of it or nothing.
  *
  * What other things hang on (where we listen, the database, the relay) waits for a restart, and is named. A
- * coming key is told to the agents at once; a later SIGHUP may then put it to use.
+ * coming key and other URLs are told to the agents at once; a later SIGHUP may then put the key to use.
  */
 #include "reload.h"
 #include "coordinator.h"
@@ -87,12 +87,23 @@ static bool read_next(const struct config *fresh, char pin[static 44])
 	return false;
 }
 
-static void announce(struct coordinator *co, const char *pin)
+/* What agents know of us, new. */
+static json_t *known(const struct coordinator *co)
 {
-	if (!strcmp(co->next_pin, pin))
-		return;
-	str_copy(co->next_pin, sizeof(co->next_pin), pin);
-	sync_coordinators(co->sync);
+	return json_pack("[oo]", coordinator_urls(co), coordinator_pins(co));
+}
+
+/* Other coordinators see it in our next beat, and tell theirs. */
+static void announce(struct coordinator *co, const json_t *known_before, const json_t *relays_before)
+{
+	json_t *now = known(co), *relays = coordinator_relays(co);
+
+	if (!json_equal(now, known_before))
+		sync_coordinators(co->sync);
+	if (!json_equal(relays, relays_before)) /* the STUN server beside us has the host of our URL */
+		sync_relays(co->sync, false);
+	json_decref(now);
+	json_decref(relays);
 }
 
 static void name_what_waits(const struct config *now, const struct config *fresh)
@@ -160,18 +171,22 @@ static void reload(struct coordinator *co)
 {
 	struct config fresh = {0};
 	char error[CONFIG_ERROR] = "", next[44];
+	json_t *before = known(co), *relays = coordinator_relays(co);
 
 	if (config_load(&fresh, co->options, error)) {
 		log_error("reload", "reason=\"%s; what was there goes on\"", error);
 	} else if (read_next(&fresh, next) && take_certificate(co, fresh.cert, fresh.key)) {
-		announce(co, next);
+		str_copy(co->next_pin, sizeof(co->next_pin), next);
 		config_take_port(&fresh, co->listening.port);
 		name_what_waits(&co->config, &fresh);
 		take(&co->config, &fresh);
+		announce(co, before, relays);
 		log_info("reload", "cert=%s file=%s", co->config.cert ? co->config.cert : "-",
 			 co->config.file ? co->config.file : "-");
 	}
 	config_free(&fresh);
+	json_decref(before);
+	json_decref(relays);
 }
 
 void coordinator_reload(struct coordinator *co)

@@ -38,11 +38,27 @@ sodium.h   *
 '
 
 # FOLDER FILE-OR-FOLDER...: all that the files of a folder of the coordinator may see of the coordinator.
+# What points up, or both ways:
+#   mesh -> sync, enforce, cluster    a change is told to agents and other coordinators, and the policy in
+#                                     force says which class a member is of: by the functions of these headers alone
+#   mesh -> access/users.h            a join key has its maker, whose tags it gives, and that counts once it is used
+#   access -> sync/events.h           a token that ends, ends who listens by it
+#   sync -> enforce, cluster          whom a member may see, and whether what was refused is being set right
+#   sync -> api/conn.h                a stream begins as a request;
+#           api/api.h                 its frames are held to the limits of requests, and a heartbeat is one
+#   sync -> access/who.h, admin/admin_commands.h   events: who may hear them, and an agent as administrators see it
+#   cluster -> embedded.h             a beat names the relay beside the coordinator
 folders='
 coordinator/policy/
-coordinator/store/  coordinator/histogram.h
-coordinator/access/ coordinator/store/ coordinator/mesh/ coordinator/sync/events.h coordinator/coordinator.h
-coordinator/cli/    coordinator/policy/ coordinator/config.h coordinator/args.h coordinator/backup.h
+coordinator/store/   coordinator/histogram.h
+coordinator/access/  coordinator/store/ coordinator/mesh/ coordinator/sync/events.h coordinator/coordinator.h
+coordinator/cli/     coordinator/policy/ coordinator/config.h coordinator/args.h coordinator/backup.h
+coordinator/mesh/    coordinator/policy/ coordinator/store/ coordinator/coordinator.h coordinator/remedy.h coordinator/sync/sync.h coordinator/sync/events.h coordinator/enforce/policy_state.h coordinator/cluster/cluster.h coordinator/access/users.h
+coordinator/enforce/ coordinator/policy/ coordinator/store/ coordinator/coordinator.h coordinator/remedy.h coordinator/mesh/ coordinator/access/find.h coordinator/sync/sync.h
+coordinator/sync/    coordinator/store/ coordinator/coordinator.h coordinator/mesh/ coordinator/enforce/policy_state.h coordinator/cluster/cluster.h coordinator/access/who.h coordinator/api/conn.h coordinator/api/api.h coordinator/admin/admin_commands.h
+coordinator/cluster/ coordinator/store/ coordinator/coordinator.h coordinator/mesh/ coordinator/access/ coordinator/enforce/policy_state.h coordinator/sync/ coordinator/embedded.h
+coordinator/admin/   coordinator/policy/ coordinator/store/ coordinator/coordinator.h coordinator/remedy.h coordinator/mesh/ coordinator/access/ coordinator/enforce/policy_state.h coordinator/sync/events.h coordinator/cluster/cluster.h
+coordinator/api/     coordinator/store/ coordinator/coordinator.h coordinator/remedy.h coordinator/mesh/ coordinator/access/ coordinator/sync/ coordinator/cluster/ coordinator/admin/ coordinator/web/
 '
 
 check() {

@@ -113,6 +113,11 @@ bool who_sees(const struct who *who, const struct network *network)
 	return who_role(who, network) >= ROLE_VIEWER && (!network || who_shown(who, network->made_in));
 }
 
+bool who_sees_id(const struct who *who, const char *network_id)
+{
+	return role_in(who, network_id) >= ROLE_VIEWER;
+}
+
 bool who_shown(const struct who *who, uint64_t made_in)
 {
 	return !who->until || made_in < who->until;

@@ -45,6 +45,7 @@ void who_cut(json_t *out, const json_t *roles, enum role most);
 enum role who_role(const struct who *who, const struct network *network); /* NULL: for everything */
 enum role who_highest(const struct who *who); /* in any network */
 bool who_sees(const struct who *who, const struct network *network);
+bool who_sees_id(const struct who *who, const char *network_id); /* of one that may be gone */
 /* Is what was made in this batch (0: long ago) to be shown? Of a network who_sees has looked. */
 bool who_shown(const struct who *who, uint64_t made_in);
 /* May the running command work on this network (NULL: on what belongs to none)? */

@@ -4,9 +4,10 @@
  */
 #include "admin.h"
 #include "admin_commands.h"
-#include "coordinator/api/remedy.h"
 #include "coordinator/cluster/cluster.h"
+#include "coordinator/remedy.h"
 #include "coordinator/store/store.h"
+#include "coordinator/sync/events.h"
 #include "lib/log.h"
 #include "lib/secret.h"
 #include "lib/sock.h"
@@ -134,19 +135,25 @@ static void on_overdue(void *arg)
 	refused(client, why);
 }
 
-/* `audit` may go on. */
-void admin_follow(struct admin *admin, json_t *line)
+/* `audit` may go on. What was in the batch that it was read behind, or before, has been read. */
+static void on_audit(void *arg, const char *line, uint64_t batch)
 {
-	uint64_t batch = store_batch(admin->co->store);
+	struct admin *admin = arg;
 	struct client *client;
+	char error[JS_ERROR];
+	json_t *json;
 
 	list_each(client, &admin->clients, node) {
-		if (!client->follows || (client->missed && batch == client->batch))
+		if (!client->follows || (line && batch <= client->batch))
 			continue;
-		if (client->missed)
-			json_array_append(client->missed, line);
-		else
-			send_line(client, json_incref(line));
+		json = line ? js_load(line, strlen(line), error) : NULL;
+		client->follows = json;
+		if (json && client->missed)
+			json_array_append_new(client->missed, json);
+		else if (json)
+			send_line(client, json);
+		else if (!client->missed) /* else it ends with its answer */
+			stream_close(client->stream);
 	}
 }
 
@@ -312,6 +319,7 @@ struct admin *admin_new(struct coordinator *co, char *error, size_t size)
 		free(admin);
 		return NULL;
 	}
+	events_follow(co->events, on_audit, admin);
 	io_init(&admin->accept, co->loop, admin->fd, on_accept, admin);
 	io_start(&admin->accept, LOOP_READ);
 	return admin;
@@ -336,6 +344,7 @@ void admin_free(struct admin *admin)
 	if (!admin)
 		return;
 	admin_stop(admin);
+	events_follow(admin->co->events, NULL, NULL);
 	free(admin->path);
 	free(admin);
 }

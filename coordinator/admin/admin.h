@@ -17,6 +17,5 @@ struct coordinator;
 struct admin *admin_new(struct coordinator *co, char *error, size_t size);
 void admin_stop(struct admin *admin); /* its clients end in the loop's next turn */
 void admin_free(struct admin *admin);
-void admin_follow(struct admin *admin, json_t *line); /* borrowed */
 
 #endif

@@ -1,10 +1,10 @@
 /*
- * admin_agents.c - agents, for administrators. How an agent is named: ../mesh/find.h.
+ * admin_agents.c - agents, for administrators. How an agent is named: ../access/find.h.
  */
 #include "admin_commands.h"
 #include "coordinator/enforce/policy_state.h"
 #include "coordinator/mesh/device.h"
-#include "coordinator/mesh/find.h"
+#include "coordinator/access/find.h"
 #include "lib/clock.h"
 #include "lib/str.h"
 

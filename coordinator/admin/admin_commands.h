@@ -9,7 +9,7 @@
 #ifndef COORDINATOR_ADMIN_COMMANDS_H
 #define COORDINATOR_ADMIN_COMMANDS_H
 
-#include "coordinator/mesh/find.h"
+#include "coordinator/access/find.h"
 #include "coordinator/mesh/registry.h"
 #include "coordinator/access/who.h"
 

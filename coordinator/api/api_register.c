@@ -11,7 +11,7 @@
 #include "coordinator/access/challenge.h"
 #include "coordinator/cluster/cluster.h"
 #include "dispatch.h"
-#include "remedy.h"
+#include "coordinator/remedy.h"
 #include "coordinator/store/store.h"
 #include "lib/clock.h"
 #include "lib/log.h"

@@ -8,7 +8,7 @@
 #include "conn.h"
 #include "coordinator/cluster/cluster.h"
 #include "dispatch.h"
-#include "remedy.h"
+#include "coordinator/remedy.h"
 #include "server.h"
 #include "lib/log.h"
 #include "lib/secret.h"

@@ -41,8 +41,8 @@ static int ended(const char *run_dir)
 		return EXIT_NOT_RUNNING;
 	}
 	close(fd);
-	fprintf(stderr, "wg-mesh-coordinator: the coordinator has ended this (it was started anew, or lines were not "
-		"read for long): follow again\n");
+	fprintf(stderr, "wg-mesh-coordinator: the coordinator has ended this (it was started anew, its database "
+		"does not keep up, or lines were not read for long): follow again\n");
 	return EXIT_NOT_REACHABLE;
 }
 

@@ -7,7 +7,6 @@
  * the verdict (cluster_healing) then knows what the other coordinator has done.
  */
 #include "cluster_private.h"
-#include "coordinator/admin/admin.h"
 #include "coordinator/sync/events.h"
 #include "coordinator/mesh/registry.h"
 #include "coordinator/store/store.h"
@@ -150,7 +149,6 @@ static void take_audit(struct coordinator *co, json_t *lines)
 					   network ? network->name : NULL);
 		if (!line)
 			continue;
-		admin_follow(co->admin, line);
 		events_audit(co->events, network, line);
 		json_decref(line);
 	}

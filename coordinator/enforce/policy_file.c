@@ -5,7 +5,7 @@
  */
 #include "policy_file.h"
 #include "policy_state.h"
-#include "coordinator/api/remedy.h"
+#include "coordinator/remedy.h"
 #include "coordinator/store/store.h"
 #include "lib/file.h"
 #include "lib/log.h"

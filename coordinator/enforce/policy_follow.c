@@ -6,6 +6,7 @@
 #include "policy_file.h"
 #include "policy_state_private.h"
 #include "coordinator/store/store.h"
+#include "coordinator/sync/sync.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/str.h"

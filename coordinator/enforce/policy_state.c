@@ -10,6 +10,7 @@
 #include "policy_file.h"
 #include "coordinator/mesh/device.h"
 #include "coordinator/store/store.h"
+#include "coordinator/sync/sync.h"
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"

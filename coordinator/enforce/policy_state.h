@@ -6,7 +6,7 @@
 #ifndef COORDINATOR_POLICY_STATE_H
 #define COORDINATOR_POLICY_STATE_H
 
-#include "coordinator/mesh/find.h"
+#include "coordinator/access/find.h"
 
 struct policy_state;
 
@@ -80,10 +80,5 @@ json_t *policy_warnings(const struct coordinator *co, const struct policy *polic
  * words, and [{"network","agent","route","before","after"}] of routes, true where it is approved; not *complete:
  * there may be more. */
 json_t *policy_compare(const struct coordinator *co, const struct policy *next, bool *complete);
-
-/* ---- sync_policy.c -------------------------------------------------------------------------------- */
-
-/* Every member into the classes of another policy; those who see otherwise are told what changed. */
-void sync_policy(struct coordinator *co, const struct policy_index *index);
 
 #endif

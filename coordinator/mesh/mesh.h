@@ -71,6 +71,8 @@ struct member {
 	uint64_t joined_at;
 	uint64_t made_in; /* as a network's */
 	uint64_t shown, changed; /* sync's: revisions since when it is shown, and of its last change */
+	uint64_t heard_in; /* events': batch of its last change; */
+	bool heard_more;   /* it was seen since, which is still to be heard of */
 	char *text; /* its PEER as others are told; NULL: to be written anew */
 };
 

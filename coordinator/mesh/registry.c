@@ -12,7 +12,7 @@
 #include "coordinator/store/store.h"
 #include "coordinator/sync/sync.h"
 #include "coordinator/access/users.h"
-#include "coordinator/api/remedy.h"
+#include "coordinator/remedy.h"
 #include "lib/buf.h"
 #include "lib/clock.h"
 #include "lib/secret.h"

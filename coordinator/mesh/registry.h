@@ -53,6 +53,14 @@ struct join_key *registry_key_create(struct coordinator *co, const struct key_wi
 				     struct refusal *why);
 void registry_key_revoke(struct coordinator *co, struct join_key *key, const char *actor);
 
+/* ---- relays (registry_relay.c) ---- */
+
+struct relay; /* relays.h */
+/* What is in `as` is taken, and `as` empty. NULL: refused, and it stays. */
+const struct relay *registry_relay_add(struct coordinator *co, struct proto_relay *as, const char *actor,
+				       struct refusal *why);
+bool registry_relay_remove(struct coordinator *co, const char *id, const char *actor, struct refusal *why);
+
 /* ---- agents ---- */
 
 struct registration {

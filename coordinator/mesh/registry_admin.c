@@ -2,7 +2,6 @@
  * registry_admin.c - networks, join keys and the audit.
  */
 #include "registry.h"
-#include "coordinator/admin/admin.h"
 #include "coordinator/sync/events.h"
 #include "coordinator/store/store.h"
 #include "coordinator/access/users.h"
@@ -26,8 +25,6 @@ void registry_audit_in(struct coordinator *co, const struct network *network, co
 					   store_text(subject), store_text(detail),
 					   store_text(network ? network->id : NULL)});
 	line = registry_audit_json(now, actor, action, subject, detail, network ? network->name : NULL);
-	if (co->admin)
-		admin_follow(co->admin, line);
 	events_audit(co->events, network, line);
 	json_decref(line);
 }

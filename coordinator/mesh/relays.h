@@ -1,5 +1,6 @@
 /*
- * relays.h - relays that an administrator added, beside the embedded one. Agents are told of all.
+ * relays.h - relays that an administrator added, beside the embedded one. Agents are told of all. What adds and
+ * removes them is in registry.h.
  */
 #ifndef COORDINATOR_RELAYS_H
 #define COORDINATOR_RELAYS_H
@@ -18,6 +19,8 @@ struct relay {
 	uint64_t made_in; /* as a network's */
 };
 
+/* Texts of `list` that are STUN servers, copied; more than there is room for are left out. */
+void relays_take_stun(struct proto_relay *as, const json_t *list);
 int relays_load(struct coordinator *co);
 void relays_row(void *co, const struct store_value *row); /* adds it */
 void relays_free(struct coordinator *co);

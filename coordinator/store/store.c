@@ -142,6 +142,7 @@ static void take_refusals(struct store *store, struct list *ops)
 
 static void deliver(struct store *store, struct list *queries)
 {
+	store->group++; /* what is done with rows is none of what was written before */
 	while (!list_empty(queries)) {
 		struct query *query = container_of(queries->next, struct query, node);
 		struct row *row;

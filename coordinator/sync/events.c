@@ -2,8 +2,8 @@
  * events.c - listeners and their frames. Nothing is kept for later: who comes asks the API for what is,
  * and hears what changes. A listener that does not read is dropped by its stream's limit.
  */
-#include "events.h"
-#include "coordinator/admin/admin_commands.h"
+#include "events_private.h"
+#include "coordinator/access/who.h"
 #include "coordinator/api/conn.h"
 #include "lib/clock.h"
 #include "lib/str.h"
@@ -17,12 +17,6 @@
 #define MAX_MESSAGE   4096
 #define MAX_QUEUED    (4u << 20)
 #define PING_MS       20000
-
-struct events {
-	struct coordinator *co;
-	struct list listeners;
-	size_t count;
-};
 
 struct listener {
 	struct list node;
@@ -55,7 +49,7 @@ static void end(struct listener *listener, uint16_t code, const char *reason)
 	stream_close(listener->stream);
 }
 
-static bool sees(struct listener *listener, const struct network *network)
+static bool sees(struct listener *listener, const char *network_id)
 {
 	const struct access *access = map_get(listener->events->co->users.accesses, listener->access);
 	struct who who;
@@ -66,46 +60,22 @@ static bool sees(struct listener *listener, const struct network *network)
 		return false;
 	}
 	who_access(&who, access, "");
-	yes = who_sees(&who, network);
+	yes = who_sees_id(&who, *network_id ? network_id : NULL);
 	who_fini(&who);
 	return yes;
 }
 
-/* Takes frame. */
-static void tell(struct events *events, const struct network *network, json_t *frame)
+void events_tell(struct events *events, const char *network_id, char *frame)
 {
 	struct listener *listener, *tmp;
-	char *text = js_dump(frame);
 
 	list_each_safe(listener, tmp, &events->listeners, node) {
-		if (listener->ending || !sees(listener, network))
+		if (listener->ending || !sees(listener, network_id))
 			continue;
-		ws_send(listener->ws, text, strlen(text));
+		ws_send(listener->ws, frame, strlen(frame));
 		flush(listener);
 	}
-	free(text);
-	json_decref(frame);
-}
-
-void events_audit(struct events *events, const struct network *network, json_t *line)
-{
-	if (events && events->count)
-		tell(events, network, json_pack("{sssO}", "type", "audit", "audit", line));
-}
-
-void events_agent(struct events *events, const struct member *member)
-{
-	if (events && events->count)
-		tell(events, member->network,
-		     json_pack("{ssssso}", "type", "agent", "op", "put", "agent", admin_agent_json(member)));
-}
-
-void events_agent_gone(struct events *events, const struct network *network, const char *agent_id)
-{
-	if (events && events->count)
-		tell(events, network,
-		     json_pack("{ssssssss}", "type", "agent", "op", "remove", "agent_id", agent_id,
-			       "network", network->name));
+	free(frame);
 }
 
 void events_cut(struct events *events, const char *access_id)
@@ -119,12 +89,30 @@ void events_cut(struct events *events, const char *access_id)
 			end(listener, 1008, "the token or session has ended");
 }
 
-void events_bye(struct events *events)
+static void end_all(struct events *events, uint16_t code, const char *reason)
 {
 	struct listener *listener;
 
 	list_each(listener, &events->listeners, node)
-		end(listener, 1001, "restart");
+		end(listener, code, reason);
+}
+
+void events_lost(struct events *events)
+{
+	end_all(events, 1013, "the database takes its time: come again, and ask for what is");
+	if (events->follow)
+		events->follow(events->follow_arg, NULL, 0);
+}
+
+void events_bye(struct events *events)
+{
+	end_all(events, 1001, "restart");
+}
+
+void events_follow(struct events *events, events_follow_fn *fn, void *arg)
+{
+	events->follow = fn;
+	events->follow_arg = arg;
 }
 
 /* ---- the stream ------------------------------------------------------------------------- */
@@ -166,7 +154,7 @@ static void tick(void *arg)
 {
 	struct listener *listener = arg;
 
-	sees(listener, NULL); /* ends with its token */
+	sees(listener, ""); /* ends with its token */
 	if (listener->ending)
 		return;
 	if (!ws_watch_ping(&listener->watch, listener->ws)) {
@@ -234,11 +222,14 @@ struct events *events_new(struct coordinator *co)
 
 	events->co = co;
 	list_init(&events->listeners);
+	list_init(&events->held);
 	return events;
 }
 
 void events_free(struct events *events)
 {
+	if (events)
+		events_gate_clear(events);
 	free(events);
 }
 

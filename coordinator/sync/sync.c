@@ -376,7 +376,7 @@ void sync_patch(struct sync *sync, const struct agent *agent, json_t *fields)
 	json_object_set_new(fields, "agent_id", json_string(agent->id));
 	list_each(member, &agent->members, in_agent) {
 		if (!member->expired) /* else what it does is another network's matter */
-			events_agent(sync->co->events, member);
+			events_seen(sync->co->events, member);
 		if (!member->class)
 			continue;
 		json_object_set_new(fields, "network", json_string(member->network->name));

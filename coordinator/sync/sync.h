@@ -19,6 +19,7 @@
 
 struct coordinator;
 struct device;
+struct policy_index;
 struct request;
 struct session;
 struct sync;
@@ -59,6 +60,8 @@ void sync_device(struct sync *sync, struct device *device);
 void sync_patch(struct sync *sync, const struct agent *agent, json_t *fields); /* takes fields */
 void sync_relays(struct sync *sync, bool durable); /* durable: it was written, and waits for the disk */
 void sync_coordinators(struct sync *sync);
+/* Every member into the classes of another policy; those who see otherwise are told what changed. */
+void sync_policy(struct coordinator *co, const struct policy_index *index);
 void sync_reset(struct sync *sync, struct agent *agent); /* what it may see has changed: all anew */
 void sync_cut(struct sync *sync, struct agent *agent, const char *reason);
 /* Its stream ends: there is another, at this address or coordinator. */

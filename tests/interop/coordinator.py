@@ -1992,6 +1992,33 @@ def _(unused):
         co.close()
 
 
+def moved(co, url):
+    """Its first URL is another from now on, by SIGHUP; the one that tests use stays."""
+    lines, plain = co.log().count("info reload"), re.sub("public_url:.*\n", "", co.read("coordinator.yaml"))
+    with open(co.dir + "/coordinator.yaml", "w") as f:
+        f.write("%spublic_url: ['%s', '%s']\n" % (plain, url, co.origin))
+    co.process.send_signal(signal.SIGHUP)
+    assert wait_until(lambda: co.log().count("info reload") > lines), "no word of the reload"
+
+
+@case("SIGHUP with another public_url: streams that are open hear of it, and of the STUN server at its host")
+def _(unused):
+    co = Coordinator("relay: {stun: ':%d'}\n" % free_port()).start()
+    try:
+        stream = Agent(co, "here").register(co.key()).stream()
+        snapshot = stream.receive()
+        equal((snapshot["coordinators"], len(snapshot["relays"])), ([co.origin], 1))
+        moved(co, "https://moved.example.net:8443")
+        told = {}
+        assert stream.find(lambda m: told.update({m.get("op"): m}) or {"coordinators", "relays"} <= set(told)), list(told)
+        equal(told["coordinators"]["coordinators"], ["https://moved.example.net:8443", co.origin])
+        equal([stun.partition(":")[0] for stun in told["relays"]["relays"][0]["stun"]], ["moved.example.net"])
+        moved(co, "https://moved.example.net:8443")  # nothing new
+        assert not stream.find(lambda m: m.get("op") in ("coordinators", "relays"), 0.3)
+    finally:
+        co.close()
+
+
 @case("SIGTERM says bye to those who are connected, and ends in time")
 def _(co):
     agent = Agent(co, "open").register(co.key())
@@ -2300,6 +2327,20 @@ def _(co):
         last = database.execute("SELECT actor,action FROM audit ORDER BY id DESC LIMIT 2").fetchall()
     database.close()
     equal(last, [("admin uid %d" % os.getuid(), action) for action in ("database-migrated", "backup-made")])
+
+
+@case("a backup is said to be written when its name is on the disk too")
+def _(co):
+    if not shutil.which("strace"):
+        return "needs strace"
+    done = subprocess.run(["strace", "-f", "-y", "-o", co.dir + "/calls", "-e", "trace=rename,renameat,renameat2,fsync,write", PROGRAM,
+                           "--config", co.dir + "/coordinator.yaml", "backup", co.dir + "/b"], capture_output=True, text=True, timeout=60,
+                          env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})  # it cannot look for leaks when it is traced
+    equal((done.returncode, "written" in done.stdout), (0, True), done.stderr)
+    calls = co.read("calls").splitlines()
+    order = [next((n for n, call in enumerate(calls) if re.search(what, call)), None)
+             for what in (r"rename.*/b\"", r"fsync\(\d+<%s/?>" % re.escape(co.dir), r"write\(1<.*written to")]
+    assert None not in order and order == sorted(order), (order, calls)
 
 
 @case("a database that is not there is not made by who would copy it, and one that is away is not reachable")

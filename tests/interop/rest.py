@@ -1783,6 +1783,55 @@ def _(co):
         equal(Ws(co, path, token_).status, status)
 
 
+class Following:
+    """What `audit --follow` goes on to hear, after what there was."""
+
+    def __init__(self, co):
+        self.socket, self.buffer = coordinator.socket.socket(coordinator.socket.AF_UNIX), b""
+        self.socket.connect(co.dir + "/run/coordinator.sock")
+        self.socket.sendall(b'{"command":"audit","arguments":{"follow":true}}\n')
+        equal(self.line()["ok"], True)
+
+    def line(self, seconds=20):
+        """None: there was none."""
+        self.socket.settimeout(seconds)
+        while b"\n" not in self.buffer:
+            try:
+                data = self.socket.recv(65536)
+            except TimeoutError:
+                return None
+            if not data:
+                raise EOFError
+            self.buffer += data
+        line, _, self.buffer = self.buffer.partition(b"\n")
+        return json.loads(line)
+
+
+@case("events, audit --follow: what is written is heard of when it is on the disk, where an agent is at once")
+def _(co):
+    api = root(co)
+    agent, other = Agent(co, "here").register(co.key()), Agent(co, "other").register(co.key())
+    listening, following = Ws(co, "/api/v1/events", api.headers["Authorization"][7:]), Following(co)
+    listening.receive()
+    with co.no_commits():
+        made = meanwhile(api, "POST", "/networks", {"name": "lab", "cidr": "10.100.0.0/16"})
+        assert wait_until(lambda: metric(co, "store_queue") >= 2)
+        renamed = meanwhile(api, "PATCH", "/agents/" + agent.id, {"name": "there"})
+        assert wait_until(lambda: metric(co, "store_queue") >= 4)
+        agent.ask("PUT", "/endpoint", {"endpoint": "192.0.2.8:8"})  # would show its new name
+        other.ask("PUT", "/endpoint", {"endpoint": "192.0.2.9:9"})
+        heard = []
+        assert listening.find(lambda m: heard.append(m) or m.get("agent", {}).get("endpoint") == "192.0.2.9:9")
+        equal([m for m in heard if m["type"] == "audit" or m["agent"]["agent_id"] != other.id], [])
+        equal(following.line(0.2), None)
+    equal((made()[0], renamed()[0]), (201, 200))
+    heard = []
+    assert listening.find(lambda m: heard.append(m) or m.get("agent", {}).get("endpoint") == "192.0.2.8:8")
+    equal([m["audit"]["action"] for m in heard if m["type"] == "audit"], ["network-created", "agent-renamed"])
+    equal({m["agent"]["name"] for m in heard if m["type"] == "agent" and m["agent"]["agent_id"] == agent.id}, {"there"})
+    equal([following.line()["action"] for _ in range(2)], ["network-created", "agent-renamed"])
+
+
 @case("events: one token or session, and one user, takes some of the places and leaves the others theirs")
 def _(co):
     user(co, "many", "viewer")

@@ -4,7 +4,7 @@ cases whose name has one of them."""
 import contextlib, copy, http.client, json, os, shutil, signal, socket, subprocess, sys, threading, time
 import meshclient
 from meshclient import Agent, Coordinator, WrongClock, Ws, rotate, wait_until
-from coordinator import FAST, agents, come_back, equal, metric, refused
+from coordinator import FAST, agents, come_back, equal, metric, moved, refused
 from proxy import Proxy
 
 AWAY = float(os.environ.get("WG_MESH_TEST_AWAY", "6"))  # seconds without a database
@@ -645,6 +645,30 @@ def _(a, b):
     rotate(agent)
     equal(hearing["default"].find(lambda m: m.get("type") == "agent", 5)["agent"]["public_key"], meshclient.b64(agent.public))
     equal(hearing["red"].find(lambda m: True, 1), None)
+
+
+@case("SIGHUP with another public_url: streams at the other coordinators hear of it, and of the STUN server at its host")
+def _(server):
+    a = Coordinator("relay: {stun: ':%d'}\n" % meshclient.free_port()).start()
+    b = another(a)
+    try:
+        b.start()
+        stream = Agent(b, "at-b").register(b.key()).stream()
+        assert stream.find(lambda m: m.get("type") == "snapshot")
+        soon(lambda: metric(b, "other_coordinators") == 1, 9)
+        moved(a, "https://moved.example.net:8443")
+        told = {}
+
+        def both(message):
+            if "https://moved.example.net:8443" in message.get("coordinators", []):
+                told["url"] = True
+            if any(stun.startswith("moved.example.net:") for relay in message.get("relays", []) for stun in relay["stun"]):
+                told["stun"] = True
+            return len(told) == 2
+        assert stream.find(both), told
+    finally:
+        b.close()
+        a.close()
 
 
 @case_of_two("the key of one network's device is no other's matter, also at two coordinators at once")

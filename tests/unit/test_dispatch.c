@@ -4,7 +4,7 @@
 #include "coordinator/admin/admin_commands.h"
 #include "coordinator/api/dispatch.h"
 #include "coordinator/api/fields.h"
-#include "coordinator/api/remedy.h"
+#include "coordinator/remedy.h"
 #include "coordinator/mesh/ring.h"
 
 #include <setjmp.h>

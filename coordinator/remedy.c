@@ -3,7 +3,7 @@
  */
 #include "remedy.h"
 #include "coordinator/admin/admin_commands.h"
-#include "dispatch.h"
+#include "coordinator/api/dispatch.h"
 #include "lib/buf.h"
 #include "lib/str.h"
 

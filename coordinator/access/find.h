@@ -7,7 +7,7 @@
 #ifndef COORDINATOR_FIND_H
 #define COORDINATOR_FIND_H
 
-#include "registry.h"
+#include "coordinator/mesh/registry.h"
 
 struct who;
 

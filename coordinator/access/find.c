@@ -3,8 +3,8 @@
  * whose name begins another's can be named at all.
  */
 #include "find.h"
-#include "device.h"
-#include "coordinator/access/who.h"
+#include "who.h"
+#include "coordinator/mesh/device.h"
 #include "lib/str.h"
 
 #include <stdlib.h>
