@@ -261,7 +261,7 @@ static char *working_copy(const struct config *config, const char *path)
 	int result;
 
 	buf_init(&file, SIZE_MAX / 2);
-	result = file_read(path, SIZE_MAX / 4, &file);
+	result = file_read_any(path, SIZE_MAX / 4, &file);
 	if (!result && (file.len < 16 || memcmp(file.data, "SQLite format 3", 16)))
 		result = -EBADMSG;
 	if (!result)

@@ -161,7 +161,7 @@ static void reload(struct coordinator *co)
 	struct config fresh = {0};
 	char error[CONFIG_ERROR] = "", next[44];
 
-	if (config_load(&fresh, co->options, error)) {
+	if (config_load(&fresh, co->options, false, error)) {
 		log_error("reload", "reason=\"%s; what was there goes on\"", error);
 	} else if (read_next(&fresh, next) && take_certificate(co, fresh.cert, fresh.key)) {
 		announce(co, next);

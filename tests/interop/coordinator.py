@@ -1920,7 +1920,7 @@ def _(unused):
             assert wait_until(lambda: co.log().count(" reload") > lines), "no word of the reload"
             told = stream.find(lambda m: m.get("op") == "coordinators", 1)
             equal(told and len(told["pins"]), pins, coming)
-        assert "is not a private key" in co.log()
+        assert "nothing.key cannot be opened" in co.log()
         equal(len(agent.stream().receive()["pins"]), 2)
         for name, key, word, changes in (("stranger", "stranger.key", "was not announced", False),
                                          ("old", "stranger.key", "reload", False),
@@ -1933,6 +1933,44 @@ def _(unused):
             told = [line for line in co.log().splitlines() if "reload" in line][-1]
             assert word in told, told
             equal(certificate() != before, changes, name)
+    finally:
+        co.close()
+
+
+@case("a pipe in the place of a file stops nobody: it is refused, but where a command is given one")
+def _(_co):
+    def run(*words, text=None):
+        done = subprocess.run([PROGRAM, *words, "--run-dir", co.dir + "/run"], input=text, capture_output=True, text=True,
+                              timeout=20)
+        return done.returncode, done.stdout + done.stderr
+
+    co = Coordinator(FAST)
+    policy, config = co.dir + "/p.yaml", co.dir + "/coordinator.yaml"
+    try:
+        with open(policy, "w") as f:
+            f.write("version: 1\ndefault: allow\n")
+        co.options += ["--policy", policy]
+        co.start()
+        for path, word in ((policy, "cannot be read: it is not a regular file"), (config, "cannot be read: it is not a reg")):
+            lines = co.log().count(word)
+            os.rename(path, path + ".kept")
+            os.mkfifo(path)
+            co.process.send_signal(signal.SIGHUP)
+            assert wait_until(lambda: co.log().count(word) > lines), co.log()[-600:]
+            assert co.ready(), "it answers nobody"
+            if path == policy:
+                code, said = run("serve", "--check", "--config", config, "--policy", path)
+                assert code == 2 and word in said, said
+            os.rename(path + ".kept", path)
+        equal(run("policy", "apply", "/dev/stdin", text="version: 1\ndefault: deny\n")[0], 0)
+        equal(run("policy", "apply", "-", text="version: 1\ndefault: allow\n")[0], 0)
+        equal(run("serve", "--check", "--config", "/dev/stdin", text=co.read("coordinator.yaml"))[0], 0)
+        equal(co.stop(), 0)
+        os.unlink(policy)
+        os.mkfifo(policy)
+        lines = co.log().count("not a regular file")
+        co.start()  # what was applied goes on
+        assert co.log().count("not a regular file") > lines
     finally:
         co.close()
 
