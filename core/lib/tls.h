@@ -35,6 +35,8 @@ void tls_server_free(struct tls_server *tls);
 /* Swaps certificate and key for new connections; the old stay when the new ones are bad. */
 int tls_server_reload(struct tls_server *tls, const char *cert_path, const char *key_path, char *error,
 		      size_t size);
+/* Of a PEM file, new (EVP_PKEY_free); NULL and a sentence, also where it has a passphrase: nobody is asked. */
+struct evp_pkey_st *tls_read_key(const char *path, char *error, size_t size);
 /* SHA-256 of the SubjectPublicKeyInfo, base64url, 43 characters: PIN of a join link. */
 void tls_server_pin(const struct tls_server *tls, char pin[static 44]);
 
