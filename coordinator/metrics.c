@@ -10,6 +10,7 @@
 #include "coordinator/api/server.h"
 #include "coordinator/sync/sync.h"
 #include "coordinator/store/store.h"
+#include "lib/tls.h"
 
 #include <stdio.h>
 
@@ -99,6 +100,7 @@ static void routes(struct buf *out, const struct metrics *metrics)
 void api_metrics(struct request *rq)
 {
 	const struct coordinator *co = rq->co;
+	int64_t from, until;
 	struct buf out;
 
 	buf_init(&out, 0);
@@ -115,6 +117,11 @@ void api_metrics(struct request *rq)
 	gauge(&out, "connections", "connections open", server_connections(co->server));
 	gauge(&out, "store_queue", "statements that wait for the database", store_queued(co->store));
 	gauge(&out, "store_failing", "1 while the database takes no writes", store_behind(co->store));
+	if (co->config.cert) {
+		tls_server_dates(co->tls, &from, &until);
+		gauge(&out, "tls_certificate_end_timestamp_seconds", "when the certificate ends, since 1970",
+		      (size_t)MAX(until, 0));
+	}
 	gauge(&out, "password_queue", "passwords being looked at", passwords_queued(co->passwords));
 	histogram(&out, "store_commit_seconds", "time of a commit", HISTOGRAM_SECONDS,
 		  store_commits(co->store));

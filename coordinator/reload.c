@@ -7,6 +7,7 @@
 #include "reload.h"
 #include "coordinator.h"
 #include "histogram.h"
+#include "identity.h"
 #include "pin.h"
 #include "coordinator/enforce/policy_state.h"
 #include "coordinator/sync/sync.h"
@@ -71,6 +72,7 @@ static bool take_certificate(struct coordinator *co, const char *cert, const cha
 		log_error("reload", "reason=\"%s; what was there goes on\"", error);
 		return false;
 	}
+	identity_tell_dates(co->tls, cert);
 	str_copy(co->tls_pin, sizeof(co->tls_pin), pin);
 	return true;
 }

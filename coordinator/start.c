@@ -14,9 +14,9 @@
 #include "coordinator/sync/events.h"
 #include "firstlink.h"
 #include "coordinator/cluster/heal.h"
+#include "identity.h"
 #include "coordinator/access/login.h"
 #include "coordinator/access/password.h"
-#include "pin.h"
 #include "coordinator/enforce/policy_file.h"
 #include "coordinator/enforce/policy_state.h"
 #include "coordinator/mesh/registry.h"
@@ -87,83 +87,6 @@ int coordinator_lock(const struct config *config, char *error, size_t size)
 	if (fd >= 0)
 		close(fd);
 	return 1;
-}
-
-/* The X25519 key that proofs are made for: made once, never changed. */
-static int load_server_key(struct coordinator *co, char *error, size_t size)
-{
-	char *path = xasprintf("%s/server.key", co->config.state), text[KEY_BASE64 + 1];
-	struct buf file;
-	int result;
-
-	buf_init(&file, 128);
-	result = file_read(path, 128, &file);
-	if (result == -ENOENT) {
-		key_generate_private(&co->private_key);
-		key_format(text, &co->private_key);
-		str_copy(text + KEY_BASE64 - 1, 2, "\n");
-		result = file_write_atomic(path, text, KEY_BASE64, 0600);
-	} else if (!result) {
-		buf_text(&file)[strcspn(buf_text(&file), "\r\n")] = '\0';
-		result = key_parse(&co->private_key, buf_text(&file)) ? 0 : -EBADMSG;
-	}
-	if (result < 0)
-		snprintf(error, size, "cannot use the server key %s: %s; restore it from a backup", path,
-			 strerror(-result));
-	key_public(&co->public_key, &co->private_key);
-	secret_wipe(text, sizeof(text));
-	buf_wipe(&file);
-	free(path);
-	return result < 0;
-}
-
-static int open_tls(struct coordinator *co, char *error, size_t size)
-{
-	const struct config *config = &co->config;
-	char *cert = xasprintf("%s/tls.crt", config->state), *key = xasprintf("%s/tls.key", config->state);
-	char hosts[CONFIG_MAX_URLS][300];
-	const char *names[CONFIG_MAX_URLS + 2] = {NULL};
-	int result = 0;
-
-	if (!config->cert) {
-		for (unsigned i = 0; i < config->url_count; i++) {
-			origin_host(hosts[i], sizeof(hosts[i]), config->urls[i]);
-			if (*hosts[i] == '[')
-				hosts[i][strcspn(hosts[i], "]")] = '\0';
-			names[i] = hosts[i] + (*hosts[i] == '[');
-		}
-		names[config->url_count] = "localhost";
-		result = tls_make_certificate(cert, key, names, error, size);
-	}
-	if (!result) {
-		co->tls = tls_server_new(config->cert ? config->cert : cert,
-					 config->cert ? config->key : key, error, size);
-		result = co->tls ? 0 : -EINVAL;
-	}
-	if (!result)
-		tls_server_pin(co->tls, co->tls_pin);
-	if (!result && !config->cert)
-		str_copy(co->pin, sizeof(co->pin), co->tls_pin);
-	if (!result && config->next_key)
-		result = pin_of_key(config->next_key, co->next_pin, error, size);
-	free(cert);
-	free(key);
-	return result < 0;
-}
-
-/* Whether what the configuration names for TLS can be used; -1 and a sentence. */
-static int check_tls(const struct config *config, char *error, size_t size)
-{
-	struct tls_server *tls;
-	char pin[44];
-
-	if (config->cert) {
-		tls = tls_server_new(config->cert, config->key, error, size);
-		if (!tls)
-			return -1;
-		tls_server_free(tls);
-	}
-	return config->next_key && pin_of_key(config->next_key, pin, error, size) < 0 ? -1 : 0;
 }
 
 /* ---- database --------------------------------------------------------------------------- */
@@ -376,11 +299,9 @@ int coordinator_start(struct coordinator *co, char *error, size_t size)
 	}
 	if (make_dirs(&co->config, error, size) || coordinator_lock(&co->config, error, size))
 		return 1;
-	if (load_server_key(co, error, size) || open_tls(co, error, size)) {
-		if (!co->config.cert)
-			restore_missing_keys(&co->config, true, error, size); /* then that is why */
-		return check_tls(&co->config, error, size) ? 2 : 1;
-	}
+	result = identity_load(co, error, size);
+	if (result)
+		return result;
 	result = open_store(co, &initialised, error, size);
 	if (result)
 		return result;
@@ -439,7 +360,7 @@ void coordinator_stop(struct coordinator *co)
 
 int coordinator_check(const struct config *config, char *error, size_t size)
 {
-	if (check_tls(config, error, size))
+	if (identity_check(config, error, size))
 		return 2;
 	if ((!config->policy_optional || !access(config->policy, F_OK)) &&
 	    policy_file_check(config->policy, error, size))

@@ -22,6 +22,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define TEN_YEARS (3652L * 24 * 3600)
@@ -303,6 +304,21 @@ void tls_server_pin(const struct tls_server *tls, char pin[static 44])
 	text = base64url_encode(digest, sizeof(digest));
 	str_copy(pin, 44, text);
 	free(text);
+}
+
+static int64_t seconds_of(const ASN1_TIME *at)
+{
+	struct tm utc;
+
+	return ASN1_TIME_to_tm(at, &utc) ? (int64_t)timegm(&utc) : 0;
+}
+
+void tls_server_dates(const struct tls_server *tls, int64_t *from, int64_t *until)
+{
+	const X509 *cert = SSL_CTX_get0_certificate(tls->context);
+
+	*from = seconds_of(X509_get0_notBefore(cert));
+	*until = seconds_of(X509_get0_notAfter(cert));
 }
 
 /* ---- a certificate of our own ------------------------------------------------------ */

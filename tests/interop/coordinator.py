@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Cases of coordinator.sh. With words: only the cases whose name has one of them."""
-import base64, hashlib, hmac, http.client, ipaddress, json, multiprocessing, os, re, resource, select, shutil, signal, socket, sqlite3, stat, struct, subprocess, sys, tempfile, threading, time
+import base64, calendar, hashlib, hmac, http.client, ipaddress, json, multiprocessing, os, re, resource, select, shutil, signal, socket, sqlite3, stat, struct, subprocess, sys, tempfile, threading, time
 import meshclient
 from meshclient import PROGRAM, Agent, Coordinator, Line, Ws, b64, free_port, wait_until
 from nacl.bindings import crypto_scalarmult_base, randombytes
@@ -1971,6 +1971,51 @@ def _(_co):
         lines = co.log().count("not a regular file")
         co.start()  # what was applied goes on
         assert co.log().count("not a regular file") > lines
+    finally:
+        co.close()
+
+
+@case("a certificate that has ended, or has not begun, is told of; its end is in /metrics")
+def _(_co):
+    def openssl(*words):
+        subprocess.run(["openssl", *words], check=True, capture_output=True, cwd=co.dir)
+
+    def certificate(years):
+        """Of a year that begins so many years from now; the second that it ends at."""
+        begin, end = ("%d0101000000Z" % (time.gmtime().tm_year + years + more) for more in (0, 1))
+        openssl("ca", "-batch", "-notext", "-selfsign", "-config", "ca.cnf", "-keyfile", "own.key", "-in", "own.csr",
+                "-startdate", begin, "-enddate", end, "-out", "own.crt")
+        return calendar.timegm(time.strptime(end, "%Y%m%d%H%M%SZ"))
+
+    co = Coordinator(FAST)
+    config = co.dir + "/coordinator.yaml"
+    try:
+        co.start()
+        assert b"certificate_end" not in co.request("GET", "/metrics", root=True)[1]
+        co.stop()
+        assert "certificate reason" not in co.log()
+        openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "own.key")
+        openssl("req", "-new", "-key", "own.key", "-subj", "/CN=mesh", "-out", "own.csr")
+        with open(co.dir + "/ca.cnf", "w") as f:
+            f.write("[ca]\ndefault_ca=d\n[d]\ndatabase=index\nnew_certs_dir=.\nrand_serial=yes\ndefault_md=sha256\n"
+                    "policy=p\nunique_subject=no\n[p]\ncommonName=supplied\n")
+        open(co.dir + "/index", "w").close()
+        with open(config, "a") as f:
+            f.write("tls: {cert: %s/own.crt, key: %s/own.key}\n" % (co.dir, co.dir))
+        for years, word in ((-3, "ended at "), (0, None), (3, " only: agents")):
+            end, lines = certificate(years), co.log().count(" reload cert")
+            checked = subprocess.run([PROGRAM, "serve", "--check", "--config", config], capture_output=True, text=True)
+            equal(checked.returncode, 0)
+            assert word in checked.stderr if word else not checked.stderr, checked.stderr
+            said = co.log().count("certificate reason")
+            if co.process:
+                co.process.send_signal(signal.SIGHUP)
+                assert wait_until(lambda: co.log().count(" reload cert") > lines), co.log()[-600:]
+            else:
+                co.start()
+            equal(metric(co, "tls_certificate_end_timestamp_seconds"), end)
+            equal(co.log().count("certificate reason") - said, 1 if word else 0, years)
+            assert not word or word in co.log()
     finally:
         co.close()
 

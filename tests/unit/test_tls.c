@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static char directory[] = "/tmp/wg-mesh-test-tls.XXXXXX";
@@ -81,6 +82,19 @@ static void keys_of_others(void **state)
 	tls_server_free(tls);
 }
 
+static void dates_of_our_own(void **state)
+{
+	char error[400];
+	struct tls_server *tls = tls_server_new("ec.crt", "ec.key", error, sizeof(error));
+	int64_t from, until;
+
+	(void)state;
+	tls_server_dates(tls, &from, &until);
+	assert_in_range(from, 24 * 3600, (int64_t)time(NULL) - 1);
+	assert_int_equal(until - from, 3653 * 24 * 3600);
+	tls_server_free(tls);
+}
+
 static void passphrases_are_not_asked_for(void **state)
 {
 	char error[400];
@@ -112,6 +126,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keys_of_others),
+		cmocka_unit_test(dates_of_our_own),
 		cmocka_unit_test(passphrases_are_not_asked_for),
 		cmocka_unit_test(pipes_are_not_waited_for),
 	};
