@@ -4,6 +4,7 @@
 #include "identity.h"
 #include "backup.h"
 #include "pin.h"
+#include "coordinator/mesh/registry.h"
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -15,33 +16,84 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
-/* The X25519 key that proofs are made for: made once, never changed. */
+static char *server_key_path(const struct coordinator *co)
+{
+	return xasprintf("%s/server.key", co->config.state);
+}
+
+/* The X25519 key that proofs are made for: made once, never changed. A new one is not written yet. */
 static int load_server_key(struct coordinator *co, char *error, size_t size)
 {
-	char *path = xasprintf("%s/server.key", co->config.state), text[KEY_BASE64 + 1];
+	char *path = server_key_path(co);
 	struct buf file;
 	int result;
 
 	buf_init(&file, 128);
 	result = file_read(path, 128, &file);
+	buf_text(&file)[strcspn(buf_text(&file), "\r\n")] = '\0';
 	if (result == -ENOENT) {
 		key_generate_private(&co->private_key);
-		key_format(text, &co->private_key);
-		str_copy(text + KEY_BASE64 - 1, 2, "\n");
-		result = file_write_atomic(path, text, KEY_BASE64, 0600);
-	} else if (!result) {
-		buf_text(&file)[strcspn(buf_text(&file), "\r\n")] = '\0';
-		result = key_parse(&co->private_key, buf_text(&file)) ? 0 : -EBADMSG;
+		co->server_key_new = true;
+		result = 0;
+	} else if (result < 0 && result != -EFBIG) {
+		snprintf(error, size, "cannot read the server key %s: %s", path, file_why(result));
+	} else if (result < 0 || !key_parse(&co->private_key, buf_text(&file))) {
+		snprintf(error, size, "the server key %s %s: restore it from a backup", path,
+			 result || *buf_text(&file) ? "is no key (44 characters of base64)" : "is empty");
+		result = -EBADMSG;
 	}
-	if (result < 0)
-		snprintf(error, size, "cannot use the server key %s: %s; restore it from a backup", path,
-			 strerror(-result));
 	key_public(&co->public_key, &co->private_key);
-	secret_wipe(text, sizeof(text));
 	buf_wipe(&file);
 	free(path);
 	return result < 0;
+}
+
+static int write_server_key(const struct coordinator *co, char *error, size_t size)
+{
+	char *path = server_key_path(co), text[KEY_BASE64 + 1];
+	int result;
+
+	key_format(text, &co->private_key);
+	str_copy(text + KEY_BASE64 - 1, 2, "\n");
+	result = file_write_atomic(path, text, KEY_BASE64, 0600);
+	if (result < 0)
+		snprintf(error, size, "cannot write the server key %s: %s; mend that, or move the state directory with "
+			 "--state", path, strerror(-result));
+	secret_wipe(text, sizeof(text));
+	free(path);
+	return result < 0;
+}
+
+static void count_row(void *arg, const struct store_value *row)
+{
+	(void)row;
+	++*(unsigned *)arg;
+}
+
+int identity_confirm(struct coordinator *co, const struct key *known, char *error, size_t size)
+{
+	unsigned agents = 0;
+
+	if (known ? key_equal(known, &co->public_key) : !co->server_key_new)
+		return 0;
+	if (store_read(co->store, STORE_AGENTS, 1, count_row, &agents) < 0) {
+		snprintf(error, size, "cannot read the database: restore it from a backup");
+		return 1;
+	}
+	if (co->cluster && known)
+		snprintf(error, size, "%s/server.key is not the key of the other coordinators on this database: copy "
+			 "server.key from the state directory of one of them, or restore it from a backup",
+			 co->config.state);
+	else if (agents)
+		snprintf(error, size, "%s/server.key is %s: restore it from a backup, or move the database away to begin "
+			 "a new mesh, which all agents join anew", co->config.state,
+			 co->server_key_new ? "not there, which the agents in the database prove their keys to"
+					    : "not the key that the agents in the database prove theirs to");
+	else
+		return co->server_key_new ? write_server_key(co, error, size) : 0;
+	return 1;
 }
 
 static int make_certificate(const struct config *config, const char *cert, const char *key, char *error, size_t size)
@@ -132,11 +184,48 @@ int identity_check(const struct config *config, char *error, size_t size)
 	return check(config, true, error, size);
 }
 
+/* The exit code of a start that could not go on for its keys; what is wrong with what the configuration names is
+ * wrong with the configuration. */
+static int code_of(const struct config *config, char *error, size_t size)
+{
+	if (!config->cert)
+		restore_missing_keys(config, true, error, size); /* then that is why */
+	return check(config, false, error, size) ? 2 : 1;
+}
+
+static bool in_state(const struct config *config, const char *name)
+{
+	char *path = xasprintf("%s/%s", config->state, name);
+	bool there = !access(path, F_OK);
+
+	free(path);
+	return there;
+}
+
 int identity_load(struct coordinator *co, char *error, size_t size)
 {
-	if (!load_server_key(co, error, size) && !open_tls(co, error, size))
+	const struct config *config = &co->config;
+
+	co->tls_key_new = !config->cert && !in_state(config, "tls.key") && !in_state(config, "tls.crt");
+	if (load_server_key(co, error, size) || (!co->tls_key_new && open_tls(co, error, size)))
+		return code_of(config, error, size);
+	return 0;
+}
+
+/* That agents know another key is no reason to refuse the start: nobody else has that, and only a coordinator that
+ * runs makes links. Beside other coordinators a new one has a new key, of which these tell the agents. */
+int identity_make_tls(struct coordinator *co, char *error, size_t size)
+{
+	if (!co->tls_key_new)
 		return 0;
-	if (!co->config.cert)
-		restore_missing_keys(&co->config, true, error, size); /* then that is why */
-	return check(&co->config, false, error, size) ? 2 : 1;
+	if (open_tls(co, error, size))
+		return code_of(&co->config, error, size);
+	if (co->cluster || !map_count(co->mesh.agents))
+		return 0;
+	log_warn("tls-key", "file=%s/tls.key reason=\"there was none, so a new one was made: agents and links that know "
+		 "another do not come in; put back tls.key and tls.crt from a backup and restart, or let each agent "
+		 "join again by a new link\"", co->config.state);
+	store_begin(co->store);
+	registry_audit(co, "start", "tls-key-made", NULL, "agents and links that know another key do not come in");
+	return 0;
 }

@@ -138,27 +138,26 @@ static int take_identity(struct coordinator *co, struct meta *meta, char *error,
 
 	if (store_read(co->store, STORE_META, 100, read_meta, meta) < 0)
 		return cannot_read(error, size);
+	if (restore_missing_keys(&co->config, meta->restored, error, size) ||
+	    identity_confirm(co, meta->has_server ? &meta->server : NULL, error, size))
+		return 1;
 	if (!meta->has_secret) {
 		random_bytes(random, sizeof(random));
 		store_begin(co->store);
 		write_new(co, "token_secret", random, sizeof(random));
 		secret_wipe(random, sizeof(random));
 	}
-	if (co->cluster && !meta->has_server) {
+	if (!meta->has_server || !key_equal(&meta->server, &co->public_key)) {
 		store_begin(co->store);
-		write_new(co, "server_public", co->public_key.bytes, KEY_LEN);
+		store_write(co->store, co->cluster ? STORE_META_NEW : STORE_META_PUT,
+			    (struct store_value[]){store_text("server_public"),
+						   store_blob(co->public_key.bytes, KEY_LEN)});
 	}
 	if (store_settle(co->store) < 0 || store_read(co->store, STORE_META, 100, read_meta, meta) < 0)
 		return cannot_read(error, size);
 	memcpy(co->token_secret, meta->secret, sizeof(meta->secret));
 	secret_wipe(&meta->secret, sizeof(meta->secret));
-	if (restore_missing_keys(&co->config, meta->restored, error, size))
-		return 1;
-	if (!co->cluster || key_equal(&meta->server, &co->public_key))
-		return 0;
-	snprintf(error, size, "%s/server.key is not the key of the other coordinators on this database: copy "
-		 "server.key from the state directory of one of them", co->config.state);
-	return 1;
+	return identity_confirm(co, &meta->server, error, size); /* another may have been quicker */
 }
 
 static int load_mesh(struct coordinator *co)
@@ -207,7 +206,7 @@ static int open_store(struct coordinator *co, bool *initialised, char *error, si
 	co->challenges = challenges_new(&co->private_key, store_instance(co->store));
 	if (load_mesh(co) < 0 || users_load(co) < 0 || relays_load(co) < 0 || heal_check(co) < 0)
 		return cannot_read(error, size);
-	return 0;
+	return identity_make_tls(co, error, size);
 }
 
 /* ---- what happens now and then ------------------------------------------------------------ */

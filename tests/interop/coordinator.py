@@ -1975,6 +1975,58 @@ def _(_co):
         co.close()
 
 
+@case("keys that were lost are not replaced in silence where there are agents")
+def _(_co):
+    def refused_start():
+        done = subprocess.run([PROGRAM, "serve", "--config", co.dir + "/coordinator.yaml"], capture_output=True, text=True,
+                              timeout=20)
+        equal(done.returncode, 1)
+        return done.stderr
+
+    co = Coordinator(FAST)
+    state = co.dir + "/state/"
+    try:
+        co.start()
+        co.stop()
+        for name in ("server.key", "tls.key", "tls.crt"):  # there are no agents yet
+            os.unlink(state + name)
+        if meshclient.POSTGRES:  # there others may know it
+            assert "not the key of the other coordinators" in refused_start()
+            co.execute("DELETE FROM meta WHERE key='server_public'")
+        size = len(co.log())
+        co.start()
+        assert "tls-key" not in co.log()[size:]
+        agent = Agent(co, "loser").register(co.key())
+        co.stop()
+        for name in ("server.key", "tls.key", "tls.crt"):
+            os.rename(state + name, state + name + ".kept")
+        said = refused_start()
+        assert "/server.key is not " in said and "restore it from a backup" in said, said
+        assert not os.path.exists(state + "server.key"), "it has made one"
+        with open(state + "server.key", "w") as f:
+            f.write(b64(randombytes(32)) + "\n")
+        assert "/server.key is not the key " in refused_start()
+        open(state + "server.key", "w").close()
+        assert "server.key is empty: restore it" in refused_start()
+        os.rename(state + "server.key.kept", state + "server.key")
+        with open(state + "generation", "w") as f:
+            f.write("garbage\n")
+        size = len(co.log())
+        co.start()
+        said = co.log()[size:]
+        assert re.search("generation file=.*this is no number", said), said
+        if not meshclient.POSTGRES:  # there it may be a coordinator beside others
+            assert re.search("tls-key file=.*join again", said), said
+            assert "tls-key-made" in co.admin("audit"), "not in the audit"
+        equal(by_proof(co, agent, "/token")[0], 200)
+        co.stop()
+        size = len(co.log())
+        co.start()
+        assert "tls-key" not in co.log()[size:] and "generation file" not in co.log()[size:]
+    finally:
+        co.close()
+
+
 @case("a certificate that has ended, or has not begun, is told of; its end is in /metrics")
 def _(_co):
     def openssl(*words):
