@@ -327,9 +327,8 @@ static int take_rows(struct side *from, const struct config *config, uint64_t re
 	}
 	side_close(&to);
 	if (path && !result) {
-		result = inplace_put(path, restored, &kept, to.error, sizeof(to.error));
-		if (result)
-			failed("cannot restore: %s; nothing was changed", to.error);
+		if (inplace_put(path, restored, &kept, to.error, sizeof(to.error)))
+			result = failed("cannot restore: %s; nothing was changed", to.error);
 		else if (kept)
 			json_object_set_new(told, "kept", json_string(kept));
 	}

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Cases of coordinator.sh. With words: only the cases whose name has one of them."""
-import base64, calendar, hashlib, hmac, http.client, ipaddress, json, multiprocessing, os, re, resource, select, shutil, signal, socket, sqlite3, stat, struct, subprocess, sys, tempfile, threading, time
+import base64, calendar, contextlib, hashlib, hmac, http.client, ipaddress, json, multiprocessing, os, re, resource, select, shutil, signal, socket, sqlite3, stat, struct, subprocess, sys, tempfile, threading, time
 import meshclient
 from meshclient import PROGRAM, Agent, Coordinator, Line, Ws, b64, free_port, wait_until
 from nacl.bindings import crypto_scalarmult_base, randombytes
@@ -2295,6 +2295,11 @@ def _(unused):
                                   (None, "damaged", 1)):
             said = co.admin(*(["--db", url] if url else []), "restore", co.dir + "/" + backup, code=code)
             equal(said.count("\n"), 1, said)
+        if not meshclient.POSTGRES:
+            with contextlib.closing(sqlite3.connect(co.dir + "/state/coordinator.db", isolation_level=None)) as reader:
+                reader.execute("BEGIN")
+                reader.execute("SELECT count(*) FROM agents").fetchone()
+                assert "is locked; nothing was changed" in co.admin("restore", co.dir + "/backup", code=1)
         equal((keys(co), sorted(os.listdir(co.dir + "/state"))), (kept, there))
         co.start()
         equal([a["name"] for a in agents(co)], ["before"])
