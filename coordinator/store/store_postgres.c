@@ -17,6 +17,7 @@
 #include "lib/str.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -153,14 +154,34 @@ static void postgres_close(struct store_backend *backend)
 	free(backend);
 }
 
-/* Whoever refuses us is there. */
+static const char *const ask_keys[] = {"dbname", "connect_timeout", NULL};
+
+/* Too many are connected (53300). The text of that is in the server's language, so its number is asked for. */
+static bool is_full(const char *url)
+{
+	PGconn *conn = PQconnectStartParams(ask_keys, (const char *const[]){url, "5", NULL}, 1);
+	PostgresPollingStatusType next = PGRES_POLLING_WRITING;
+	bool full;
+
+	PQsetErrorVerbosity(conn, PQERRORS_SQLSTATE);
+	while (next == PGRES_POLLING_WRITING || next == PGRES_POLLING_READING) {
+		struct pollfd on = {.fd = PQsocket(conn), .events = next == PGRES_POLLING_READING ? POLLIN : POLLOUT};
+
+		if (on.fd < 0 || poll(&on, 1, 5000) <= 0)
+			break;
+		next = PQconnectPoll(conn);
+	}
+	full = next == PGRES_POLLING_FAILED && strstr(PQerrorMessage(conn), "53300");
+	PQfinish(conn);
+	return full;
+}
+
+/* Whoever refuses us is there, but for one that has no room. */
 static bool is_away(const char *url)
 {
-	static const char *const keys[] = {"dbname", "connect_timeout", NULL};
-	const char *values[] = {url, "5", NULL};
-	PGPing said = PQpingParams(keys, values, 1);
+	PGPing said = PQpingParams(ask_keys, (const char *const[]){url, "5", NULL}, 1);
 
-	return said == PQPING_REJECT || said == PQPING_NO_RESPONSE;
+	return said == PQPING_REJECT || said == PQPING_NO_RESPONSE || (said == PQPING_OK && is_full(url));
 }
 
 static struct store_backend *postgres_open(const char *url, bool *away, char *error, size_t size)
