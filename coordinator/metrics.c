@@ -42,10 +42,13 @@ void metrics_answer(struct metrics *metrics, const struct endpoint_row *row, int
 
 void api_health(struct request *rq)
 {
-	const struct store *store = rq->co->store;
+	struct store *store = rq->co->store;
+	char says[STORE_WHY] = "";
 
 	if (store_behind(store)) {
-		reply_problem(rq, 503, "store_unavailable", "the database takes no writes; %zu wait",
+		if (!*store_instance(store)) /* anybody may ask: nothing of a server's address */
+			store_why(store, says);
+		reply_problem(rq, 503, "store_unavailable", "the database takes no writes%s; %zu wait", says,
 			      store_queued(store));
 		return;
 	}

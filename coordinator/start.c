@@ -38,6 +38,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SWEEP_MS       (60 * 60 * 1000ull)
@@ -51,6 +52,24 @@
 #define OWN_DESCRIPTORS 128
 
 /* ---- files ---------------------------------------------------------------------------- */
+
+/* Whoever may write there can replace the keys. A user of one's own, or a group, may be meant. */
+static int judge_state(const char *path, char *error, size_t size)
+{
+	struct stat st = {0};
+	char mode[16];
+
+	if (!stat(path, &st) && st.st_mode & S_IWOTH) {
+		snprintf(error, size, "anybody may write to the state directory %s, and so replace its keys: chmod 0700 it, "
+			 "and look whether they are the right ones", path);
+		return 1;
+	}
+	snprintf(mode, sizeof(mode), "%04o", st.st_mode & 07777);
+	if (st.st_mode & S_IWGRP || (st.st_uid && st.st_uid != geteuid()))
+		log_warn("state-directory", "path=%s mode=%s uid=%u reason=\"others than root and this program may replace "
+			 "the keys in it: chown and chmod 0700 it\"", path, mode, (unsigned)st.st_uid);
+	return 0;
+}
 
 static int make_dirs(const struct config *config, char *error, size_t size)
 {
@@ -66,7 +85,7 @@ static int make_dirs(const struct config *config, char *error, size_t size)
 			return 1;
 		}
 	}
-	return 0;
+	return judge_state(config->state, error, size);
 }
 
 /* Two coordinators on one state would each believe to be alone. Held until the process ends. */

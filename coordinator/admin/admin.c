@@ -118,15 +118,18 @@ static void refused(struct client *client, const struct refusal *why)
 static void on_overdue(void *arg)
 {
 	struct client *client = arg;
+	char says[STORE_WHY];
+	struct refusal why;
 
 	admin_call_cancel(&client->call);
 	store_wait_cancel(&client->wait);
 	json_decref(client->answer);
 	json_decref(client->missed);
 	client->missed = NULL;
-	refused(client, &(struct refusal){.status = 503, .code = "store_unavailable",
-					  .detail = "the database does not answer at the moment; what was asked "
-						    "for may be done when it is back: look, and try again"});
+	store_why(client->admin->co->store, says);
+	refuse(&why, 503, "store_unavailable", "the database does not answer at the moment%s; what was asked for may be "
+	       "done when it is back: look, and try again", says);
+	refused(client, &why);
 }
 
 /* `audit` may go on. */
@@ -287,9 +290,15 @@ struct admin *admin_new(struct coordinator *co, char *error, size_t size)
 	list_init(&admin->clients);
 	admin->fd = sock_listen_unix(admin->path, 0600);
 	if (admin->fd < 0) {
-		snprintf(error, size, admin->fd == -EADDRINUSE
-				 ? "another coordinator answers at %s: stop it, or use --run-dir"
-				 : "cannot make the socket %s: move it with --run-dir", admin->path);
+		if (admin->fd == -EADDRINUSE)
+			snprintf(error, size, "another coordinator answers at %s: stop it, or use --run-dir",
+				 admin->path);
+		else if (admin->fd == -EEXIST)
+			snprintf(error, size, "cannot make the socket %s: something else is there, which is no socket: "
+				 "remove it, or use --run-dir", admin->path);
+		else
+			snprintf(error, size, "cannot make the socket %s: %s; move it with --run-dir", admin->path,
+				 strerror(-admin->fd));
 		free(admin->path);
 		free(admin);
 		return NULL;

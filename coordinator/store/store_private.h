@@ -39,6 +39,7 @@ struct store {
 	unsigned group;
 	bool in_flight; /* loop's view: busy is with the writer */
 	atomic_bool failing;
+	char why[200];  /* under lock: while failing */
 	uint64_t commit_us; /* of busy: the writer's until it is posted */
 	struct histogram commits;
 	store_refused_fn *refused;

@@ -1627,7 +1627,9 @@ def _(unused):
         waiting = Agent(co, "waiting")
         statuses = [waiting.try_register(key)[0] for _ in range(40)]
         assert 503 in statuses and statuses[-1] == 503, statuses
-        equal(co.request("GET", "/healthz", root=True)[0], 503)
+        status, problem = co.request("GET", "/healthz", root=True)
+        assert status == 503 and "database or disk is full" in problem["detail"], problem
+        assert "database or disk is full" in co.admin("network", "create", "full", "--cidr", "10.200.0.0/24", code=1)
         equal(before.ask("GET", "/peers")[0], 200)
         os.unlink(co.dir + "/state/filler")
         assert wait_until(lambda: co.ready()), "it does not go on"
@@ -2023,6 +2025,48 @@ def _(_co):
         size = len(co.log())
         co.start()
         assert "tls-key" not in co.log()[size:] and "generation file" not in co.log()[size:]
+    finally:
+        co.close()
+
+
+@case("what is in the way of a start is named with its remedy")
+def _(_co):
+    def start(code=1, *options):
+        done = subprocess.run([PROGRAM, "serve", "--config", co.dir + "/coordinator.yaml", *options], capture_output=True, text=True,
+                              timeout=20)
+        equal(done.returncode, code, done.stderr)
+        return done.stderr
+
+    co = Coordinator(FAST)
+    state, socket_path = co.dir + "/state", co.dir + "/run/coordinator.sock"
+    try:
+        for path in (state, co.dir + "/run"):
+            os.mkdir(path, 0o700)
+        open(socket_path, "w").close()
+        assert "coordinator.sock: something else is there, which is no socket: remove it" in start()
+        os.unlink(socket_path)
+        os.chmod(state, 0o1777)
+        assert "anybody may write to the state directory" in start()
+        os.chmod(state, 0o770)
+        co.start()
+        assert "state-directory path=%s mode=0770" % state in co.log()
+        co.stop()
+        os.chmod(state, 0o700)
+        if meshclient.POSTGRES:
+            server = meshclient.POSTGRES.partition("@")[2]
+            role = co.database + "_few"
+            meshclient.psql("postgres", "CREATE ROLE %s LOGIN CONNECTION LIMIT 0" % role)
+            try:
+                said = start(4, "--db", "postgres://%s@%s/%s" % (role, server, co.database))
+            finally:
+                meshclient.psql("postgres", "DROP ROLE " + role)
+            assert "cannot reach" in said and "too many connections" in said, said
+        else:
+            for end in ("", "-wal", "-shm"):
+                if os.path.exists(state + "/coordinator.db" + end):
+                    os.unlink(state + "/coordinator.db" + end)
+            os.mkfifo(state + "/coordinator.db")
+            assert "coordinator.db: it is not a regular file" in start()
     finally:
         co.close()
 
