@@ -10,6 +10,7 @@
 #include "coordinator/api/server.h"
 #include "coordinator/sync/sync.h"
 #include "coordinator/store/store.h"
+#include "lib/clock.h"
 #include "lib/tls.h"
 
 #include <stdio.h>
@@ -125,6 +126,8 @@ void api_metrics(struct request *rq)
 		gauge(&out, "tls_certificate_end_timestamp_seconds", "when the certificate ends, since 1970",
 		      (size_t)MAX(until, 0));
 	}
+	describe(&out, "clock_ahead_seconds", "gauge", "this host's clock less the database's; 0 with SQLite");
+	buf_addf(&out, "wg_mesh_clock_ahead_seconds %lld\n", (long long)clock_host_ahead() / 1000);
 	gauge(&out, "password_queue", "passwords being looked at", passwords_queued(co->passwords));
 	histogram(&out, "store_commit_seconds", "time of a commit", HISTOGRAM_SECONDS,
 		  store_commits(co->store));

@@ -17,7 +17,6 @@
 #include "lib/str.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -48,8 +47,8 @@ int postgres_judge(struct store_backend *backend, PGresult *result, bool must_ch
 		verdict = must_change && !strcmp(PQcmdTuples(result), "0") ? -EEXIST : 0;
 	} else if (status != PGRES_PIPELINE_ABORTED) {
 		set_why(backend, PQresultErrorMessage(result));
-		/* Class 23: a constraint, 22: data it cannot take, 40: try again; 55P03: a lock took too long. */
-		backend->again = state && (str_has_prefix(state, "40") || !strcmp(state, "55P03"));
+		/* Class 23: a constraint, 22: data it cannot take, 40: try again. */
+		backend->again = state && str_has_prefix(state, "40");
 		if (state && (str_has_prefix(state, "23") || str_has_prefix(state, "22")))
 			verdict = -EEXIST;
 	}
@@ -132,7 +131,7 @@ static int connect_now(struct store_backend *backend)
 	PQsetNoticeProcessor(backend->conn, on_notice, NULL);
 	/* An answer must mean that it is on the disk; one of us that hangs must not block the others. */
 	return run(backend, "SET client_min_messages=warning;"
-			    "SET lock_timeout='10s';"
+			    "SET lock_timeout='5s';"
 			    "SET idle_in_transaction_session_timeout='30s';"
 			    "SELECT CASE WHEN current_setting('synchronous_commit')='off' "
 			    "THEN set_config('synchronous_commit','on',false) END");
@@ -154,34 +153,14 @@ static void postgres_close(struct store_backend *backend)
 	free(backend);
 }
 
-static const char *const ask_keys[] = {"dbname", "connect_timeout", NULL};
-
-/* Too many are connected (53300). The text of that is in the server's language, so its number is asked for. */
-static bool is_full(const char *url)
+/* Before anything is judged by the time. */
+static int ask_clock(struct store_backend *backend)
 {
-	PGconn *conn = PQconnectStartParams(ask_keys, (const char *const[]){url, "5", NULL}, 1);
-	PostgresPollingStatusType next = PGRES_POLLING_WRITING;
-	bool full;
+	uint64_t asked_ms = clock_ms();
+	PGresult *result = PQexec(backend->conn, "SELECT " POSTGRES_NOW);
 
-	PQsetErrorVerbosity(conn, PQERRORS_SQLSTATE);
-	while (next == PGRES_POLLING_WRITING || next == PGRES_POLLING_READING) {
-		struct pollfd on = {.fd = PQsocket(conn), .events = next == PGRES_POLLING_READING ? POLLIN : POLLOUT};
-
-		if (on.fd < 0 || poll(&on, 1, 5000) <= 0)
-			break;
-		next = PQconnectPoll(conn);
-	}
-	full = next == PGRES_POLLING_FAILED && strstr(PQerrorMessage(conn), "53300");
-	PQfinish(conn);
-	return full;
-}
-
-/* Whoever refuses us is there, but for one that has no room. */
-static bool is_away(const char *url)
-{
-	PGPing said = PQpingParams(ask_keys, (const char *const[]){url, "5", NULL}, 1);
-
-	return said == PQPING_REJECT || said == PQPING_NO_RESPONSE || (said == PQPING_OK && is_full(url));
+	postgres_follow_clock(result, 0, asked_ms);
+	return postgres_judge(backend, result, false);
 }
 
 static struct store_backend *postgres_open(const char *url, bool *away, char *error, size_t size)
@@ -193,9 +172,9 @@ static struct store_backend *postgres_open(const char *url, bool *away, char *er
 	random_bytes(unique, sizeof(unique));
 	hex_encode(backend->instance, sizeof(backend->instance), unique, sizeof(unique));
 	*away = false;
-	if (!connect_now(backend) && !migrate(backend))
+	if (!connect_now(backend) && !ask_clock(backend) && !migrate(backend))
 		return backend;
-	*away = PQstatus(backend->conn) != CONNECTION_OK && is_away(url);
+	*away = PQstatus(backend->conn) != CONNECTION_OK && postgres_is_away(url);
 	snprintf(error, size, *away ? "cannot reach the PostgreSQL database: %s; start it, or name another with db: "
 				      "or --db"
 				    : "cannot use the PostgreSQL database: %s", backend->why);
