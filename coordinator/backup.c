@@ -263,7 +263,7 @@ static char *working_copy(const struct config *config, const char *path)
 	int result;
 
 	buf_init(&file, SIZE_MAX / 2);
-	result = file_read(path, SIZE_MAX / 4, &file);
+	result = file_read_any(path, SIZE_MAX / 4, &file);
 	if (!result && (file.len < 16 || memcmp(file.data, "SQLite format 3", 16)))
 		result = -EBADMSG;
 	if (!result)
@@ -329,9 +329,8 @@ static int take_rows(struct side *from, const struct config *config, uint64_t re
 	}
 	side_close(&to);
 	if (path && !result) {
-		result = inplace_put(path, restored, &kept, to.error, sizeof(to.error));
-		if (result)
-			failed("cannot restore: %s; nothing was changed", to.error);
+		if (inplace_put(path, restored, &kept, to.error, sizeof(to.error)))
+			result = failed("cannot restore: %s; nothing was changed", to.error);
 		else if (kept)
 			json_object_set_new(told, "kept", json_string(kept));
 	}

@@ -210,13 +210,13 @@ static void take_duration(uint64_t *ms, const json_t *root, const char *key)
 		*ms = 1000 * (uint64_t)json_integer_value(value);
 }
 
-static int load_file(struct config *config, char error[static CONFIG_ERROR])
+static int load_file(struct config *config, bool may_wait, char error[static CONFIG_ERROR])
 {
 	struct yaml *yaml;
 	const json_t *root, *tls, *relay;
 	int result = -1;
 
-	yaml = yaml_load_file(config->file, error);
+	yaml = yaml_load_file(config->file, may_wait, error);
 	if (!yaml)
 		return -1;
 	if (!schema_check(yaml, fields, error))
@@ -303,7 +303,7 @@ static void default_policy(struct config *config)
 	config->policy = xasprintf("%.*spolicy.yaml", slash ? (int)(slash - file) + 1 : 0, file);
 }
 
-int config_load(struct config *config, const json_t *options, char error[static CONFIG_ERROR])
+int config_load(struct config *config, const json_t *options, bool may_wait, char error[static CONFIG_ERROR])
 {
 	const char *file = json_string_value(json_object_get(options, "config"));
 
@@ -314,7 +314,7 @@ int config_load(struct config *config, const json_t *options, char error[static 
 	listen_parse(&config->listen, "[::]:8443");
 	if (file || !access(WG_MESH_SYSCONFDIR "/coordinator.yaml", F_OK)) {
 		config->file = xstrdup(file ? file : WG_MESH_SYSCONFDIR "/coordinator.yaml");
-		if (load_file(config, error) < 0)
+		if (load_file(config, may_wait, error) < 0)
 			return 2;
 	}
 	if (take_common(config, options, error) < 0 || check(config, error) < 0)

@@ -40,8 +40,9 @@ struct config {
 };
 
 /* `options` are the command line's: {"config","listen","public_url":[..],"db","policy","state",
- * "run_dir"}. 0, or 2 (the exit code) and a sentence in error. Either way config_free it. */
-int config_load(struct config *config, const json_t *options, char error[static CONFIG_ERROR]);
+ * "run_dir"}. `may_wait`: the file may be a pipe. 0, or 2 (the exit code) and a sentence in error. Either way
+ * config_free it. */
+int config_load(struct config *config, const json_t *options, bool may_wait, char error[static CONFIG_ERROR]);
 /* Where `listen` leaves the port to the kernel, and nobody gave a URL: the default one has this. */
 void config_take_port(struct config *config, uint16_t port);
 void config_free(struct config *config);

@@ -50,6 +50,7 @@ struct coordinator {
 	unsigned reads_kept; /* admin_read.c: answers that wait for the disk */
 	struct embedded *embedded; /* NULL: no relay of ours */
 	struct tls_server *tls;
+	bool server_key_new, tls_key_new; /* of this start: there were none */
 	char tls_pin[44];           /* of the key in use */
 	char pin[44], next_pin[44]; /* "": agents go by the usual authorities; none is coming */
 	struct key private_key, public_key;

@@ -129,7 +129,7 @@ static int serve(const json_t *options)
 	struct serving serving = {0};
 	struct coordinator *co = &serving.co;
 	char error[CONFIG_ERROR] = "";
-	int code = config_load(&co->config, options, error);
+	int code = config_load(&co->config, options, true, error);
 
 	co->options = options;
 	if (!code && json_is_true(json_object_get(options, "check"))) {
@@ -171,7 +171,7 @@ static int administer(const struct command *command, json_t *options, const char
 	for (size_t i = 0; i < ARRAY_SIZE(keys) && (i < 2 || command->local); i++)
 		if (json_object_get(options, keys[i]))
 			json_object_set(where, keys[i], json_object_get(options, keys[i]));
-	code = config_load(&config, where, error);
+	code = config_load(&config, where, true, error);
 	if (!code && command->local)
 		code = cli_run_local(command, &config, sent, words, count);
 	else if (code)

@@ -11,6 +11,7 @@
 #include "coordinator/sync/sync.h"
 #include "coordinator/store/store.h"
 #include "lib/clock.h"
+#include "lib/tls.h"
 
 #include <stdio.h>
 
@@ -42,10 +43,13 @@ void metrics_answer(struct metrics *metrics, const struct endpoint_row *row, int
 
 void api_health(struct request *rq)
 {
-	const struct store *store = rq->co->store;
+	struct store *store = rq->co->store;
+	char says[STORE_WHY] = "";
 
 	if (store_behind(store)) {
-		reply_problem(rq, 503, "store_unavailable", "the database takes no writes; %zu wait",
+		if (!*store_instance(store)) /* anybody may ask: nothing of a server's address */
+			store_why(store, says);
+		reply_problem(rq, 503, "store_unavailable", "the database takes no writes%s; %zu wait", says,
 			      store_queued(store));
 		return;
 	}
@@ -100,6 +104,7 @@ static void routes(struct buf *out, const struct metrics *metrics)
 void api_metrics(struct request *rq)
 {
 	const struct coordinator *co = rq->co;
+	int64_t from, until;
 	struct buf out;
 
 	buf_init(&out, 0);
@@ -116,6 +121,11 @@ void api_metrics(struct request *rq)
 	gauge(&out, "connections", "connections open", server_connections(co->server));
 	gauge(&out, "store_queue", "statements that wait for the database", store_queued(co->store));
 	gauge(&out, "store_failing", "1 while the database takes no writes", store_behind(co->store));
+	if (co->config.cert) {
+		tls_server_dates(co->tls, &from, &until);
+		gauge(&out, "tls_certificate_end_timestamp_seconds", "when the certificate ends, since 1970",
+		      (size_t)MAX(until, 0));
+	}
 	describe(&out, "clock_ahead_seconds", "gauge", "this host's clock less the database's; 0 with SQLite");
 	buf_addf(&out, "wg_mesh_clock_ahead_seconds %lld\n", (long long)clock_host_ahead() / 1000);
 	gauge(&out, "password_queue", "passwords being looked at", passwords_queued(co->passwords));

@@ -4,25 +4,23 @@
 #include "pin.h"
 #include "lib/seal.h"
 #include "lib/str.h"
+#include "lib/tls.h"
 
 #include <errno.h>
-#include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <stdio.h>
 
 int pin_of_key(const char *path, char pin[static 44], char *error, size_t size)
 {
-	FILE *file = fopen(path, "re");
-	EVP_PKEY *key = file ? PEM_read_PrivateKey(file, NULL, NULL, NULL) : NULL;
+	char why[400] = "";
+	EVP_PKEY *key = tls_read_key(path, why, sizeof(why));
 	uint8_t *der = NULL, hash[32];
 	int len = key ? i2d_PUBKEY(key, &der) : -1;
 	char *text;
 
-	if (file)
-		fclose(file);
 	EVP_PKEY_free(key);
 	if (len <= 0) {
-		snprintf(error, size, "tls: next_key: %s is not a private key in PEM that can be read", path);
+		snprintf(error, size, "tls: next_key: %s", *why ? why : "its public half cannot be had");
 		return -EINVAL;
 	}
 	sha256(hash, der, (size_t)len);

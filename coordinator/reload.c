@@ -7,6 +7,7 @@
 #include "reload.h"
 #include "coordinator.h"
 #include "histogram.h"
+#include "identity.h"
 #include "pin.h"
 #include "coordinator/enforce/policy_state.h"
 #include "coordinator/sync/sync.h"
@@ -71,6 +72,7 @@ static bool take_certificate(struct coordinator *co, const char *cert, const cha
 		log_error("reload", "reason=\"%s; what was there goes on\"", error);
 		return false;
 	}
+	identity_tell_dates(co->tls, cert);
 	str_copy(co->tls_pin, sizeof(co->tls_pin), pin);
 	return true;
 }
@@ -173,7 +175,7 @@ static void reload(struct coordinator *co)
 	char error[CONFIG_ERROR] = "", next[44];
 	json_t *before = known(co), *relays = coordinator_relays(co);
 
-	if (config_load(&fresh, co->options, error)) {
+	if (config_load(&fresh, co->options, false, error)) {
 		log_error("reload", "reason=\"%s; what was there goes on\"", error);
 	} else if (read_next(&fresh, next) && take_certificate(co, fresh.cert, fresh.key)) {
 		str_copy(co->next_pin, sizeof(co->next_pin), next);

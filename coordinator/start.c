@@ -15,9 +15,9 @@
 #include "firstlink.h"
 #include "lock.h"
 #include "coordinator/cluster/heal.h"
+#include "identity.h"
 #include "coordinator/access/login.h"
 #include "coordinator/access/password.h"
-#include "pin.h"
 #include "coordinator/enforce/policy_file.h"
 #include "coordinator/enforce/policy_state.h"
 #include "coordinator/mesh/registry.h"
@@ -37,6 +37,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SWEEP_MS       (60 * 60 * 1000ull)
@@ -50,6 +51,24 @@
 #define OWN_DESCRIPTORS 128
 
 /* ---- files ---------------------------------------------------------------------------- */
+
+/* Whoever may write there can replace the keys. A user of one's own, or a group, may be meant. */
+static int judge_state(const char *path, char *error, size_t size)
+{
+	struct stat st = {0};
+	char mode[16];
+
+	if (!stat(path, &st) && st.st_mode & S_IWOTH) {
+		snprintf(error, size, "anybody may write to the state directory %s, and so replace its keys: chmod 0700 it, "
+			 "and look whether they are the right ones", path);
+		return 1;
+	}
+	snprintf(mode, sizeof(mode), "%04o", st.st_mode & 07777);
+	if (st.st_mode & S_IWGRP || (st.st_uid && st.st_uid != geteuid()))
+		log_warn("state-directory", "path=%s mode=%s uid=%u reason=\"others than root and this program may replace "
+			 "the keys in it: chown and chmod 0700 it\"", path, mode, (unsigned)st.st_uid);
+	return 0;
+}
 
 static int make_dirs(const struct config *config, char *error, size_t size)
 {
@@ -65,84 +84,7 @@ static int make_dirs(const struct config *config, char *error, size_t size)
 			return 1;
 		}
 	}
-	return 0;
-}
-
-/* The X25519 key that proofs are made for: made once, never changed. */
-static int load_server_key(struct coordinator *co, char *error, size_t size)
-{
-	char *path = xasprintf("%s/server.key", co->config.state), text[KEY_BASE64 + 1];
-	struct buf file;
-	int result;
-
-	buf_init(&file, 128);
-	result = file_read(path, 128, &file);
-	if (result == -ENOENT) {
-		key_generate_private(&co->private_key);
-		key_format(text, &co->private_key);
-		str_copy(text + KEY_BASE64 - 1, 2, "\n");
-		result = file_write_atomic(path, text, KEY_BASE64, 0600);
-	} else if (!result) {
-		buf_text(&file)[strcspn(buf_text(&file), "\r\n")] = '\0';
-		result = key_parse(&co->private_key, buf_text(&file)) ? 0 : -EBADMSG;
-	}
-	if (result < 0)
-		snprintf(error, size, "cannot use the server key %s: %s; restore it from a backup", path,
-			 strerror(-result));
-	key_public(&co->public_key, &co->private_key);
-	secret_wipe(text, sizeof(text));
-	buf_wipe(&file);
-	free(path);
-	return result < 0;
-}
-
-static int open_tls(struct coordinator *co, char *error, size_t size)
-{
-	const struct config *config = &co->config;
-	char *cert = xasprintf("%s/tls.crt", config->state), *key = xasprintf("%s/tls.key", config->state);
-	char hosts[CONFIG_MAX_URLS][300];
-	const char *names[CONFIG_MAX_URLS + 2] = {NULL};
-	int result = 0;
-
-	if (!config->cert) {
-		for (unsigned i = 0; i < config->url_count; i++) {
-			origin_host(hosts[i], sizeof(hosts[i]), config->urls[i]);
-			if (*hosts[i] == '[')
-				hosts[i][strcspn(hosts[i], "]")] = '\0';
-			names[i] = hosts[i] + (*hosts[i] == '[');
-		}
-		names[config->url_count] = "localhost";
-		result = tls_make_certificate(cert, key, names, error, size);
-	}
-	if (!result) {
-		co->tls = tls_server_new(config->cert ? config->cert : cert,
-					 config->cert ? config->key : key, error, size);
-		result = co->tls ? 0 : -EINVAL;
-	}
-	if (!result)
-		tls_server_pin(co->tls, co->tls_pin);
-	if (!result && !config->cert)
-		str_copy(co->pin, sizeof(co->pin), co->tls_pin);
-	if (!result && config->next_key)
-		result = pin_of_key(config->next_key, co->next_pin, error, size);
-	free(cert);
-	free(key);
-	return result < 0;
-}
-
-/* Whether what the configuration names for TLS can be used; -1 and a sentence. */
-static int check_tls(const struct config *config, char *error, size_t size)
-{
-	struct tls_server *tls;
-	char pin[44];
-
-	if (config->cert) {
-		tls = tls_server_new(config->cert, config->key, error, size);
-		if (!tls)
-			return -1;
-		tls_server_free(tls);
-	}
-	return config->next_key && pin_of_key(config->next_key, pin, error, size) < 0 ? -1 : 0;
+	return judge_state(config->state, error, size);
 }
 
 /* ---- database --------------------------------------------------------------------------- */
@@ -194,27 +136,26 @@ static int take_identity(struct coordinator *co, struct meta *meta, char *error,
 
 	if (store_read(co->store, STORE_META, 100, read_meta, meta) < 0)
 		return cannot_read(error, size);
+	if (restore_missing_keys(&co->config, meta->restored, error, size) ||
+	    identity_confirm(co, meta->has_server ? &meta->server : NULL, error, size))
+		return 1;
 	if (!meta->has_secret) {
 		random_bytes(random, sizeof(random));
 		store_begin(co->store);
 		write_new(co, "token_secret", random, sizeof(random));
 		secret_wipe(random, sizeof(random));
 	}
-	if (co->cluster && !meta->has_server) {
+	if (!meta->has_server || !key_equal(&meta->server, &co->public_key)) {
 		store_begin(co->store);
-		write_new(co, "server_public", co->public_key.bytes, KEY_LEN);
+		store_write(co->store, co->cluster ? STORE_META_NEW : STORE_META_PUT,
+			    (struct store_value[]){store_text("server_public"),
+						   store_blob(co->public_key.bytes, KEY_LEN)});
 	}
 	if (store_settle(co->store) < 0 || store_read(co->store, STORE_META, 100, read_meta, meta) < 0)
 		return cannot_read(error, size);
 	memcpy(co->token_secret, meta->secret, sizeof(meta->secret));
 	secret_wipe(&meta->secret, sizeof(meta->secret));
-	if (restore_missing_keys(&co->config, meta->restored, error, size))
-		return 1;
-	if (!co->cluster || key_equal(&meta->server, &co->public_key))
-		return 0;
-	snprintf(error, size, "%s/server.key is not the key of the other coordinators on this database: copy "
-		 "server.key from the state directory of one of them", co->config.state);
-	return 1;
+	return identity_confirm(co, &meta->server, error, size); /* another may have been quicker */
 }
 
 static int load_mesh(struct coordinator *co)
@@ -263,7 +204,7 @@ static int open_store(struct coordinator *co, bool *initialised, char *error, si
 	co->challenges = challenges_new(&co->private_key, store_instance(co->store));
 	if (load_mesh(co) < 0 || users_load(co) < 0 || relays_load(co) < 0 || heal_check(co) < 0)
 		return cannot_read(error, size);
-	return 0;
+	return identity_make_tls(co, error, size);
 }
 
 /* ---- what happens now and then ------------------------------------------------------------ */
@@ -356,11 +297,9 @@ int coordinator_start(struct coordinator *co, char *error, size_t size)
 	}
 	if (make_dirs(&co->config, error, size) || lock_state(&co->config, error, size))
 		return 1;
-	if (load_server_key(co, error, size) || open_tls(co, error, size)) {
-		if (!co->config.cert)
-			restore_missing_keys(&co->config, true, error, size); /* then that is why */
-		return check_tls(&co->config, error, size) ? 2 : 1;
-	}
+	result = identity_load(co, error, size);
+	if (result)
+		return result;
 	result = open_store(co, &initialised, error, size);
 	if (result)
 		return result;
@@ -420,7 +359,7 @@ void coordinator_stop(struct coordinator *co)
 
 int coordinator_check(const struct config *config, char *error, size_t size)
 {
-	if (check_tls(config, error, size))
+	if (identity_check(config, error, size))
 		return 2;
 	if ((!config->policy_optional || !access(config->policy, F_OK)) &&
 	    policy_file_check(config->policy, error, size))

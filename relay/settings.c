@@ -211,7 +211,7 @@ static bool read_file(struct settings *settings, const bool *given)
 		return true;
 	if (!settings->config)
 		settings->config = xstrdup(DEFAULT_CONFIG);
-	yaml = yaml_load_file(settings->config, error);
+	yaml = yaml_load_file(settings->config, true, error);
 	ok = yaml && take_file(settings, yaml, given, error);
 	yaml_free(yaml);
 	if (!ok)

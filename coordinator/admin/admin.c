@@ -119,20 +119,24 @@ static void refused(struct client *client, const struct refusal *why)
 /* What was written stays queued: it may yet be done. */
 static void on_overdue(void *arg)
 {
-	static const struct refusal password = {429, "busy", "too many passwords are being looked at: try again"};
-	static const struct refusal read = {503, "store_unavailable", "the database does not answer at the moment: try "
-					    "again"};
-	static const struct refusal written = {503, "store_unavailable", "the database takes no writes at the moment; what "
-					       "was asked for may be done when it does: look, and try again"};
 	struct client *client = arg;
-	const struct refusal *why = client->call.job ? &password : client->writes ? &written : &read;
+	char says[STORE_WHY];
+	struct refusal why;
 
+	store_why(client->admin->co->store, says);
+	if (client->call.job)
+		refuse(&why, 429, "busy", "too many passwords are being looked at: try again");
+	else if (client->writes)
+		refuse(&why, 503, "store_unavailable", "the database takes no writes at the moment%s; what was asked for may "
+		       "be done when it does: look, and try again", says);
+	else
+		refuse(&why, 503, "store_unavailable", "the database does not answer at the moment%s: try again", says);
 	admin_call_cancel(&client->call);
 	store_wait_cancel(&client->wait);
 	json_decref(client->answer);
 	json_decref(client->missed);
 	client->missed = NULL;
-	refused(client, why);
+	refused(client, &why);
 }
 
 /* `audit` may go on. What was in the batch that it was read behind, or before, has been read. */
@@ -312,9 +316,15 @@ struct admin *admin_new(struct coordinator *co, char *error, size_t size)
 	list_init(&admin->clients);
 	admin->fd = sock_listen_unix(admin->path, 0600);
 	if (admin->fd < 0) {
-		snprintf(error, size, admin->fd == -EADDRINUSE
-				 ? "another coordinator answers at %s: stop it, or use --run-dir"
-				 : "cannot make the socket %s: move it with --run-dir", admin->path);
+		if (admin->fd == -EADDRINUSE)
+			snprintf(error, size, "another coordinator answers at %s: stop it, or use --run-dir",
+				 admin->path);
+		else if (admin->fd == -EEXIST)
+			snprintf(error, size, "cannot make the socket %s: something else is there, which is no socket: "
+				 "remove it, or use --run-dir", admin->path);
+		else
+			snprintf(error, size, "cannot make the socket %s: %s; move it with --run-dir", admin->path,
+				 strerror(-admin->fd));
 		free(admin->path);
 		free(admin);
 		return NULL;

@@ -215,6 +215,7 @@ static void execute(struct admin_call *call)
 static bool allowed(const struct admin_call *call, const char *command, struct refusal *why)
 {
 	const struct admin_row *row = call->row;
+	char says[STORE_WHY];
 
 	if (!row)
 		return refuse(why, 400, "unknown_command", "the running coordinator does not know \"%s\": it "
@@ -224,10 +225,10 @@ static bool allowed(const struct admin_call *call, const char *command, struct r
 			      row->write ? "write" : "read");
 	if (who_highest(&call->who) < row->role)
 		return refuse(why, 403, "role_too_low", "this takes the role %s", role_name(row->role));
-	if (row->write && store_behind(call->co->store))
-		return refuse(why, 503, "store_unavailable", "the database takes no writes at the moment: "
-			      "try again");
-	return true;
+	if (!row->write || !store_behind(call->co->store))
+		return true;
+	store_why(call->co->store, says);
+	return refuse(why, 503, "store_unavailable", "the database takes no writes at the moment%s: try again", says);
 }
 
 /* Hashing takes its time, in which a token may be revoked, a session end, a role be taken away. */

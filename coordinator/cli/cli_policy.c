@@ -39,7 +39,7 @@ static int complain(const char *sentence)
 
 static bool read_policy(const char *path, struct buf *out)
 {
-	int result = file_read(path, MAX_FILE, out);
+	int result = file_read_any(path, MAX_FILE, out);
 
 	if (result == -EFBIG)
 		fprintf(stderr, "wg-mesh-coordinator: %s is larger than a policy may be (1 MiB)\n", path);

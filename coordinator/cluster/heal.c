@@ -12,6 +12,7 @@
 #include "lib/secret.h"
 #include "lib/str.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -78,17 +79,21 @@ static void put_number(struct coordinator *co, const char *key, uint64_t number)
 
 /* ---- noticing --------------------------------------------------------------------------------------- */
 
+/* 0: not known. */
 static uint64_t known_generation(const struct coordinator *co)
 {
 	char *path = xasprintf("%s/generation", co->config.state);
 	uint64_t number = 0;
 	struct buf file;
+	int result;
 
 	buf_init(&file, 64);
-	if (!file_read(path, 32, &file)) {
-		buf_text(&file)[strcspn(buf_text(&file), "\n")] = '\0';
-		parse_u64(buf_text(&file), &number);
-	}
+	result = file_read(path, 32, &file);
+	buf_text(&file)[strcspn(buf_text(&file), "\n")] = '\0';
+	if (result != -ENOENT && (result || !parse_u64(buf_text(&file), &number)))
+		log_warn("generation", "file=%s reason=\"%s: whether this database is older than agents know is not "
+			 "noticed at this start; where it is, restore a backup\"", path,
+			 result && result != -EFBIG ? file_why(result) : "this is no number");
 	buf_free(&file);
 	free(path);
 	return number;
@@ -131,6 +136,7 @@ static void renew(struct coordinator *co, const struct heal_meta *meta)
 int heal_check(struct coordinator *co)
 {
 	struct heal_meta meta = {0};
+	uint64_t known = known_generation(co);
 	int result = store_read(co->store, STORE_META, 100, read_meta, &meta);
 
 	if (!result)
@@ -138,9 +144,9 @@ int heal_check(struct coordinator *co)
 	if (result)
 		return result;
 	co->readmission = meta.old;
-	if (meta.restored || meta.generation < known_generation(co))
+	if (meta.restored || meta.generation < known)
 		renew(co, &meta);
-	co->generation = MAX(meta.generation, known_generation(co)) + 1;
+	co->generation = MAX(meta.generation, known) + 1;
 	put_number(co, "generation", co->generation);
 	store_wait(co->store, &co->generation_wait, remember, co);
 	secret_wipe(&meta, sizeof(meta));

@@ -70,7 +70,7 @@ static void judge(struct policy_file *file)
 	store_begin(file->co->store);
 	if (result < 0) {
 		log_error("policy", "file=%s reason=\"cannot be read: %s; what was there goes on\"",
-			  file->path, strerror(-result));
+			  file->path, file_why(result));
 		goto out;
 	}
 	in_force = text.len == now->text_len && !memcmp(buf_text(&text), now->text, text.len);
@@ -144,7 +144,7 @@ int policy_file_check(const char *path, char *error, size_t size)
 	int result = file_read(path, MAX_FILE, &text);
 
 	if (result < 0)
-		snprintf(error, size, "the policy %s cannot be read: %s", path, strerror(-result));
+		snprintf(error, size, "the policy %s cannot be read: %s", path, file_why(result));
 	else if (!(policy = policy_parse(path, buf_text(&text), text.len, reason)))
 		snprintf(error, size, "%s", reason);
 	buf_free(&text);

@@ -337,7 +337,7 @@ static int take_file(struct policy_state *state, const struct stored *stored, co
 
 	if (result < 0) {
 		snprintf(reason, sizeof(reason), "the policy %s cannot be read: %s; name another with --policy or "
-			 "policy: in coordinator.yaml", path, strerror(-result));
+			 "policy: in coordinator.yaml", path, file_why(result));
 	} else {
 		if (stored_ok && policy_file_known(state->co, buf_text(&text), text.len))
 			goto out;

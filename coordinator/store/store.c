@@ -241,6 +241,9 @@ static bool batch_until_done(struct store *store)
 	struct timespec until;
 
 	while (do_batch(store, error, sizeof(error)) < 0) {
+		pthread_mutex_lock(&store->lock);
+		str_copy(store->why, sizeof(store->why), error);
+		pthread_mutex_unlock(&store->lock);
 		if (!atomic_exchange(&store->failing, true))
 			log_error("store-failed", "reason=\"%s; trying again each second\"", error);
 		clock_gettime(CLOCK_MONOTONIC, &until); /* as `wake` was told */
@@ -372,6 +375,15 @@ const struct histogram *store_commits(const struct store *store)
 bool store_behind(const struct store *store)
 {
 	return atomic_load(&store->failing) || store->stuck || store->open.count > MAX_QUEUED;
+}
+
+void store_why(struct store *store, char out[static STORE_WHY])
+{
+	out[0] = '\0';
+	pthread_mutex_lock(&store->lock);
+	if (atomic_load(&store->failing) && *store->why)
+		snprintf(out, STORE_WHY, " (%s)", store->why);
+	pthread_mutex_unlock(&store->lock);
 }
 
 uint64_t store_batch(const struct store *store)

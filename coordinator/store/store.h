@@ -169,6 +169,10 @@ void store_wait_cancel(struct store_wait *wait); /* what was written stays writt
 size_t store_queued(const struct store *store);  /* statements that are not committed yet */
 const struct histogram *store_commits(const struct store *store); /* seconds each took */
 bool store_behind(const struct store *store);    /* take no more work for now */
+/* While it fails " (WHAT IT SAYS)", for the middle of a sentence; "" else. A PostgreSQL server's address may be in
+ * it: for administrators. */
+#define STORE_WHY 204
+void store_why(struct store *store, char out[static STORE_WHY]);
 /* Of what is being filled: what is written under one number is committed at once. Rows that were
  * fetched have what was written up to, and with, the number that done is given. */
 uint64_t store_batch(const struct store *store);

@@ -153,16 +153,6 @@ static void postgres_close(struct store_backend *backend)
 	free(backend);
 }
 
-/* Whoever refuses us is there. */
-static bool is_away(const char *url)
-{
-	static const char *const keys[] = {"dbname", "connect_timeout", NULL};
-	const char *values[] = {url, "5", NULL};
-	PGPing said = PQpingParams(keys, values, 1);
-
-	return said == PQPING_REJECT || said == PQPING_NO_RESPONSE;
-}
-
 /* Before anything is judged by the time. */
 static int ask_clock(struct store_backend *backend)
 {
@@ -184,7 +174,7 @@ static struct store_backend *postgres_open(const char *url, bool *away, char *er
 	*away = false;
 	if (!connect_now(backend) && !ask_clock(backend) && !migrate(backend))
 		return backend;
-	*away = PQstatus(backend->conn) != CONNECTION_OK && is_away(url);
+	*away = PQstatus(backend->conn) != CONNECTION_OK && postgres_is_away(url);
 	snprintf(error, size, *away ? "cannot reach the PostgreSQL database: %s; start it, or name another with db: "
 				      "or --db"
 				    : "cannot use the PostgreSQL database: %s", backend->why);

@@ -1,6 +1,6 @@
 /*
- * store_postgres.h - the inside of the PostgreSQL driver, for store_postgres.c (connecting, writing) and
- * store_postgres_read.c.
+ * store_postgres.h - the inside of the PostgreSQL driver, for store_postgres.c (connecting, writing),
+ * store_postgres_read.c and store_postgres_away.c.
  */
 #ifndef COORDINATOR_STORE_POSTGRES_H
 #define COORDINATOR_STORE_POSTGRES_H
@@ -40,6 +40,7 @@ int postgres_connected(struct store_backend *backend); /* again, where it is not
 int postgres_run_translated(struct store_backend *backend, const char *sql);
 void postgres_fill(struct parameters *out, const struct store_value *values, unsigned count);
 
+bool postgres_is_away(const char *url); /* of one that could not be used: trying again may help */
 int postgres_read(struct store_backend *backend, enum store_read what, const char *id, int64_t limit,
 		  store_row_fn *fn, void *arg, char *error, size_t size);
 int postgres_exec(struct store_backend *backend, const char *sql, char *error, size_t size);

@@ -41,6 +41,7 @@ struct store {
 	bool stuck;     /* for longer than `late` waits */
 	struct loop_timer late;
 	atomic_bool failing;
+	char why[200];  /* under lock: while failing */
 	uint64_t commit_us; /* of busy: the writer's until it is posted */
 	struct histogram commits;
 	store_refused_fn *refused;

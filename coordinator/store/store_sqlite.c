@@ -9,6 +9,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct store_backend {
@@ -84,12 +85,15 @@ static struct store_backend *sqlite_open(const char *url, bool *away, char *erro
 	struct store_backend *backend = xcalloc(1, sizeof(*backend));
 	const char *path = url + strlen("sqlite:");
 	char why[200] = "";
+	struct stat st;
 	int fd;
 
 	*away = false;
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600); /* its -wal takes the mode over */
-	if (fd < 0) {
-		snprintf(why, sizeof(why), "%s", strerror(errno));
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600); /* its -wal takes the mode over */
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+		snprintf(why, sizeof(why), "%s", fd < 0 ? strerror(errno) : "it is not a regular file");
+		if (fd >= 0)
+			close(fd);
 		goto bad;
 	}
 	close(fd);

@@ -32,14 +32,36 @@ static ssize_t read_chunk(int fd, struct buf *out)
 	return got;
 }
 
-int file_read(const char *path, size_t max, struct buf *out)
+int file_open(const char *path)
+{
+	/* A FIFO that nobody writes to opens at once, instead of when somebody does. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	struct stat st;
+	int error = 0;
+
+	if (fd < 0)
+		return errno == ENXIO ? FILE_NOT_REGULAR : -errno; /* a socket */
+	if (fstat(fd, &st) < 0)
+		error = -errno;
+	else if (!S_ISREG(st.st_mode))
+		error = S_ISDIR(st.st_mode) ? -EISDIR : FILE_NOT_REGULAR;
+	if (!error)
+		return fd;
+	close(fd);
+	return error;
+}
+
+const char *file_why(int error)
+{
+	return error == FILE_NOT_REGULAR ? "it is not a regular file" : strerror(-error);
+}
+
+/* Closes it. */
+static int read_all(int fd, size_t max, struct buf *out)
 {
 	size_t start = out->len;
 	ssize_t got;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 
-	if (fd < 0)
-		return -errno;
 	do {
 		got = read_chunk(fd, out);
 		if (got > 0 && out->len - start > max)
@@ -52,6 +74,20 @@ int file_read(const char *path, size_t max, struct buf *out)
 		buf_wipe(out);
 	buf_text(out);
 	return (int)got;
+}
+
+int file_read(const char *path, size_t max, struct buf *out)
+{
+	int fd = file_open(path);
+
+	return fd < 0 ? fd : read_all(fd, max, out);
+}
+
+int file_read_any(const char *path, size_t max, struct buf *out)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+	return fd < 0 ? -errno : read_all(fd, max, out);
 }
 
 static int write_all(int fd, const void *data, size_t len)

@@ -22,9 +22,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define TEN_YEARS (3652L * 24 * 3600)
+#define MAX_KEY   (64 * 1024)
 
 static int PRINTF_LIKE(3, 4) fail(char *error, size_t size, const char *format, ...)
 {
@@ -173,9 +175,65 @@ static void configure(SSL_CTX *context)
 	SSL_CTX_set_alpn_select_cb(context, choose_http, NULL);
 }
 
+/* OpenSSL would ask the terminal. */
+static int no_passphrase(char *out, int size, int writing, void *wanted)
+{
+	(void)out;
+	(void)size;
+	(void)writing;
+	if (wanted)
+		*(bool *)wanted = true;
+	return -1;
+}
+
+EVP_PKEY *tls_read_key(const char *path, char *error, size_t size)
+{
+	struct buf text = {.limit = MAX_KEY};
+	int result = file_read(path, MAX_KEY, &text);
+	bool encrypted = false;
+	EVP_PKEY *key = NULL;
+	BIO *bio;
+
+	ERR_clear_error();
+	if (result < 0) {
+		fail(error, size, "the private key %s cannot be opened: %s", path, file_why(result));
+		return NULL;
+	}
+	bio = BIO_new_mem_buf(buf_text(&text), (int)text.len);
+	if (bio)
+		key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, &encrypted);
+	if (!key && encrypted)
+		fail(error, size, "the private key %s has a passphrase, which nobody is asked for: write it without one "
+		     "(openssl pkey -in OLD -out NEW)", path);
+	else if (!key)
+		fail(error, size, "%s cannot be used as a private key (PEM): %s", path, why());
+	BIO_free(bio);
+	buf_wipe(&text);
+	return key;
+}
+
+/* To a context that has a certificate. */
+static bool use_key(SSL_CTX *context, const char *cert_path, const char *key_path, char *error, size_t size)
+{
+	EVP_PKEY *key = tls_read_key(key_path, error, size);
+	bool good = false;
+
+	/* One of another algorithm would be taken, and a certificate to it be missing. */
+	if (key && X509_check_private_key(SSL_CTX_get0_certificate(context), key) != 1)
+		fail(error, size, "the private key %s is not that of the first certificate in %s: name two that belong "
+		     "together; of a chain the server's own certificate comes first", key_path, cert_path);
+	else if (key && SSL_CTX_use_PrivateKey(context, key) != 1)
+		fail(error, size, "%s cannot be used as the private key of %s: %s", key_path, cert_path, why());
+	else
+		good = key;
+	EVP_PKEY_free(key);
+	return good;
+}
+
 static SSL_CTX *load(const char *cert_path, const char *key_path, char *error, size_t size)
 {
 	SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+	int file;
 
 	ERR_clear_error();
 	if (!context) {
@@ -183,16 +241,17 @@ static SSL_CTX *load(const char *cert_path, const char *key_path, char *error, s
 		return NULL;
 	}
 	configure(context);
-	if (access(cert_path, R_OK))
-		fail(error, size, "the certificate %s cannot be opened: %s", cert_path, strerror(errno));
-	else if (access(key_path, R_OK))
-		fail(error, size, "the private key %s cannot be opened: %s", key_path, strerror(errno));
+	SSL_CTX_set_default_passwd_cb(context, no_passphrase);
+	file = file_open(cert_path);
+	if (file < 0)
+		fail(error, size, "the certificate %s cannot be opened: %s", cert_path, file_why(file));
 	else if (SSL_CTX_use_certificate_chain_file(context, cert_path) != 1)
 		fail(error, size, "%s cannot be used as a certificate (PEM): %s", cert_path, why());
-	else if (SSL_CTX_use_PrivateKey_file(context, key_path, SSL_FILETYPE_PEM) != 1)
-		fail(error, size, "%s cannot be used as the private key (PEM) of %s: %s", key_path,
-		     cert_path, why());
-	else
+	else if (use_key(context, cert_path, key_path, error, size))
+		error = NULL;
+	if (file >= 0)
+		close(file);
+	if (!error)
 		return context;
 	SSL_CTX_free(context);
 	return NULL;
@@ -247,6 +306,21 @@ void tls_server_pin(const struct tls_server *tls, char pin[static 44])
 	free(text);
 }
 
+static int64_t seconds_of(const ASN1_TIME *at)
+{
+	struct tm utc;
+
+	return ASN1_TIME_to_tm(at, &utc) ? (int64_t)timegm(&utc) : 0;
+}
+
+void tls_server_dates(const struct tls_server *tls, int64_t *from, int64_t *until)
+{
+	const X509 *cert = SSL_CTX_get0_certificate(tls->context);
+
+	*from = seconds_of(X509_get0_notBefore(cert));
+	*until = seconds_of(X509_get0_notAfter(cert));
+}
+
 /* ---- a certificate of our own ------------------------------------------------------ */
 
 /* Writes what is in `bio` to the file, and wipes it. */
@@ -258,19 +332,6 @@ static int write_bio(BIO *bio, const char *path, mode_t mode, char *error, size_
 
 	OPENSSL_cleanse(data, (size_t)len);
 	return result ? fail(error, size, "%s cannot be written: %s", path, strerror(-result)) : 0;
-}
-
-static EVP_PKEY *read_key(const char *path, char *error, size_t size)
-{
-	FILE *file = fopen(path, "re");
-	EVP_PKEY *key = file ? PEM_read_PrivateKey(file, NULL, NULL, NULL) : NULL;
-
-	if (!key)
-		fail(error, size, "%s cannot be read as a private key: %s", path,
-		     file ? why() : strerror(errno));
-	if (file)
-		fclose(file);
-	return key;
 }
 
 static EVP_PKEY *make_key(const char *path, char *error, size_t size)
@@ -371,7 +432,7 @@ int tls_make_certificate(const char *cert_path, const char *key_path, const char
 		return fail(error, size, "%s is there but its key %s is not: put it back, or remove both",
 			    cert_path, key_path);
 	ERR_clear_error();
-	key = has_key ? read_key(key_path, error, size) : make_key(key_path, error, size);
+	key = has_key ? tls_read_key(key_path, error, size) : make_key(key_path, error, size);
 	if (!key)
 		return -EINVAL;
 	result = sign_certificate(cert_path, key, names, error, size);

@@ -35,8 +35,13 @@ void tls_server_free(struct tls_server *tls);
 /* Swaps certificate and key for new connections; the old stay when the new ones are bad. */
 int tls_server_reload(struct tls_server *tls, const char *cert_path, const char *key_path, char *error,
 		      size_t size);
+/* Of a PEM file, new (EVP_PKEY_free); NULL and a sentence, also where it has a passphrase: nobody is asked. */
+struct evp_pkey_st *tls_read_key(const char *path, char *error, size_t size);
 /* SHA-256 of the SubjectPublicKeyInfo, base64url, 43 characters: PIN of a join link. */
 void tls_server_pin(const struct tls_server *tls, char pin[static 44]);
+
+/* Of its certificate: seconds since 1970; 0 where one cannot be read. */
+void tls_server_dates(const struct tls_server *tls, int64_t *from, int64_t *until);
 
 /* Makes a P-256 key (0600) and a self-signed certificate for `names` (DNS names and addresses,
  * NULL-terminated), valid 10 years, where the files are not there. Renewing keeps the key. */

@@ -318,17 +318,17 @@ struct yaml *yaml_load_text(const char *name, const char *text, size_t len, char
 	return NULL;
 }
 
-struct yaml *yaml_load_file(const char *path, char error[static YAML_ERROR])
+struct yaml *yaml_load_file(const char *path, bool may_wait, char error[static YAML_ERROR])
 {
 	struct buf text = {.limit = MAX_SIZE};
 	struct yaml *yaml = NULL;
-	int result = file_read(path, MAX_SIZE, &text);
+	int result = (may_wait ? file_read_any : file_read)(path, MAX_SIZE, &text);
 
 	if (result == -EFBIG)
 		snprintf(error, YAML_ERROR, "%s:1:1: larger than 1 MiB", path);
 	else if (result)
 		snprintf(error, YAML_ERROR, "the configuration %s cannot be read: %s; name another with --config", path,
-			 strerror(-result));
+			 file_why(result));
 	else
 		yaml = yaml_load_text(path, buf_text(&text), text.len, error);
 	buf_wipe(&text);

@@ -14,7 +14,7 @@
 struct yaml; /* owns the tree */
 
 /* NULL and "FILE:LINE:COLUMN: sentence" in error. An empty document is an empty object. */
-struct yaml *yaml_load_file(const char *path, char error[static YAML_ERROR]);
+struct yaml *yaml_load_file(const char *path, bool may_wait, char error[static YAML_ERROR]);
 struct yaml *yaml_load_text(const char *name, const char *text, size_t len, char error[static YAML_ERROR]);
 void yaml_free(struct yaml *yaml);
 json_t *yaml_root(const struct yaml *yaml); /* borrowed */

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Cases of coordinator.sh. With words: only the cases whose name has one of them."""
-import base64, hashlib, hmac, http.client, ipaddress, json, multiprocessing, os, re, resource, select, shutil, signal, socket, sqlite3, stat, struct, subprocess, sys, tempfile, threading, time
+import base64, calendar, contextlib, hashlib, hmac, http.client, ipaddress, json, multiprocessing, os, re, resource, select, shutil, signal, socket, sqlite3, stat, struct, subprocess, sys, tempfile, threading, time
 import meshclient
 from meshclient import PROGRAM, Agent, Coordinator, Line, WrongClock, Ws, b64, free_port, wait_until
 from nacl.bindings import crypto_scalarmult_base, randombytes
@@ -1665,7 +1665,9 @@ def _(unused):
         waiting = Agent(co, "waiting")
         statuses = [waiting.try_register(key)[0] for _ in range(40)]
         assert 503 in statuses and statuses[-1] == 503, statuses
-        equal(co.request("GET", "/healthz", root=True)[0], 503)
+        status, problem = co.request("GET", "/healthz", root=True)
+        assert status == 503 and "database or disk is full" in problem["detail"], problem
+        assert "database or disk is full" in co.admin("network", "create", "full", "--cidr", "10.200.0.0/24", code=1)
         equal(before.ask("GET", "/peers")[0], 200)
         os.unlink(co.dir + "/state/filler")
         assert wait_until(lambda: co.ready()), "it does not go on"
@@ -1975,7 +1977,7 @@ def _(unused):
             assert wait_until(lambda: co.log().count(" reload") > lines), "no word of the reload"
             told = stream.find(lambda m: m.get("op") == "coordinators", 1)
             equal(told and len(told["pins"]), pins, coming)
-        assert "is not a private key" in co.log()
+        assert "nothing.key cannot be opened" in co.log()
         equal(len(agent.stream().receive()["pins"]), 2)
         for name, key, word, changes in (("stranger", "stranger.key", "was not announced", False),
                                          ("old", "stranger.key", "reload", False),
@@ -2015,6 +2017,183 @@ def _(unused):
         equal([stun.partition(":")[0] for stun in told["relays"]["relays"][0]["stun"]], ["moved.example.net"])
         moved(co, "https://moved.example.net:8443")  # nothing new
         assert not stream.find(lambda m: m.get("op") in ("coordinators", "relays"), 0.3)
+    finally:
+        co.close()
+
+
+@case("a pipe in the place of a file stops nobody: it is refused, but where a command is given one")
+def _(_co):
+    def run(*words, text=None):
+        done = subprocess.run([PROGRAM, *words, "--run-dir", co.dir + "/run"], input=text, capture_output=True, text=True,
+                              timeout=20)
+        return done.returncode, done.stdout + done.stderr
+
+    co = Coordinator(FAST)
+    policy, config = co.dir + "/p.yaml", co.dir + "/coordinator.yaml"
+    try:
+        with open(policy, "w") as f:
+            f.write("version: 1\ndefault: allow\n")
+        co.options += ["--policy", policy]
+        co.start()
+        for path, word in ((policy, "cannot be read: it is not a regular file"), (config, "cannot be read: it is not a reg")):
+            lines = co.log().count(word)
+            os.rename(path, path + ".kept")
+            os.mkfifo(path)
+            co.process.send_signal(signal.SIGHUP)
+            assert wait_until(lambda: co.log().count(word) > lines), co.log()[-600:]
+            assert co.ready(), "it answers nobody"
+            if path == policy:
+                code, said = run("serve", "--check", "--config", config, "--policy", path)
+                assert code == 2 and word in said, said
+            os.rename(path + ".kept", path)
+        equal(run("policy", "apply", "/dev/stdin", text="version: 1\ndefault: deny\n")[0], 0)
+        equal(run("policy", "apply", "-", text="version: 1\ndefault: allow\n")[0], 0)
+        equal(run("serve", "--check", "--config", "/dev/stdin", text=co.read("coordinator.yaml"))[0], 0)
+        equal(co.stop(), 0)
+        os.unlink(policy)
+        os.mkfifo(policy)
+        lines = co.log().count("not a regular file")
+        co.start()  # what was applied goes on
+        assert co.log().count("not a regular file") > lines
+    finally:
+        co.close()
+
+
+@case("keys that were lost are not replaced in silence where there are agents")
+def _(_co):
+    def refused_start():
+        done = subprocess.run([PROGRAM, "serve", "--config", co.dir + "/coordinator.yaml"], capture_output=True, text=True,
+                              timeout=20)
+        equal(done.returncode, 1)
+        return done.stderr
+
+    co = Coordinator(FAST)
+    state = co.dir + "/state/"
+    try:
+        co.start()
+        co.stop()
+        for name in ("server.key", "tls.key", "tls.crt"):  # there are no agents yet
+            os.unlink(state + name)
+        if meshclient.POSTGRES:  # there others may know it
+            assert "not the key of the other coordinators" in refused_start()
+            co.execute("DELETE FROM meta WHERE key='server_public'")
+        size = len(co.log())
+        co.start()
+        assert "tls-key" not in co.log()[size:]
+        agent = Agent(co, "loser").register(co.key())
+        co.stop()
+        for name in ("server.key", "tls.key", "tls.crt"):
+            os.rename(state + name, state + name + ".kept")
+        said = refused_start()
+        assert "/server.key is not " in said and "restore it from a backup" in said, said
+        assert not os.path.exists(state + "server.key"), "it has made one"
+        with open(state + "server.key", "w") as f:
+            f.write(b64(randombytes(32)) + "\n")
+        assert "/server.key is not the key " in refused_start()
+        open(state + "server.key", "w").close()
+        assert "server.key is empty: restore it" in refused_start()
+        os.rename(state + "server.key.kept", state + "server.key")
+        with open(state + "generation", "w") as f:
+            f.write("garbage\n")
+        size = len(co.log())
+        co.start()
+        said = co.log()[size:]
+        assert re.search("generation file=.*this is no number", said), said
+        if not meshclient.POSTGRES:  # there it may be a coordinator beside others
+            assert re.search("tls-key file=.*join again", said), said
+            assert "tls-key-made" in co.admin("audit"), "not in the audit"
+        equal(by_proof(co, agent, "/token")[0], 200)
+        co.stop()
+        size = len(co.log())
+        co.start()
+        assert "tls-key" not in co.log()[size:] and "generation file" not in co.log()[size:]
+    finally:
+        co.close()
+
+
+@case("what is in the way of a start is named with its remedy")
+def _(_co):
+    def start(code=1, *options):
+        done = subprocess.run([PROGRAM, "serve", "--config", co.dir + "/coordinator.yaml", *options], capture_output=True, text=True,
+                              timeout=20)
+        equal(done.returncode, code, done.stderr)
+        return done.stderr
+
+    co = Coordinator(FAST)
+    state, socket_path = co.dir + "/state", co.dir + "/run/coordinator.sock"
+    try:
+        for path in (state, co.dir + "/run"):
+            os.mkdir(path, 0o700)
+        open(socket_path, "w").close()
+        assert "coordinator.sock: something else is there, which is no socket: remove it" in start()
+        os.unlink(socket_path)
+        os.chmod(state, 0o1777)
+        assert "anybody may write to the state directory" in start()
+        os.chmod(state, 0o770)
+        co.start()
+        assert "state-directory path=%s mode=0770" % state in co.log()
+        co.stop()
+        os.chmod(state, 0o700)
+        if meshclient.POSTGRES:
+            server = meshclient.POSTGRES.partition("@")[2]
+            role = co.database + "_few"
+            meshclient.psql("postgres", "CREATE ROLE %s LOGIN CONNECTION LIMIT 0" % role)
+            try:
+                said = start(4, "--db", "postgres://%s@%s/%s" % (role, server, co.database))
+            finally:
+                meshclient.psql("postgres", "DROP ROLE " + role)
+            assert "cannot reach" in said and "too many connections" in said, said
+        else:
+            for end in ("", "-wal", "-shm"):
+                if os.path.exists(state + "/coordinator.db" + end):
+                    os.unlink(state + "/coordinator.db" + end)
+            os.mkfifo(state + "/coordinator.db")
+            assert "coordinator.db: it is not a regular file" in start()
+    finally:
+        co.close()
+
+
+@case("a certificate that has ended, or has not begun, is told of; its end is in /metrics")
+def _(_co):
+    def openssl(*words):
+        subprocess.run(["openssl", *words], check=True, capture_output=True, cwd=co.dir)
+
+    def certificate(years):
+        """Of a year that begins so many years from now; the second that it ends at."""
+        begin, end = ("%d0101000000Z" % (time.gmtime().tm_year + years + more) for more in (0, 1))
+        openssl("ca", "-batch", "-notext", "-selfsign", "-config", "ca.cnf", "-keyfile", "own.key", "-in", "own.csr",
+                "-startdate", begin, "-enddate", end, "-out", "own.crt")
+        return calendar.timegm(time.strptime(end, "%Y%m%d%H%M%SZ"))
+
+    co = Coordinator(FAST)
+    config = co.dir + "/coordinator.yaml"
+    try:
+        co.start()
+        assert b"certificate_end" not in co.request("GET", "/metrics", root=True)[1]
+        co.stop()
+        assert "certificate reason" not in co.log()
+        openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "own.key")
+        openssl("req", "-new", "-key", "own.key", "-subj", "/CN=mesh", "-out", "own.csr")
+        with open(co.dir + "/ca.cnf", "w") as f:
+            f.write("[ca]\ndefault_ca=d\n[d]\ndatabase=index\nnew_certs_dir=.\nrand_serial=yes\ndefault_md=sha256\n"
+                    "policy=p\nunique_subject=no\n[p]\ncommonName=supplied\n")
+        open(co.dir + "/index", "w").close()
+        with open(config, "a") as f:
+            f.write("tls: {cert: %s/own.crt, key: %s/own.key}\n" % (co.dir, co.dir))
+        for years, word in ((-3, "ended at "), (0, None), (3, " only: agents")):
+            end, lines = certificate(years), co.log().count(" reload cert")
+            checked = subprocess.run([PROGRAM, "serve", "--check", "--config", config], capture_output=True, text=True)
+            equal(checked.returncode, 0)
+            assert word in checked.stderr if word else not checked.stderr, checked.stderr
+            said = co.log().count("certificate reason")
+            if co.process:
+                co.process.send_signal(signal.SIGHUP)
+                assert wait_until(lambda: co.log().count(" reload cert") > lines), co.log()[-600:]
+            else:
+                co.start()
+            equal(metric(co, "tls_certificate_end_timestamp_seconds"), end)
+            equal(co.log().count("certificate reason") - said, 1 if word else 0, years)
+            assert not word or word in co.log()
     finally:
         co.close()
 
@@ -2287,6 +2466,11 @@ def _(unused):
                                   (None, "damaged", 1)):
             said = co.admin(*(["--db", url] if url else []), "restore", co.dir + "/" + backup, code=code)
             equal(said.count("\n"), 1, said)
+        if not meshclient.POSTGRES:
+            with contextlib.closing(sqlite3.connect(co.dir + "/state/coordinator.db", isolation_level=None)) as reader:
+                reader.execute("BEGIN")
+                reader.execute("SELECT count(*) FROM agents").fetchone()
+                assert "is locked; nothing was changed" in co.admin("restore", co.dir + "/backup", code=1)
         equal((keys(co), sorted(os.listdir(co.dir + "/state"))), (kept, there))
         co.start()
         equal([a["name"] for a in agents(co)], ["before"])

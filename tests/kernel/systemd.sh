@@ -19,12 +19,36 @@ ip link set wan up
 ip route add default via 203.0.113.254
 
 check "the units are sound" systemd-analyze verify --man=no /usr/lib/systemd/system/wg-meshd@.service /usr/lib/systemd/system/wg-mesh-coordinator.service /usr/lib/systemd/system/wg-mesh-relay.service
+# A wrong configuration is not tried again, a database that is away is.
+result() { [ "$(systemctl show -p "$1" --value wg-mesh-coordinator)" = "$2" ]; }
+echo "lisen: x" >/etc/wg-mesh/coordinator.yaml
+check_not "a wrong configuration does not start" systemctl start wg-mesh-coordinator
+check "and is not tried again" result ActiveState failed
+check "its exit code is 2" result ExecMainStatus 2
+echo "db: postgres://mesh@127.0.0.1:1/mesh" >/etc/wg-mesh/coordinator.yaml
+systemctl reset-failed wg-mesh-coordinator
+systemctl start --no-block wg-mesh-coordinator
+tried() { [ "$(systemctl show -p NRestarts --value wg-mesh-coordinator)" -ge "$1" ]; }
+check "a database that is away is tried for, more often than systemd would by itself" wait_for 120 tried 8
+systemctl stop wg-mesh-coordinator
+rm -f /etc/wg-mesh/coordinator.yaml
+mkdir -p -m 700 /var/lib/wg-mesh/agent
+touch /var/lib/wg-mesh/agent/kept
 check "the coordinator's unit starts" systemctl start wg-mesh-coordinator
 links=/var/lib/wg-mesh/coordinator/first-links
 check "its first link is in a file" wait_for 30 grep -q /join# $links
 check "which is 0600" test "$(stat -c %a $links)" = 600
 check_not "and not in the log" sh -c 'journalctl -u wg-mesh-coordinator --no-pager | grep -q "/join#"'
 link=$(grep -o 'https://[^ ]*/join#[^ ]*' $links | head -n 1)
+
+hidden() { # whether the coordinator's unit may not touch what the agents keep
+	pid=$(systemctl show -p MainPID --value wg-mesh-coordinator)
+	! nsenter -t "$pid" -m touch /var/lib/wg-mesh/agent/touched 2>/dev/null &&
+		! nsenter -t "$pid" -m ls /var/lib/wg-mesh/agent/kept >/dev/null 2>&1
+}
+check "the agents' state is hidden from it" hidden
+check "its own is not" nsenter -t "$(systemctl show -p MainPID --value wg-mesh-coordinator)" -m touch /var/lib/wg-mesh/coordinator/touched
+rm -f /var/lib/wg-mesh/coordinator/touched
 
 check "join" wg-mesh join "$link" --name here
 check "join enabled wg-quick@wg0" systemctl is-enabled wg-quick@wg0

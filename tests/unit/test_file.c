@@ -105,6 +105,34 @@ static void failures_leave_nothing(void **state)
 	assert_null(out.data);
 }
 
+/* What would wait for a writer is not opened but where that was asked for. */
+static void pipes(void **state)
+{
+	struct buf out = {0};
+	char path[32];
+	int ends[2];
+
+	(void)state;
+	alarm(20); /* one that waits has failed */
+	assert_int_equal(mkfifo("fifo", 0600), 0);
+	assert_int_equal(file_read("fifo", 10, &out), FILE_NOT_REGULAR);
+	assert_int_equal(unlink("fifo"), 0);
+	assert_int_equal(file_read("/dev/null", 10, &out), FILE_NOT_REGULAR);
+	assert_int_equal(pipe(ends), 0);
+	snprintf(path, sizeof(path), "/dev/fd/%d", ends[0]);
+	assert_int_equal(file_read(path, 10, &out), FILE_NOT_REGULAR);
+	assert_string_equal(file_why(FILE_NOT_REGULAR), "it is not a regular file");
+	assert_string_equal(file_why(-ENOENT), strerror(ENOENT));
+	assert_int_equal(write(ends[1], "text", 4), 4);
+	close(ends[1]);
+	assert_int_equal(file_read_any(path, 10, &out), 0);
+	assert_string_equal(buf_text(&out), "text");
+	close(ends[0]);
+	assert_int_equal(file_read_any("nothing", 10, &out), -ENOENT);
+	buf_free(&out);
+	alarm(0);
+}
+
 static void directories(void **state)
 {
 	struct stat st;
@@ -168,7 +196,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(written_and_read),
 		cmocka_unit_test(large_files),
-		cmocka_unit_test(failures_leave_nothing),
+		cmocka_unit_test(failures_leave_nothing), cmocka_unit_test(pipes),
 		cmocka_unit_test(directories),
 		cmocka_unit_test(trust),
 	};

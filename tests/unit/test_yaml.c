@@ -128,7 +128,7 @@ static void test_no_file(void **state)
 	char error[YAML_ERROR];
 
 	(void)state;
-	assert_null(yaml_load_file("/nonexistent/x.yaml", error));
+	assert_null(yaml_load_file("/nonexistent/x.yaml", false, error));
 	assert_string_equal(error, "the configuration /nonexistent/x.yaml cannot be read: No such file or directory; "
 				   "name another with --config");
 }
