@@ -1714,6 +1714,40 @@ def _(co):
     equal(run("--help")[0], 0)
 
 
+def shell(co, redirection, *words, stdin=subprocess.DEVNULL):
+    """A command with descriptors as the shell makes them: its exit code and what it said."""
+    done = subprocess.run(["sh", "-c", 'exec "$0" "$@" ' + redirection, PROGRAM, "--run-dir", co.dir + "/run", *words],
+                          capture_output=True, text=True, timeout=20, stdin=stdin)
+    return done.returncode, done.stderr
+
+
+@case("a standard descriptor that is closed is nobody's socket: nothing is made whose secret cannot be told")
+def _(unused):
+    co = Coordinator(NO_RELAY, wrapper=["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-']).start()
+    try:
+        Agent(co, "gate").register(co.key("--reusable"), endpoint="192.0.2.1:51820")
+        equal([os.readlink("/proc/%d/fd/%d" % (co.process.pid, fd)) for fd in range(3)], ["/dev/null"] * 3)
+        lists = lambda: [co.admin(*words, "--json") for words in (("key", "list"), ("token", "list"), ("peer", "list"))]
+        secret = (("key", "create"), ("token", "create", "--role", "viewer"), ("peer", "add", "phone", "--via", "gate"))
+        before = lists()
+        for words in (*secret, ("network", "create", "lab", "--cidr", "10.210.0.0/16"), ("backup", co.dir + "/b")):
+            code, said = shell(co, ">&-", *words)
+            equal((code, said.count("\n"), "standard output is closed: nothing was done" in said), (1, 1, True), said)
+            equal(shell(co, ">&- 2>&-", *words), (1, ""))
+        equal((lists(), os.path.exists(co.dir + "/b")), (before, False))
+        assert "lab" not in co.admin("network", "list")
+        for words, end in zip(secret, ("key revoke", "token revoke", "peer remove")):
+            code, said = shell(co, ">/dev/full", *words)
+            equal(code, 1, said)
+            again = re.search(r"(?:made|added), its \w+ is lost: (%s \S+) " % end, said)
+            assert again, said
+            co.admin(*again[1].split())
+        equal(shell(co, "<&-", "key", "list"), (0, ""))
+        equal(co.stop(), 0)
+    finally:
+        co.close()
+
+
 def first_start(networks, address, *options):
     """In a network namespace of its own with this address and routes to these networks: the networks that it
     has made, and its log."""
