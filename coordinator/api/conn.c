@@ -2,7 +2,8 @@
  * conn.c - HTTP on a stream: feed the parser, dispatch, answer, next.
  *
  * While an answer is pending (it waits for the disk) nothing more is read from the stream; that
- * bounds what a client can pile up. A client has HEAD_MS for the head and BODY_MS for all, counted
+ * bounds what a client can pile up, as it does that no request is begun while QUEUE_FULL bytes of answers are
+ * unread. A client has HEAD_MS for the head and BODY_MS for all, counted
  * from the first byte, so one that drips a byte a second holds nothing for long.
  */
 #include "conn.h"
@@ -22,10 +23,12 @@
 #define HEAD_MS   15000
 #define BODY_MS   60000
 #define ANSWER_MS 10000 /* a disk that does not write */
+#define UNREAD_MS 30000 /* in which a client takes none of what is there for it */
 #define RETRIES   8
 
 #define HEAD_ROOM  4096
 #define QUEUE_ROOM (1u << 20)
+#define QUEUE_FULL (QUEUE_ROOM / 2)
 
 struct conn {
 	struct list node; /* server's */
@@ -38,6 +41,7 @@ struct conn {
 	bool reading, answering, closing, head_done;
 	size_t held;       /* bytes of a body, accounted for, */
 	size_t max_body;   /* of as many as this request may have */
+	size_t unread;     /* bytes of answers that the next request waits for; 0: it does not */
 	uint64_t since_ms;
 	struct request *rq; /* NULL: none is being answered */
 	const struct stream_ops *upper; /* after an upgrade */
@@ -273,6 +277,20 @@ static void too_much(struct conn *conn)
 		"Retry-After: 10\r\n");
 }
 
+/* Of who asks on and on, and reads more slowly, the next request waits. */
+static bool must_wait(struct conn *conn)
+{
+	size_t queued = stream_queued(conn->stream);
+
+	if (conn->reading || queued <= QUEUE_FULL)
+		return false;
+	if (!conn->unread) {
+		conn->unread = queued;
+		timer_start(&conn->limit, UNREAD_MS);
+	}
+	return true;
+}
+
 static size_t on_data(void *arg, const uint8_t *data, size_t len)
 {
 	struct conn *conn = arg;
@@ -286,7 +304,7 @@ static size_t on_data(void *arg, const uint8_t *data, size_t len)
 		return conn->upper->data(conn->upper_arg, data, len);
 	if (conn->closing)
 		return len;
-	if (conn->answering)
+	if (conn->answering || must_wait(conn))
 		return 0;
 	switch (http_feed(conn->http, data, len, &used)) {
 	case HTTP_NEED_MORE:
@@ -312,6 +330,11 @@ static void on_drained(void *arg)
 
 	if (conn->upper && conn->upper->drained)
 		conn->upper->drained(conn->upper_arg);
+	if (!conn->unread)
+		return;
+	conn->unread = 0;
+	timer_stop(&conn->limit);
+	stream_resume(conn->stream);
 }
 
 static void conn_free(struct conn *conn)
@@ -335,10 +358,27 @@ static void on_closed(void *arg, const char *reason)
 	conn_free(conn);
 }
 
+/* It may be slow, but it must read. */
+static void judge_reader(struct conn *conn)
+{
+	size_t queued = stream_queued(conn->stream);
+
+	if (queued >= conn->unread) {
+		stream_abort(conn->stream);
+		return;
+	}
+	conn->unread = queued;
+	timer_start(&conn->limit, UNREAD_MS);
+}
+
 static void on_limit(void *arg)
 {
 	struct conn *conn = arg;
 
+	if (conn->unread) {
+		judge_reader(conn);
+		return;
+	}
 	conn->closing = true;
 	if (conn->answering)
 		problem(conn, 503, "store_unavailable",

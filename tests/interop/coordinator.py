@@ -929,6 +929,35 @@ def _(co):
         s.close()
 
 
+PIPELINED = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@case("requests one after the other on one connection are all answered in whole, and who reads nothing is cut off")
+def _(co):
+    lazy = meshclient.TLS.wrap_socket(socket.create_connection(("127.0.0.1", co.port), 20))
+    before = metric(co, "requests_total")
+    lazy.sendall(PIPELINED * 400)
+    with meshclient.TLS.wrap_socket(socket.create_connection(("127.0.0.1", co.port), 20)) as s:
+        s.sendall(PIPELINED * 150)
+        time.sleep(1) # it has other things to do first
+        answers = s.makefile("rb")
+        for n in range(150):
+            head = b"".join(iter(answers.readline, b"\r\n"))
+            length = int(re.search(rb"^Content-Length: (\d+)", head, re.M)[1])
+            equal((n, head.split()[1], len(answers.read(length))), (n, b"200", length))
+    assert metric(co, "requests_total") - before < 300, "answers pile up for who does not read"
+    port = lazy.getsockname()[1]
+    assert wait_until(lambda: is_gone(co, port), 90), "it is still there"
+    lazy.close()
+
+
+def is_gone(co, port):
+    """Whether the coordinator has ended the connection that comes from this port."""
+    with open("/proc/net/tcp") as f:
+        return not any([int(address.rpartition(":")[2], 16) for address in row[1:3]] == [co.port, port]
+                       for row in (line.split() for line in f.readlines()[1:]))
+
+
 def wordless(co, source, count, word=b""):
     """Connections that say this and no more."""
     sockets = []
