@@ -3,8 +3,8 @@
  *
  * While an answer is pending (it waits for the disk) nothing more is read from the stream; that
  * bounds what a client can pile up, as it does that no request is begun while QUEUE_FULL bytes of answers are
- * unread. A client has HEAD_MS for the head and BODY_MS for all, counted
- * from the first byte, so one that drips a byte a second holds nothing for long.
+ * unread. A client has HEAD_MS for the head, then BODY_MS for the body, in which
+ * it may be silent for SILENT_MS, so one that drips a byte a second holds nothing for long.
  */
 #include "conn.h"
 #include "coordinator/cluster/cluster.h"
@@ -22,6 +22,7 @@
 #define IDLE_MS   75000
 #define HEAD_MS   15000
 #define BODY_MS   60000
+#define SILENT_MS 15000
 #define ANSWER_MS 10000 /* a disk that does not write */
 #define UNREAD_MS 30000 /* in which a client takes none of what is there for it */
 #define RETRIES   8
@@ -42,7 +43,7 @@ struct conn {
 	size_t held;       /* bytes of a body, accounted for, */
 	size_t max_body;   /* of as many as this request may have */
 	size_t unread;     /* bytes of answers that the next request waits for; 0: it does not */
-	uint64_t since_ms;
+	uint64_t since_ms, body_until_ms;
 	struct request *rq; /* NULL: none is being answered */
 	const struct stream_ops *upper; /* after an upgrade */
 	void *upper_arg;
@@ -256,17 +257,22 @@ static void bad_request(struct conn *conn)
 /* From the first byte of a request on, its time is limited. */
 static void keep_time(struct conn *conn)
 {
+	uint64_t now = loop_now(conn->co->loop);
+
 	if (!conn->reading) {
 		conn->reading = true;
+		stream_set_idle(conn->stream, 0); /* it is told that it was too slow */
 		timer_start(&conn->limit, HEAD_MS);
 	}
 	if (!conn->head_done && http_has_head(conn->http)) {
 		conn->head_done = true;
 		conn->max_body = dispatch_max_body(conn->http);
-		timer_start(&conn->limit, BODY_MS);
+		conn->body_until_ms = now + BODY_MS;
 		if (conn->http->expect_continue)
 			stream_write(conn->stream, "HTTP/1.1 100 Continue\r\n\r\n", 25);
 	}
+	if (conn->head_done)
+		timer_start(&conn->limit, MIN(SILENT_MS, MAX(conn->body_until_ms, now) - now));
 }
 
 static void too_much(struct conn *conn)

@@ -909,6 +909,8 @@ def _(co):
     plain = [socket.create_connection(("127.0.0.1", co.port)) for _ in range(400)]
     dripping = meshclient.TLS.wrap_socket(socket.create_connection(("127.0.0.1", co.port)))
     dripping.sendall(b"POST /api/v1/agents/register HTTP/1.1\r\nHost: a\r\n")
+    half = meshclient.TLS.wrap_socket(socket.create_connection(("127.0.0.1", co.port), 60))
+    half.sendall(b'POST /api/v1/agents/register HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n{"a"')
     begin, answered = time.time(), 0
     try:
         while time.time() - begin < 25:
@@ -923,6 +925,8 @@ def _(co):
     except OSError:
         answered = b""
     assert answered == b"" or answered.startswith(b"HTTP/1.1 408"), answered
+    told = half.recv(4096) # of one that stops in its body
+    assert told.startswith(b"HTTP/1.1 408") and b'"too_slow"' in told, told
     wait_until(lambda: gauge(co, "connections") < 20, 20)
     assert gauge(co, "connections") < 20, "connections that never spoke are still open"
     for s in plain:
