@@ -1723,7 +1723,8 @@ def _(co):
                         ("policy: /etc/x\n", ["policy"]), ("relay: {stun: x}\n", ["stun"]),
                         ("public_url: ftp://x\n", ["public_url"]), ("public_url: https://x:99999\n", ["99999"]),
                         ("public_url: 'https://[::1'\n", ["public_url"]), ("public_url: https://:1\n", ["public_url"]),
-                        ("db: mysql://x\n", ["db"])):
+                        ("db: mysql://x\n", ["db"]), ("state: ''\n", ["state: is empty"]), ("run_dir: ''\n", ["run_dir: is empty"]),
+                        ("policy: ''\n", ["policy: is empty"]), ("tls: {cert: '', key: ''}\n", ["tls: cert: is empty"])):
         with open(path, "w") as f:
             f.write(text)
         code, error = run("serve", "--config", path, "--check")
