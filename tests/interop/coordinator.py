@@ -2270,6 +2270,23 @@ def _(co):
     equal(last, [("admin uid %d" % os.getuid(), action) for action in ("database-migrated", "backup-made")])
 
 
+@case("backups to one file at once: each is whole, the last one stays, and nothing is left beside it")
+def _(co):
+    Agent(co, "here").register(co.key())
+    for _ in range(5):
+        running = [subprocess.Popen([PROGRAM, "--config", co.dir + "/coordinator.yaml", "backup", co.dir + "/b.db"], stdout=subprocess.PIPE,
+                                    stderr=subprocess.PIPE, text=True) for _ in range(6)]
+        said = [(each.communicate(timeout=20)[1], each.returncode) for each in running]
+        equal(said, [("", 0)] * 6)
+        equal((names_in(co.dir + "/b.db"), stat.S_IMODE(os.stat(co.dir + "/b.db").st_mode)), (["here"], 0o600))
+        equal([n for n in os.listdir(co.dir) if n.startswith("b.db")], ["b.db"])
+    os.mkdir(co.dir + "/b.dir")
+    for to, word in (("/b.dir", "Is a directory"), ("/none/b.db", "No such file")):
+        said = co.admin("backup", co.dir + to, code=1)
+        assert word in said and said.count("\n") == 1, said
+    equal(sorted(n for n in os.listdir(co.dir) if n.startswith("b.d")), ["b.db", "b.dir"])
+
+
 @case("a database that is not there is not made by who would copy it, and one that is away is not reachable")
 def _(co):
     for words in (["migrate", "--to", "sqlite:%s/to.db" % co.dir], ["backup", co.dir + "/to"]):
