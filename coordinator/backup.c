@@ -8,7 +8,7 @@
 #include "backup.h"
 #include "args.h"
 #include "inplace.h"
-#include "start.h"
+#include "lock.h"
 #include "coordinator/access/who.h"
 #include "coordinator/store/store_driver.h"
 #include "lib/clock.h"
@@ -381,7 +381,7 @@ static bool alone(const struct config *config)
 		failed("cannot make the directory %s: %s; move it with --state", config->state, strerror(-result));
 		return false;
 	}
-	if (!coordinator_lock(config, error, sizeof(error)))
+	if (!lock_state(config, error, sizeof(error)) && !lock_database(config, false, error, sizeof(error)))
 		return true;
 	failed("%s", error);
 	return false;

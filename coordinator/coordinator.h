@@ -46,6 +46,7 @@ struct coordinator {
 	struct sync *sync;
 	struct server *server;
 	struct admin *admin;
+	char *openapi; /* openapi.c: its text; NULL: nobody has asked for it yet */
 	unsigned reads_kept; /* admin_read.c: answers that wait for the disk */
 	struct embedded *embedded; /* NULL: no relay of ours */
 	struct tls_server *tls;

@@ -230,7 +230,8 @@ int main(int argc, char **argv)
 	} else if (json_object_get(options, "check") && !count) {
 		code = serve(options);
 	} else if (!count) {
-		code = usage("say what to do: serve, network, key, agent, route, policy, peer, user or audit; see --help");
+		code = usage("say what to do: serve, network, key, agent, route, peer, policy, user, token, relay, audit, backup, "
+			     "restore or migrate; see --help");
 	} else {
 		command = cli_find(words, count, &used, &near);
 		if (command) {

@@ -10,6 +10,7 @@
 #include "coordinator/api/server.h"
 #include "coordinator/sync/sync.h"
 #include "coordinator/store/store.h"
+#include "lib/clock.h"
 
 #include <stdio.h>
 
@@ -115,6 +116,8 @@ void api_metrics(struct request *rq)
 	gauge(&out, "connections", "connections open", server_connections(co->server));
 	gauge(&out, "store_queue", "statements that wait for the database", store_queued(co->store));
 	gauge(&out, "store_failing", "1 while the database takes no writes", store_behind(co->store));
+	describe(&out, "clock_ahead_seconds", "gauge", "this host's clock less the database's; 0 with SQLite");
+	buf_addf(&out, "wg_mesh_clock_ahead_seconds %lld\n", (long long)clock_host_ahead() / 1000);
 	gauge(&out, "password_queue", "passwords being looked at", passwords_queued(co->passwords));
 	histogram(&out, "store_commit_seconds", "time of a commit", HISTOGRAM_SECONDS,
 		  store_commits(co->store));

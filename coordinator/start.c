@@ -13,6 +13,7 @@
 #include "embedded.h"
 #include "coordinator/sync/events.h"
 #include "firstlink.h"
+#include "lock.h"
 #include "coordinator/cluster/heal.h"
 #include "coordinator/access/login.h"
 #include "coordinator/access/password.h"
@@ -32,11 +33,9 @@
 #include "lib/tls.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -67,26 +66,6 @@ static int make_dirs(const struct config *config, char *error, size_t size)
 		}
 	}
 	return 0;
-}
-
-/* Two coordinators on one state would each believe to be alone. Held until the process ends. */
-int coordinator_lock(const struct config *config, char *error, size_t size)
-{
-	char *path = xasprintf("%s/lock", config->state);
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-
-	free(path);
-	if (fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB))
-		return 0;
-	if (errno == EWOULDBLOCK)
-		snprintf(error, size, "the state directory %s is in use by another coordinator: stop that "
-			 "one, or give this one a --state of its own", config->state);
-	else
-		snprintf(error, size, "the state directory %s cannot be used: %s; move it with --state",
-			 config->state, strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	return 1;
 }
 
 /* The X25519 key that proofs are made for: made once, never changed. */
@@ -272,7 +251,7 @@ static int open_store(struct coordinator *co, bool *initialised, char *error, si
 	struct meta meta = {0};
 	bool away;
 
-	if (restore_missing_database(&co->config, error, size))
+	if (restore_missing_database(&co->config, error, size) || lock_database(&co->config, true, error, size))
 		return 1;
 	co->store = store_open(co->loop, co->config.db, &away, error, size);
 	if (!co->store)
@@ -311,6 +290,7 @@ static void save(void *arg)
 {
 	struct coordinator *co = arg;
 
+	store_begin(co->store);
 	if (!store_behind(co->store))
 		registry_save_seen(co, SAVE_AT_ONCE);
 	if (cluster_leads(co->cluster))
@@ -374,7 +354,7 @@ int coordinator_start(struct coordinator *co, char *error, size_t size)
 		snprintf(error, size, "cannot start a thread for passwords");
 		return 1;
 	}
-	if (make_dirs(&co->config, error, size) || coordinator_lock(&co->config, error, size))
+	if (make_dirs(&co->config, error, size) || lock_state(&co->config, error, size))
 		return 1;
 	if (load_server_key(co, error, size) || open_tls(co, error, size)) {
 		if (!co->config.cert)
@@ -415,6 +395,7 @@ void coordinator_stop(struct coordinator *co)
 	timer_stop(&co->save);
 	embedded_free(co->embedded);
 	server_free(co->server);
+	free(co->openapi);
 	admin_free(co->admin);
 	passwords_free(co->passwords);
 	if (co->store)

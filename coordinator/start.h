@@ -6,8 +6,6 @@
 
 #include "coordinator.h"
 
-/* Held until the process ends. 0, or 1 and a sentence: another coordinator works on this state. */
-int coordinator_lock(const struct config *config, char *error, size_t size);
 /* Opens and makes everything. 0; else the exit code, and a sentence in error. */
 int coordinator_start(struct coordinator *co, char *error, size_t size);
 void coordinator_stop(struct coordinator *co); /* also what start has left half done */

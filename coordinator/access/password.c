@@ -69,7 +69,7 @@ static void finished(void *arg)
 	if (job->hashed)
 		job->hashed(job->arg, job->right ? job->hash : NULL);
 	else if (job->checked)
-		job->checked(job->arg, job->right);
+		job->checked(job->arg, job->right ? job->hash : NULL);
 	job_free(job);
 }
 

@@ -18,7 +18,8 @@ void passwords_free(struct passwords *passwords);
 size_t passwords_queued(const struct passwords *passwords);
 
 typedef void password_hashed_fn(void *arg, const char *hash); /* NULL: no memory */
-typedef void password_checked_fn(void *arg, bool right);
+/* `right`: the hash that the text fits, which may not be the user's any more; NULL: it does not. */
+typedef void password_checked_fn(void *arg, const char *right);
 
 /* NULL: too many are waiting. Both copy the text and wipe the copy. */
 struct password_job *password_hash(struct passwords *passwords, const char *text, password_hashed_fn *fn,

@@ -60,6 +60,18 @@ out:
 	return verdict;
 }
 
+/* Of wall ms, which a long does not hold everywhere; 0: it is no such number. */
+static uint64_t get_ms(jwt_t *jwt, const char *claim)
+{
+	char *text = jwt_get_grants_json(jwt, claim);
+	uint64_t ms = 0;
+
+	if (text && !parse_u64(text, &ms))
+		ms = 0;
+	free(text);
+	return ms;
+}
+
 json_t *token_memberships(const uint8_t secret[static TOKEN_SECRET_LEN], const char *text, const char *key,
 			  uint64_t since_ms)
 {
@@ -71,7 +83,7 @@ json_t *token_memberships(const uint8_t secret[static TOKEN_SECRET_LEN], const c
 	if (jwt_decode(&jwt, text, secret, TOKEN_SECRET_LEN))
 		return NULL;
 	claimed = jwt_get_grant(jwt, "key");
-	if (claimed && !strcmp(claimed, key) && jwt_get_grant_int(jwt, "at") > (long)since_ms)
+	if (claimed && !strcmp(claimed, key) && get_ms(jwt, "at") > since_ms)
 		list = jwt_get_grants_json(jwt, "in");
 	if (list)
 		result = js_load(list, strlen(list), error);

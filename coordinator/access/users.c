@@ -171,6 +171,22 @@ void user_write(struct coordinator *co, const struct user *user)
 	free(roles);
 }
 
+void user_write_password(struct coordinator *co, const struct user *user)
+{
+	store_write(co->store, STORE_USER_PASSWORD,
+		    (struct store_value[]){store_text(user->name), store_text(user->password)});
+}
+
+void user_write_roles(struct coordinator *co, const struct user *user, const json_t *before)
+{
+	char *roles = js_dump(user->roles), *was = js_dump(before);
+
+	store_write(co->store, STORE_USER_ROLES,
+		    (struct store_value[]){store_text(user->name), store_text(roles), store_text(was)});
+	free(roles);
+	free(was);
+}
+
 void user_remove(struct coordinator *co, struct user *user)
 {
 	struct access *access;
@@ -314,6 +330,19 @@ void who_access(struct who *who, const struct access *access, const char *addres
 	who->roles = user ? json_incref(user->roles) : NULL;
 	who->limits = json_incref(access->limits);
 	who->scopes = json_incref(access->scopes);
+}
+
+bool who_refresh(const struct coordinator *co, struct who *who)
+{
+	const struct access *access = map_get(co->users.accesses, who->access);
+
+	if (who->root)
+		return true;
+	if (!access || !access_valid(access, clock_wall_ms()))
+		return false;
+	json_decref(who->roles); /* limits and scopes are as they were made */
+	who->roles = access->user ? json_incref(access->user->roles) : NULL;
+	return true;
 }
 
 json_t *roles_json(const struct coordinator *co, const struct who *who, const json_t *roles)

@@ -49,7 +49,10 @@ void access_row(void *co, const struct store_value *row);
 void access_gone(struct coordinator *co, const char *id);
 
 struct user *user_add(struct coordinator *co, const char *name); /* not written yet */
-void user_write(struct coordinator *co, const struct user *user);
+void user_write(struct coordinator *co, const struct user *user); /* that is new */
+void user_write_password(struct coordinator *co, const struct user *user);
+/* Refused where another coordinator has given it others than `before`. */
+void user_write_roles(struct coordinator *co, const struct user *user, const json_t *before);
 void user_remove(struct coordinator *co, struct user *user); /* with all it came in with */
 
 /* The text goes to `text` and nowhere else. `like` has user, kind, label, limits, scopes (its JSON is
@@ -68,6 +71,8 @@ struct access *access_find(struct coordinator *co, const char *text, uint64_t wa
 bool access_valid(const struct access *access, uint64_t wall_ms);
 /* What comes by it, from this address. */
 void who_access(struct who *who, const struct access *access, const char *address);
+/* What this one may as of now. False: what it came by has ended. */
+bool who_refresh(const struct coordinator *co, struct who *who);
 
 /* Roles as the API has them: [{"network": NAME, or null for everything, "role"}], new; of networks that
  * `who` sees. */

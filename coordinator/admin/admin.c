@@ -5,6 +5,7 @@
 #include "admin.h"
 #include "admin_commands.h"
 #include "coordinator/api/remedy.h"
+#include "coordinator/cluster/cluster.h"
 #include "coordinator/store/store.h"
 #include "lib/log.h"
 #include "lib/secret.h"
@@ -117,16 +118,20 @@ static void refused(struct client *client, const struct refusal *why)
 /* What was written stays queued: it may yet be done. */
 static void on_overdue(void *arg)
 {
+	static const struct refusal password = {429, "busy", "too many passwords are being looked at: try again"};
+	static const struct refusal read = {503, "store_unavailable", "the database does not answer at the moment: try "
+					    "again"};
+	static const struct refusal written = {503, "store_unavailable", "the database takes no writes at the moment; what "
+					       "was asked for may be done when it does: look, and try again"};
 	struct client *client = arg;
+	const struct refusal *why = client->call.job ? &password : client->writes ? &written : &read;
 
 	admin_call_cancel(&client->call);
 	store_wait_cancel(&client->wait);
 	json_decref(client->answer);
 	json_decref(client->missed);
 	client->missed = NULL;
-	refused(client, &(struct refusal){.status = 503, .code = "store_unavailable",
-					  .detail = "the database does not answer at the moment; what was asked "
-						    "for may be done when it is back: look, and try again"});
+	refused(client, why);
 }
 
 /* `audit` may go on. */
@@ -147,6 +152,19 @@ void admin_follow(struct admin *admin, json_t *line)
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
+/* Who hears of a refusal may ask again at once: by then memory has what is there instead. */
+static void on_written(void *arg)
+{
+	struct client *client = arg;
+
+	if (client->wait.refused && cluster_healing(client->admin->co->cluster)) {
+		store_wait(client->admin->co->store, &client->wait, on_written, client);
+		client->wait.refused = true;
+	} else {
+		answer_now(client);
+	}
+}
+
 static void on_done(void *arg, json_t *result, const struct refusal *why)
 {
 	struct client *client = arg;
@@ -157,7 +175,7 @@ static void on_done(void *arg, json_t *result, const struct refusal *why)
 	}
 	client->answer = json_pack("{sbso}", "ok", 1, "result", result);
 	if (client->writes)
-		store_wait(client->admin->co->store, &client->wait, answer_now, client);
+		store_wait(client->admin->co->store, &client->wait, on_written, client);
 	else
 		answer_now(client);
 }

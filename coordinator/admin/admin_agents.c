@@ -1,12 +1,11 @@
 /*
- * admin_agents.c - agents and routes, for administrators. How an agent is named: ../mesh/find.h.
+ * admin_agents.c - agents, for administrators. How an agent is named: ../mesh/find.h.
  */
 #include "admin_commands.h"
 #include "coordinator/enforce/policy_state.h"
 #include "coordinator/mesh/device.h"
 #include "coordinator/mesh/find.h"
 #include "lib/clock.h"
-#include "lib/seal.h"
 #include "lib/str.h"
 
 #include <stdio.h>
@@ -14,6 +13,8 @@
 
 /* ---- which one ----------------------------------------------------------------------------- */
 
+/* The membership that "agent" (and "network") name, to be worked on; *network is NULL where none was given. NULL:
+ * refused. */
 static struct member *meant(struct coordinator *co, struct js *js, struct network **network,
 			    enum find_how how, const struct who *who, struct refusal *why)
 {
@@ -29,12 +30,6 @@ static struct member *meant(struct coordinator *co, struct js *js, struct networ
 		return NULL;
 	member = find_agent(co, *network, who, text, how, why);
 	return member && who_may(who, member->network, why) ? member : NULL;
-}
-
-struct member *admin_agent(struct coordinator *co, struct js *js, struct network **network,
-			   const struct who *who, struct refusal *why)
-{
-	return meant(co, js, network, FIND_ANY, who, why);
 }
 
 struct member *admin_member(struct coordinator *co, struct js *js, enum find_how how, const struct who *who,
@@ -130,7 +125,7 @@ json_t *admin_agent_list(struct coordinator *co, struct js *js, const struct who
 json_t *admin_agent_show(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
 {
 	struct network *network;
-	struct member *member = admin_agent(co, js, &network, who, why);
+	struct member *member = meant(co, js, &network, FIND_ANY, who, why);
 	json_t *json, *networks = json_array();
 	const struct member *each;
 	unsigned direct = 0, relayed = 0;
@@ -327,161 +322,4 @@ json_t *admin_agent_expire(struct coordinator *co, struct js *js, const struct w
 	}
 	return agent_result(member, ms ? admin_message("agent %s expires in %s", member->name, in)
 				       : admin_message("agent %s does not expire", member->name));
-}
-
-/* ---- routes ------------------------------------------------------------------------------------ */
-
-/* A name for a route in a path: agent, network and prefix make it. */
-static void route_id(char out[static 17], const struct member *member, const struct prefix *prefix)
-{
-	char prefix_text[PREFIX_TEXT], *text;
-	uint8_t hash[32];
-
-	prefix_format(prefix_text, prefix);
-	text = xasprintf("%s %s %s", member->agent->id, member->network->id, prefix_text);
-	sha256(hash, text, strlen(text));
-	hex_encode(out, 17, hash, 8);
-	free(text);
-}
-
-static json_t *route_json(const struct member *member, const struct route *route)
-{
-	char id[17];
-
-	route_id(id, member, &route->prefix);
-	return json_pack("{sssosssssssb}", "id", id, "prefix", js_from_prefix(&route->prefix), "agent_id",
-			 member->agent->id, "name", member->name, "network", member->network->name,
-			 "approved", route->approved);
-}
-
-json_t *admin_route_list(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
-{
-	struct network *network, *only;
-	struct member *member;
-	json_t *list;
-
-	if (!admin_network_given(co, js, &only, who, why))
-		return NULL;
-	list = json_array();
-	list_each(network, &co->mesh.networks, node)
-		if (who_sees(who, network) && (!only || network == only))
-			list_each(member, &network->members, in_network)
-				for (unsigned i = 0; who_shown(who, member->made_in) && i < member->route_count; i++)
-					json_array_append_new(list, route_json(member, &member->routes[i]));
-	return json_pack("{so}", "routes", list);
-}
-
-static json_t *set_route(struct coordinator *co, struct member *member, const struct prefix *prefix,
-			 bool approved, const struct who *who, struct refusal *why)
-{
-	char text[PREFIX_TEXT];
-	json_t *result;
-
-	if (!registry_route(co, member, prefix, approved, who->actor, why))
-		return NULL;
-	prefix_format(text, prefix);
-	result = admin_message("route %s of %s %s in the network %s", text, member->name,
-			       approved ? "approved" : "revoked", member->network->name);
-	for (unsigned i = 0; i < member->route_count; i++)
-		if (prefix_equal(&member->routes[i].prefix, prefix))
-			json_object_set_new(result, "route", route_json(member, &member->routes[i]));
-	return result;
-}
-
-/* "exit": what the agent advertises of 0.0.0.0/0 and ::/0. */
-static json_t *set_exit(struct coordinator *co, struct member *member, bool approved, const struct who *who,
-			struct refusal *why)
-{
-	json_t *result = NULL, *all = json_array();
-
-	for (unsigned i = 0; i < member->route_count; i++) {
-		struct prefix prefix = member->routes[i].prefix;
-
-		if (prefix.bits || !registry_route(co, member, &prefix, approved, who->actor, why))
-			continue;
-		json_array_append_new(all, route_json(member, &member->routes[i]));
-	}
-	if (json_array_size(all)) {
-		result = admin_message("%s is %s an exit in the network %s", member->name,
-				       approved ? "now" : "no longer", member->network->name);
-		json_object_set(result, "routes", all);
-	} else {
-		refuse(why, 404, "unknown_route", "%s does not advertise 0.0.0.0/0 or ::/0: see {route list}",
-		       member->name);
-	}
-	json_decref(all);
-	return result;
-}
-
-static json_t *set_named_route(struct coordinator *co, struct js *js, const struct who *who, bool approved,
-			       struct refusal *why)
-{
-	struct member *member = admin_member(co, js, FIND_CERTAIN, who, why);
-	const char *text = js_need_string(js, "prefix", PREFIX_TEXT);
-	struct prefix prefix;
-
-	if (!member)
-		return NULL;
-	if (!strcmp(text, "exit"))
-		return set_exit(co, member, approved, who, why);
-	if (!prefix_parse(&prefix, text)) {
-		refuse(why, 400, "invalid", "%s is not a route such as 192.168.1.0/24, nor exit", text);
-		return NULL;
-	}
-	prefix = prefix_mask(&prefix); /* what is told and written is the route itself */
-	return set_route(co, member, &prefix, approved, who, why);
-}
-
-json_t *admin_route_approve(struct coordinator *co, struct js *js, const struct who *who,
-			    struct refusal *why)
-{
-	return set_named_route(co, js, who, true, why);
-}
-
-json_t *admin_route_revoke(struct coordinator *co, struct js *js, const struct who *who,
-			   struct refusal *why)
-{
-	return set_named_route(co, js, who, false, why);
-}
-
-static struct member *find_route(struct coordinator *co, const struct who *who, const char *wanted,
-				 struct prefix *prefix)
-{
-	struct network *network;
-	struct member *member;
-	char id[17];
-
-	list_each(network, &co->mesh.networks, node)
-		if (who_sees(who, network))
-			list_each(member, &network->members, in_network)
-				for (unsigned i = 0; i < member->route_count; i++) {
-					route_id(id, member, &member->routes[i].prefix);
-					if (strcmp(id, wanted))
-						continue;
-					*prefix = member->routes[i].prefix;
-					return member;
-				}
-	return NULL;
-}
-
-/* By its id, as `route list` has it. */
-json_t *admin_route_set(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
-{
-	const char *id = js_need_string(js, "id", 16);
-	bool approved = js_bool(js, "approved", false);
-	struct member *member;
-	struct prefix prefix;
-
-	if (js_ok(js) && !json_is_boolean(json_object_get(js->object, "approved")))
-		js_fail(js, "approved", "must be true or false");
-	if (!js_ok(js)) {
-		refuse(why, 400, "invalid", "%s", js->error);
-		return NULL;
-	}
-	member = find_route(co, who, id, &prefix);
-	if (!member) {
-		refuse(why, 404, "unknown_route", "there is no route %s: see {route list}", id);
-		return NULL;
-	}
-	return who_may(who, member->network, why) ? set_route(co, member, &prefix, approved, who, why) : NULL;
 }

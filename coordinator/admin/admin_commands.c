@@ -1,6 +1,6 @@
 /*
  * admin_commands.c - the table of commands, and how one is run. What they do is in admin_networks.c,
- * admin_agents.c, admin_devices.c, admin_users.c and admin_relays.c.
+ * admin_agents.c, admin_routes.c, admin_devices.c, admin_users.c, admin_relays.c and policy_commands.c.
  */
 #include "admin_commands.h"
 #include "coordinator/access/password.h"
@@ -165,6 +165,7 @@ json_t *admin_sorted(const char *name, json_t *list, const char *key, const char
 static void call_fini(struct admin_call *call)
 {
 	admin_read_cancel(call);
+	js_wipe(call->arguments, "password"); /* where it was refused before that was taken */
 	json_decref(call->arguments);
 	who_fini(&call->who);
 	memset(call, 0, sizeof(*call));
@@ -211,19 +212,48 @@ static void execute(struct admin_call *call)
 	admin_finish(call, result, &why);
 }
 
+static bool allowed(const struct admin_call *call, const char *command, struct refusal *why)
+{
+	const struct admin_row *row = call->row;
+
+	if (!row)
+		return refuse(why, 400, "unknown_command", "the running coordinator does not know \"%s\": it "
+			      "may be older than this program", command);
+	if (!who_scope(&call->who, row->resource, row->write))
+		return refuse(why, 403, "scope_missing", "this token lacks the scope %s:%s", row->resource,
+			      row->write ? "write" : "read");
+	if (who_highest(&call->who) < row->role)
+		return refuse(why, 403, "role_too_low", "this takes the role %s", role_name(row->role));
+	if (row->write && store_behind(call->co->store))
+		return refuse(why, 503, "store_unavailable", "the database takes no writes at the moment: "
+			      "try again");
+	return true;
+}
+
+/* Hashing takes its time, in which a token may be revoked, a session end, a role be taken away. */
+static bool still_allowed(struct admin_call *call, struct refusal *why)
+{
+	if (!who_refresh(call->co, &call->who))
+		return refuse(why, 401, "token_invalid", "the token or session that asked for this has ended meanwhile: "
+			      "log in again, or use another token");
+	return allowed(call, call->row->name, why);
+}
+
 static void hashed(void *arg, const char *hash)
 {
 	struct admin_call *call = arg;
 	struct refusal why;
 
 	call->job = NULL;
-	if (hash) {
+	if (!hash) {
+		refuse(&why, 503, "busy", "no memory for the password's hash: try again");
+		admin_finish(call, NULL, &why);
+	} else if (!still_allowed(call, &why)) {
+		admin_finish(call, NULL, &why);
+	} else {
 		json_object_set_new(call->arguments, "password_hash", json_string(hash));
 		execute(call);
-		return;
 	}
-	refuse(&why, 503, "busy", "no memory for the password's hash: try again");
-	admin_finish(call, NULL, &why);
 }
 
 /* A password leaves the arguments here, whatever becomes of it. */
@@ -251,24 +281,6 @@ static bool take_password(struct admin_call *call, struct refusal *why)
 		secret_wipe((char *)(uintptr_t)text, len);
 	json_decref(value);
 	return fine;
-}
-
-static bool allowed(const struct admin_call *call, const char *command, struct refusal *why)
-{
-	const struct admin_row *row = call->row;
-
-	if (!row)
-		return refuse(why, 400, "unknown_command", "the running coordinator does not know \"%s\": it "
-			      "may be older than this program", command);
-	if (!who_scope(&call->who, row->resource, row->write))
-		return refuse(why, 403, "scope_missing", "this token lacks the scope %s:%s", row->resource,
-			      row->write ? "write" : "read");
-	if (who_highest(&call->who) < row->role)
-		return refuse(why, 403, "role_too_low", "this takes the role %s", role_name(row->role));
-	if (row->write && store_behind(call->co->store))
-		return refuse(why, 503, "store_unavailable", "the database takes no writes at the moment: "
-			      "try again");
-	return true;
 }
 
 void admin_run(struct admin_call *call, struct coordinator *co, const char *command, json_t *arguments,

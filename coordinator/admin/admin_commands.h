@@ -4,7 +4,7 @@
  *
  * The table says which resource a command is of (for the scopes of tokens), whether it writes, and the
  * role it takes. In which network that role is needed only the command knows: it asks by admin_network,
- * admin_agent or who_may, and shows nothing of networks that who_sees does not have.
+ * admin_member or who_may, and shows nothing of networks that who_sees does not have.
  */
 #ifndef COORDINATOR_ADMIN_COMMANDS_H
 #define COORDINATOR_ADMIN_COMMANDS_H
@@ -74,12 +74,8 @@ struct network *admin_network(struct coordinator *co, struct js *js, const char 
 /* The one that "network" names, NULL in *only where none was given. False: refused. */
 bool admin_network_given(struct coordinator *co, struct js *js, struct network **only, const struct who *who,
 			 struct refusal *why);
-/* The membership that "agent" (and "network") name, to be worked on; *network is NULL where none was
- * given. NULL: refused. */
-struct member *admin_agent(struct coordinator *co, struct js *js, struct network **network,
-			   const struct who *who, struct refusal *why);
-/* The same for what changes one membership: an agent that is in several networks which this one sees is
- * refused where no network is named. */
+/* The membership that "agent" (and "network") name, to be changed: an agent that is in several networks which
+ * this one sees is refused where no network is named. NULL: refused. */
 struct member *admin_member(struct coordinator *co, struct js *js, enum find_how how, const struct who *who,
 			    struct refusal *why);
 json_t *admin_agent_json(const struct member *member);

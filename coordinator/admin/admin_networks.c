@@ -296,7 +296,7 @@ json_t *admin_key_revoke(struct coordinator *co, struct js *js, const struct who
 
 /* ---- the audit -------------------------------------------------------------------------------- */
 
-struct reading {
+struct audit_reading {
 	void *call; /* struct admin_call; NULL: who asked has gone */
 	struct coordinator *co;
 	char only[PROTO_ID_MAX]; /* "": all that may be seen */
@@ -306,7 +306,7 @@ struct reading {
 
 static void audit_row(void *arg, const struct store_value *row)
 {
-	const struct reading *reading = arg;
+	const struct audit_reading *reading = arg;
 	const struct admin_call *call = reading->call;
 	const char *id = store_string(&row[5]);
 	const struct network *network = *id ? map_get(reading->co->mesh.networks_by_id, id) : NULL;
@@ -322,7 +322,7 @@ static void audit_row(void *arg, const struct store_value *row)
 
 static void audit_done(void *arg, uint64_t batch)
 {
-	struct reading *reading = arg;
+	struct audit_reading *reading = arg;
 	struct admin_call *call = reading->call;
 	json_t *lines = reading->lines;
 	size_t limit = reading->limit;
@@ -343,7 +343,7 @@ void admin_audit(struct admin_call *call, struct js *js)
 {
 	size_t limit = (size_t)js_int(js, "limit", 1, AUDIT_SEARCH, AUDIT_LINES);
 	struct network *only;
-	struct reading *reading;
+	struct audit_reading *reading;
 	struct refusal why;
 
 	if (!admin_network_given(call->co, js, &only, &call->who, &why)) {

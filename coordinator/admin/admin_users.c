@@ -204,7 +204,7 @@ json_t *admin_user_set(struct coordinator *co, struct js *js, const struct who *
 	struct user *user = find_user(co, js, who, role, why);
 	const char *network = js_string(js, "network", NULL);
 	const struct network *where = network ? mesh_network(&co->mesh, network) : NULL;
-	json_t *roles;
+	json_t *roles, *before;
 	bool raised;
 
 	if (!user)
@@ -225,18 +225,21 @@ json_t *admin_user_set(struct coordinator *co, struct js *js, const struct who *
 		return NULL;
 	}
 	raised = who_raised(user->roles, roles);
-	json_decref(user->roles);
+	before = user->roles;
 	user->roles = roles;
+	if (role)
+		user_write_roles(co, user, before);
+	json_decref(before);
 	if (hash || raised)
 		access_end_sessions(co, user, is_self(who, user) ? who->access : "");
 	if (hash) {
 		free(user->password);
 		user->password = xstrdup(hash);
+		user_write_password(co, user);
 		registry_audit_in(co, home_of(co, roles), who->actor, "user-password", user->name, NULL);
 	}
 	if (role)
 		registry_audit_in(co, where, who->actor, "user-role", user->name, js_string(js, "role", NULL));
-	user_write(co, user);
 	return user_result(co, who, user, raised ? "changed: its sessions and login links have ended" : "changed");
 }
 

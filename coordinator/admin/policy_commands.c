@@ -2,7 +2,6 @@
  * policy_commands.c - what can be asked of the policy, over the unix socket and the API alike.
  */
 #include "admin_commands.h"
-#include "coordinator/api/api.h"
 #include "coordinator/enforce/policy_state.h"
 #include "coordinator/mesh/find.h"
 #include "lib/str.h"

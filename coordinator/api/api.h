@@ -1,5 +1,5 @@
 /*
- * api.h - the handlers of the table in dispatch.c. Each answers its request exactly once.
+ * api.h - the handlers of the table in routes.c. Each answers its request exactly once.
  */
 #ifndef COORDINATOR_API_H
 #define COORDINATOR_API_H

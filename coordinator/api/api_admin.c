@@ -236,6 +236,7 @@ static void on_done(void *arg, json_t *result, const struct refusal *why)
 
 void api_command(struct request *rq)
 {
+	const struct admin_row *row = admin_row(rq->row->command);
 	struct pending *pending;
 	struct refusal why;
 	json_t *arguments;
@@ -251,9 +252,9 @@ void api_command(struct request *rq)
 	}
 	pending = xcalloc(1, sizeof(*pending));
 	pending->rq = rq;
-	pending->write = admin_row(rq->row->command)->write;
-	reply_later(rq, on_cancel, pending);
-	if (admin_row(rq->row->command)->password)
+	pending->write = row->write;
+	reply_later(rq, on_cancel, pending, row->password ? AWAITED_PASSWORD : AWAITED_READ);
+	if (row->password)
 		secret_wipe(rq->http->body.data, rq->http->body.len);
 	admin_run(&pending->call, rq->co, rq->row->command, arguments, &who, on_done, pending);
 	json_decref(arguments);

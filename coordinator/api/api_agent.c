@@ -72,6 +72,20 @@ static struct agent *by_token_or_proof(struct request *rq)
 	return NULL;
 }
 
+/* Another coordinator has let it in at this moment: what it has proved is as good. */
+static void is_back(struct request *rq)
+{
+	const struct agent *agent = map_get(rq->co->mesh.agents, rq->id);
+	struct key public_key;
+	struct js js;
+
+	js_read(&js, rq->body);
+	if (agent && js_need_key(&js, "public_key", &public_key) && key_equal(&agent->public_key, &public_key))
+		reply(rq, 200, api_token_json(rq->co, agent));
+	else
+		reply_problem(rq, 401, "unknown_agent", "this agent is not known here any more");
+}
+
 /* One that is not known, perhaps because the database is an older copy. */
 static void come_back(struct request *rq, const char *proof)
 {
@@ -89,10 +103,12 @@ static void come_back(struct request *rq, const char *proof)
 		 heal_admits(rq->co, rq->id, &public_key, old_token, &why) &&
 		 proof_spend(rq, &public_key, NULL, challenge, &why))
 		agent = heal_readmit(rq->co, rq->id, &public_key, old_token, &why);
-	if (agent)
-		reply_durable(rq, 200, api_token_json(rq->co, agent));
-	else
+	if (!agent) {
 		api_proof_refused(rq, NULL, &why);
+		return;
+	}
+	rq->retry = is_back;
+	reply_durable(rq, 200, api_token_json(rq->co, agent));
 }
 
 void api_token(struct request *rq)
@@ -215,7 +231,7 @@ void api_endpoint(struct request *rq)
 
 /* One for each agent: what waits is bounded by how many there are. Its text is kept as far as the gate
  * allows. */
-struct reading {
+struct peers_wait {
 	struct request *rq;
 	struct sync_wait wait;
 };
@@ -244,22 +260,22 @@ static void answer_peers(struct request *rq, char *text)
 	free(text);
 }
 
-static void end_reading(struct request *rq)
+static void end_waiting(struct request *rq)
 {
-	struct reading *reading = rq->pending;
+	struct peers_wait *waiting = rq->pending;
 	struct agent *agent = map_get(rq->co->mesh.agents, rq->id); /* it may have gone meanwhile */
 
-	if (agent && agent->reading == reading)
-		agent->reading = NULL;
+	if (agent && agent->peers_wait == waiting)
+		agent->peers_wait = NULL;
 	rq->cancel = NULL;
-	sync_wait_cancel(rq->co->sync, &reading->wait);
-	free(reading);
+	sync_wait_cancel(rq->co->sync, &waiting->wait);
+	free(waiting);
 }
 
 static void on_told(void *arg, enum sync_told told)
 {
-	struct reading *reading = arg;
-	struct request *rq = reading->rq;
+	struct peers_wait *waiting = arg;
+	struct request *rq = waiting->rq;
 	char *text = NULL;
 
 	rq->agent = map_get(rq->co->mesh.agents, rq->id);
@@ -267,9 +283,9 @@ static void on_told(void *arg, enum sync_told told)
 		return;
 	if (told == SYNC_STUCK && rq->agent)
 		text = peers_text(rq, sync_durable(rq->co->sync));
-	else if (told == SYNC_DURABLE && rq->agent && reading->wait.text)
-		text = xstrdup(reading->wait.text);
-	end_reading(rq);
+	else if (told == SYNC_DURABLE && rq->agent && waiting->wait.text)
+		text = xstrdup(waiting->wait.text);
+	end_waiting(rq);
 	if (!rq->agent)
 		reply_problem(rq, 401, "unknown_agent", "this agent is not known here any more");
 	else if (text)
@@ -279,11 +295,11 @@ static void on_told(void *arg, enum sync_told told)
 }
 
 /* Who asks again has perhaps given up the question of before: that one is ended. */
-static void end_older(struct reading *reading)
+static void end_older(struct peers_wait *waiting)
 {
-	struct request *rq = reading->rq;
+	struct request *rq = waiting->rq;
 
-	end_reading(rq);
+	end_waiting(rq);
 	reply_problem(rq, 429, "too_many_requests", "this agent has asked for its peers again meanwhile: read the "
 		      "newer answer");
 }
@@ -291,23 +307,23 @@ static void end_older(struct reading *reading)
 void api_peers(struct request *rq)
 {
 	struct sync *sync = rq->co->sync;
-	struct reading *reading;
+	struct peers_wait *waiting;
 	char *text;
 
 	if (sync_settled(sync)) {
 		answer_peers(rq, peers_text(rq, SYNC_ALL));
 		return;
 	}
-	if (rq->agent->reading)
-		end_older(rq->agent->reading);
-	reading = rq->agent->reading = xcalloc(1, sizeof(*reading));
-	reading->rq = rq;
-	reply_later(rq, end_reading, reading);
-	sync_wait(sync, &reading->wait, on_told, reading);
+	if (rq->agent->peers_wait)
+		end_older(rq->agent->peers_wait);
+	waiting = rq->agent->peers_wait = xcalloc(1, sizeof(*waiting));
+	waiting->rq = rq;
+	reply_later(rq, end_waiting, waiting, AWAITED_READ);
+	sync_wait(sync, &waiting->wait, on_told, waiting);
 	if (!sync_may_keep(sync))
 		return;
 	text = peers_text(rq, SYNC_ALL);
-	sync_keep(sync, &reading->wait, text, strlen(text));
+	sync_keep(sync, &waiting->wait, text, strlen(text));
 }
 
 static bool path_known(const char *path)
@@ -329,23 +345,16 @@ static bool is_in(const struct coordinator *co, const char *peer_id, const struc
 	return agent ? mesh_agent_in(agent, network) : device && device->network == network;
 }
 
-/* In each network its own: who looks at one must not hear how many peers there are in another. */
-static void count_paths(struct coordinator *co, struct js *js, struct agent *agent)
+static void judge_paths(struct js *js, json_t *status)
 {
-	json_t *status = js_object(js, "peer_status"), *peer;
-	const char *id, *path;
-	struct member *member;
+	const char *id;
+	json_t *peer;
 	struct js each;
 
-	if (!status)
-		return;
-	list_each(member, &agent->members, in_agent)
-		member->direct_peers = member->relayed_peers = 0;
 	json_object_foreach(status, id, peer) {
 		js_read(&each, peer);
 		js_bool(&each, "connected", false);
-		path = js_string(&each, "path", "none");
-		if (js_ok(&each) && !path_known(path))
+		if (!path_known(js_string(&each, "path", "none")))
 			js_fail(&each, "path", "must be direct, relay, relay:REGION or none");
 		if (!latency_ok(json_object_get(peer, "latency_ms")))
 			js_fail(&each, "latency_ms", "must be milliseconds, or null");
@@ -355,8 +364,22 @@ static void count_paths(struct coordinator *co, struct js *js, struct agent *age
 			js_fail(js, "peer_status", each.error);
 			return;
 		}
+	}
+}
+
+/* In each network its own: who looks at one must not hear how many peers there are in another. */
+static void count_paths(struct coordinator *co, struct agent *agent, json_t *status)
+{
+	const char *id, *path;
+	struct member *member;
+	json_t *peer;
+
+	list_each(member, &agent->members, in_agent)
+		member->direct_peers = member->relayed_peers = 0;
+	json_object_foreach(status, id, peer) {
+		path = json_string_value(json_object_get(peer, "path"));
 		list_each(member, &agent->members, in_agent)
-			if (is_in(co, id, member->network)) {
+			if (path && is_in(co, id, member->network)) {
 				member->direct_peers += !strcmp(path, "direct");
 				member->relayed_peers += !strncmp(path, "relay", 5);
 			}
@@ -365,14 +388,17 @@ static void count_paths(struct coordinator *co, struct js *js, struct agent *age
 
 bool api_take_heartbeat(struct coordinator *co, struct agent *agent, struct js *js)
 {
+	json_t *status = js_object(js, "peer_status");
 	struct proto_endpoints at;
 
 	where_get(agent->at, &at);
-	count_paths(co, js, agent);
+	judge_paths(js, status);
 	if (js_endpoint(js, "endpoint", &at.endpoint))
 		api_endpoints_ok(js, &(struct proto_endpoints){.endpoint = at.endpoint});
 	if (!js_ok(js))
 		return false;
+	if (status)
+		count_paths(co, agent, status);
 	registry_endpoints(co, agent, &at);
 	return true;
 }

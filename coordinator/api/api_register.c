@@ -13,7 +13,6 @@
 #include "dispatch.h"
 #include "remedy.h"
 #include "coordinator/store/store.h"
-#include "coordinator/sync/sync.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/secret.h"
@@ -198,7 +197,7 @@ static bool spend_elsewhere(struct request *rq, const struct key *public_key, co
 
 	if (!question)
 		return verdict_good(CHALLENGE_ELSEWHERE, why);
-	reply_later(rq, cancel_question, question);
+	reply_later(rq, cancel_question, question, AWAITED_COORDINATOR);
 	why->status = 0;
 	return false;
 }

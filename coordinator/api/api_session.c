@@ -143,17 +143,19 @@ static void note_refused(struct request *rq, const char *user)
 	registry_audit(rq->co, rq->from, "login-refused", user, NULL);
 }
 
-static void on_checked(void *arg, bool right)
+/* The user may have gone meanwhile, or have another password: a session by the old one would begin after all of
+ * its sessions were ended. */
+static void on_checked(void *arg, const char *right)
 {
 	struct trying *trying = arg;
 	struct request *rq = trying->rq;
-	struct user *user = map_get(rq->co->users.by_name, trying->user); /* may have gone meanwhile */
+	struct user *user = map_get(rq->co->users.by_name, trying->user);
 	char name[PROTO_NAME_MAX];
 
 	str_copy(name, sizeof(name), trying->user);
 	rq->cancel = NULL;
 	free(trying);
-	if (right && user) {
+	if (right && user && user->password && !strcmp(right, user->password)) {
 		logins_right(rq->co->logins, name, rq->address);
 		cluster_login(rq->co->cluster, name, rq->address, true);
 		begin_session(rq, user, NULL);
@@ -215,7 +217,7 @@ void api_login(struct request *rq)
 		reply_problem(rq, 429, "busy", "too many passwords are being looked at: try again");
 		return;
 	}
-	reply_later(rq, on_cancel, trying);
+	reply_later(rq, on_cancel, trying, AWAITED_PASSWORD);
 }
 
 /* Again, where another coordinator has taken the same link at this moment: then it is not there any more. */

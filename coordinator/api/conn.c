@@ -51,6 +51,15 @@ struct conn {
 
 /* ---- answering ------------------------------------------------------------------- */
 
+/* Whatever became of the request: most that are refused are so before anybody has read them. */
+static void wipe_secrets(json_t *body)
+{
+	static const char *const secrets[] = {"password", "secret", "join_key", "old_token"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(secrets); i++)
+		js_wipe(body, secrets[i]);
+}
+
 static void request_free(struct request *rq)
 {
 	if (!rq)
@@ -59,6 +68,7 @@ static void request_free(struct request *rq)
 		rq->cancel(rq);
 	store_wait_cancel(&rq->wait);
 	json_decref(rq->answer);
+	wipe_secrets(rq->body);
 	json_decref(rq->body);
 	free(rq);
 }
@@ -189,12 +199,14 @@ void reply_durable(struct request *rq, int status, json_t *body)
 {
 	rq->status = status;
 	rq->answer = body;
+	rq->awaited = AWAITED_WRITE;
 	timer_start(&rq->conn->limit, ANSWER_MS);
 	store_wait(rq->co->store, &rq->wait, now_durable, rq);
 }
 
-void reply_later(struct request *rq, void (*cancel)(struct request *rq), void *pending)
+void reply_later(struct request *rq, void (*cancel)(struct request *rq), void *pending, enum awaited awaited)
 {
+	rq->awaited = awaited;
 	rq->cancel = cancel;
 	rq->pending = pending;
 	timer_start(&rq->conn->limit, ANSWER_MS);
@@ -379,18 +391,26 @@ static void judge_reader(struct conn *conn)
 
 static void on_limit(void *arg)
 {
+	static const struct late {
+		int status;
+		const char *code, *detail;
+	} late[] = {
+		[AWAITED_READ] = {503, "store_unavailable", "the database does not answer at the moment: try again"},
+		[AWAITED_WRITE] = {503, "store_unavailable", "the database takes no writes at the moment; what was asked "
+				   "for may be done when it does: look, and try again"},
+		[AWAITED_PASSWORD] = {429, "busy", "too many passwords are being looked at: try again"},
+		[AWAITED_COORDINATOR] = {401, "challenge_unknown", "the coordinator that gave this challenge does not "
+					 "answer: ask for another"},
+	}, slow = {408, "too_slow", "the request did not come in time"};
 	struct conn *conn = arg;
+	const struct late *why = conn->answering ? &late[conn->rq->awaited] : &slow;
 
 	if (conn->unread) {
 		judge_reader(conn);
 		return;
 	}
 	conn->closing = true;
-	if (conn->answering)
-		problem(conn, 503, "store_unavailable",
-			"the database does not take writes at the moment: try again", NULL);
-	else
-		problem(conn, 408, "too_slow", "the request did not come in time", NULL);
+	problem(conn, why->status, why->code, why->detail, NULL);
 }
 
 static const struct stream_ops conn_ops = {.data = on_data, .drained = on_drained, .closed = on_closed};

@@ -16,6 +16,9 @@ struct source;
 struct conn;
 struct endpoint_row; /* dispatch.h: a row of the table of routes */
 
+/* What an answer that comes later waits for. */
+enum awaited { AWAITED_READ, AWAITED_WRITE, AWAITED_PASSWORD, AWAITED_COORDINATOR };
+
 struct request {
 	struct coordinator *co;
 	struct conn *conn;
@@ -36,7 +39,8 @@ struct request {
 	void *pending;                 /* that handler's */
 	/* What another coordinator says of the challenge it gave; CHALLENGE_ELSEWHERE: not asked yet. */
 	enum challenge_verdict spent;
-	/* private: an answer that waits for the disk */
+	/* private: an answer that waits, perhaps for the disk */
+	enum awaited awaited;
 	unsigned retries;
 	struct store_wait wait;
 	int status;
@@ -58,8 +62,8 @@ void reply_problem(struct request *rq, int status, const char *code, const char 
 	PRINTF_LIKE(4, 5);
 void reply_refusal(struct request *rq, const struct refusal *why);
 
-/* The handler will answer later; where it does not, the client hears 503 after a while. */
-void reply_later(struct request *rq, void (*cancel)(struct request *rq), void *pending);
+/* The handler will answer later; where it does not, the client hears after a while what has not come. */
+void reply_later(struct request *rq, void (*cancel)(struct request *rq), void *pending, enum awaited awaited);
 
 bool conn_wants_websocket(struct request *rq); /* false: answered with 426 or 400 already */
 /* Answers 101; from now on `ops` has the connection's bytes and its end. The request is over. */

@@ -4,7 +4,6 @@
 #include "dispatch.h"
 #include "fields.h"
 #include "server.h"
-#include "coordinator/sync/sync.h"
 #include "api.h"
 #include "api_admin.h"
 #include "lib/clock.h"

@@ -53,7 +53,8 @@ struct agent *auth_bearer(struct coordinator *co, const char *header, uint64_t *
 			  struct refusal *why);
 
 void api_openapi(struct request *rq);
-json_t *openapi_document(void);
+json_t *openapi_document(void); /* new; depends on the tables alone */
+const char *openapi_text(struct coordinator *co); /* of it, made once */
 json_t *openapi_frames(void); /* frames.c */
 json_t *openapi_events(void);
 

@@ -277,7 +277,22 @@ json_t *openapi_document(void)
 	return document;
 }
 
+/* Strangers may ask for it, and making it costs far more than sending it. */
+const char *openapi_text(struct coordinator *co)
+{
+	json_t *document;
+
+	if (!co->openapi) {
+		document = openapi_document();
+		co->openapi = js_dump(document);
+		json_decref(document);
+	}
+	return co->openapi;
+}
+
 void api_openapi(struct request *rq)
 {
-	reply(rq, 200, openapi_document());
+	const char *text = openapi_text(rq->co);
+
+	reply_raw(rq, 200, "Cache-Control: no-store\r\n", "application/json", text, strlen(text));
 }

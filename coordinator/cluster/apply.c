@@ -67,20 +67,13 @@ bool apply_key_end(struct coordinator *co, struct reading *reading)
 
 /* ---- addresses ------------------------------------------------------------------------------------- */
 
-static bool in_use(const struct network *network, const struct member *but, const struct addr *addr)
-{
-	const struct member *other;
-
-	list_each(other, &network->members, in_network)
-		if (other != but && (addr_equal(&other->address, addr) || addr_equal(&other->address6, addr)))
-			return true;
-	return false;
-}
-
+/* But where another member has it already: one that was read before. */
 static void release(struct network *network, const struct member *but, struct ipam *ipam,
 		    const struct addr *addr)
 {
-	if (ipam && addr->family && !in_use(network, but, addr))
+	const struct member *has = map_get(network->addresses, addr);
+
+	if (ipam && addr->family && (!has || has == but))
 		ipam_release(ipam, addr, clock_wall_ms() + IPAM_REST_MS);
 }
 
@@ -181,7 +174,7 @@ void apply_member(struct coordinator *co, struct reading *reading, const struct 
 	mesh_row_member(row, member);
 	applied->changed |= !json_equal(tags, member->tags);
 	applied->fresh |= mesh_shown(member) != shown;
-	applied->ended = known && shown && member->expired;
+	applied->ended = known && shown && !mesh_shown(member);
 	json_decref(tags);
 }
 
@@ -263,9 +256,9 @@ bool apply_agent_end(struct coordinator *co, struct reading *reading)
 		settle_routes(applied);
 		if (applied->ended)
 			sync_remove(co->sync, applied->member->network, agent->id);
-		else if (applied->fresh || applied->changed ||
-			 (reading->changed && !applied->member->expired))
-			sync_put(co->sync, applied->member);
+		if (!(applied->ended && applied->member->expired) &&
+		    (applied->fresh || applied->changed || (reading->changed && !applied->member->expired)))
+			sync_put(co->sync, applied->member); /* one that waits is told to the dashboard alone */
 		reset |= applied->fresh;
 	}
 	if (reset)

@@ -245,9 +245,8 @@ static void on_retired(void *arg, const struct store_value *row)
 		     clock_wall_ms());
 }
 
-static void there_done(void *arg, uint64_t batch)
+static void look_at_ours(const struct sweep *sweep)
 {
-	struct sweep *sweep = arg;
 	const struct coordinator *co = sweep->cluster->co;
 	const struct map *ours[ABOUTS] = {
 		[ABOUT_NETWORK] = co->mesh.networks_by_id, [ABOUT_USER] = co->users.by_name,
@@ -257,11 +256,20 @@ static void there_done(void *arg, uint64_t batch)
 	const void *id;
 	size_t pos = 0;
 
-	while (batch && map_next(ours[sweep->about], &pos, &id))
+	while (map_next(ours[sweep->about], &pos, &id))
 		if (!map_get(sweep->there, id))
 			want(sweep->cluster, sweep->about, id, false);
-	if (batch && sweep->about == ABOUT_NETWORK) /* behind the networks themselves */
+	if (sweep->about == ABOUT_NETWORK) /* behind the networks themselves */
 		store_fetch(co->store, STORE_RETIRED, NULL, INT64_MAX, on_retired, NULL, sweep->cluster);
+}
+
+/* When the store is closed (batch 0) there is no cluster any more. */
+static void there_done(void *arg, uint64_t batch)
+{
+	struct sweep *sweep = arg;
+
+	if (batch)
+		look_at_ours(sweep);
 	map_free(sweep->there);
 	free(sweep);
 }
@@ -340,7 +348,7 @@ void bulletin_wake(struct cluster *cluster, bool heal)
 
 /* ---- what was refused ------------------------------------------------------------------------------ */
 
-void bulletin_refused(void *arg, enum store_write what, const struct store_value *values)
+static void on_refused(void *arg, enum store_write what, const struct store_value *values)
 {
 	struct cluster *cluster = arg;
 	enum store_about about = store_about(what);
@@ -373,5 +381,5 @@ static void read_last(void *arg, const struct store_value *row)
 void bulletin_start(struct cluster *cluster)
 {
 	store_read(cluster->co->store, STORE_LAST_BULLETIN, 1, read_last, cluster);
-	store_on_refused(cluster->co->store, bulletin_refused, cluster);
+	store_on_refused(cluster->co->store, on_refused, cluster);
 }

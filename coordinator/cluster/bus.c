@@ -6,6 +6,8 @@
 
 #ifdef HAVE_LIBPQ
 
+#include "coordinator/store/store_postgres.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/str.h"
 
@@ -208,7 +210,8 @@ static bool send_some(struct bus *bus, PGconn *conn, bool *more)
 	const char *values[2 * AT_ONCE];
 	struct message *message;
 	struct list batch;
-	char sql[AT_ONCE * 40];
+	char sql[AT_ONCE * 40 + sizeof(POSTGRES_NOW)];
+	uint64_t asked_ms = clock_ms();
 	size_t used = 0;
 	int count = 0;
 	PGresult *result;
@@ -224,8 +227,11 @@ static bool send_some(struct bus *bus, PGconn *conn, bool *more)
 		values[count++] = message->to;
 		values[count++] = message->text;
 	}
+	snprintf(sql + used, sizeof(sql) - used, "," POSTGRES_NOW);
 	result = PQexecParams(conn, sql, count, NULL, values, NULL, NULL, 0);
 	fine = PQresultStatus(result) == PGRES_TUPLES_OK;
+	if (fine)
+		postgres_follow_clock(result, count / 2, asked_ms);
 	PQclear(result);
 	free_all(&batch);
 	return fine;

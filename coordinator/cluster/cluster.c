@@ -2,7 +2,8 @@
  * cluster.c - who else is there, and what is said on the bus. Texts are JSON: "i" who says it, "n" a number
  * that makes it unlike any other, and one of
  *
- *   "beat": {"urls": [..], "pin": "..", "relays": [..]}   here I am; with "hello": say where all of yours are
+ *   "beat": {"urls": [..], "pins": [..], "relays": [..], "hello": true|false}   here I am; hello: say where all
+ *           of yours are
  *   "at": [[agent, home, home_since, online, last_seen, endpoints], ..]
  *   "signal", "spend", "spent", "login"   cluster_pass.c
  *   "bye": true
@@ -13,13 +14,13 @@
 #include "cluster_private.h"
 #include "coordinator/embedded.h"
 #include "coordinator/mesh/registry.h"
-#include "coordinator/sync/session.h"
 #include "coordinator/store/store.h"
 #include "coordinator/sync/sync.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/str.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -127,6 +128,7 @@ static void take_place(struct cluster *cluster, struct agent *agent, json_t *ite
 	uint64_t since = (uint64_t)json_integer_value(json_array_get(item, 2));
 	bool online = json_is_true(json_array_get(item, 3));
 	uint64_t seen = (uint64_t)json_integer_value(json_array_get(item, 4));
+	char there[20 + INSTANCE_ID_MAX];
 	struct proto_endpoints at;
 	struct js js;
 
@@ -136,8 +138,9 @@ static void take_place(struct cluster *cluster, struct agent *agent, json_t *ite
 	if (since > agent->home_since) {
 		str_copy(agent->home, sizeof(agent->home), home);
 		agent->home_since = since;
+		snprintf(there, sizeof(there), "coordinator %s", agent->home);
 		if (agent->session)
-			session_bye(agent->session, "replaced", 0);
+			sync_replaced(cluster->co->sync, agent, there);
 	}
 	if (online && lives(cluster, home))
 		list_del(&agent->leaving);
@@ -298,6 +301,7 @@ static void on_beat(void *arg)
 	if (now > cluster->beat_ms + AWAY_MS)
 		bulletin_catch_up(cluster, true);
 	cluster->beat_ms = now;
+	cluster_look_at_clock(cluster);
 	if (++cluster->beats % AGE_BEATS == 0)
 		age(cluster);
 	beat(cluster, NULL, false);
@@ -456,6 +460,7 @@ struct cluster *cluster_new(struct coordinator *co)
 	task_init(&cluster->saying, say_all, cluster);
 	timer_init(&cluster->beat, co->loop, on_beat, cluster);
 	bulletin_start(cluster);
+	cluster_look_at_clock(cluster);
 	cluster->bus = bus_new(co->loop, co->config.db, self, &ops, cluster);
 	return cluster;
 }

@@ -27,6 +27,7 @@ struct cluster {
 	struct loop_timer beat;
 	uint64_t number;       /* of what was said: no two texts are equal */
 	uint64_t beats, beat_ms;
+	int64_t ahead_ms;      /* the host's clock, of the database's, as was said last */
 	uint64_t up_ms;        /* since when the bus is there; 0: it is not */
 
 	int64_t last;          /* bulletin that was taken; */
@@ -41,6 +42,9 @@ struct cluster {
 void cluster_send(struct cluster *cluster, const char *to, const char *what, json_t *value); /* to NULL: all */
 void cluster_known(struct cluster *cluster, struct agent *agent); /* it is new here */
 
+/* ---- cluster_clock.c ---- */
+void cluster_look_at_clock(struct cluster *cluster); /* says it where the host's is not the database's */
+
 /* ---- cluster_pass.c ---- */
 void cluster_take_passed(struct cluster *cluster, const char *from, json_t *text);
 
@@ -49,12 +53,11 @@ void bulletin_start(struct cluster *cluster);
 void bulletin_wake(struct cluster *cluster, bool heal); /* there may be new ones */
 /* After a break; long_away: so long that what was said in it may be kept no more. */
 void bulletin_catch_up(struct cluster *cluster, bool long_away);
-void bulletin_refused(void *cluster, enum store_write what, const struct store_value *values);
 
 /* ---- apply.c: one thing as the rows have it, begun zeroed but for the first four; rows of it, then the end ---- */
 struct applied { /* a membership */
 	struct member *member;
-	bool changed, fresh, ended; /* ended: it has expired */
+	bool changed, fresh, ended; /* ended: it was shown, and is no more */
 	struct route *routes;
 	unsigned route_count;
 };

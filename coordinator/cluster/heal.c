@@ -182,16 +182,30 @@ json_t *heal_memberships(const struct agent *agent)
 	return list;
 }
 
-static void take_address(struct ipam *ipam, const char *text, uint64_t now, struct addr *out)
+/* False: the network has none. */
+static bool take_address(struct ipam *ipam, const char *text, uint64_t now, struct addr *out)
 {
 	uint32_t host;
 
-	if (!ipam)
-		return;
-	if (!text || !addr_parse(out, text) || ipam_claim(ipam, out) < 0) {
-		memset(out, 0, sizeof(*out));
-		ipam_take(ipam, 0, now, out, &host);
+	if (!ipam || (text && addr_parse(out, text) && !ipam_claim(ipam, out)))
+		return true;
+	memset(out, 0, sizeof(*out));
+	return !ipam_take(ipam, 0, now, out, &host);
+}
+
+/* Those it had, where they are free, else others. */
+static bool take_addresses(struct member *member, json_t *was, uint64_t now)
+{
+	struct network *network = member->network;
+
+	if (!take_address(network->ipam, json_string_value(json_array_get(was, 2)), now, &member->address))
+		return false;
+	if (!take_address(network->ipam6, json_string_value(json_array_get(was, 3)), now, &member->address6)) {
+		ipam_release(network->ipam, &member->address, 1);
+		return false;
 	}
+	mesh_member_addressed(member);
+	return true;
 }
 
 static void rejoin(struct coordinator *co, struct agent *agent, json_t *was, uint64_t now)
@@ -206,9 +220,10 @@ static void rejoin(struct coordinator *co, struct agent *agent, json_t *was, uin
 	    device_named(network, name) || device_by_key(network, &agent->public_key))
 		return;
 	member = mesh_member_add(agent, network, name);
-	take_address(network->ipam, json_string_value(json_array_get(was, 2)), now, &member->address);
-	take_address(network->ipam6, json_string_value(json_array_get(was, 3)), now, &member->address6);
-	mesh_member_addressed(member);
+	if (!take_addresses(member, was, now)) {
+		mesh_member_del(member);
+		return;
+	}
 	member->joined_at = now;
 	member->made_in = store_batch(co->store);
 	member->pending = network->approve; /* its token does not say whether it was approved */

@@ -24,17 +24,25 @@ void policy_write_waiting(struct policy_state *state, uint64_t until)
 
 	if (!state->co->cluster)
 		return;
-	if (!until) {
-		store_write(state->co->store, STORE_META_DEL, (struct store_value[]){store_text(WAITING)});
-		return;
-	}
 	json = json_pack("{sIsIssss}", "version", (json_int_t)now->number, "until", (json_int_t)until, "by", now->by,
 			 "text", now->policy->text);
 	text = js_dump(json);
-	store_write(state->co->store, STORE_META_PUT,
+	store_write(state->co->store, STORE_META_NEW,
 		    (struct store_value[]){store_text(WAITING), store_blob(text, strlen(text))});
 	free(text);
 	json_decref(json);
+}
+
+void policy_write_verdict(struct policy_state *state)
+{
+	if (state->co->cluster)
+		store_write(state->co->store, STORE_META_END, (struct store_value[]){store_text(WAITING)});
+}
+
+void policy_write_none_waits(struct policy_state *state)
+{
+	if (state->co->cluster)
+		store_write(state->co->store, STORE_META_DEL, (struct store_value[]){store_text(WAITING)});
 }
 
 /* NULL, with a log line: it is not understood here. */
@@ -56,6 +64,7 @@ static void follow(struct policy_state *state, struct policy *policy, uint64_t n
 	state->now = (struct version){.policy = policy, .index = policy_index_new(policy), .number = number,
 				      .applied_at = clock_wall_ms()};
 	str_copy(state->now.by, sizeof(state->now.by), by);
+	store_begin(state->co->store); /* what it says of routes */
 	sync_policy(state->co, state->now.index);
 	log_info("policy-followed", "version=%llu by=\"%s\"", (unsigned long long)number, by);
 }
@@ -111,13 +120,13 @@ bool policy_waiting_row(struct coordinator *co, const struct store_value *row)
 
 	if (strcmp(store_string(&row[0]), WAITING))
 		return false;
-	if (state->kept.policy)
-		return true;
 	json = js_load(row[1].data, row[1].len, error);
 	js_read(&js, json);
-	text = js_string(&js, "text", NULL);
+	text = js_string(&js, "text", "");
 	number = (uint64_t)js_int(&js, "version", 1, INT64_MAX, 1);
-	if (text && number > state->now.number) /* else another has been applied since */
+	if (state->kept.policy && (number != state->now.number || strcmp(text, state->now.policy->text) != 0))
+		policy_restore_kept(state); /* another's was first, or is there since */
+	if (!state->kept.policy && *text && number > state->now.number) /* else another has been applied since */
 		policy = understand(state, number, text);
 	if (policy)
 		await_verdict(state, policy, &js);

@@ -9,7 +9,6 @@
 #include "policy_state_private.h"
 #include "policy_file.h"
 #include "coordinator/store/store.h"
-#include "coordinator/sync/sync.h"
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -140,7 +139,7 @@ static void on_unconfirmed(void *arg)
 
 	store_begin(state->co->store);
 	audit(state, "nobody", "policy-not-confirmed");
-	policy_write_waiting(state, 0);
+	policy_write_verdict(state);
 	policy_restore_kept(state);
 }
 
@@ -202,7 +201,7 @@ bool policy_confirm(struct coordinator *co, const char *actor, struct refusal *w
 	timer_stop(&state->confirm);
 	policy_version_fini(&state->kept);
 	write_version(state);
-	policy_write_waiting(state, 0);
+	policy_write_verdict(state);
 	audit(state, actor, "policy-confirmed");
 	policy_file_again(state->file, false);
 	return true;
@@ -215,7 +214,7 @@ bool policy_roll_back(struct coordinator *co, const char *actor, struct refusal 
 	if (!state->kept.policy)
 		return refuse(why, 409, "nothing_waits", "no policy waits to be confirmed");
 	audit(state, actor, "policy-taken-back");
-	policy_write_waiting(state, 0);
+	policy_write_verdict(state);
 	policy_restore_kept(state);
 	return true;
 }
@@ -269,7 +268,7 @@ static void place_all(struct coordinator *co)
 	list_each(network, &co->mesh.networks, node)
 		list_each(member, &network->members, in_network) {
 			if (policy_judge_routes(policy_in_force(co), member))
-				registry_write_routes(co, member);
+				registry_write_judged(co, member);
 			if (mesh_shown(member))
 				mesh_member_classify(member, policy_place(co, member, &made));
 		}
@@ -360,7 +359,7 @@ int policy_state_start(struct policy_state *state, char *error, size_t size)
 		return 2;
 	place_all(co);
 	store_begin(co->store);
-	policy_write_waiting(state, 0); /* a start takes it back */
+	policy_write_none_waits(state); /* a start takes it back */
 	return 0;
 }
 

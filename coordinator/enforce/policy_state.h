@@ -73,7 +73,8 @@ json_t *policy_run_tests(const struct coordinator *co, const struct policy *poli
 /* Words that fit nobody here, and names that are two things: sentences, with FILE:LINE:COLUMN where they
  * are of a place in it; new. */
 json_t *policy_warnings(const struct coordinator *co, const struct policy *policy);
-/* What would be otherwise under `next`: [{"from","to","network","before","after","agents"}], new. */
+/* What would be otherwise under `next`, new: [{"network","from","to","before","after"}] of groups of agents, in
+ * words, and [{"network","agent","route","before","after"}] of routes, true where it is approved. */
 json_t *policy_compare(const struct coordinator *co, const struct policy *next);
 
 /* ---- sync_policy.c -------------------------------------------------------------------------------- */

@@ -27,7 +27,9 @@ struct policy_state {
 void policy_taken_load(struct policy_state *state); /* what STATE has of it */
 void policy_version_fini(struct version *version);
 void policy_restore_kept(struct policy_state *state);
-/* To other coordinators; until 0: none waits any more. Wall ms. */
+/* To other coordinators; wall ms. Refused where another waits already. */
 void policy_write_waiting(struct policy_state *state, uint64_t until);
+void policy_write_verdict(struct policy_state *state); /* refused where another coordinator has given one */
+void policy_write_none_waits(struct policy_state *state);
 
 #endif

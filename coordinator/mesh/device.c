@@ -42,7 +42,7 @@ struct device *device_by_key(const struct network *network, const struct key *pu
 	return map_get(network->device_keys, public_key->bytes);
 }
 
-json_t *device_peer_json(const struct device *device)
+static json_t *peer_json(const struct device *device)
 {
 	struct proto_peer peer;
 
@@ -67,7 +67,7 @@ void device_peers(const struct agent *via, json_t *array)
 	list_each(device, &via->devices, in_agent) {
 		gateway = mesh_member(via, device->network);
 		if (gateway && mesh_shown(gateway))
-			json_array_append_new(array, device_peer_json(device));
+			json_array_append_new(array, peer_json(device));
 	}
 }
 

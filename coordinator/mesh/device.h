@@ -25,8 +25,8 @@ void device_del(struct mesh *mesh, struct device *device);
 struct device *device_named(const struct network *network, const char *name);         /* or NULL */
 struct device *device_by_key(const struct network *network, const struct key *public_key); /* or NULL */
 
-json_t *device_peer_json(const struct device *device); /* PEER of the protocol, new */
-void device_peers(const struct agent *via, json_t *array); /* adds those of networks where it is shown */
+/* Adds PEERs of the protocol, of networks where it is shown. */
+void device_peers(const struct agent *via, json_t *array);
 json_t *device_addresses_json(const struct device *device);
 
 #endif

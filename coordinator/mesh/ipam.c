@@ -1,7 +1,7 @@
 /*
- * ipam.c - a map from host number to lease. `next` walks upwards and begins again at the end, so
- * that taking an address is quick however full the prefix is, and a freed number is the last to
- * come round.
+ * ipam.c - a map from host number to lease. `next` walks upwards and begins again at the end, so that a
+ * freed number is the last to come round. In a prefix that is nearly full a walk may pass every host; that it
+ * is full is remembered, so that whoever is refused then costs no walk.
  */
 #include "ipam.h"
 #include "lib/map.h"
@@ -19,6 +19,7 @@ struct ipam {
 	struct prefix cidr;
 	struct map *leases;
 	uint32_t last, next; /* highest host number; where to look first */
+	uint64_t full_until; /* before then (wall ms) none is free; 0: not known */
 };
 
 static uint32_t load32(const uint8_t *at)
@@ -79,11 +80,33 @@ uint32_t ipam_host(const struct ipam *ipam, const struct addr *addr)
 	return host && host <= ipam->last && addr_equal(&back, addr) ? host : 0;
 }
 
-static bool usable(const struct ipam *ipam, uint32_t host, uint64_t wall_ms)
+static bool is_free(const struct lease *lease, uint64_t wall_ms)
 {
-	const struct lease *lease = map_get(ipam->leases, &host);
-
 	return !lease || (lease->until && lease->until <= wall_ms);
+}
+
+/* 0: there is none. */
+static uint32_t next_free(struct ipam *ipam, uint64_t wall_ms)
+{
+	uint64_t earliest = UINT64_MAX;
+	uint32_t at = ipam->next;
+
+	if (wall_ms < ipam->full_until)
+		return 0;
+	for (uint32_t tries = ipam->last; tries; tries--) {
+		const struct lease *lease = map_get(ipam->leases, &at);
+		uint32_t after = at >= ipam->last ? 1 : at + 1;
+
+		if (is_free(lease, wall_ms)) {
+			ipam->next = after;
+			return at;
+		}
+		if (lease->until)
+			earliest = MIN(earliest, lease->until);
+		at = after;
+	}
+	ipam->full_until = earliest;
+	return 0;
 }
 
 static void set_lease(struct ipam *ipam, uint32_t host, uint64_t until)
@@ -101,15 +124,10 @@ int ipam_take(struct ipam *ipam, uint32_t wanted, uint64_t wall_ms, struct addr 
 {
 	uint32_t at = wanted;
 
-	if (!at || at > ipam->last || !usable(ipam, at, wall_ms)) {
-		uint32_t tries = ipam->last;
-
-		for (at = ipam->next; tries && !usable(ipam, at, wall_ms); tries--)
-			at = at >= ipam->last ? 1 : at + 1;
-		if (!tries)
-			return -ENOSPC;
-		ipam->next = at >= ipam->last ? 1 : at + 1;
-	}
+	if (!at || at > ipam->last || !is_free(map_get(ipam->leases, &at), wall_ms))
+		at = next_free(ipam, wall_ms);
+	if (!at)
+		return -ENOSPC;
 	set_lease(ipam, at, 0);
 	*out = host_addr(ipam, at);
 	*host = at;
@@ -134,8 +152,10 @@ void ipam_release(struct ipam *ipam, const struct addr *addr, uint64_t until_wal
 {
 	uint32_t host = ipam_host(ipam, addr);
 
-	if (host)
-		set_lease(ipam, host, until_wall_ms);
+	if (!host)
+		return;
+	set_lease(ipam, host, until_wall_ms);
+	ipam->full_until = MIN(ipam->full_until, until_wall_ms);
 }
 
 const char *ipam_cidr_problem(const struct prefix *cidr)

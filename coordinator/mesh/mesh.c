@@ -98,8 +98,8 @@ void mesh_network_del(struct mesh *mesh, struct network *network)
 	while ((key = map_next(mesh->keys, &pos, NULL)))
 		if (key->network == network)
 			mesh_key_del(mesh, key);
-	map_del(mesh->networks_by_name, network->name);
-	map_del(mesh->networks_by_id, network->id);
+	mesh_unmap(mesh->networks_by_name, network->name, network);
+	mesh_unmap(mesh->networks_by_id, network->id, network);
 	list_del(&network->node);
 	list_del(&network->dirty);
 	classes_free(network->classes);
@@ -283,7 +283,7 @@ bool mesh_sees(const struct member *viewer, const struct member *other)
 
 /* ---- in the protocol's words -------------------------------------------------------- */
 
-void mesh_peer(const struct member *member, struct proto_peer *out)
+static void peer_of(const struct member *member, struct proto_peer *out)
 {
 	const struct agent *agent = member->agent;
 
@@ -309,7 +309,7 @@ json_t *mesh_peer_json(const struct member *member)
 {
 	struct proto_peer peer;
 
-	mesh_peer(member, &peer);
+	peer_of(member, &peer);
 	return proto_write_peer(&peer);
 }
 

@@ -19,7 +19,7 @@
 
 struct session; /* sync.h: an agent's stream */
 struct device;  /* device.h */
-struct reading; /* api_agent.c: an answer that waits for the disk */
+struct peers_wait; /* api_agent.c: an answer of GET peers that waits for the disk */
 struct store;
 
 struct network {
@@ -85,9 +85,13 @@ struct agent {
 	uint64_t tokens_from; /* wall, a full second: tokens issued before it were revoked */
 	struct where *at;         /* where.h */
 	struct session *session;  /* NULL: no stream */
-	struct reading *reading;  /* NULL: none */
+	struct peers_wait *peers_wait; /* NULL: none */
 	uint64_t reset_revision;  /* sync's: whoever left off before this needs a snapshot */
 	struct bucket requests;
+	struct replaced {         /* sync's: a stream of it by another, so often since then; and not said before */
+		uint64_t since_ms, quiet_ms;
+		unsigned count;
+	} replaced;
 	struct list unsaved;      /* registry's: endpoints or online state not on disk yet */
 	struct list unsaid;       /* cluster's: to be told to other coordinators */
 	struct list leaving;      /* sync's: without a stream, still shown online until offline_at */
@@ -159,12 +163,10 @@ void mesh_row_agent(const struct store_value *row, struct agent *agent); /* not 
 void mesh_row_seen(const struct store_value *row, struct agent *agent);  /* where it is */
 void mesh_row_member(const struct store_value *row, struct member *member);
 void mesh_row_key(const struct store_value *row, struct join_key *key);
-json_t *mesh_row_tags(const struct store_value *value); /* new */
 /* An address that was given back and rests, unless it is in use. */
 void mesh_retired(struct mesh *mesh, const char *network_id, const char *address, uint64_t until,
 		  uint64_t wall_ms);
 
-void mesh_peer(const struct member *member, struct proto_peer *out);
 json_t *mesh_peer_json(const struct member *member);
 const char *mesh_peer_text(struct member *member); /* the same, kept until mesh_changed */
 void mesh_changed(struct agent *agent);

@@ -31,7 +31,7 @@ static json_t *parse(const struct store_value *value)
 	return value->type == STORE_TEXT ? js_load(value->data, value->len, error) : NULL;
 }
 
-json_t *mesh_row_tags(const struct store_value *value)
+static json_t *row_tags(const struct store_value *value)
 {
 	json_t *tags = parse(value);
 
@@ -95,7 +95,7 @@ void mesh_row_member(const struct store_value *row, struct member *member)
 	if (row[10].number && !member->expired)
 		member->expired_at = clock_wall_ms();
 	json_decref(member->tags);
-	member->tags = mesh_row_tags(&row[5]);
+	member->tags = row_tags(&row[5]);
 	str_copy(member->key_id, sizeof(member->key_id), store_string(&row[6]));
 	member->joined_at = (uint64_t)row[7].number;
 	member->pending = row[8].number;
@@ -110,7 +110,7 @@ void mesh_row_key(const struct store_value *row, struct join_key *key)
 	key->ephemeral = row[4].number;
 	str_copy(key->name, sizeof(key->name), store_string(&row[5]));
 	json_decref(key->tags);
-	key->tags = mesh_row_tags(&row[6]);
+	key->tags = row_tags(&row[6]);
 	key->created_at = (uint64_t)row[7].number;
 	key->expires_at = (uint64_t)row[8].number;
 	key->used_at = (uint64_t)row[9].number;

@@ -96,19 +96,41 @@ void registry_write_member(struct coordinator *co, const struct member *member)
 	free(tags);
 }
 
-void registry_write_routes(struct coordinator *co, const struct member *member)
+static void write_each_route(struct coordinator *co, const struct member *member, enum store_write what)
 {
 	char text[PREFIX_TEXT];
 
-	store_write(co->store, STORE_ROUTES_DEL,
-		    (struct store_value[]){store_text(member->agent->id), store_text(member->network->id)});
 	for (unsigned i = 0; i < member->route_count; i++) {
 		prefix_format(text, &member->routes[i].prefix);
-		store_write(co->store, STORE_ROUTE_PUT,
+		store_write(co->store, what,
 			    (struct store_value[]){store_text(member->agent->id),
 						   store_text(member->network->id), store_text(text),
 						   store_int(route_word(&member->routes[i]))});
 	}
+}
+
+void registry_write_judged(struct coordinator *co, const struct member *member)
+{
+	write_each_route(co, member, STORE_ROUTE_JUDGE);
+}
+
+/* Those that it advertises now, and no others. */
+static void write_routes(struct coordinator *co, const struct member *member)
+{
+	char text[PREFIX_TEXT];
+	struct buf all;
+
+	buf_init(&all, 0);
+	buf_puts(&all, " ");
+	for (unsigned i = 0; i < member->route_count; i++) {
+		prefix_format(text, &member->routes[i].prefix);
+		buf_addf(&all, "%s ", text);
+	}
+	store_write(co->store, STORE_ROUTES_KEEP,
+		    (struct store_value[]){store_text(member->agent->id), store_text(member->network->id),
+					   store_text(buf_text(&all))});
+	buf_free(&all);
+	write_each_route(co, member, STORE_ROUTE_PUT);
 }
 
 /* ---- registering ---------------------------------------------------------------- */
@@ -329,6 +351,14 @@ static struct member *admit(struct coordinator *co, const struct registration *r
 	return member;
 }
 
+static void write_capabilities(struct coordinator *co, const struct agent *agent)
+{
+	char *text = agent->capabilities ? js_dump(agent->capabilities) : NULL;
+
+	store_write(co->store, STORE_AGENT_SET, (struct store_value[]){store_text(agent->id), store_text(text)});
+	free(text);
+}
+
 /* Its row is locked by the first, so the second sees what another coordinator has let it into meanwhile:
  * ranges were not judged against that. */
 static void write_joined(struct coordinator *co, const struct agent *agent, const struct network *network)
@@ -336,7 +366,7 @@ static void write_joined(struct coordinator *co, const struct agent *agent, cons
 	const struct member *member;
 	struct buf judged;
 
-	registry_write_agent(co, agent);
+	write_capabilities(co, agent);
 	buf_init(&judged, 0);
 	list_each(member, &agent->members, in_agent)
 		if (member->network != network)
@@ -344,6 +374,25 @@ static void write_joined(struct coordinator *co, const struct agent *agent, cons
 	store_write(co->store, STORE_AGENT_ALONE,
 		    (struct store_value[]){store_text(agent->id), store_text(buf_text(&judged))});
 	buf_free(&judged);
+}
+
+/* One that was here: what others have changed of it meanwhile stays. `key`: by which it came now; NULL: the same
+ * as before. */
+static void write_again(struct coordinator *co, const struct member *member, const struct join_key *key)
+{
+	const char *id = member->agent->id, *network = member->network->id;
+	char *tags;
+
+	write_capabilities(co, member->agent);
+	store_write(co->store, STORE_MEMBER_AGAIN,
+		    (struct store_value[]){store_text(id), store_text(network), store_int(member->ephemeral)});
+	if (!key)
+		return;
+	tags = js_dump(member->tags);
+	store_write(co->store, STORE_MEMBER_KEY,
+		    (struct store_value[]){store_text(id), store_text(network), store_text(tags),
+					   store_text(key->id)});
+	free(tags);
 }
 
 void registry_return(struct coordinator *co, struct member *member)
@@ -373,7 +422,7 @@ struct member *registry_register(struct coordinator *co, const struct registrati
 	struct join_key *key = find_key(co, reg->join_key, why);
 	struct agent *agent = map_get(co->mesh.agents_by_key, reg->public_key.bytes);
 	struct member *member = key && agent ? mesh_member(agent, key->network) : NULL;
-	bool same_key = key && came_by(member, key);
+	bool same_key = key && came_by(member, key), is_new = !agent;
 
 	*network = NULL;
 	if (!key || !key_admits(key, member, now, why) || !wishes_ok(co, reg, key, member, why) ||
@@ -400,13 +449,16 @@ struct member *registry_register(struct coordinator *co, const struct registrati
 		use_key(co, key, agent, now);
 	}
 	policy_judge_routes(policy_in_force(co), member);
-	if (*again)
+	if (is_new)
 		registry_write_agent(co, agent);
-	else
+	else if (!*again)
 		write_joined(co, agent, member->network);
-	registry_write_member(co, member);
+	if (*again)
+		write_again(co, member, same_key ? NULL : key);
+	else
+		registry_write_member(co, member);
 	registry_return(co, member);
-	registry_write_routes(co, member);
+	write_routes(co, member);
 	registry_audit_in(co, member->network, actor, *again ? "agent-registered-again" : "agent-registered", agent->id,
 		       member->name);
 	sync_put(co->sync, member);

@@ -122,11 +122,11 @@ bool registry_name_reserved(const char *name); /* it means something else in a p
 bool registry_name_ok(const char *name, struct refusal *why);
 bool registry_tags_ok(const json_t *tags, struct refusal *why);
 json_t *registry_tags_once(const json_t *tags); /* a copy, each once; new */
-void registry_write_network(struct coordinator *co, const struct network *network);
 void registry_return(struct coordinator *co, struct member *member); /* that may have expired there */
-void registry_write_agent(struct coordinator *co, const struct agent *agent);
-void registry_write_member(struct coordinator *co, const struct member *member);
-void registry_write_routes(struct coordinator *co, const struct member *member);
+void registry_write_agent(struct coordinator *co, const struct agent *agent); /* that is new */
+void registry_write_member(struct coordinator *co, const struct member *member); /* that is new */
+/* What the policy says of routes that are there. */
+void registry_write_judged(struct coordinator *co, const struct member *member);
 void registry_new_id(char out[static PROTO_ID_MAX]);
 
 #endif

@@ -46,7 +46,7 @@ json_t *registry_audit_json(uint64_t at, const char *actor, const char *action, 
 			 js_from_string(network));
 }
 
-void registry_write_network(struct coordinator *co, const struct network *network)
+static void write_network(struct coordinator *co, const struct network *network)
 {
 	char v4[PREFIX_TEXT], v6[PREFIX_TEXT];
 	bool has6 = network->cidr6.addr.family;
@@ -96,7 +96,7 @@ struct network *registry_network_create(struct coordinator *co, const char *name
 	network = mesh_network_add(&co->mesh, id, name, cidr, cidr6);
 	network->created_at = clock_wall_ms();
 	network->made_in = store_batch(co->store);
-	registry_write_network(co, network);
+	write_network(co, network);
 	registry_audit_in(co, network, actor, "network-created", name, v4);
 	return network;
 }

@@ -4,7 +4,6 @@
 #include "registry.h"
 #include "device.h"
 #include "coordinator/cluster/cluster.h"
-#include "coordinator/sync/events.h"
 #include "coordinator/enforce/policy_state.h"
 #include "coordinator/store/store.h"
 #include "coordinator/sync/sync.h"
@@ -83,9 +82,8 @@ void registry_remove(struct coordinator *co, struct agent *agent, struct network
 /* After a change of its name or tags: routes that the policy speaks of, its class, its peers. */
 static void settle(struct coordinator *co, struct member *member)
 {
-	registry_write_member(co, member);
 	if (policy_judge_routes(policy_in_force(co), member))
-		registry_write_routes(co, member);
+		registry_write_judged(co, member);
 	sync_put(co->sync, member);
 }
 
@@ -104,6 +102,9 @@ bool registry_rename(struct coordinator *co, struct member *member, const char *
 			      member->network->name);
 	registry_audit_in(co, member->network, actor, "agent-renamed", member->agent->id, name);
 	mesh_member_rename(member, name);
+	store_write(co->store, STORE_MEMBER_NAME,
+		    (struct store_value[]){store_text(member->agent->id), store_text(member->network->id),
+					   store_text(name)});
 	settle(co, member);
 	return true;
 }
@@ -115,6 +116,9 @@ void registry_tag(struct coordinator *co, struct member *member, const json_t *t
 	json_decref(member->tags);
 	member->tags = registry_tags_once(tags);
 	text = js_dump(member->tags);
+	store_write(co->store, STORE_MEMBER_TAGS,
+		    (struct store_value[]){store_text(member->agent->id), store_text(member->network->id),
+					   store_text(text)});
 	settle(co, member);
 	registry_audit_in(co, member->network, actor, "agent-tagged", member->agent->id, text);
 	free(text);
@@ -163,6 +167,7 @@ static uint64_t away_ms(const struct coordinator *co, const struct member *membe
 	return wall_ms - MIN(since, wall_ms);
 }
 
+/* Each by itself: one that is refused takes along neither another nor what somebody has just asked for. */
 void registry_end_due(struct coordinator *co, uint64_t wall_ms)
 {
 	struct network *network;
@@ -170,10 +175,13 @@ void registry_end_due(struct coordinator *co, uint64_t wall_ms)
 
 	list_each(network, &co->mesh.networks, node)
 		list_each_safe(member, tmp, &network->members, in_network)
-			if (member->ephemeral && away_ms(co, member, wall_ms) > co->config.ephemeral_ms)
+			if (member->ephemeral && away_ms(co, member, wall_ms) > co->config.ephemeral_ms) {
+				store_begin(co->store);
 				registry_remove(co, member->agent, network, "ephemeral");
-			else if (member->expires_at && member->expires_at <= wall_ms && !member->expired)
+			} else if (member->expires_at && member->expires_at <= wall_ms && !member->expired) {
+				store_begin(co->store);
 				registry_expire(co, member, "expiry");
+			}
 }
 
 void registry_approve(struct coordinator *co, struct member *member, const char *actor)
@@ -181,7 +189,8 @@ void registry_approve(struct coordinator *co, struct member *member, const char 
 	if (mesh_shown(member))
 		return;
 	member->pending = false;
-	registry_write_member(co, member);
+	store_write(co->store, STORE_MEMBER_APPROVE,
+		    (struct store_value[]){store_text(member->agent->id), store_text(member->network->id)});
 	registry_return(co, member);
 	registry_audit_in(co, member->network, actor, "agent-approved", member->agent->id, member->name);
 	sync_put(co->sync, member);
@@ -206,11 +215,11 @@ bool registry_rekey(struct coordinator *co, struct agent *agent, const struct ke
 
 	if (map_get(co->mesh.agents_by_key, public_key->bytes) || is_devices(agent, public_key))
 		return refuse(why, 409, "key_taken", "another agent or a device has this public key");
-	registry_write_agent(co, agent); /* locks its row: the next sees in which networks it is */
+	/* Who had the old key may have one. Also locks its row: the next sees in which networks it is. */
+	end_tokens(co, agent);
 	mesh_agent_rekey(&co->mesh, agent, public_key);
 	store_write(co->store, STORE_AGENT_KEY,
 		    (struct store_value[]){store_text(agent->id), store_blob(public_key->bytes, KEY_LEN)});
-	end_tokens(co, agent); /* who had the old key may have one */
 	list_each(member, &agent->members, in_agent) {
 		if (member->expired) /* what it does is another network's matter */
 			continue;

@@ -4,7 +4,6 @@
  * as it does not depend on the host that takes it.
  */
 #include "registry.h"
-#include "coordinator/store/store.h"
 #include "coordinator/sync/sync.h"
 
 bool registry_route_ok(const struct network *network, const struct prefix *prefix, struct refusal *why)
@@ -40,7 +39,10 @@ bool registry_route(struct coordinator *co, struct member *member, const struct 
 			return false;
 		member->routes[i].approved = approved;
 		member->routes[i].by = ROUTE_BY_ADMIN;
-		registry_write_routes(co, member);
+		store_write(co->store, STORE_ROUTE_SET,
+			    (struct store_value[]){store_text(member->agent->id),
+						   store_text(member->network->id), store_text(text),
+						   store_int(route_word(&member->routes[i]))});
 		registry_audit_in(co, member->network, actor, approved ? "route-approved" : "route-revoked",
 				  member->agent->id, text);
 		sync_put(co->sync, member);

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #define MAX_QUEUED 20000 /* statements */
+#define STUCK_MS   6000  /* a database that is locked says so itself within five seconds */
 
 void store_batch_init(struct batch *batch)
 {
@@ -86,10 +87,22 @@ void store_hand_over(void *arg)
 	store->busy.serial = store->open.serial++;
 	store->open.count = 0;
 	store->in_flight = true;
+	timer_start(&store->late, STUCK_MS);
 	pthread_mutex_lock(&store->lock);
 	store->has_work = true;
 	pthread_cond_signal(&store->wake);
 	pthread_mutex_unlock(&store->lock);
+}
+
+/* It neither takes nor refuses: a server that hangs, or somebody's lock. */
+void store_stuck(void *arg)
+{
+	struct store *store = arg;
+
+	store->stuck = true;
+	if (!atomic_load(&store->failing))
+		log_error("store-stuck", "reason=\"the database has not answered for %d seconds; waiting for it\"",
+			  STUCK_MS / 1000);
 }
 
 /* ---- what the writer has done ------------------------------------------------------------------ */
@@ -146,6 +159,10 @@ static void committed(void *arg)
 	struct store *store = arg;
 	struct list ops, queries, waits;
 
+	timer_stop(&store->late);
+	if (atomic_exchange(&store->failing, false) | store->stuck)
+		log_info("store-back", "reason=\"writes go through again\"");
+	store->stuck = false;
 	histogram_add(&store->commits, HISTOGRAM_SECONDS, (double)store->commit_us / 1e6);
 	list_move(&ops, &store->busy.ops);
 	take_refusals(store, &ops);
@@ -225,7 +242,7 @@ static bool batch_until_done(struct store *store)
 	while (do_batch(store, error, sizeof(error)) < 0) {
 		if (!atomic_exchange(&store->failing, true))
 			log_error("store-failed", "reason=\"%s; trying again each second\"", error);
-		clock_gettime(CLOCK_REALTIME, &until);
+		clock_gettime(CLOCK_MONOTONIC, &until); /* as `wake` was told */
 		until.tv_sec++;
 		pthread_mutex_lock(&store->lock);
 		if (!store->stopping)
@@ -236,8 +253,6 @@ static bool batch_until_done(struct store *store)
 		}
 		pthread_mutex_unlock(&store->lock);
 	}
-	if (atomic_exchange(&store->failing, false))
-		log_info("store-back", "reason=\"writes go through again\"");
 	return true;
 }
 
@@ -355,7 +370,7 @@ const struct histogram *store_commits(const struct store *store)
 
 bool store_behind(const struct store *store)
 {
-	return atomic_load(&store->failing) || store->open.count > MAX_QUEUED;
+	return atomic_load(&store->failing) || store->stuck || store->open.count > MAX_QUEUED;
 }
 
 uint64_t store_batch(const struct store *store)

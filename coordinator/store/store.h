@@ -5,7 +5,8 @@
  * Writes are queued, and all of one loop wake are committed together by a thread of their own, so
  * that no fsync stops the loop. Who answers for a write waits with store_wait: its function is
  * called on the loop when everything written so far is on the disk. When a commit fails it is tried
- * again each second, nobody is answered meanwhile, and store_behind() is true.
+ * again each second, nobody is answered meanwhile, and store_behind() is true; so it is where one gets no
+ * answer for some seconds.
  *
  * Other coordinators may write to the same database. What of ours its constraints do not allow is
  * refused as a whole group (what was written since store_begin); the rest goes through.
@@ -27,42 +28,56 @@ struct store_value {
 	size_t len;
 };
 
-/* Statements, with their values in order. The first is the id of what it is about. */
+/* Statements, with their values in order. The first is the id of what it is about. PUT makes a row, and is
+ * refused where there is one, unless it says otherwise; the others change what they name alone, for memory may be
+ * older than the row. */
 enum store_write {
 	STORE_NETWORK_PUT,  /* id, name, cidr, cidr6, created_at, approve */
 	STORE_NETWORK_SET,  /* id, approve */
 	STORE_NETWORK_DEL,  /* id */
-	STORE_AGENT_PUT,    /* id, public_key, created_at, capabilities, tokens_from; of one that is there
-			       the key stays */
+	STORE_AGENT_PUT,    /* id, public_key, created_at, capabilities, tokens_from */
+	STORE_AGENT_SET,    /* id, capabilities; of one that is there */
 	STORE_AGENT_KEY,    /* id, public_key; of one that is there and has not expired everywhere */
 	STORE_AGENT_TOKENS, /* id, tokens_from */
 	STORE_AGENT_ALONE,  /* id, network_ids; one that is in none but these, in one text */
 	STORE_AGENT_SEEN,   /* id, endpoints, last_seen, online, home, home_since; not over a later home */
 	STORE_AGENT_DEL,    /* id */
 	STORE_MEMBER_PUT,   /* agent_id, network_id, name, address4, address6, tags, key_id, joined_at,
-			       pending, ephemeral; whether it has expired stays */
+			       pending, ephemeral */
+	STORE_MEMBER_NAME,  /* agent_id, network_id, name; this and those that follow: of one that is there */
+	STORE_MEMBER_TAGS,  /* agent_id, network_id, tags */
+	STORE_MEMBER_KEY,   /* agent_id, network_id, tags, key_id */
+	STORE_MEMBER_AGAIN, /* agent_id, network_id, ephemeral: 0 or, where it was, still 1 */
+	STORE_MEMBER_APPROVE, /* agent_id, network_id: not pending */
 	STORE_MEMBER_EXPIRE, /* agent_id, network_id */
 	STORE_MEMBER_RETURN, /* agent_id, network_id: not expired, and will not */
 	STORE_MEMBER_EXPIRY, /* agent_id, network_id, expires_at */
 	STORE_MEMBER_DEL,   /* agent_id, network_id */
-	STORE_ROUTE_PUT,    /* agent_id, network_id, prefix, approved */
-	STORE_ROUTES_DEL,   /* agent_id, network_id */
+	STORE_ROUTE_PUT,    /* agent_id, network_id, prefix, approved; in the place of all but an administrator's
+			       word */
+	STORE_ROUTE_JUDGE,  /* agent_id, network_id, prefix, approved; the same, where it is there */
+	STORE_ROUTE_SET,    /* agent_id, network_id, prefix, approved: an administrator's word on one that is
+			       there */
+	STORE_ROUTES_KEEP,  /* agent_id, network_id, prefixes, each with a blank on either side; others go */
 	STORE_KEY_PUT,      /* id, hash, network_id, reusable, ephemeral, name, tags, created_at,
 			       expires_at, used_at, used_by, revoked_at, maker */
 	STORE_KEY_USE,      /* id, used_at, used_by; one that may still be used */
 	STORE_KEY_REVOKE,   /* id, revoked_at */
-	STORE_RETIRED_PUT,  /* network_id, address, until */
+	STORE_RETIRED_PUT,  /* network_id, address, until; in the place of another */
 	STORE_RETIRED_DEL,  /* until: those before */
 	STORE_AUDIT_PUT,    /* at, actor, action, subject, detail, network_id */
 	STORE_AUDIT_TRIM,   /* how many of the newest to keep */
 	STORE_POLICY_PUT,   /* version, text, applied_at, applied_by */
 	STORE_POLICY_TRIM,  /* how many of the newest to keep */
-	STORE_META_PUT,     /* key, value */
-	STORE_META_NEW,     /* key, value; one that is not there yet */
+	STORE_META_PUT,     /* key, value; in the place of another */
+	STORE_META_NEW,     /* key, value */
 	STORE_META_DEL,     /* key */
-	STORE_INSTANCE_PUT, /* id, urls, pin, seen_at */
+	STORE_META_END,     /* key; of one that is there */
+	STORE_INSTANCE_PUT, /* id, urls, pin, seen_at; in the place of another */
 	STORE_INSTANCE_DEL, /* seen_at: those before */
 	STORE_USER_PUT,     /* name, password, roles, created_at, last_login */
+	STORE_USER_PASSWORD, /* name, password; of one that is there */
+	STORE_USER_ROLES,   /* name, roles, roles before: where they are still these */
 	STORE_USER_LOGIN,   /* name, last_login */
 	STORE_USER_DEL,     /* name */
 	STORE_TOKEN_PUT,    /* id, hash, session, user_name, label, limits, scopes, created_at,

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 const struct store_driver *store_driver(const char *url)
 {
@@ -44,6 +45,17 @@ void store_url_shown(char *out, size_t size, const char *url)
 		 (int)strcspn(host, "?"), host);
 }
 
+/* Its waits are not made longer by a wall clock that is set back. */
+static void wake_init(pthread_cond_t *wake)
+{
+	pthread_condattr_t how;
+
+	pthread_condattr_init(&how);
+	pthread_condattr_setclock(&how, CLOCK_MONOTONIC);
+	pthread_cond_init(wake, &how);
+	pthread_condattr_destroy(&how);
+}
+
 struct store *store_open(struct loop *loop, const char *url, bool *away, char *error, size_t size)
 {
 	struct store *store = xcalloc(1, sizeof(*store));
@@ -55,9 +67,10 @@ struct store *store_open(struct loop *loop, const char *url, bool *away, char *e
 	store_batch_init(&store->busy);
 	store->open.serial = 1;
 	task_init(&store->hand_over, store_hand_over, store);
+	timer_init(&store->late, loop, store_stuck, store);
 	pthread_mutex_init(&store->lock, NULL);
 	pthread_mutex_init(&store->in_use, NULL);
-	pthread_cond_init(&store->wake, NULL);
+	wake_init(&store->wake);
 	store->backend = store->driver->open(url, away, error, size);
 	if (!store->backend)
 		goto bad;
@@ -99,6 +112,7 @@ void store_close(struct store *store)
 	if (!store)
 		return;
 	task_cancel(&store->hand_over);
+	timer_stop(&store->late);
 	pthread_mutex_lock(&store->lock);
 	store->stopping = true;
 	pthread_cond_signal(&store->wake);

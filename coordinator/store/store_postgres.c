@@ -47,8 +47,8 @@ int postgres_judge(struct store_backend *backend, PGresult *result, bool must_ch
 		verdict = must_change && !strcmp(PQcmdTuples(result), "0") ? -EEXIST : 0;
 	} else if (status != PGRES_PIPELINE_ABORTED) {
 		set_why(backend, PQresultErrorMessage(result));
-		/* Class 23: a constraint, 22: data it cannot take, 40: try again; 55P03: a lock took too long. */
-		backend->again = state && (str_has_prefix(state, "40") || !strcmp(state, "55P03"));
+		/* Class 23: a constraint, 22: data it cannot take, 40: try again. */
+		backend->again = state && str_has_prefix(state, "40");
 		if (state && (str_has_prefix(state, "23") || str_has_prefix(state, "22")))
 			verdict = -EEXIST;
 	}
@@ -131,7 +131,7 @@ static int connect_now(struct store_backend *backend)
 	PQsetNoticeProcessor(backend->conn, on_notice, NULL);
 	/* An answer must mean that it is on the disk; one of us that hangs must not block the others. */
 	return run(backend, "SET client_min_messages=warning;"
-			    "SET lock_timeout='10s';"
+			    "SET lock_timeout='5s';"
 			    "SET idle_in_transaction_session_timeout='30s';"
 			    "SELECT CASE WHEN current_setting('synchronous_commit')='off' "
 			    "THEN set_config('synchronous_commit','on',false) END");
@@ -163,6 +163,16 @@ static bool is_away(const char *url)
 	return said == PQPING_REJECT || said == PQPING_NO_RESPONSE;
 }
 
+/* Before anything is judged by the time. */
+static int ask_clock(struct store_backend *backend)
+{
+	uint64_t asked_ms = clock_ms();
+	PGresult *result = PQexec(backend->conn, "SELECT " POSTGRES_NOW);
+
+	postgres_follow_clock(result, 0, asked_ms);
+	return postgres_judge(backend, result, false);
+}
+
 static struct store_backend *postgres_open(const char *url, bool *away, char *error, size_t size)
 {
 	struct store_backend *backend = xcalloc(1, sizeof(*backend));
@@ -172,7 +182,7 @@ static struct store_backend *postgres_open(const char *url, bool *away, char *er
 	random_bytes(unique, sizeof(unique));
 	hex_encode(backend->instance, sizeof(backend->instance), unique, sizeof(unique));
 	*away = false;
-	if (!connect_now(backend) && !migrate(backend))
+	if (!connect_now(backend) && !ask_clock(backend) && !migrate(backend))
 		return backend;
 	*away = PQstatus(backend->conn) != CONNECTION_OK && is_away(url);
 	snprintf(error, size, *away ? "cannot reach the PostgreSQL database: %s; start it, or name another with db: "

@@ -11,6 +11,10 @@
 
 #include <libpq-fe.h>
 
+/* Ours is the database's clock, so that all coordinators on it have the same. */
+#define POSTGRES_NOW "(extract(epoch FROM clock_timestamp())*1000)::bigint"
+void postgres_follow_clock(const PGresult *result, int column, uint64_t asked_ms); /* it has that */
+
 struct store_backend {
 	PGconn *conn;
 	char *url;

@@ -5,6 +5,7 @@
 
 #ifdef HAVE_LIBPQ
 
+#include "lib/clock.h"
 #include "lib/str.h"
 
 #include <errno.h>
@@ -47,6 +48,14 @@ static void each_row(const PGresult *result, store_row_fn *fn, void *arg)
 		for (int i = 0; i < columns; i++)
 			PQfreemem(owned[i]);
 	}
+}
+
+void postgres_follow_clock(const PGresult *result, int column, uint64_t asked_ms)
+{
+	uint64_t now;
+
+	if (PQntuples(result) == 1 && parse_u64(PQgetvalue(result, 0, column), &now))
+		clock_follow(now, asked_ms);
 }
 
 int postgres_read(struct store_backend *backend, enum store_read what, const char *id, int64_t limit,

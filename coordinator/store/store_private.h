@@ -37,7 +37,9 @@ struct store {
 	struct loop_task hand_over;
 	struct batch open, busy;
 	unsigned group;
-	bool in_flight; /* loop's view: busy is with the writer */
+	bool in_flight; /* loop's view: busy is with the writer, */
+	bool stuck;     /* for longer than `late` waits */
+	struct loop_timer late;
 	atomic_bool failing;
 	uint64_t commit_us; /* of busy: the writer's until it is posted */
 	struct histogram commits;
@@ -52,6 +54,7 @@ struct store {
 
 void store_batch_init(struct batch *batch);
 void store_hand_over(void *store);
+void store_stuck(void *store);
 void *store_writer(void *store);
 void store_free_ops(struct list *ops, bool refused_too);
 void store_free_query(struct query *query);

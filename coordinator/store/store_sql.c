@@ -87,20 +87,22 @@ const char *const sql_migrations[] = {
 };
 const int sql_version = (int)ARRAY_SIZE(sql_migrations);
 
+#define BY_ADMIN "(1,2)" /* routes.approved: yes or no, said by an administrator (route_word) */
+
 const struct sql_write sql_writes[STORE_WRITES] = {
 	[STORE_NETWORK_PUT] = {6, false, "INSERT INTO networks (id,name,cidr,cidr6,created_at,approve) "
 					 "VALUES (?1,?2,?3,?4,?5,?6)"},
 	[STORE_NETWORK_SET] = {2, true, "UPDATE networks SET approve=?2 WHERE id=?1"},
 	[STORE_NETWORK_DEL] = {1, false, "DELETE FROM networks WHERE id=?1"},
 	[STORE_AGENT_PUT] = {5, false, "INSERT INTO agents (id,public_key,created_at,expired,ephemeral,"
-				       "capabilities,tokens_from) VALUES (?1,?2,?3,0,0,?4,?5) "
-				       "ON CONFLICT (id) DO UPDATE SET capabilities=?4,tokens_from=?5"},
+				       "capabilities,tokens_from) VALUES (?1,?2,?3,0,0,?4,?5)"},
+	[STORE_AGENT_SET] = {2, true, "UPDATE agents SET capabilities=?2 WHERE id=?1"},
 	[STORE_AGENT_KEY] = {2, true, "UPDATE agents SET public_key=?2 WHERE id=?1 AND EXISTS (SELECT 1 FROM "
 				      "agent_networks WHERE agent_id=?1 AND expired=0) AND NOT EXISTS (SELECT 1 "
 				      "FROM devices AS d,agent_networks AS m WHERE m.agent_id=?1 AND "
 				      "d.network_id=m.network_id AND d.public_key=?2)"},
 	[STORE_AGENT_TOKENS] = {2, true, "UPDATE agents SET tokens_from=?2 WHERE id=?1"},
-	/* After STORE_AGENT_PUT, which has locked the row: what another has committed is seen. */
+	/* After STORE_AGENT_SET, which has locked the row: what another has committed is seen. */
 	[STORE_AGENT_ALONE] = {2, true, "UPDATE agents SET id=?1 WHERE id=?1 AND NOT EXISTS (SELECT 1 FROM "
 					"agent_networks WHERE agent_id=?1 AND ?2 NOT LIKE '%' || network_id || '%')"},
 	[STORE_AGENT_SEEN] = {6, false, "UPDATE agents SET endpoints=?2,last_seen=?3,online=?4,home=?5,"
@@ -110,9 +112,17 @@ const struct sql_write sql_writes[STORE_WRITES] = {
 					"address6,tags,key_id,joined_at,pending,ephemeral) "
 					"SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10 WHERE NOT EXISTS (SELECT 1 FROM "
 					"devices WHERE network_id=?2 AND (name=?3 OR address4=?4 OR address6=?5 "
-					"OR public_key=(SELECT public_key FROM agents WHERE id=?1))) "
-					"ON CONFLICT (agent_id,network_id) DO UPDATE SET name=?3,address4=?4,"
-					"address6=?5,tags=?6,key_id=?7,pending=?9,ephemeral=?10"},
+					"OR public_key=(SELECT public_key FROM agents WHERE id=?1)))"},
+	[STORE_MEMBER_NAME] = {3, true, "UPDATE agent_networks SET name=?3 WHERE agent_id=?1 AND network_id=?2 "
+					"AND NOT EXISTS (SELECT 1 FROM devices WHERE network_id=?2 AND "
+					"name=?3)"},
+	[STORE_MEMBER_TAGS] = {3, true, "UPDATE agent_networks SET tags=?3 WHERE agent_id=?1 AND network_id=?2"},
+	[STORE_MEMBER_KEY] = {4, true, "UPDATE agent_networks SET tags=?3,key_id=?4 WHERE agent_id=?1 AND "
+				       "network_id=?2"},
+	[STORE_MEMBER_AGAIN] = {3, true, "UPDATE agent_networks SET ephemeral=ephemeral*?3 WHERE agent_id=?1 AND "
+					 "network_id=?2"},
+	[STORE_MEMBER_APPROVE] = {2, true, "UPDATE agent_networks SET pending=0 WHERE agent_id=?1 AND "
+					   "network_id=?2"},
 	[STORE_MEMBER_EXPIRE] = {2, true, "UPDATE agent_networks SET expired=1 WHERE agent_id=?1 AND "
 					  "network_id=?2"},
 	[STORE_MEMBER_RETURN] = {2, true, "UPDATE agent_networks SET expired=0,expires_at=0 WHERE agent_id=?1 "
@@ -122,8 +132,14 @@ const struct sql_write sql_writes[STORE_WRITES] = {
 	[STORE_MEMBER_DEL] = {2, false, "DELETE FROM agent_networks WHERE agent_id=?1 AND network_id=?2"},
 	[STORE_ROUTE_PUT] = {4, false, "INSERT INTO routes (agent_id,network_id,prefix,approved) "
 				       "VALUES (?1,?2,?3,?4) "
-				       "ON CONFLICT (agent_id,network_id,prefix) DO UPDATE SET approved=?4"},
-	[STORE_ROUTES_DEL] = {2, false, "DELETE FROM routes WHERE agent_id=?1 AND network_id=?2"},
+				       "ON CONFLICT (agent_id,network_id,prefix) DO UPDATE SET approved=?4 "
+				       "WHERE routes.approved NOT IN " BY_ADMIN},
+	[STORE_ROUTE_JUDGE] = {4, false, "UPDATE routes SET approved=?4 WHERE agent_id=?1 AND network_id=?2 AND "
+					 "prefix=?3 AND approved NOT IN " BY_ADMIN},
+	[STORE_ROUTE_SET] = {4, true, "UPDATE routes SET approved=?4 WHERE agent_id=?1 AND network_id=?2 AND "
+				      "prefix=?3"},
+	[STORE_ROUTES_KEEP] = {3, false, "DELETE FROM routes WHERE agent_id=?1 AND network_id=?2 AND "
+					 "?3 NOT LIKE '% ' || prefix || ' %'"},
 	[STORE_KEY_PUT] = {13, false, "INSERT INTO keys (id,hash,network_id,reusable,ephemeral,name,tags,"
 				      "created_at,expires_at,used_at,used_by,revoked_at,maker) "
 				      "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)"},
@@ -147,12 +163,14 @@ const struct sql_write sql_writes[STORE_WRITES] = {
 				      "ON CONFLICT (key) DO UPDATE SET value=?2"},
 	[STORE_META_NEW] = {2, false, "INSERT INTO meta (key,value) VALUES (?1,?2)"},
 	[STORE_META_DEL] = {1, false, "DELETE FROM meta WHERE key=?1"},
+	[STORE_META_END] = {1, true, "DELETE FROM meta WHERE key=?1"},
 	[STORE_INSTANCE_PUT] = {4, false, "INSERT INTO instances (id,urls,pin,seen_at) VALUES (?1,?2,?3,?4) "
 					  "ON CONFLICT (id) DO UPDATE SET urls=?2,pin=?3,seen_at=?4"},
 	[STORE_INSTANCE_DEL] = {1, false, "DELETE FROM instances WHERE seen_at<?1"},
 	[STORE_USER_PUT] = {5, false, "INSERT INTO users (name,password,roles,created_at,last_login) "
-				      "VALUES (?1,?2,?3,?4,?5) "
-				      "ON CONFLICT (name) DO UPDATE SET password=?2,roles=?3"},
+				      "VALUES (?1,?2,?3,?4,?5)"},
+	[STORE_USER_PASSWORD] = {2, true, "UPDATE users SET password=?2 WHERE name=?1"},
+	[STORE_USER_ROLES] = {3, true, "UPDATE users SET roles=?2 WHERE name=?1 AND roles=?3"},
 	[STORE_USER_LOGIN] = {2, false, "UPDATE users SET last_login=?2 WHERE name=?1"},
 	[STORE_USER_DEL] = {1, false, "DELETE FROM users WHERE name=?1"},
 	[STORE_TOKEN_PUT] = {10, false, "INSERT INTO tokens (id,hash,session,user_name,label,limits,scopes,"

@@ -6,6 +6,7 @@
 #include "coordinator/api/api.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/secret.h"
 #include "lib/str.h"
 #include "lib/ws.h"
 
@@ -21,15 +22,6 @@
 #define SIGNALS_SECOND  20 /* to one receiver */
 #define TOKEN_EARLY_MS  (2 * 3600 * 1000ull)
 
-static void drop(struct session *session, uint16_t code, const char *reason)
-{
-	log_debug("stream-dropped", "agent=%s reason=\"%s\"", session->agent ? session->agent->id : "-",
-		  reason);
-	session->co->counters[COUNT_STREAMS_DROPPED]++;
-	ws_close(session->ws, code, reason);
-	session_cut(session);
-}
-
 /* What the WebSocket wants to say goes to the stream, which drops those that do not read. */
 static void flush(struct session *session)
 {
@@ -39,7 +31,29 @@ static void flush(struct session *session)
 		return;
 	if (stream_write(session->stream, out->data, out->len) < 0)
 		session->co->counters[COUNT_STREAMS_DROPPED]++;
-	buf_free(out); /* a snapshot's size is not needed again soon */
+	buf_wipe(out); /* a token may be in it; and a snapshot's size is not needed again soon */
+}
+
+/* No more of it, at once. */
+static void cut(struct session *session)
+{
+	flush(session);
+	if (session->agent)
+		sync_ended(session);
+	session->agent = NULL;
+	timer_stop(&session->tick);
+	session_forget(session);
+	if (session->stream)
+		stream_close(session->stream);
+}
+
+static void drop(struct session *session, uint16_t code, const char *reason)
+{
+	log_debug("stream-dropped", "agent=%s reason=\"%s\"", session->agent ? session->agent->id : "-",
+		  reason);
+	session->co->counters[COUNT_STREAMS_DROPPED]++;
+	ws_close(session->ws, code, reason);
+	cut(session);
 }
 
 void session_send_text(struct session *session, const char *text, size_t len)
@@ -53,6 +67,7 @@ void session_send(struct session *session, json_t *frame)
 	char *text = js_dump(frame);
 
 	session_send_text(session, text, strlen(text));
+	secret_wipe(text, strlen(text)); /* tokens pass here */
 	free(text);
 	json_decref(frame);
 }
@@ -62,7 +77,7 @@ void session_bye(struct session *session, const char *reason, uint64_t retry_ms)
 	session_send(session, json_pack("{sssssI}", "type", "bye", "reason", reason, "retry_after_ms",
 					(json_int_t)retry_ms));
 	ws_close(session->ws, 1001, reason);
-	session_cut(session);
+	cut(session);
 }
 
 void session_forget(struct session *session)
@@ -77,18 +92,6 @@ void session_forget(struct session *session)
 bool session_waits(const struct session *session)
 {
 	return session->wait.fn;
-}
-
-void session_cut(struct session *session)
-{
-	flush(session);
-	if (session->agent)
-		sync_ended(session);
-	session->agent = NULL;
-	timer_stop(&session->tick);
-	session_forget(session);
-	if (session->stream)
-		stream_close(session->stream);
 }
 
 /* ---- frames from the agent ----------------------------------------------------------- */
@@ -262,7 +265,7 @@ static size_t on_data(void *arg, const uint8_t *data, size_t len)
 	if (session->agent && (result < 0 || ws_closed(session->ws))) {
 		if (result < 0)
 			session->co->counters[COUNT_STREAMS_DROPPED]++;
-		session_cut(session);
+		cut(session);
 	}
 	return len;
 }
@@ -274,7 +277,7 @@ static void on_closed(void *arg, const char *reason)
 	session->stream = NULL;
 	if (session->agent)
 		log_debug("stream-closed", "agent=%s reason=\"%s\"", session->agent->id, reason);
-	session_cut(session);
+	cut(session);
 	list_del(&session->node);
 	ws_free(session->ws);
 	free(session->paces);

@@ -37,7 +37,6 @@ void session_open(struct request *rq, struct agent *agent, struct list *sessions
 void session_send(struct session *session, json_t *frame); /* takes frame */
 void session_send_text(struct session *session, const char *text, size_t len);
 void session_bye(struct session *session, const char *reason, uint64_t retry_ms);
-void session_cut(struct session *session); /* no more of it, at once */
 
 void session_forget(struct session *session);  /* what is held for it */
 bool session_waits(const struct session *session); /* for a snapshot: nothing else comes before that */

@@ -58,6 +58,8 @@ void sync_relays(struct sync *sync, bool durable); /* durable: it was written, a
 void sync_coordinators(struct sync *sync);
 void sync_reset(struct sync *sync, struct agent *agent); /* what it may see has changed: all anew */
 void sync_cut(struct sync *sync, struct agent *agent, const char *reason);
+/* Its stream ends: there is another, at this address or coordinator. */
+void sync_replaced(struct sync *sync, struct agent *agent, const char *by);
 void sync_drained(struct session *session); /* it has read what it was sent */
 /* Shown online for now, offline after `ms` without a stream. */
 void sync_leaving(struct sync *sync, struct agent *agent, uint64_t ms);
@@ -77,7 +79,6 @@ bool sync_may_see(const struct sync *sync, const struct agent *agent);
 #define SYNC_ALL UINT64_MAX
 /* PEERs it may see, but for who came after this revision */
 void sync_peers(const struct agent *agent, json_t *array, uint64_t until);
-json_t *sync_rules(const struct agent *agent);             /* RULEs by network, new */
 const char *sync_epoch(const struct sync *sync);
 uint64_t sync_revision(const struct sync *sync);
 size_t sync_streams(const struct sync *sync);

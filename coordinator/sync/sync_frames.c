@@ -40,20 +40,6 @@ static void add_devices(struct buf *out, const struct agent *agent, bool any)
 	json_decref(devices);
 }
 
-json_t *sync_rules(const struct agent *agent)
-{
-	json_t *list = json_array();
-	const struct member *mine;
-
-	list_each(mine, &agent->members, in_agent)
-		if (mine->class)
-			json_array_append_new(list, json_pack("{ssso}", "network", mine->network->name,
-							      "rules", class_rules_json(
-									mine->network->classes,
-									mine->class)));
-	return list;
-}
-
 static void add_peers(struct buf *out, const struct agent *agent, uint64_t until)
 {
 	const struct member *mine;

@@ -69,11 +69,13 @@ static void gather(struct coordinator *co, struct shifts *shifts, const struct p
 		struct class *before = member->class, *now;
 		bool routes;
 
-		if (!mesh_shown(member) || !before)
+		if (!mesh_shown(member) || !before) {
+			mesh_member_classify(member, NULL); /* those of before are about to be freed */
 			continue;
+		}
 		routes = policy_judge_routes(policy, member);
 		if (routes)
-			registry_write_routes(co, member);
+			registry_write_judged(co, member);
 		now = policy_place(co, member, &made);
 		mesh_member_classify(member, now);
 		if (routes || now->id != before->id)

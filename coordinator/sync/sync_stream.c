@@ -3,16 +3,22 @@
  */
 #include "sync_private.h"
 #include "coordinator/cluster/cluster.h"
+#include "coordinator/api/api.h"
 #include "coordinator/api/conn.h"
+#include "coordinator/mesh/registry.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/seal.h"
 #include "lib/secret.h"
 #include "lib/str.h"
 
+#include <stdio.h>
 #include <string.h>
 
-#define RETURN_MS 3000 /* a stream that comes back so soon was never away */
+#define RETURN_MS    3000 /* a stream that comes back so soon was never away */
+#define CLONE_MS     60000
+#define CLONE_TIMES  6     /* in that time: more than a host that moves, or whose connections break, can have */
+#define CLONE_SAY_MS (10 * 60 * 1000ull)
 
 /* ---- coming and going ------------------------------------------------------------------------ */
 
@@ -34,6 +40,32 @@ void sync_hello(struct session *session, const char *epoch, uint64_t revision)
 	registry_online(sync->co, agent, true);
 }
 
+/* An agent that moves replaces its stream once; two hosts with one key take it from each other without end. */
+void sync_replaced(struct sync *sync, struct agent *agent, const char *by)
+{
+	uint64_t now = loop_now(sync->co->loop);
+	struct replaced *replaced = &agent->replaced;
+	char address[ADDR_TEXT], detail[160];
+	const struct member *member;
+
+	addr_format(address, &stream_remote(agent->session->stream)->addr);
+	session_bye(agent->session, "replaced", 0);
+	if (!replaced->count || now > replaced->since_ms + CLONE_MS)
+		*replaced = (struct replaced){.since_ms = now, .quiet_ms = replaced->quiet_ms};
+	if (++replaced->count < CLONE_TIMES || now < replaced->quiet_ms || !api_may_note(sync->co))
+		return;
+	replaced->quiet_ms = now + CLONE_SAY_MS;
+	member = container_of(agent->members.next, struct member, in_agent);
+	log_warn("agent-twice", "agent=%s name=%s from=%s by=\"%s\" reason=\"two hosts have its key and take its stream "
+		 "from each other: stop one; wg-mesh rekey on the right one shuts the other out\"", agent->id,
+		 member->name, address, by);
+	list_each(member, &agent->members, in_agent) {
+		snprintf(detail, sizeof(detail), "%s, at %s and at %s", member->name, address, by);
+		if (!store_behind(sync->co->store))
+			registry_audit_in(sync->co, member->network, "coordinator", "agent-twice", agent->id, detail);
+	}
+}
+
 void sync_accept(struct request *rq)
 {
 	struct sync *sync = rq->co->sync;
@@ -42,7 +74,7 @@ void sync_accept(struct request *rq)
 	if (!conn_wants_websocket(rq))
 		return;
 	if (agent->session)
-		session_bye(agent->session, "replaced", 0);
+		sync_replaced(sync, agent, rq->address);
 	list_del(&agent->leaving);
 	session_open(rq, agent, &sync->sessions);
 	sync->streams++;

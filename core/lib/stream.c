@@ -9,6 +9,7 @@
  * (OpenSSL writes without MSG_NOSIGNAL; loop_new has SIGPIPE ignored.)
  */
 #include "stream.h"
+#include "secret.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -165,7 +166,7 @@ static void flush(struct stream *s)
 		return;
 	}
 	if (s->out.len) {
-		buf_free(&s->out);
+		buf_wipe(&s->out);
 		s->sent = 0;
 		if (s->ops->drained && s->state == OPEN)
 			s->ops->drained(s->arg);
@@ -189,7 +190,7 @@ static void offer(struct stream *s, const uint8_t *data, size_t len)
 			return;
 		buf_consume(&s->in, MIN(taken, s->in.len));
 		if (!s->in.len)
-			buf_free(&s->in);
+			buf_wipe(&s->in);
 		return;
 	}
 	taken = len ? s->ops->data(s->arg, data, len) : 0;
@@ -217,6 +218,7 @@ static void read_some(struct stream *s)
 		if (got > 0 && s->state == OPEN) {
 			s->active_ms = loop_now(s->loop);
 			offer(s, data, (size_t)got);
+			secret_wipe(data, (size_t)got); /* the stack is slow to forget */
 		}
 	}
 	if (got == 0)

@@ -2,7 +2,7 @@
 """Cases of coordinator.sh. With words: only the cases whose name has one of them."""
 import base64, hashlib, hmac, http.client, ipaddress, json, multiprocessing, os, re, resource, select, shutil, signal, socket, sqlite3, stat, struct, subprocess, sys, tempfile, threading, time
 import meshclient
-from meshclient import PROGRAM, Agent, Coordinator, Line, Ws, b64, free_port, wait_until
+from meshclient import PROGRAM, Agent, Coordinator, Line, WrongClock, Ws, b64, free_port, wait_until
 from nacl.bindings import crypto_scalarmult_base, randombytes
 
 LABEL = "coordinator on PostgreSQL" if meshclient.POSTGRES else "coordinator"
@@ -34,7 +34,7 @@ def agents(co):
 
 def metric(co, name):
     """Of what is in memory, whether or not it is on the disk."""
-    return int(re.search("^wg_mesh_%s ([0-9]+)$" % name, co.request("GET", "/metrics", root=True)[1].decode(), re.M)[1])
+    return int(re.search("^wg_mesh_%s (-?[0-9]+)$" % name, co.request("GET", "/metrics", root=True)[1].decode(), re.M)[1])
 
 
 # ---- registering -------------------------------------------------------------------
@@ -627,6 +627,27 @@ def _(co):
     equal((answer[0], sorted(answer[1])), (200, ["epoch", "revision"]))
     equal([(a["online"], a["endpoint"]) for a in agents(co)], [(True, "192.0.2.3:3")])
 
+
+@case("a heartbeat that is refused changes nothing")
+def _(co):
+    key = co.key("--reusable")
+    agent, other = Agent(co, "one").register(key), Agent(co, "two").register(key)
+
+    def shown():
+        row = json.loads(co.admin("agent", "show", "one", "--json"))["agent"]
+        return row["peers_direct"], row["peers_relayed"], row["endpoint"]
+    direct = {other.id: {"connected": True, "path": "direct"}}
+    equal(agent.ask("POST", "/heartbeat", {"endpoint": "192.0.2.3:3", "peer_status": direct})[0], 200)
+    equal(shown(), (1, 0, "192.0.2.3:3"))
+    for body in ({"peer_status": {other.id: {"path": "zzz"}}}, {"peer_status": {other.id: {"path": "relay"}, "x": {"path": "zzz"}}},
+                 {"peer_status": {other.id: {"path": "relay"}}, "endpoint": "127.0.0.1:9"},
+                 {"peer_status": {}, "endpoint": "nowhere"}):
+        refused(agent.ask("POST", "/heartbeat", body), 422, "invalid")
+        equal(shown(), (1, 0, "192.0.2.3:3"), body)
+    equal(agent.ask("POST", "/heartbeat", {})[0], 200)
+    equal(shown(), (1, 0, "192.0.2.3:3"), "one that says nothing of them")
+    equal(agent.ask("POST", "/heartbeat", {"peer_status": {other.id: {"path": "relay:home"}}})[0], 200)
+    equal(shown(), (0, 1, "192.0.2.3:3"))
 
 @case("routes are told to peers once they are approved")
 def _(co):
@@ -1255,6 +1276,23 @@ def names_of(message):
     return sorted(peer["name"] for peer in message["peers"])
 
 
+@case("two hosts with one key, which take the stream from each other, are told of once; one that moves is not")
+def _(co):
+    key = co.key("--reusable")
+    moves, twice = Agent(co, "moves").register(key), Agent(co, "twice").register(key)
+    streams = [moves.stream(source="127.0.0.%d" % n) for n in (2, 3, 2)]
+    equal([stream.find(lambda m: m["type"] == "bye")["reason"] for stream in streams[:2]], ["replaced"] * 2)
+    for n in range(20):
+        streams.append(twice.stream(source="127.0.0.%d" % (2 + n % 2)))
+        assert streams[-1].receive()
+    said = [line for line in co.log().splitlines() if " agent-twice " in line]
+    equal(len(said), 1, "\n".join(said))
+    for part in ("agent=%s name=twice " % twice.id, "127.0.0.2", "127.0.0.3", "rekey"):
+        assert part in said[0], said[0]
+    lines = [line for line in co.admin("audit").splitlines() if "agent-twice" in line]
+    assert len(lines) == 1 and all(part in lines[0] for part in (twice.id, "twice, at", "127.0.0.2", "127.0.0.3")), lines
+
+
 @case("a disk that is slow: who is not on it is told to nobody, not in a new stream's snapshot nor to who reads")
 def _(co):
     key = co.key("--reusable")
@@ -1675,6 +1713,23 @@ def _(unused):
         co.close()
 
 
+@case("a wall clock that is set while the database is away: writes go on when it is back, not when the clock says so")
+def _(unused):
+    clock = WrongClock(7200)
+    co = Coordinator(FAST, wrapper=clock.wrapper)
+    try:
+        co.start()
+        key, late = co.key("--reusable"), Agent(co, "late")
+        with co.no_commits():
+            refused(late.try_register(key), 503, "store_unavailable")
+            assert wait_until(lambda: "store-failed" in co.log(), 30)
+            clock.set(0)
+        assert wait_until(lambda: late.try_register(key)[0] in (200, 201), 20), "it does not go on"
+    finally:
+        co.close()
+        clock.close()
+
+
 @case("secrets are in no log, and the files are ours alone")
 def _(co):
     link = co.admin("key", "create", "--reusable").strip()
@@ -1704,7 +1759,7 @@ def _(co):
     done = subprocess.run([PROGRAM, "serve", "--config", co.dir + "/coordinator.yaml", "--run-dir", co.dir + "/run2"],
                           capture_output=True, text=True, timeout=20)
     equal(done.returncode, 1)
-    assert "in use" in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert "in use" in done.stderr and "(process %d)" % co.process.pid in done.stderr and done.stderr.count("\n") == 1, done.stderr
     equal(co.stop(), 0, "exit code after SIGTERM")
     equal(os.path.exists(co.dir + "/run/coordinator.sock"), False)
     co.admin("agent", "list", code=3)
@@ -2103,6 +2158,28 @@ def come_back(co, agent, **more):
     return by_proof(co, agent, "/token", public_key=b64(agent.public), old_token=agent.token, **more)
 
 
+@case("only one coordinator works on a database of SQLite, whatever it is called and whatever the state directory")
+def _(co):
+    if meshclient.POSTGRES:
+        return "several may work on PostgreSQL"
+    co.admin("backup", co.dir + "/backup")
+    os.link(co.dir + "/state/coordinator.db", co.dir + "/another-name")
+    os.symlink(co.dir + "/state", co.dir + "/another-way")
+    for name in ("/state/coordinator.db", "/another-name", "/another-way/coordinator.db"):
+        path, other = co.dir + name, ["--state", co.dir + "/state2", "--run-dir", co.dir + "/run2", "--db", "sqlite:" + co.dir + name]
+        said = [co.admin(*words, *other, code=1) for words in (["serve"], ["restore", co.dir + "/backup"],
+                                                               ["migrate", "--to", "sqlite:%s/moved" % co.dir])]
+        for text in said:
+            assert "the database %s is in use" % path in text and "(process %d)" % co.process.pid in text, text
+            equal(text.count("\n"), 1)
+        if name != "/another-name":  # to SQLite that is another database, whose log it would not find
+            co.admin("backup", co.dir + "/backup", *other)
+    equal([name for name in os.listdir(co.dir) if name.startswith("moved")], [])
+    co.stop()
+    co.admin("restore", co.dir + "/backup", *other[:4], "--db", "sqlite:%s/state/coordinator.db" % co.dir)
+    co.start()
+
+
 @case("backup and restore: who came later is let in again, who was removed before is not")
 def _(co):
     key = co.key("--reusable", "--tag", "web")
@@ -2149,6 +2226,29 @@ def _(co):
     equal(later.ask("GET", "/peers")[0], 200)
     assert "agent-readmitted" in co.admin("audit")
     assert co.log().count("older-database") == 1
+
+
+@case("a restored network that has filled up meanwhile takes nobody back without an address")
+def _(co):
+    co.admin("network", "create", "lab", "--cidr", "10.209.0.0/29")
+    key, lab = co.key("--reusable"), co.key("--network", "lab", "--reusable")
+    time.sleep(1.1)
+    co.admin("backup", co.dir + "/backup")
+    both, late = Agent(co, "both").register(key), Agent(co, "late").register(lab)
+    both.register(lab)
+    co.stop()
+    co.admin("restore", co.dir + "/backup", "--readmit", "1h")
+    co.start()
+    n = 0
+    while Agent(co, "n%d" % n).try_register(lab)[0] == 201:
+        n += 1
+    assert n, "the network had no room at all"
+    refused(come_back(co, late), 401, "unknown_agent")
+    status, answer = come_back(co, both)
+    equal(status, 200, answer)
+    both.token = answer["token"]
+    equal([network["name"] for network in both.ask("GET", "/peers")[1]["networks"]], ["default"])
+    assert all(agent["addresses"] for agent in agents(co)), agents(co)
 
 
 @case("backup, restore and migrate with --json: one document each, of what was moved")
@@ -2413,6 +2513,9 @@ def _(unused):
     code, text, said = run("network")
     equal((code, text, said.count("\n")), (2, "", 1))
     assert "there is network create, network list, network set, network remove" in said, said
+    code, text, said = run()
+    words = list(dict.fromkeys(re.findall("^  ([a-z]+)", run("--help")[1].partition("\noptions:")[0], re.M)))
+    equal((code, text, re.search("say what to do: (.*); see --help", said)[1].replace(" or ", ", ").split(", ")), (2, "", words))
 
 
 @case("a value that is malformed is wrong usage, 2; one that is fine and cannot be done has failed, 1")

@@ -178,6 +178,27 @@ class Coordinator:
             connection.close()
 
 
+class WrongClock:
+    """A wall clock that is off by some seconds, for the coordinators that have its `wrapper`; set() changes it while they run."""
+
+    def __init__(self, seconds):
+        self.dir = tempfile.mkdtemp(prefix="wg-mesh-wrong-clock.")
+        library = self.dir + "/wrong_clock.so"
+        subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-o", library, "tests/interop/wrong_clock.c"], check=True)
+        self.set(seconds)
+        # What ASan says of a library that comes before its own.
+        asan = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+        self.wrapper = ["env", "LD_PRELOAD=" + library, "WG_MESH_TEST_CLOCK=%s/off_by" % self.dir, "ASAN_OPTIONS=" + asan]
+
+    def set(self, seconds):
+        with open(self.dir + "/new", "w") as f:
+            f.write(str(seconds))
+        os.rename(self.dir + "/new", self.dir + "/off_by")
+
+    def close(self):
+        shutil.rmtree(self.dir)
+
+
 class Line:
     """What Agent takes for a coordinator: requests on one connection, so as many a second as it can answer."""
 
@@ -244,8 +265,8 @@ class Agent:
     def ask(self, method, what, body=None):
         return self.co.request(method, "/agents/%s%s" % (self.id, what), body, self.bearer())
 
-    def stream(self, hello=True, epoch=None, revision=0):
-        ws = Ws(self.co, "/api/v1/agents/%s/sync" % self.id, self.token)
+    def stream(self, hello=True, epoch=None, revision=0, source=None):
+        ws = Ws(self.co, "/api/v1/agents/%s/sync" % self.id, self.token, source=source)
         if hello:
             ws.send({"type": "hello", "version": 1, "epoch": epoch, "revision": revision})
         return ws
@@ -272,12 +293,14 @@ def rotate(agent):
 class Ws:
     """RFC 6455, as much of it as a test needs."""
 
-    def __init__(self, coordinator, path, token, receive_buffer=None, headers=None):
+    def __init__(self, coordinator, path, token, receive_buffer=None, headers=None, source=None):
         headers = headers or {"Authorization": "Bearer %s" % token}
         raw = socket.socket()
         if receive_buffer:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         raw.settimeout(20)
+        if source:
+            raw.bind((source, 0))
         raw.connect(("127.0.0.1", coordinator.port))
         self.sock = TLS.wrap_socket(raw)
         self.sock.sendall(("GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

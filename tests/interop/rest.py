@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Cases of rest.sh. With words: only the cases whose name has one of them."""
-import calendar, glob, http.client, json, re, sqlite3, subprocess, sys, time, urllib.parse
+import calendar, ctypes, glob, http.client, json, os, re, sqlite3, subprocess, sys, time, urllib.parse
 import apidoc, coordinator, meshclient
 from apidoc import fits
 from coordinator import FAST, NO_RELAY, case, equal, meanwhile, metric, refused
@@ -1622,6 +1622,150 @@ def _(co):
     co.admin("agent", "tag", "plain", *many)
     line = [x for x in co.admin("agent", "show", "plain").splitlines() if x.startswith("tags")][0]
     assert line.split()[1] == ",".join(many) or line.endswith(",..."), line
+
+
+def queued(co, count, api):
+    """So many passwords that the coordinator looks at first, and what asks behind them: it returns what waits for the answer."""
+    def ask(method, path, body, headers):
+        connection = co.connect()
+        connection.request(method, "/api/v1" + path, json.dumps(body), headers)
+
+        def answer():
+            response = connection.getresponse()
+            text = json.loads(response.read())
+            connection.close()
+            return response.status, text, response.getheader("Set-Cookie")
+        co.request("GET", "/healthz", root=True)  # it is there before what comes after
+        return answer
+
+    connections = [co.connect() for _ in range(count)]
+    for connection in connections:
+        connection.connect()
+    for n, connection in enumerate(connections):
+        connection.request("POST", "/api/v1/users", json.dumps({"name": "before-%d" % n, "password": PASSWORD, "role": "viewer"}),
+                           api.headers)
+    return ask, connections
+
+
+@case("a log-in that waits while its user's password is changed begins no session that outlives the change")
+def _(co):
+    user(co, "ann", "admin")
+    everything = root(co)
+    ask, connections = queued(co, 20, everything)
+    changed = ask("PATCH", "/users/ann", {"password": "another " + PASSWORD}, everything.headers)
+    late = ask("POST", "/session", {"user": "ann", "password": PASSWORD}, {})
+    equal([c.getresponse().status for c in connections], [201] * 20)
+    equal(changed()[0], 200)
+    status, body, cookie = late()
+    if status == 201:  # it was looked at before the change, which has ended it
+        equal(co.request("GET", "/session", None, {"Cookie": cookie.partition(";")[0]})[0], 401)
+    else:
+        refused((status, body), 401, "login_wrong")
+    session(co, "ann", "another " + PASSWORD)
+
+
+class Frozen:
+    """The thread that looks at passwords stands still meanwhile: the one that is busy while some are looked at."""
+    ATTACH, DETACH, WALL = 16, 17, 0x40000000
+
+    def __init__(self, co):
+        self.co, self.libc = co, ctypes.CDLL(None, use_errno=True)
+        self.libc.ptrace.argtypes = [ctypes.c_long] * 4
+
+    def times(self):
+        pid = self.co.process.pid
+        ticks = {}
+        for thread in os.listdir("/proc/%d/task" % pid):
+            with open("/proc/%d/task/%s/stat" % (pid, thread)) as f:
+                ticks[int(thread)] = int(f.read().rpartition(")")[2].split()[11])
+        return ticks
+
+    def __enter__(self):
+        before = self.times()
+        for _ in range(40):
+            user(self.co, "warm", "viewer")
+            self.co.admin("user", "remove", "warm")
+            spent = sorted((ticks - before.get(thread, 0), thread) for thread, ticks in self.times().items())
+            if spent[-1][0] > 20 and spent[-1][0] > 4 * spent[-2][0]:
+                break
+        self.thread = spent[-1][1]
+        assert self.thread != self.co.process.pid, spent
+        equal(self.libc.ptrace(self.ATTACH, self.thread, 0, 0), 0, "errno %d" % ctypes.get_errno())
+        os.waitpid(self.thread, self.WALL)
+
+    def __exit__(self, *unused):
+        self.libc.ptrace(self.DETACH, self.thread, 0, 0)
+
+
+@case("an answer that does not come says what it waited for: a password's turn, or the database")
+def _(co):
+    user(co, "ann", "admin")
+    everything = root(co)
+    with Frozen(co):
+        waiting = [meanwhile(co.request, "POST", "/session", {"user": "ann", "password": PASSWORD}),
+                   meanwhile(everything, "POST", "/users", {"name": "bob", "password": PASSWORD, "role": "viewer"})]
+        by_socket = meanwhile(co.admin, "user", "passwd", "ann", code=1, stdin="another " + PASSWORD + "\n")
+        assert wait_until(lambda: metric(co, "password_queue") == 3)
+        with co.no_commits():
+            writes = meanwhile(everything, "POST", "/relays", {"region": "late", "stun": ["192.0.2.1:3478"]})
+            by_socket_too = meanwhile(co.admin, "key", "create", code=1)
+            for answer in [answer() for answer in waiting]:
+                refused(answer, 429, "busy")
+                assert "passwords" in answer[1]["detail"], answer
+            assert "too many passwords" in by_socket()
+            refused(writes(), 503, "store_unavailable")
+            assert "may be done" in by_socket_too()
+    assert wait_until(lambda: login(co, "ann")[0] == 201)
+    equal(everything("GET", "/users/bob")[0], 404)
+
+
+@case("a command that waits for its password's hash is not done once its token, its user's role or its user is gone")
+def _(co):
+    everything = root(co)
+    for name in ("lowered", "removed"):
+        user(co, name, "admin")
+    revoked = json.loads(co.admin("token", "create", "--role", "admin", "--json"))
+    apis = {"revoked": Api(co, revoked["secret"]), "lowered": token(co, "--user", "lowered"), "removed": token(co, "--user", "removed")}
+    ask, connections = queued(co, 20, everything)
+    late = {name: ask("POST", "/users", {"name": "by-" + name, "password": PASSWORD, "role": "viewer"}, api.headers)
+            for name, api in apis.items()}
+    everything.ok("DELETE", "/tokens/" + revoked["token"]["id"], status=204)
+    everything.ok("PATCH", "/users/lowered", {"role": "viewer"})
+    everything.ok("DELETE", "/users/removed", status=204)
+    equal([c.getresponse().status for c in connections], [201] * 20)
+    answers = {name: answer() for name, answer in late.items()}
+    did = [(line["action"], line["subject"]) for line in everything.ok("GET", "/audit")["audit"]]
+    for name, ended, code in (("revoked", ("token-revoked", revoked["token"]["id"]), (401, "token_invalid")),
+                              ("lowered", ("user-role", "lowered"), (403, "role_too_low")),
+                              ("removed", ("user-removed", "removed"), (401, "token_invalid"))):
+        if answers[name][0] == 201:  # the hash was there before the end
+            assert did.index(("user-added", "by-" + name)) < did.index(ended), (name, did)
+        else:
+            refused(answers[name], *code)
+            equal(everything("GET", "/users/by-" + name)[0], 404)
+
+
+@case("a route is found by its id, which begins as its agent's does, whatever other agents' ids are")
+def _(co):
+    network = json.loads(co.admin("network", "list", "--json"))["networks"][0]
+    prefix = network["cidr"].rsplit(".", 2)[0]
+    agents = ["many", "many1", "many10", "many1000000", "many1000000a", "other"]
+    co.stop()
+    co.insert("agents", "id, public_key, created_at, expired, ephemeral", [(id_, os.urandom(32), 1000, 0, 0) for id_ in agents])
+    co.insert("agent_networks", "agent_id, network_id, name, address4, tags, joined_at",
+              [(id_, network["id"], "of-" + id_, "%s.7.%d" % (prefix, n + 1), "[]", 1000) for n, id_ in enumerate(agents)])
+    co.insert("routes", "agent_id, network_id, prefix, approved",
+              [(id_, network["id"], "192.168.%d.0/24" % n, 0) for id_ in agents for n in range(3)])
+    co.start()
+    api = root(co)
+    left = {route["id"]: route for route in api.ok("GET", "/routes")["routes"]}
+    equal(len(left), 18)
+    for id_, route in list(left.items()):
+        equal((id_[:len(route["agent_id"][:8])], len(id_) <= 16), (route["agent_id"][:8], True))
+        equal(api.ok("PATCH", "/routes/" + id_, {"approved": True})["route"], {**left.pop(id_), "approved": True})
+        equal({r["id"] for r in api.ok("GET", "/routes")["routes"] if not r["approved"]}, set(left))
+    for id_ in ("many", "many1000", "zzzzzzzz00000000"):
+        refused(api("PATCH", "/routes/" + id_, {"approved": True}), 404, "unknown_route")
 
 
 @case("events: what happens, for those who may see it, until the token ends")

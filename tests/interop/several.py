@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 """Cases of several.sh: PostgreSQL that goes away, and several coordinators on one database. With words: only the
 cases whose name has one of them."""
-import copy, http.client, json, os, shutil, signal, socket, subprocess, sys, threading, time
+import contextlib, copy, http.client, json, os, shutil, signal, socket, subprocess, sys, threading, time
 import meshclient
-from meshclient import Agent, Coordinator, Ws, rotate, wait_until
-from coordinator import FAST, agents, equal, metric, refused
+from meshclient import Agent, Coordinator, WrongClock, Ws, rotate, wait_until
+from coordinator import FAST, agents, come_back, equal, metric, refused
 from proxy import Proxy
 
 AWAY = float(os.environ.get("WG_MESH_TEST_AWAY", "6"))  # seconds without a database
@@ -117,6 +117,42 @@ def _(server):
         assert "\nNOTICE" not in co.log()
         equal(sorted(row["name"] for row in agents(co)), ["a", "b", "late", "new"])
         assert "late" in co.admin("audit")
+    finally:
+        co.close()
+
+
+@contextlib.contextmanager
+def frozen(co):
+    """The server's process of the connection that writes."""
+    pid = int(meshclient.psql(co.database, "SELECT pid FROM pg_stat_activity WHERE datname=current_database() AND "
+                                           "application_name='wg-mesh-coordinator'"))
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@case("PostgreSQL there, but taking nothing (a lock, a process that hangs): it is said in /healthz and in the log, until it is over")
+def _(_server):
+    co = Coordinator(FAST).start()
+    try:
+        key = co.key("--reusable")
+        for n, (hindrance, line, reason) in enumerate(((co.no_commits, "store-failed", "PostgreSQL says: "),
+                                                       (lambda: frozen(co), "store-stuck", "has not answered"))):
+            begin, agent = len(co.log()), Agent(co, "waits%d" % n)
+            with hindrance():
+                registering = meanwhile(agent.try_register, key)
+                assert wait_until(lambda: co.request("GET", "/healthz", root=True)[0] == 503, 20), "it says that all is well"
+                refused(co.request("GET", "/healthz", root=True), 503, "store_unavailable")
+                refused(Agent(co, "later").try_register(key), 503, "store_unavailable")
+                said = [text for text in co.log()[begin:].splitlines() if " %s " % line in text]
+                assert len(said) == 1 and reason in said[0], said
+                assert "store-back" not in co.log()[begin:]
+            assert wait_until(co.ready, 20), "it does not go on"
+            registering()
+            assert agent.try_register(key)[0] in (200, 201)
+            equal(co.log()[begin:].count(" store-back "), 1)
     finally:
         co.close()
 
@@ -1040,6 +1076,71 @@ def _(a, b):
     soon(lambda: [len(json.loads(co.admin("key", "list", "--json"))["keys"]) for co in (a, b)] == [3, 3])
 
 
+@case_of_two("two hosts with one key, each at another coordinator, are told of by both")
+def _(a, b):
+    _, twice = joined(a, b, "twice")
+    before = None
+    for n in range(14):
+        stream = at(twice, (a, b)[n % 2]).stream()
+        assert stream.receive()
+        assert not before or before.find(lambda m: m["type"] == "bye" and m["reason"] == "replaced"), n
+        before = stream
+    for co in (a, b):
+        said = soon(lambda: [line for line in co.log().splitlines() if " agent-twice " in line])
+        assert len(said) == 1 and "name=twice from=127.0.0.1 by=\"coordinator " in said[0], said
+
+
+@case("a coordinator whose clock is hours off goes by the database's: it ends nothing before its time, and says so")
+def _(_server):
+    clock, right = WrongClock(0), Coordinator(FAST).start()
+    wrong = another(right)
+    wrong.wrapper = clock.wrapper
+
+    def told():
+        return [line for line in wrong.log().splitlines() if " clock-differs " in line]
+
+    try:
+        key = right.key("--reusable")
+        stays, left = Agent(right, "stays").register(key), Agent(right, "left").register(right.key("--ephemeral"))
+        right.admin("agent", "expire", "stays", "--in", "1h30m")
+        left.stream().receive()
+        for n, seconds in enumerate((7200, -7200)):
+            clock.set(seconds)
+            right.stop()
+            wrong.start()  # alone, so it leads
+            said = [int(line.partition("ahead_seconds=")[2].split()[0]) for line in told()]
+            equal(len(said), 1 + n)
+            for value in (said[n], metric(wrong, "clock_ahead_seconds")):
+                assert abs(value - seconds) < 100, value
+            due = Agent(wrong, "due%d" % n).register(key)
+            wrong.admin("agent", "expire", due.name, "--in", "1s")
+            assert wait_until(lambda: {row["name"]: row["expired"] for row in agents(wrong)}[due.name], 20), "it ends nothing"
+            equal({row["name"]: row["expired"] for row in agents(wrong) if row["name"] in ("stays", "left")},
+                  {"stays": False, "left": False})
+            equal(at(stays, wrong).ask("GET", "/peers")[0], 200, "the other's token")
+            new, made = Agent(wrong, "new%d" % n).register(key), wrong.key()
+            wrong.stop()
+            right.start()
+            equal(at(new, right).ask("GET", "/peers")[0], 200, "its token at the other")
+            Agent(right, "by%d" % n).register(made)
+        clock.set(0)
+        wrong.start()
+        equal(len(told()), 2)
+        for n, seconds in enumerate((86400 * 400, 0)):  # while it runs
+            clock.set(seconds)
+            assert wait_until(lambda: (len(told()), wrong.log().count(" clock-agrees ")) == (3, n), 20), told()
+        right.stop()
+        due = Agent(wrong, "due").register(key)
+        wrong.admin("agent", "expire", "due", "--in", "1s")
+        assert wait_until(lambda: {row["name"]: row["expired"] for row in agents(wrong)}["due"], 20)
+        equal({row["name"]: row["expired"] for row in agents(wrong) if row["name"] in ("stays", "left", "new0")},
+              {"stays": False, "left": False, "new0": False})
+    finally:
+        wrong.close()
+        right.close()
+        clock.close()
+
+
 @case_of_two("one that was frozen is found again, and what it has missed is said")
 def _(a, b):
     key, one, two = joined(a, b, "one", "two")
@@ -1170,6 +1271,240 @@ def _(server):
         soon(lambda: "198.51.100.3:3" in json.dumps(agents(b)), 10)
         equal(move(at(one, b), "198.51.100.3:4")[0], 200)
         soon(lambda: "198.51.100.3:4" in json.dumps(agents(a)), 10)
+
+
+def waiting(co):
+    """Is there somebody who waits for a table of this database?"""
+    return meshclient.psql("postgres", "SELECT 1 FROM pg_locks AS l, pg_database AS d WHERE d.oid=l.database AND "
+                           "d.datname='%s' AND NOT l.granted" % co.database)
+
+
+def during(co, table, act, sql):
+    """Another coordinator's change of this table, committed while ours waits for the table; what ours gave."""
+    holder = subprocess.Popen(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", meshclient.POSTGRES + "/" + co.database],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    holder.stdin.write("BEGIN; LOCK TABLE %s IN EXCLUSIVE MODE; SELECT 'held';\n" % table)
+    holder.stdin.flush()
+    equal(holder.stdout.readline(), "held\n")
+    ours = meanwhile(act)
+    try:
+        assert wait_until(lambda: waiting(co)), "nothing waits"
+    finally:
+        holder.communicate(sql + "COMMIT;\n")
+    equal(holder.returncode, 0)
+    return ours()
+
+
+def bulletin(**named):
+    """What a coordinator leaves with such a change: the ids of what it has changed."""
+    text = json.dumps({"from": "other", **{what: {each: True for each in ids} for what, ids in named.items()}})
+    return ("INSERT INTO bulletins (at,text) VALUES (%d,'%s'); SELECT pg_notify('wg_mesh','');"
+            % (time.time() * 1000, text))
+
+
+def alone(name):
+    """A case that is given one coordinator, whose fellow is the case itself."""
+    def add(function):
+        def run_(_server):
+            co = Coordinator(FAST).start()
+            try:
+                function(co)
+            finally:
+                code = co.stop() or 0
+                log = co.log()
+                co.close()
+            equal(code, 0, log[-2000:])
+        return case(name)(run_)
+    return add
+
+
+@alone("an approval that PostgreSQL refuses: no peer is told of the agent, and policies and approvals go on")
+def _(co):
+    co.admin("network", "set", "default", "--approve", "on")
+    key = co.key("--reusable")
+    one, peer = (Agent(co, name).register(key) for name in ("one", "peer"))
+    co.admin("agent", "approve", "peer")
+    stream, own = peer.stream(), one.stream()
+    equal([stream.receive()["peers"], own.receive()["peers"]], [[], []])
+    meshclient.psql(co.database, "ALTER TABLE agent_networks ADD CONSTRAINT no CHECK (pending<>0) NOT VALID")
+    equal(command(co, "agent approve", {"agent": one.id}, True).get("code"), "conflict")
+    equal({row["name"]: row["approved"] for row in agents(co)}, {"one": False, "peer": True})
+    meshclient.psql(co.database, "ALTER TABLE agent_networks DROP CONSTRAINT no")
+    assert not stream.find(lambda m: m.get("op") == "put", 1), "heard of an agent that nobody approved"
+    apply(co, "version: 1\nacl:\n- {from: any, to: any, allow: tcp/22}\n")
+    command(co, "agent approve", {"agent": one.id})
+    assert stream.find(lambda m: m.get("op") == "put" and m["peer"]["agent_id"] == one.id), "not approved"
+    assert own.find(lambda m: m.get("type") == "snapshot" and m["peers"]), "its own view"
+
+
+@alone("one that stops while everything is read again stops")
+def _(co):
+    holder = subprocess.Popen(["psql", "-XAtq", meshclient.POSTGRES + "/" + co.database],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    holder.stdin.write("BEGIN; LOCK TABLE networks IN ACCESS EXCLUSIVE MODE; SELECT 'held';\n")
+    holder.stdin.flush()
+    equal(holder.stdout.readline(), "held\n")
+    try:  # a bulletin, after some that are gone already
+        meshclient.psql(co.database, "DELETE FROM bulletins; SELECT nextval('bulletins_id_seq'),"
+                        "nextval('bulletins_id_seq'); " + bulletin())
+        assert wait_until(lambda: "bulletins-missed" in co.log())
+        assert wait_until(lambda: waiting(co)), "nothing waits"
+        co.process.send_signal(signal.SIGTERM)
+        assert wait_until(lambda: not meshclient.psql("postgres", "SELECT 1 FROM pg_stat_activity WHERE "
+                          "application_name LIKE '%%bus' AND datname='%s'" % co.database)), "it goes on"
+    finally:
+        holder.communicate("ROLLBACK;\n")
+    equal(co.process.wait(20), 0, co.log()[-2000:])
+    co.process = None
+
+
+@alone("what two change of one agent at once are both there: name, tags, routes, what it says of itself")
+def _(co):
+    key, routes = co.key("--reusable"), ["192.168.%d.0/24" % n for n in range(3)]
+    one = Agent(co, "one").register(key, advertised_routes=routes)
+
+    def row():
+        return agents(co)[0]
+
+    def changed(column, value, table="agent_networks"):
+        return "UPDATE %s SET %s='%s' WHERE agent_id='%s'" % (table, column, value, one.id)
+
+    answer = during(co, "agent_networks", lambda: command(co, "agent rename", {"agent": one.id, "name": "two"}, True),
+                    changed("tags", '["quarantine"]') + ";" + bulletin(agents=[one.id]))
+    assert answer["ok"], answer
+    soon(lambda: (row()["name"], row()["tags"]) == ("two", ["quarantine"]))
+    answer = during(co, "agent_networks", lambda: command(co, "agent tag", {"agent": one.id, "tags": ["web"]}, True),
+                    changed("name", "three") + ";" + bulletin(agents=[one.id]))
+    assert answer["ok"], answer
+    soon(lambda: (row()["name"], row()["tags"]) == ("three", ["web"]))
+    answer = during(co, "agent_networks", lambda: one.try_register(key, advertised_routes=routes[1:]),
+                    changed("tags", '["db"]') + ";" + changed("approved", 1, "routes") +
+                    " AND prefix='%s';" % routes[1] + bulletin(agents=[one.id]))
+    equal(answer[0], 200, answer)
+    soon(lambda: row()["tags"] == ["db"])
+    approved = {r["prefix"]: r["approved"] for r in json.loads(co.admin("route", "list", "--json"))["routes"]}
+    equal(approved, {routes[1]: True, routes[2]: False})
+    answer = during(co, "routes", lambda: command(co, "route approve", {"agent": one.id, "prefix": routes[2]}, True),
+                    changed("approved", 2, "routes") + " AND prefix='%s';" % routes[1] + bulletin(agents=[one.id]))
+    assert answer["ok"], answer
+    equal(meshclient.psql(co.database, "SELECT prefix,approved FROM routes ORDER BY prefix").split(),
+          [routes[1] + "|2", routes[2] + "|1"])
+    answer = during(co, "agents, agent_networks", lambda: one.try_register(key),
+                    "DELETE FROM agents WHERE id='%s';" % one.id + bulletin(agents=[one.id]))
+    equal(answer[0], 201, answer)
+    assert answer[1]["agent_id"] != one.id, "who was removed is back as if nothing had been"
+
+
+@alone("what two change of one user at once: the second is refused, and the first stays")
+def _(co):
+    def users():
+        return meshclient.psql(co.database, "SELECT name,password LIKE '$argon2%',roles FROM users WHERE name<>'admin'").split()
+
+    def refused_(name, arguments, sql, who):
+        answer = during(co, "users", lambda: command(co, name, arguments, True), sql + bulletin(users=[who]))
+        equal(answer.get("code"), "conflict", answer)
+
+    refused_("user add", {"name": "bob", "role": "viewer"},
+             "INSERT INTO users VALUES ('bob','HASH','{\"*\":\"admin\"}',1,0);", "bob")
+    equal(users(), ['bob|f|{"*":"admin"}'])
+    equal([(u["name"], u["roles"][0]["role"]) for u in command(co, "user list", {})["users"] if u["name"] == "bob"],
+          [("bob", "admin")])
+    refused_("user role", {"user": "bob", "role": "operator"},
+             "UPDATE users SET roles='{\"*\":\"viewer\"}' WHERE name='bob';", "bob")
+    equal(users(), ['bob|f|{"*":"viewer"}'])
+    command(co, "user role", {"user": "bob", "role": "operator"})
+    answer = during(co, "users", lambda: command(co, "user passwd", {"user": "bob", "password": "correct horse battery"}, True),
+                    "UPDATE users SET roles='{\"*\":\"admin\"}' WHERE name='bob';" + bulletin(users=["bob"]))
+    assert answer["ok"], answer
+    equal(users(), ['bob|t|{"*":"admin"}'])
+    refused_("user passwd", {"user": "bob", "password": "battery staple horse"}, "DELETE FROM users WHERE name='bob';", "bob")
+    equal(users(), [])
+
+
+@alone("who hears of a refusal on the socket may ask again at once: memory has what another has made")
+def _(co):
+    key = co.key("--reusable")
+    one, two = (Agent(co, name).register(key) for name in ("one", "two"))
+    for n in range(8):
+        rename = lambda: command(co, "agent rename", {"agent": one.id, "name": "name%d" % n}, True)
+        answer = during(co, "agent_networks", rename, "UPDATE agent_networks SET name='name%d' WHERE agent_id='%s';"
+                        % (n, two.id) + bulletin(agents=[two.id]).partition("SELECT pg_notify")[0])
+        equal(answer.get("code"), "conflict", answer)
+        equal(rename().get("code"), "name_taken")
+
+
+@alone("an expiry that PostgreSQL refuses is no refusal of what was asked for at that moment")
+def _(co):
+    one = Agent(co, "one").register(co.key())
+    command(co, "agent expire", {"agent": one.id, "in": "1s"})
+    meshclient.psql(co.database, "ALTER TABLE agent_networks ADD CONSTRAINT no CHECK (expired=0) NOT VALID")
+    with co.no_commits():
+        asking = []
+        for _n in range(2):  # the first is being written, the second waits for the next commit
+            asking.append(meanwhile(command, co, "key create", {"network": "default"}, True))
+            assert wait_until(lambda: waiting(co)), "nothing waits"
+        time.sleep(4)  # what is due is looked for now and then
+    answers = [result() for result in asking]
+    assert all(answer["ok"] for answer in answers), answers
+    meshclient.psql(co.database, "ALTER TABLE agent_networks DROP CONSTRAINT no")
+    assert wait_until(lambda: agents(co)[0]["expired"]), "it does not expire"
+
+
+@alone("of two verdicts on a policy that waits, or two that are to wait, PostgreSQL takes one, and memory follows it")
+def _(co):
+    def text(n):
+        return "version: 1\ndefault: deny\n# %d\n" % n
+
+    def row(version, said):
+        value = json.dumps({"version": version, "until": int(time.time() + 60) * 1000, "by": "other", "text": said})
+        return "INSERT INTO meta VALUES ('policy_waiting', convert_to('%s', 'UTF8'));" % value
+
+    def stored(version, said):
+        return "INSERT INTO policies VALUES (%d,'%s',1,'other');" % (version, said)
+
+    def holds(said, waits):
+        soon(lambda: (policy(co)["text"], policy(co)["waiting"]) == (said, waits))
+
+    ended, told = "DELETE FROM meta WHERE key='policy_waiting';", bulletin(meta=["policy_waiting"], policies=[""])
+    apply(co, text(0))
+
+    def refused_(name, arguments, sql):
+        answer = during(co, "meta", lambda: command(co, name, arguments, True), sql + told)
+        equal(answer.get("code"), "conflict", answer)
+
+    apply(co, text(1), confirm=60)
+    refused_("policy confirm", {}, ended)  # taken back there
+    holds(text(0), False)
+    apply(co, text(2), confirm=60)
+    version = policy(co)["version"]
+    refused_("policy rollback", {}, ended + stored(version, text(2)))  # confirmed there
+    holds(text(2), False)
+    refused_("policy apply", {"text": text(3), "confirm": 60}, row(version + 1, text(4)))
+    holds(text(4), True)
+    command(co, "policy confirm", {})
+    holds(text(4), False)
+    equal(meshclient.psql(co.database, "SELECT text FROM policies ORDER BY version DESC LIMIT 1").strip(), text(4).strip())
+
+
+@alone("an agent that comes back after a restore at two at once is let in by one, and has its token from either")
+def _(co):
+    key = co.key("--reusable")
+    time.sleep(1.1)
+    co.admin("backup", co.dir + "/backup")
+    late = Agent(co, "late").register(key)
+    co.stop()
+    co.admin("restore", co.dir + "/backup", "--readmit", "1h")
+    co.start()
+    address = late.addresses[0].partition("/")[0]
+    status, answer = during(
+        co, "agents", lambda: come_back(co, late),
+        "INSERT INTO agents (id,public_key,created_at,expired,ephemeral) VALUES ('%s','\\x%s',1,0,0);"
+        % (late.id, late.public.hex()) + "INSERT INTO agent_networks (agent_id,network_id,name,address4,tags,joined_at) "
+        "SELECT '%s',id,'late','%s','[]',1 FROM networks;" % (late.id, address) + bulletin(agents=[late.id]))
+    equal(status, 200, answer)
+    late.token = answer["token"]
+    equal([x.partition("/")[0] for x in late.ask("GET", "/peers")[1]["networks"][0]["addresses"]], [address])
+    equal(names(co), ["late"])
 
 
 def run(server, words):

@@ -29,6 +29,7 @@ SRC.test_login := coordinator/access/login.c
 SRC.test_challenge := coordinator/access/challenge.c coordinator/access/token.c
 SRC.test_policy := coordinator/policy/policy.c coordinator/policy/policy_parse.c coordinator/policy/policy_words.c coordinator/policy/policy_ports.c
 SRC.test_policy_class := coordinator/policy/policy.c coordinator/policy/policy_parse.c coordinator/policy/policy_words.c coordinator/policy/policy_ports.c coordinator/policy/policy_index.c coordinator/policy/policy_class.c coordinator/policy/policy_compile.c
+SRC.test_mesh := coordinator/mesh/mesh.c coordinator/mesh/device.c coordinator/mesh/ipam.c coordinator/mesh/where.c $(SRC.test_policy_class)
 SRC.test_dispatch := $(filter-out coordinator/main.c,$(COORD_SRC))
 SRC.test_hook := $(addprefix core/,hook.c hook_env.c hook_commands.c hook_record.c config.c plugin_name.c event.c paths.c)
 SRC.test_options := core/cli/options.c core/cli/commands.c

@@ -180,6 +180,40 @@ static void test_tokens(void **state)
 	json_decref(nets);
 }
 
+/* What a token says of its agent holds where it was made after that time; both are more than 32 bits. */
+static void test_memberships(void **state)
+{
+	static const struct {
+		const char *key, *claims;
+		uint64_t since;
+		bool good;
+	} rows[] = {
+		{"k", "{\"key\":\"k\",\"at\":4294967301,\"in\":[1]}", 4294967300, true},
+		{"k", "{\"key\":\"k\",\"at\":4294967301,\"in\":[1]}", 4294967301, false},
+		{"k", "{\"key\":\"k\",\"at\":4294967301,\"in\":[1]}", 8589934592, false},
+		{"k", "{\"key\":\"k\",\"at\":8589934592,\"in\":[1]}", 4294967301, true},
+		{"k", "{\"key\":\"k\",\"at\":8589934592}", 4294967301, false},
+		{"k", "{\"key\":\"k\",\"in\":[1]}", 0, false},
+		{"k", "{\"key\":\"k\",\"at\":\"5\",\"in\":[1]}", 0, false},
+		{"k", "{\"key\":\"k\",\"at\":-5,\"in\":[1]}", 0, false},
+		{"other", "{\"key\":\"k\",\"at\":5,\"in\":[1]}", 0, false},
+	};
+	uint8_t secret[TOKEN_SECRET_LEN] = {1};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		json_t *claims = json_loads(rows[i].claims, 0, NULL), *in;
+		char *token = token_make(secret, "a1", claims, 1800000000000, 3600000);
+
+		in = token_memberships(secret, token, rows[i].key, rows[i].since);
+		if ((in != NULL) != rows[i].good)
+			fail_msg("row %zu", i);
+		json_decref(in);
+		json_decref(claims);
+		free(token);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -187,7 +221,7 @@ int main(void)
 		cmocka_unit_test(test_of_another),
 		cmocka_unit_test(test_bounded),
 		cmocka_unit_test(test_shares),
-		cmocka_unit_test(test_tokens),
+		cmocka_unit_test(test_tokens), cmocka_unit_test(test_memberships),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -113,6 +113,21 @@ static void test_openapi(void **state)
 	json_decref(document);
 }
 
+/* Whoever asks again is not answered by making it again. */
+static void test_openapi_once(void **state)
+{
+	struct coordinator co = {.openapi = NULL};
+	const char *text = openapi_text(&co);
+	json_t *document = openapi_document(), *said = json_loads(text, 0, NULL);
+
+	(void)state;
+	assert_true(json_equal(said, document));
+	assert_ptr_equal(openapi_text(&co), text);
+	free(co.openapi);
+	json_decref(document);
+	json_decref(said);
+}
+
 /* Each type that a request can have, given what it is and what it is not; the first that is wrong is named. */
 static void test_fields(void **state)
 {
@@ -277,13 +292,37 @@ static void test_arguments(void **state)
 	}
 }
 
+static void on_refused(void *arg, json_t *result, const struct refusal *why)
+{
+	assert_null(result);
+	*(int *)arg = why->status;
+}
+
+/* One who may not ask has said a password all the same. */
+static void test_refused_password(void **state)
+{
+	json_t *arguments = json_loads("{\"name\":\"ann\",\"password\":\"correct horse\"}", 0, NULL);
+	const char *password = json_string_value(json_object_get(arguments, "password"));
+	static const char wiped[sizeof("correct horse")];
+	struct coordinator co = {0};
+	struct who nobody = {0};
+	struct admin_call call;
+	int status = 0;
+
+	(void)state;
+	admin_run(&call, &co, "user add", arguments, &nobody, on_refused, &status);
+	assert_int_equal(status, 403);
+	assert_memory_equal(password, wiped, sizeof(wiped));
+	json_decref(arguments);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_patterns), cmocka_unit_test(test_openapi),
+		cmocka_unit_test(test_patterns), cmocka_unit_test(test_openapi), cmocka_unit_test(test_openapi_once),
 		cmocka_unit_test(test_ring),	 cmocka_unit_test(test_origins),
 		cmocka_unit_test(test_arguments), cmocka_unit_test(test_fields),
-		cmocka_unit_test(test_remedies),
+		cmocka_unit_test(test_remedies), cmocka_unit_test(test_refused_password),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

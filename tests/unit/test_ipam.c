@@ -69,6 +69,31 @@ static void test_rests(void **state)
 	ipam_free(ipam);
 }
 
+/* What is free first is found first, also where it was given back after another was refused. */
+static void test_full(void **state)
+{
+	struct prefix cidr = prefix("10.9.9.0/29");
+	struct ipam *ipam = ipam_new(&cidr);
+	struct addr two = addr("10.9.9.2"), four = addr("10.9.9.4"), six = addr("10.9.9.6"), out;
+	uint32_t host;
+
+	(void)state;
+	while (!ipam_take(ipam, 0, 100, &out, &host))
+		assert_true(host <= 6);
+	ipam_release(ipam, &four, 500);
+	assert_int_equal(ipam_take(ipam, 0, 100, &out, &host), -ENOSPC);
+	ipam_release(ipam, &two, 300);
+	assert_int_equal(ipam_take(ipam, 0, 299, &out, &host), -ENOSPC);
+	assert_takes(ipam, 0, 300, "10.9.9.2");
+	assert_int_equal(ipam_take(ipam, 0, 499, &out, &host), -ENOSPC);
+	assert_int_equal(ipam_claim(ipam, &four), 0);
+	assert_int_equal(ipam_take(ipam, 0, 500, &out, &host), -ENOSPC);
+	ipam_release(ipam, &six, 1); /* at once */
+	assert_takes(ipam, 0, 500, "10.9.9.6");
+	assert_int_equal(ipam_take(ipam, 6, UINT64_MAX - 1, &out, &host), -ENOSPC);
+	ipam_free(ipam);
+}
+
 static void test_same_host_number_in_both(void **state)
 {
 	struct prefix cidr6 = prefix("fd12:3456::/64");
@@ -156,6 +181,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_takes_each_once),
 		cmocka_unit_test(test_rests),
+		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_same_host_number_in_both),
 		cmocka_unit_test(test_hosts_only),
 		cmocka_unit_test(test_ranges_judged),

@@ -226,10 +226,10 @@ static void test_round_trip(void **state)
 	WRITE(STORE_NETWORK_SET, T("n1"), N(1));
 	WRITE(STORE_MEMBER_EXPIRY, T("a1"), T("n1"), N(77));
 	WRITE(STORE_MEMBER_EXPIRE, T("a1"), T("n1"));
-	put_member("a1", "n1", "nas", "10.0.0.1"); /* brings it not back */
 	put_device("d1", "n1", "a1", "phone", 6);
 	WRITE(STORE_USER_PUT, T("ann"), T(NULL), T("{}"), N(1), N(0));
-	WRITE(STORE_USER_PUT, T("ann"), T("hash"), T("{\"*\":\"admin\"}"), N(9), N(9));
+	WRITE(STORE_USER_PASSWORD, T("ann"), T("hash"));
+	WRITE(STORE_USER_ROLES, T("ann"), T("{\"*\":\"admin\"}"), T("{}"));
 	WRITE(STORE_USER_LOGIN, T("ann"), N(8));
 	WRITE(STORE_TOKEN_PUT, T("t1"), blob(8), N(0), T("ann"), T("ci"), T(NULL), T("[\"read\"]"), N(1), N(2), N(3));
 	WRITE(STORE_TOKEN_PUT, T("t2"), blob(9), N(1), T(NULL), T(""), T("{}"), T(NULL), N(1), N(2), N(3));
@@ -350,6 +350,8 @@ static void test_conditions(void **state)
 	assert_false(ALONE(STORE_KEY_REVOKE, T("none"), N(13)));
 	assert_true(ALONE(STORE_META_NEW, T("m"), store_blob("1", 1)));
 	assert_false(ALONE(STORE_META_NEW, T("m"), store_blob("2", 1)));
+	assert_true(ALONE(STORE_META_END, T("m")));
+	assert_false(ALONE(STORE_META_END, T("m")));
 	assert_true(ALONE(STORE_AGENT_TOKENS, T("a1"), N(9)));
 	assert_false(ALONE(STORE_AGENT_TOKENS, T("gone"), N(9)));
 	assert_true(ALONE(STORE_MEMBER_EXPIRE, T("a1"), T("n1")));
@@ -370,6 +372,79 @@ static void test_conditions(void **state)
 	assert_true(ALONE(STORE_AGENT_SEEN, T("a1"), T("new"), N(1), N(1), T("i2"), N(20)));
 	assert_true(ALONE(STORE_AGENT_SEEN, T("a1"), T("old"), N(1), N(0), T("i1"), N(19)));
 	assert_string_equal(rows(STORE_AGENTS), "a1|<32:01>|1|-|new|1|1|9|i2|20|\n");
+}
+
+/* Memory may be older than the row: what is there is not made again, and a change is of what it names alone. */
+static void test_changes(void **state)
+{
+	(void)state;
+	put_network("n1", "default");
+	put_agent("a1", 1, "nas", "10.0.0.1");
+	put_network("n2", "other");
+	WRITE(STORE_MEMBER_PUT, T("a1"), T("n2"), T("nas"), T(NULL), T(NULL), T("[]"), T("k1"), N(2), N(1), N(0));
+	WRITE(STORE_USER_PUT, T("ann"), T("hash"), T("{\"*\":\"admin\"}"), N(1), N(0));
+	assert_true(flush());
+	put_device("d1", "n1", "a1", "phone", 6);
+	assert_true(flush());
+	assert_false(ALONE(STORE_AGENT_PUT, T("a1"), blob(9), N(1), T(NULL), N(0)));
+	assert_false(ALONE(STORE_MEMBER_PUT, T("a1"), T("n1"), T("x"), T(NULL), T(NULL), T("[]"), T("k"), N(1), N(0), N(0)));
+	assert_false(ALONE(STORE_USER_PUT, T("ann"), T(NULL), T("{}"), N(2), N(0)));
+	assert_string_equal(rows(STORE_AGENTS), "a1|<32:01>|1|-|-|0|0|4|-|0|\n");
+	assert_true(ALONE(STORE_AGENT_SET, T("a1"), T("{\"x\":1}")));
+	assert_true(ALONE(STORE_MEMBER_NAME, T("a1"), T("n1"), T("box")));
+	assert_true(ALONE(STORE_MEMBER_TAGS, T("a1"), T("n1"), T("[\"a\"]")));
+	assert_string_equal(rows(STORE_AGENTS), "a1|<32:01>|1|{\"x\":1}|-|0|0|4|-|0|\n");
+	assert_non_null(strstr(rows(STORE_MEMBERS), "a1|n1|box|10.0.0.1|-|[\"a\"]|k1|2|0|1|0|0|\n"));
+	assert_true(ALONE(STORE_MEMBER_KEY, T("a1"), T("n1"), T("[]"), T("k2")));
+	assert_true(ALONE(STORE_MEMBER_AGAIN, T("a1"), T("n1"), N(1)));
+	assert_non_null(strstr(rows(STORE_MEMBERS), "a1|n1|box|10.0.0.1|-|[]|k2|2|0|1|0|0|\n"));
+	assert_true(ALONE(STORE_MEMBER_AGAIN, T("a1"), T("n1"), N(0)));
+	assert_true(ALONE(STORE_MEMBER_AGAIN, T("a1"), T("n2"), N(1)));
+	assert_true(ALONE(STORE_MEMBER_APPROVE, T("a1"), T("n2")));
+	assert_non_null(strstr(rows(STORE_MEMBERS), "a1|n1|box|10.0.0.1|-|[]|k2|2|0|0|0|0|\n"));
+	assert_non_null(strstr(rows(STORE_MEMBERS), "a1|n2|nas|-|-|[]|k1|2|0|0|0|0|\n"));
+	assert_false(ALONE(STORE_MEMBER_NAME, T("a1"), T("n1"), T("phone"))); /* a device's */
+	assert_true(ALONE(STORE_MEMBER_NAME, T("a1"), T("n2"), T("phone")));
+	assert_true(ALONE(STORE_USER_ROLES, T("ann"), T("{}"), T("{\"*\":\"admin\"}")));
+	assert_false(ALONE(STORE_USER_ROLES, T("ann"), T("{\"n1\":\"viewer\"}"), T("{\"*\":\"admin\"}")));
+	assert_true(ALONE(STORE_USER_PASSWORD, T("ann"), T("other")));
+	assert_string_equal(rows(STORE_USERS), "ann|other|{}|1|0|\n");
+	/* What is gone stays gone. */
+	assert_false(ALONE(STORE_AGENT_SET, T("gone"), T("{}")));
+	assert_false(ALONE(STORE_MEMBER_NAME, T("gone"), T("n1"), T("x")));
+	assert_false(ALONE(STORE_MEMBER_TAGS, T("gone"), T("n1"), T("[]")));
+	assert_false(ALONE(STORE_MEMBER_KEY, T("gone"), T("n1"), T("[]"), T("k")));
+	assert_false(ALONE(STORE_MEMBER_AGAIN, T("gone"), T("n1"), N(0)));
+	assert_false(ALONE(STORE_MEMBER_APPROVE, T("gone"), T("n1")));
+	assert_false(ALONE(STORE_USER_PASSWORD, T("gone"), T("x")));
+}
+
+/* An administrator's word on a route (1, 2) stays, whatever agent and policy say meanwhile at another. */
+static void test_routes(void **state)
+{
+	(void)state;
+	put_network("n1", "default");
+	put_agent("a1", 1, "nas", "10.0.0.1");
+	WRITE(STORE_ROUTE_PUT, T("a1"), T("n1"), T("10.1.0.0/16"), N(0));
+	WRITE(STORE_ROUTE_PUT, T("a1"), T("n1"), T("110.1.0.0/16"), N(3));
+	WRITE(STORE_ROUTE_PUT, T("a1"), T("n1"), T("fd00::/48"), N(0));
+	assert_true(flush());
+	assert_true(ALONE(STORE_ROUTE_SET, T("a1"), T("n1"), T("10.1.0.0/16"), N(2)));
+	assert_true(ALONE(STORE_ROUTE_PUT, T("a1"), T("n1"), T("10.1.0.0/16"), N(3)));
+	assert_true(ALONE(STORE_ROUTE_JUDGE, T("a1"), T("n1"), T("10.1.0.0/16"), N(3)));
+	assert_true(ALONE(STORE_ROUTE_JUDGE, T("a1"), T("n1"), T("110.1.0.0/16"), N(0)));
+	assert_true(ALONE(STORE_ROUTE_PUT, T("a1"), T("n1"), T("fd00::/48"), N(3)));
+	assert_true(ALONE(STORE_ROUTE_JUDGE, T("a1"), T("n1"), T("10.9.0.0/16"), N(3))); /* makes none */
+	assert_false(ALONE(STORE_ROUTE_SET, T("a1"), T("n1"), T("10.9.0.0/16"), N(1)));
+	assert_non_null(strstr(rows(STORE_ROUTES), "a1|n1|10.1.0.0/16|2|\n"));
+	assert_non_null(strstr(rows(STORE_ROUTES), "a1|n1|110.1.0.0/16|0|\n"));
+	assert_non_null(strstr(rows(STORE_ROUTES), "a1|n1|fd00::/48|3|\n"));
+	assert_true(ALONE(STORE_ROUTES_KEEP, T("a1"), T("n1"), T(" 110.1.0.0/16 fd00::/48 ")));
+	assert_null(strstr(rows(STORE_ROUTES), "|10.1.0.0/16|"));
+	assert_non_null(strstr(rows(STORE_ROUTES), "|110.1.0.0/16|"));
+	assert_non_null(strstr(rows(STORE_ROUTES), "|fd00::/48|"));
+	assert_true(ALONE(STORE_ROUTES_KEEP, T("a1"), T("n1"), T(" ")));
+	assert_string_equal(rows(STORE_ROUTES), "");
 }
 
 /* Whose key it is, is a question within one network; what an agent has joined meanwhile is seen. */
@@ -402,7 +477,7 @@ static void test_networks_apart(void **state)
 	/* Expired in one network is not expired in the other, and no rename takes it back. */
 	assert_true(ALONE(STORE_MEMBER_EXPIRE, T("a2"), T("n1")));
 	assert_true(ALONE(STORE_AGENT_KEY, T("a2"), blob(8)));
-	assert_true(ALONE(STORE_MEMBER_PUT, T("a2"), T("n1"), T("c"), T(NULL), T(NULL), T("[]"), T("k"), N(1), N(0), N(0)));
+	assert_true(ALONE(STORE_MEMBER_NAME, T("a2"), T("n1"), T("c")));
 	assert_non_null(strstr(rows(STORE_MEMBERS), "a2|n1|c|-|-|[]|k|1|0|0|1|0|\n"));
 	assert_non_null(strstr(rows(STORE_MEMBERS), "a2|n2|blue-gate|10.0.0.1|-|[]|k1|2|0|1|0|0|\n"));
 	assert_true(ALONE(STORE_MEMBER_RETURN, T("a2"), T("n1")));
@@ -668,8 +743,8 @@ int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, begin, end)
 	const struct CMUnitTest tests[] = {
-		CASE(test_round_trip), CASE(test_refused_by_group), CASE(test_conditions), CASE(test_networks_apart), CASE(test_fetch),
-		CASE(test_shown), CASE(test_bulletins), CASE(test_pending), CASE(test_settle), CASE(test_many), cmocka_unit_test(test_from_every_version), cmocka_unit_test(test_newer_version),
+		CASE(test_round_trip), CASE(test_refused_by_group), CASE(test_conditions), CASE(test_changes), CASE(test_routes),
+		CASE(test_networks_apart), CASE(test_fetch), CASE(test_shown), CASE(test_bulletins), CASE(test_pending), CASE(test_settle), CASE(test_many), cmocka_unit_test(test_from_every_version), cmocka_unit_test(test_newer_version),
 	};
 	int failed;
 
