@@ -165,14 +165,14 @@ uint64_t who_until(const struct who *who, uint64_t ends_at)
 
 static bool in_group(const struct policy *policy, const char *group, const char *user)
 {
-	for (unsigned i = 0; i < policy->group_count; i++)
-		for (unsigned k = 0; k < policy->groups[i].who.count; k++) {
-			const struct selector *one = &policy->groups[i].who.items[k];
+	const struct selectors *who = NULL;
 
-			if (!strcmp(policy->groups[i].word, group) && one->kind == SELECT_NAME &&
-			    !strcmp(one->word, user))
-				return true;
-		}
+	for (unsigned i = 0; i < policy->group_count && !who; i++)
+		if (!strcmp(policy->groups[i].word, group))
+			who = &policy->groups[i].who;
+	for (unsigned i = 0; who && i < who->count; i++)
+		if (who->items[i].kind == SELECT_NAME && !strcmp(who->items[i].word, user))
+			return true;
 	return false;
 }
 

@@ -124,7 +124,7 @@ json_t *admin_network_create(struct coordinator *co, struct js *js, const struct
 		refuse(why, 400, "invalid", "cidr: a network needs a range, such as 10.44.0.0/16");
 		return NULL;
 	}
-	if (registry_name_reserved(name) && strcmp(name, "default")) { /* that one is of agents alone */
+	if (policy_reserved(name) && strcmp(name, "default")) { /* that one is of agents alone */
 		refuse(why, 422, "name_reserved",
 		       "the name %s is reserved: it has a meaning of its own in policies; choose another",
 		       name);

@@ -58,13 +58,14 @@ json_t *admin_policy_diff(struct coordinator *co, struct js *js, const struct wh
 			     struct refusal *why)
 {
 	struct policy *policy = who_may(who, NULL, why) ? parse(js, why) : NULL;
-	json_t *result;
+	json_t *changes;
+	bool complete;
 
 	if (!policy)
 		return NULL;
-	result = json_pack("{so}", "changes", policy_compare(co, policy));
+	changes = policy_compare(co, policy, &complete);
 	policy_free(policy);
-	return result;
+	return json_pack("{sosb}", "changes", changes, "complete", complete);
 }
 
 json_t *admin_policy_apply(struct coordinator *co, struct js *js, const struct who *who,
@@ -251,6 +252,6 @@ json_t *admin_policy_explain(struct coordinator *co, struct js *js, const struct
 	if (!resolve(co, who, from, network, &source, why) || !resolve(co, who, to, network, &target, why) ||
 	    (!source.member && !target.member && !who_may(who, NULL, why)))
 		return NULL;
-	count = policy_judge(policy_in_force(co), &source, &target, point, judged);
+	count = policy_judge(policy_index_in_force(co), &source, &target, point, judged);
 	return explained(&source, &target, port, judged, count, reads_policy(who));
 }

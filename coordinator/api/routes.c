@@ -121,7 +121,7 @@ const struct endpoint_row endpoints[] = {
 	 .answer = "file:string rules:integer failed:integer tests:policy_tests warnings:strings",
 	 .status = 200, .command = "policy check"},
 	{"POST", "/policy/diff", ADMIN, "What a policy would change, between which agents",
-	 .body = "text:string file:string?", .answer = "changes:policy_changes", .status = 200,
+	 .body = "text:string file:string?", .answer = "changes:policy_changes complete:bool", .status = 200,
 	 .command = "policy diff"},
 	{"POST", "/policy/explain", ADMIN, "May one reach the other at a port, and by which rule?",
 	 .body = "from:string to:string port:string network:name?",

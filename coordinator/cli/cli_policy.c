@@ -216,7 +216,9 @@ void print_policy_diff(const json_t *result)
 
 	json_array_foreach(changes, i, change)
 		print_change(change);
-	if (!json_array_size(changes))
+	if (json_is_false(json_object_get(result, "complete")))
+		puts("this is not all: too much would change, or there is too much to compare, to say it at once");
+	else if (!json_array_size(changes))
 		puts("no agent of now would notice");
 }
 

@@ -1,17 +1,20 @@
 /*
  * policy_diff.c - what would be otherwise under another policy, said of groups of agents that are alike
- * under both: between their own addresses, and of their routes.
+ * under both: between their own addresses, and of their routes. The loop waits meanwhile, so it ends when
+ * there are enough lines, or it has taken long; then it says that it is not all.
  */
 #include "policy_state.h"
 #include "lib/buf.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MAX_LINES 500
 #define MAX_NAMED 3 /* agents of a group that are named */
+#define MAX_STEPS 20000000 /* some 100 ms */
 
-struct alike {
+struct alike { /* the same rules fit their own addresses */
 	const struct class *before, *now;
 	const struct member *some[MAX_NAMED];
 	unsigned count;
@@ -24,12 +27,39 @@ struct comparing {
 	struct alike **all;
 	unsigned count;
 	json_t *out;
+	size_t key_len;
+	unsigned steps;
+	bool cut; /* there may be more */
 };
+
+static void add_line(struct comparing *c, json_t *line)
+{
+	if (json_array_size(c->out) < MAX_LINES) {
+		json_array_append_new(c->out, line);
+		return;
+	}
+	json_decref(line);
+	c->cut = true;
+}
+
+/* What tells it from others, new: which addresses it has, and the rules that fit these, before and now. */
+static uint64_t *key_of(const struct comparing *c, const struct class *before, const struct class *now)
+{
+	size_t rows = 4 * c->network->classes->index->words;
+	uint64_t *key = xcalloc(c->key_len, 1);
+
+	for (unsigned i = 0; i < now->point_count; i++)
+		if (now->points[i].atom < 0)
+			key[0] |= 1ull << now->points[i].family;
+	memcpy(key + 1, before->own, rows * sizeof(*key));
+	memcpy(key + 1 + rows, now->own, c->key_len - (1 + rows) * sizeof(*key));
+	return key;
+}
 
 static void add(struct comparing *c, const struct class *before, const struct class *now,
 		const struct member *member)
 {
-	const uint32_t key[2] = {before->slot, now->slot};
+	uint64_t *key = key_of(c, before, now);
 	struct alike *alike = map_get(c->by_key, key);
 
 	if (!alike) {
@@ -44,6 +74,7 @@ static void add(struct comparing *c, const struct class *before, const struct cl
 	if (alike->count < MAX_NAMED)
 		alike->some[alike->count] = member;
 	alike->count++;
+	free(key);
 }
 
 /* The member as the other policy would have it; its routes are put back. */
@@ -68,10 +99,9 @@ static void gather(struct comparing *c, const struct policy *next)
 			if (route->approved)
 				routes[who.route_count++] = route->prefix;
 			if (route->approved != kept[i].approved)
-				json_array_append_new(c->out, json_pack(
-					"{sssssosbsb}", "network", c->network->name, "agent", member->name,
-					"route", js_from_prefix(&route->prefix), "before", kept[i].approved,
-					"after", route->approved));
+				add_line(c, json_pack("{sssssosbsb}", "network", c->network->name, "agent", member->name,
+						      "route", js_from_prefix(&route->prefix), "before",
+						      kept[i].approved, "after", route->approved));
 			*route = kept[i];
 		}
 		free(kept);
@@ -98,15 +128,15 @@ static void compare(struct comparing *c, const struct alike *from, const struct 
 
 	if (from == to && from->count == 1)
 		return;
-	class_accepts(c->network->classes, from->before, to->before, &before);
-	class_accepts(c->now, from->now, to->now, &after);
-	if (!ports_equal(&before, &after) && json_array_size(c->out) < MAX_LINES) {
+	c->steps += class_accepts(c->network->classes, from->before, to->before, &before);
+	c->steps += class_accepts(c->now, from->now, to->now, &after);
+	if (!ports_equal(&before, &after)) {
 		ports_format(was, &before);
 		ports_format(is, &after);
 		source = describe(from);
 		target = describe(to);
-		json_array_append_new(c->out, json_pack("{ssssssssss}", "network", c->network->name, "from",
-							source, "to", target, "before", was, "after", is));
+		add_line(c, json_pack("{ssssssssss}", "network", c->network->name, "from", source, "to", target,
+				      "before", was, "after", is));
 		free(source);
 		free(target);
 	}
@@ -114,29 +144,36 @@ static void compare(struct comparing *c, const struct alike *from, const struct 
 	ports_free(&after);
 }
 
-json_t *policy_compare(const struct coordinator *co, const struct policy *next)
+static void compare_all(struct comparing *c, const struct policy_index *index, const struct policy *next)
+{
+	c->key_len = (1 + 4 * (c->network->classes->index->words + index->words)) * sizeof(uint64_t);
+	c->by_key = map_new(c->key_len);
+	c->now = classes_new(index, c->network->name, &c->network->cidr, &c->network->cidr6, NULL);
+	c->now->blind = true;
+	gather(c, next);
+	for (unsigned i = 0; i < c->count; i++)
+		for (unsigned k = 0; k < c->count && !c->cut; k++) {
+			compare(c, c->all[i], c->all[k]);
+			c->cut |= c->steps > MAX_STEPS;
+		}
+	for (unsigned i = 0; i < c->count; i++)
+		free(c->all[i]);
+	free(c->all);
+	c->all = NULL;
+	c->count = 0;
+	map_free(c->by_key);
+	classes_free(c->now);
+}
+
+json_t *policy_compare(const struct coordinator *co, const struct policy *next, bool *complete)
 {
 	struct policy_index *index = policy_index_new(next);
-	json_t *out = json_array();
-	const struct network *network;
+	struct comparing c = {.out = json_array()};
 
-	list_each(network, &co->mesh.networks, node) {
-		struct comparing c = {.network = network, .out = out};
-
-		if (!network->classes)
-			continue;
-		c.by_key = map_new(2 * sizeof(uint32_t));
-		c.now = classes_new(index, network->name, &network->cidr, &network->cidr6, NULL);
-		gather(&c, next);
-		for (unsigned i = 0; i < c.count; i++)
-			for (unsigned k = 0; k < c.count; k++)
-				compare(&c, c.all[i], c.all[k]);
-		for (unsigned i = 0; i < c.count; i++)
-			free(c.all[i]);
-		free(c.all);
-		map_free(c.by_key);
-		classes_free(c.now);
-	}
+	list_each(c.network, &co->mesh.networks, node)
+		if (c.network->classes && !c.cut)
+			compare_all(&c, index, next);
 	policy_index_free(index);
-	return out;
+	*complete = !c.cut;
+	return c.out;
 }

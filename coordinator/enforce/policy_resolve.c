@@ -102,7 +102,7 @@ bool policy_resolve(const struct coordinator *co, const struct policy *policy, c
 	return resolve(co, &meant, network, true, out, why);
 }
 
-unsigned policy_judge(const struct policy *policy, const struct resolved *from, const struct resolved *to,
+unsigned policy_judge(const struct policy_index *index, const struct resolved *from, const struct resolved *to,
 		      uint32_t point, struct judged out[static 2])
 {
 	const struct party *sources[] = {&from->party, &from->other};
@@ -119,7 +119,7 @@ unsigned policy_judge(const struct policy *policy, const struct resolved *from, 
 					continue;
 				out[count].from = sources[i];
 				out[count].to = targets[k];
-				policy_decide(policy, sources[i], targets[k], point, &out[count++].verdict);
+				policy_decide(index, sources[i], targets[k], point, &out[count++].verdict);
 			}
 	if (!count)
 		out[count++] = (struct judged){{.rule = never}, sources[0], targets[0]};
@@ -165,9 +165,10 @@ static char *failure(const struct policy *policy, const struct policy_test *test
 	return text;
 }
 
-static json_t *run_test(const struct coordinator *co, const struct policy *policy,
+static json_t *run_test(const struct coordinator *co, const struct policy_index *index,
 			const struct policy_test *test, bool hint)
 {
+	const struct policy *policy = index->policy;
 	const char *result = "skipped", *expected = test->allow ? "allow" : "deny";
 	struct refusal why = {.detail = "there is no network yet"};
 	char port[POINT_TEXT], *detail = NULL;
@@ -178,7 +179,7 @@ static json_t *run_test(const struct coordinator *co, const struct policy *polic
 
 	ports_format_point(port, test->point);
 	if (same_network(co, policy, test, hint, &from, &to, &why)) {
-		count = policy_judge(policy, &from, &to, test->point, judged);
+		count = policy_judge(index, &from, &to, test->point, judged);
 		for (i = 0; i < count && judged[i].verdict.allow == test->allow; i++)
 			;
 		result = i == count ? "ok" : "failed";
@@ -196,18 +197,20 @@ static json_t *run_test(const struct coordinator *co, const struct policy *polic
 
 json_t *policy_run_tests(const struct coordinator *co, const struct policy *policy, unsigned *failed)
 {
+	struct policy_index *index = policy_index_new(policy);
 	json_t *list = json_array(), *one;
 	unsigned skipped = 0;
 	const char *result;
 
 	*failed = 0;
 	for (unsigned i = 0; i < policy->test_count; i++) {
-		one = run_test(co, policy, &policy->tests[i], skipped < MAX_HINTS);
+		one = run_test(co, index, &policy->tests[i], skipped < MAX_HINTS);
 		result = json_string_value(json_object_get(one, "result"));
 		*failed += !strcmp(result, "failed");
 		skipped += !strcmp(result, "skipped");
 		json_array_append_new(list, one);
 	}
+	policy_index_free(index);
 	return list;
 }
 

@@ -26,6 +26,11 @@ const struct policy *policy_in_force(const struct coordinator *co)
 	return co->policy->now.policy;
 }
 
+const struct policy_index *policy_index_in_force(const struct coordinator *co)
+{
+	return co->policy->now.index;
+}
+
 uint64_t policy_waiting(const struct coordinator *co)
 {
 	return co->policy->kept.policy ? co->policy->now.number : 0;

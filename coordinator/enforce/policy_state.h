@@ -29,6 +29,7 @@ bool policy_waiting_row(struct coordinator *co, const struct store_value *row);
 void policy_none_waits(struct coordinator *co);
 
 const struct policy *policy_in_force(const struct coordinator *co);
+const struct policy_index *policy_index_in_force(const struct coordinator *co);
 json_t *policy_state_json(const struct coordinator *co);
 
 /* The class that the member belongs to now; *made: it is the first of it. */
@@ -65,7 +66,7 @@ struct judged { /* of one family */
 };
 /* What it decides between the two, for each family that both have an address of, IPv4 first; returns how
  * many. Where they cannot meet in any it is 1, a denial whose rule says why. */
-unsigned policy_judge(const struct policy *policy, const struct resolved *from, const struct resolved *to,
+unsigned policy_judge(const struct policy_index *index, const struct resolved *from, const struct resolved *to,
 		      uint32_t point, struct judged out[static 2]);
 /* [{"line","from","to","port","expect","result":"ok"|"failed"|"skipped","detail"}], new; counts what
  * failed. */
@@ -74,8 +75,9 @@ json_t *policy_run_tests(const struct coordinator *co, const struct policy *poli
  * are of a place in it; new. */
 json_t *policy_warnings(const struct coordinator *co, const struct policy *policy);
 /* What would be otherwise under `next`, new: [{"network","from","to","before","after"}] of groups of agents, in
- * words, and [{"network","agent","route","before","after"}] of routes, true where it is approved. */
-json_t *policy_compare(const struct coordinator *co, const struct policy *next);
+ * words, and [{"network","agent","route","before","after"}] of routes, true where it is approved; not *complete:
+ * there may be more. */
+json_t *policy_compare(const struct coordinator *co, const struct policy *next, bool *complete);
 
 /* ---- sync_policy.c -------------------------------------------------------------------------------- */
 

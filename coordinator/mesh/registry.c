@@ -43,22 +43,12 @@ void registry_new_id(char out[static PROTO_ID_MAX])
 	hex_encode(out, PROTO_ID_MAX, unique, sizeof(unique));
 }
 
-bool registry_name_reserved(const char *name)
-{
-	static const char *const reserved[] = {"any", "self", "network", "group", "tag", "exit", "default"};
-
-	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
-		if (!strcmp(name, reserved[i]))
-			return true;
-	return false;
-}
-
 bool registry_name_ok(const char *name, struct refusal *why)
 {
 	if (!name_valid(name))
 		return refuse(why, 422, "name_invalid", "a name is 1 to 63 characters of a-z, 0-9 and "
 			      "'-', with neither first nor last a '-'");
-	if (registry_name_reserved(name))
+	if (policy_reserved(name))
 		return refuse(why, 422, "name_reserved", "the name %s is reserved: choose another", name);
 	return true;
 }

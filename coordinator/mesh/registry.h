@@ -118,7 +118,6 @@ void registry_devices_drop(struct coordinator *co, struct agent *via, const stru
 /* An address that nobody gets for some days. */
 void registry_retire(struct coordinator *co, const struct network *network, struct ipam *ipam,
 		     const struct addr *addr);
-bool registry_name_reserved(const char *name); /* it means something else in a policy */
 bool registry_name_ok(const char *name, struct refusal *why);
 bool registry_tags_ok(const json_t *tags, struct refusal *why);
 json_t *registry_tags_once(const json_t *tags); /* a copy, each once; new */

@@ -1,5 +1,5 @@
 /*
- * policy.c - deciding. Pure functions over a parsed policy; no rule is looked at twice.
+ * policy.c - selectors, names and approvals of a parsed policy. Which rule decides: policy_index.c.
  */
 #include "policy.h"
 
@@ -45,36 +45,6 @@ bool selectors_fit(const struct selectors *selectors, const struct party *party)
 	return false;
 }
 
-static bool same_agent(const struct party *a, const struct party *b)
-{
-	return a->name && b->name && !strcmp(a->name, b->name) && a->network && b->network &&
-	       !strcmp(a->network, b->network);
-}
-
-static bool has_self(const struct selectors *selectors)
-{
-	for (unsigned i = 0; i < selectors->count; i++)
-		if (selectors->items[i].kind == SELECT_SELF)
-			return true;
-	return false;
-}
-
-void policy_decide(const struct policy *policy, const struct party *from, const struct party *to,
-		   uint32_t point, struct verdict *out)
-{
-	for (unsigned i = 0; i < policy->rule_count; i++) {
-		const struct policy_rule *rule = &policy->rules[i];
-
-		if (!ports_has(&rule->ports, point) || !selectors_fit(&rule->from, from))
-			continue;
-		if (!selectors_fit(&rule->to, to) && !(same_agent(from, to) && has_self(&rule->to)))
-			continue;
-		*out = (struct verdict){.allow = rule->allow, .rule = rule->name, .line = rule->line};
-		return;
-	}
-	*out = (struct verdict){.allow = policy->default_allow, .rule = "default"};
-}
-
 bool policy_approves(const struct policy *policy, const struct party *who, const struct prefix *route)
 {
 	for (unsigned i = 0; i < policy->approval_count; i++) {
@@ -106,6 +76,16 @@ bool policy_names(const struct policy *policy, const char *name)
 			return true;
 	for (unsigned i = 0; i < policy->approval_count; i++)
 		if (selects_name(&policy->approvals[i].who, name))
+			return true;
+	return false;
+}
+
+bool policy_reserved(const char *name)
+{
+	static const char *const reserved[] = {"any", "self", "network", "group", "tag", "exit", "default"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
+		if (!strcmp(name, reserved[i]))
 			return true;
 	return false;
 }

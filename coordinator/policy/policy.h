@@ -63,6 +63,7 @@ struct policy_named { /* a name under hosts, groups or tags */
 	struct prefix prefix;   /* hosts */
 	struct selectors who;   /* groups */
 	char **owners;          /* tags: who may give it, as written; NULL-terminated */
+	unsigned owner_count;
 };
 
 struct policy_test {
@@ -90,6 +91,8 @@ struct policy *policy_parse(const char *name, const char *text, size_t len,
 struct policy *policy_allow_all(void); /* what holds where nobody gave one */
 void policy_free(struct policy *policy);
 
+bool policy_reserved(const char *name); /* it means something else here: nobody is called so */
+
 /* ---- deciding -------------------------------------------------------------------------- */
 
 struct party { /* one end of a packet */
@@ -104,7 +107,9 @@ struct verdict {
 	unsigned line;    /* 0: the default */
 };
 
-void policy_decide(const struct policy *policy, const struct party *from, const struct party *to,
+struct policy_index; /* policy_class.h */
+
+void policy_decide(const struct policy_index *index, const struct party *from, const struct party *to,
 		   uint32_t point, struct verdict *out);
 bool selectors_fit(const struct selectors *selectors, const struct party *party);
 

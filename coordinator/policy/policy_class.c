@@ -10,11 +10,12 @@
 
 /* ---- what passes between two points ------------------------------------------------------------ */
 
-void points_accept(const struct policy_index *index, const struct point *from, const struct point *to,
+unsigned points_accept(const struct policy_index *index, const struct point *from, const struct point *to,
 		   struct ports *out)
 {
 	const struct policy *policy = index->policy;
 	struct ports open = {0}, hit;
+	unsigned steps = index->words;
 
 	*out = (struct ports){0};
 	ports_add(&open, 0, POINT_LAST);
@@ -25,6 +26,7 @@ void points_accept(const struct policy_index *index, const struct point *from, c
 			const struct policy_rule *rule =
 				&policy->rules[w * 64 + (unsigned)__builtin_ctzll(both)];
 
+			steps += 16 + open.count + out->count + rule->ports.count;
 			ports_intersect(&hit, &open, &rule->ports);
 			if (rule->allow)
 				ports_union(out, &hit);
@@ -35,6 +37,7 @@ void points_accept(const struct policy_index *index, const struct point *from, c
 	if (policy->default_allow)
 		ports_union(out, &open);
 	ports_free(&open);
+	return steps;
 }
 
 /* Is anything accepted? Mostly the first rule that fits knows, without arithmetic. */
@@ -78,10 +81,11 @@ bool class_sees(const struct class *a, const struct class *b)
 	return b->slot / 64 < a->sees_words && (a->sees[b->slot / 64] >> (b->slot % 64) & 1);
 }
 
-void class_accepts(const struct classes *classes, const struct class *from, const struct class *to,
+unsigned class_accepts(const struct classes *classes, const struct class *from, const struct class *to,
 		   struct ports *out)
 {
 	struct ports more;
+	unsigned steps = 16;
 
 	*out = (struct ports){0};
 	for (unsigned i = 0; i < from->point_count; i++)
@@ -90,10 +94,11 @@ void class_accepts(const struct classes *classes, const struct class *from, cons
 
 			if (x->family != y->family || x->atom >= 0 || y->atom >= 0)
 				continue;
-			points_accept(classes->index, x, y, &more);
+			steps += points_accept(classes->index, x, y, &more);
 			ports_union(out, &more);
 			ports_free(&more);
 		}
+	return steps;
 }
 
 /* ---- a class and its key ------------------------------------------------------------------------- */
@@ -135,26 +140,51 @@ bool atom_in_network(const struct classes *classes, int atom)
 	return prefix_covers(&classes->ranges[0], prefix) || prefix_covers(&classes->ranges[1], prefix);
 }
 
+struct reached { /* atoms, in order, each once */
+	unsigned *atoms, count;
+};
+
+static void add_reached(struct reached *reached, unsigned atom)
+{
+	if ((reached->count & (reached->count - 1)) == 0)
+		reached->atoms = xrealloc(reached->atoms, MAX(reached->count * 2, 1) * sizeof(*reached->atoms));
+	reached->atoms[reached->count++] = atom;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	unsigned x = *(const unsigned *)a, y = *(const unsigned *)b;
+
+	return (x > y) - (x < y);
+}
+
 /* Which atoms the routes reach into; a route into the mesh's own range reaches nothing. */
-static void reach(const struct classes *classes, const struct policy_who *who, bool *reached)
+static void reach(const struct classes *classes, const struct policy_who *who, struct reached *reached)
 {
 	const struct policy_index *index = classes->index;
+	unsigned kept = 0;
 
 	for (unsigned r = 0; r < who->route_count; r++) {
 		const struct prefix *route = &who->routes[r];
 
 		if (prefix_covers(&classes->ranges[0], route) || prefix_covers(&classes->ranges[1], route))
 			continue;
-		reached[policy_index_atom(index, route)] = true;
-		for (unsigned i = 0; i < index->atom_count; i++)
-			if (prefix_covers(route, &index->atoms[i].prefix) &&
-			    !atom_in_network(classes, (int)i))
-				reached[i] = true;
+		add_reached(reached, (unsigned)policy_index_atom(index, route));
+		for (unsigned i = policy_index_inside(index, route);
+		     i < index->atom_count && prefix_covers(route, &index->atoms[i].prefix); i++)
+			if (!atom_in_network(classes, (int)i))
+				add_reached(reached, i);
 	}
+	if (reached->count)
+		qsort(reached->atoms, reached->count, sizeof(*reached->atoms), by_number);
+	for (unsigned i = 0; i < reached->count; i++)
+		if (!kept || reached->atoms[kept - 1] != reached->atoms[i])
+			reached->atoms[kept++] = reached->atoms[i];
+	reached->count = kept;
 }
 
 static void write_key(struct buf *key, const struct classes *classes, const struct policy_who *who,
-		      const bool *reached)
+		      const struct reached *reached)
 {
 	const struct policy_index *index = classes->index;
 
@@ -167,55 +197,39 @@ static void write_key(struct buf *key, const struct classes *classes, const stru
 
 			key_prefix(key, '@', &index->atoms[policy_index_atom(index, &host)].prefix);
 		}
-	for (unsigned i = 0; i < index->atom_count; i++)
-		if (reached[i])
-			key_prefix(key, '>', &index->atoms[i].prefix);
-}
-
-/* The rules that fit an address of its own, as two rows of bits. */
-static void mark_own(const struct classes *classes, const struct policy_who *who, unsigned i,
-		     uint64_t *from, uint64_t *to)
-{
-	const struct policy *policy = classes->index->policy;
-	struct party party = {.name = who->name, .network = classes->network, .tags = who->tags,
-			      .addr = who->addresses[i]};
-
-	for (unsigned r = 0; r < policy->rule_count; r++) {
-		uint64_t bit = 1ull << (r % 64);
-
-		if (selectors_fit(&policy->rules[r].from, &party))
-			from[r / 64] |= bit;
-		if (selectors_fit(&policy->rules[r].to, &party))
-			to[r / 64] |= bit;
-	}
+	for (unsigned i = 0; i < reached->count; i++)
+		key_prefix(key, '>', &index->atoms[reached->atoms[i]].prefix);
 }
 
 static struct class *make_class(const struct classes *classes, const struct policy_who *who,
-				const bool *reached, const char *key)
+				const struct reached *reached, const char *key)
 {
 	const struct policy_index *index = classes->index;
 	struct class *class = xcalloc(1, sizeof(*class));
 
 	class->key = xstrdup(key);
 	class->own = xcalloc(4 * index->words, sizeof(*class->own));
-	class->points = xcalloc(2 + index->atom_count, sizeof(*class->points));
+	class->points = xcalloc(2 + reached->count, sizeof(*class->points));
 	list_init(&class->members);
 	list_init(&class->dirty);
 	for (unsigned i = 0; i < ARRAY_SIZE(who->addresses); i++) {
 		uint64_t *from = class->own + 2 * i * index->words, *to = from + index->words;
+		struct party party = {.name = who->name, .network = classes->network, .tags = who->tags,
+				      .addr = who->addresses[i]};
 
-		if (!who->addresses[i].family)
+		if (!party.addr.family)
 			continue;
-		mark_own(classes, who, i, from, to);
+		policy_index_rows(index, &party, from);
 		class->points[class->point_count++] = (struct point){
 			.family = who->addresses[i].family, .atom = -1, .from = from, .to = to};
 	}
-	for (unsigned i = 0; i < index->atom_count; i++)
-		if (reached[i])
-			class->points[class->point_count++] = (struct point){
-				.family = index->atoms[i].prefix.addr.family, .atom = (int)i,
-				.from = index->atoms[i].from, .to = index->atoms[i].to};
-	class->points = xrealloc(class->points, MAX(class->point_count, 1) * sizeof(*class->points));
+	for (unsigned i = 0; i < reached->count; i++) {
+		const struct atom *atom = &index->atoms[reached->atoms[i]];
+
+		class->points[class->point_count++] = (struct point){
+			.family = atom->prefix.addr.family, .atom = (int)reached->atoms[i],
+			.from = atom->from, .to = atom->to};
+	}
 	return class;
 }
 
@@ -242,7 +256,7 @@ static void add_class(struct classes *classes, struct class *class)
 		classes->all = xrealloc(classes->all, MAX(classes->count * 2, 1) * sizeof(*classes->all));
 	classes->all[classes->count++] = class;
 	map_put(classes->by_key, class->key, class);
-	for (unsigned i = 0; i < classes->count; i++) {
+	for (unsigned i = 0; !classes->blind && i < classes->count; i++) {
 		struct class *other = classes->all[i];
 
 		if (!classes_meet(classes->index, class, other))
@@ -255,22 +269,22 @@ static void add_class(struct classes *classes, struct class *class)
 
 struct class *classes_find(struct classes *classes, const struct policy_who *who, bool *made)
 {
-	bool *reached = xcalloc(classes->index->atom_count, sizeof(*reached));
+	struct reached reached = {0};
 	struct class *class, *before;
 	struct buf key = {0};
 
-	reach(classes, who, reached);
-	write_key(&key, classes, who, reached);
+	reach(classes, who, &reached);
+	write_key(&key, classes, who, &reached);
 	class = map_get(classes->by_key, buf_text(&key));
 	*made = !class;
 	if (!class) {
-		class = make_class(classes, who, reached, buf_text(&key));
+		class = make_class(classes, who, &reached, buf_text(&key));
 		before = classes->before ? map_get(classes->before->by_key, class->key) : NULL;
 		class->id = before ? before->id : classes->next_id++;
 		add_class(classes, class);
 	}
 	buf_free(&key);
-	free(reached);
+	free(reached.atoms);
 	return class;
 }
 

@@ -21,20 +21,25 @@
 struct atom { /* addresses in this prefix and in no narrower atom: the policy treats them alike */
 	struct prefix prefix;
 	int parent;          /* -1: none; parents come before their children */
-	uint64_t *from, *to; /* a bit for each rule that fits */
+	uint64_t *from, *to; /* a bit for each rule that fits; one block of memory */
 };
 
 struct policy_index {
 	const struct policy *policy; /* borrowed */
 	unsigned words;              /* of 64 rules */
-	struct map *names, *tags;
-	struct atom *atoms; /* 0.0.0.0/0 and ::/0 are always among them */
+	struct map *names, *tags, *networks; /* to rows: bits of rules that fit as from, then as to */
+	uint64_t *any, *self;                /* rows too */
+	struct atom *atoms;                  /* in order; 0.0.0.0/0 and ::/0 are always among them */
 	unsigned atom_count;
 };
 
 struct policy_index *policy_index_new(const struct policy *policy);
 void policy_index_free(struct policy_index *index);
 int policy_index_atom(const struct policy_index *index, const struct prefix *inner); /* the narrowest around it */
+/* The first of those inside it, itself not: they follow each other, and there may be none. */
+unsigned policy_index_inside(const struct policy_index *index, const struct prefix *outer);
+/* Adds the rules that fit it to 2 * words words; `self` fits nobody here. */
+void policy_index_rows(const struct policy_index *index, const struct party *party, uint64_t *rows);
 
 /* ---- classes of one network ------------------------------------------------------------------ */
 
@@ -70,6 +75,7 @@ struct classes {
 	struct class **all;
 	unsigned count;
 	uint32_t next_id;
+	bool blind; /* who sees whom is not worked out */
 	const struct classes *before; /* whose ids are taken over; NULL it before that one is freed */
 	struct map *by_key;
 };
@@ -91,8 +97,8 @@ void classes_free(struct classes *classes); /* without members */
 struct class *classes_find(struct classes *classes, const struct policy_who *who, bool *made);
 /* May anything pass, in one direction at least? Both of one table. */
 bool class_sees(const struct class *a, const struct class *b);
-/* What may pass between agents' own addresses, in either family. */
-void class_accepts(const struct classes *classes, const struct class *from, const struct class *to,
+/* What may pass between agents' own addresses, in either family. Returns what it cost, in steps of some ns. */
+unsigned class_accepts(const struct classes *classes, const struct class *from, const struct class *to,
 		   struct ports *out);
 
 /* ---- for an agent's firewall (policy_compile.c) ------------------------------------------------ */
@@ -104,7 +110,7 @@ json_t *class_rules_json(const struct classes *classes, const struct class *clas
 const char *class_rules(const struct classes *classes, struct class *class);
 
 /* ---- shared between policy_class.c and policy_compile.c ------------------------------------------ */
-void points_accept(const struct policy_index *index, const struct point *from, const struct point *to,
+unsigned points_accept(const struct policy_index *index, const struct point *from, const struct point *to,
 		   struct ports *out);
 bool atom_in_network(const struct classes *classes, int atom);
 

@@ -181,25 +181,24 @@ static void push_prefix(struct region *region, const struct prefix *prefix)
 	region->prefixes[region->count++] = *prefix;
 }
 
-/* The prefix without the holes in it: halves, until a half is whole or a hole. */
+/* The prefix without the holes, which are all in it, apart and in order: halves, until a half is whole or a hole. */
 static void cut(struct region *out, const struct prefix *prefix, const struct prefix *holes,
 		unsigned count)
 {
 	struct prefix half = {.addr = prefix->addr, .bits = (uint8_t)(prefix->bits + 1)};
-	bool touched = false;
+	unsigned first = 0;
 
-	for (unsigned i = 0; i < count; i++) {
-		if (prefix_covers(&holes[i], prefix))
-			return;
-		touched |= prefix_covers(prefix, &holes[i]);
-	}
-	if (!touched) {
+	if (!count) {
 		push_prefix(out, prefix);
 		return;
 	}
-	cut(out, &half, holes, count);
+	if (prefix_covers(&holes[0], prefix))
+		return;
+	while (first < count && prefix_covers(&half, &holes[first]))
+		first++;
+	cut(out, &half, holes, first);
 	half.addr.bytes[prefix->bits / 8] |= (uint8_t)(0x80 >> (prefix->bits % 8));
-	cut(out, &half, holes, count);
+	cut(out, &half, holes + first, count - first);
 }
 
 static void region_of(const struct compiling *c, const uint64_t *set, struct region *out)
@@ -222,7 +221,8 @@ static void region_of(const struct compiling *c, const uint64_t *set, struct reg
 		if (!has_bit(bits, i) || root[i] != (int)i)
 			continue;
 		holes.count = 0;
-		for (unsigned k = i + 1; k < index->atom_count; k++)
+		for (unsigned k = i + 1; k < index->atom_count &&
+		     prefix_covers(&index->atoms[i].prefix, &index->atoms[k].prefix); k++)
 			if (!has_bit(bits, k) && root[k] == (int)i)
 				push_prefix(&holes, &index->atoms[k].prefix);
 		cut(out, &index->atoms[i].prefix, holes.prefixes, holes.count);

@@ -53,10 +53,9 @@ static const struct schema_field policy_fields[] = {
 
 /* The keys of a section as names; what they stand for comes later, for groups may be in any order. */
 static bool take_names(struct parse *p, const char *section, const char *what,
-		       struct policy_named **out, unsigned *count)
+		       struct policy_named **out, unsigned *count, struct map *names)
 {
 	json_t *object = json_object_get(yaml_root(p->yaml), section), *value;
-	static const char *const reserved[] = {"any", "self", "network", "group", "tag", "exit", "default"};
 	const char *key;
 
 	*out = xcalloc(json_object_size(object), sizeof(**out));
@@ -68,12 +67,13 @@ static bool take_names(struct parse *p, const char *section, const char *what,
 		if (!name_valid(key))
 			return policy_fail(p, &spot, true, "the %s \"%.60s\": a name is 1 to 63 characters of a-z, "
 				    "0-9 and '-'", what, key);
-		for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
-			if (!strcmp(key, reserved[i]))
-				return policy_fail(p, &spot, true, "%s is a reserved word: choose another name",
-					    key);
+		if (policy_reserved(key))
+			return policy_fail(p, &spot, true, "%s is a reserved word: choose another name", key);
 		yaml_where_key(p->yaml, object, key, &(*out)[*count].at.line, &(*out)[*count].at.column);
-		str_copy((*out)[(*count)++].word, POLICY_WORD, key);
+		str_copy((*out)[*count].word, POLICY_WORD, key);
+		if (names)
+			map_put(names, key, &(*out)[*count]);
+		(*count)++;
 	}
 	return true;
 }
@@ -100,11 +100,8 @@ static bool take_groups(struct parse *p)
 {
 	for (unsigned i = 0; i < p->policy->group_count; i++) {
 		struct spot spot = {p->groups, p->policy->groups[i].word, 0};
-		struct selectors all = {0};
-		bool ok = policy_add_group(p, &spot, p->policy->groups[i].word, &all);
 
-		free(all.items);
-		if (!ok)
+		if (!policy_take_group(p, &spot, p->policy->groups[i].word))
 			return false;
 	}
 	return true;
@@ -113,25 +110,18 @@ static bool take_groups(struct parse *p)
 static bool add_owner(struct parse *p, const struct spot *spot, const char *word, void *arg)
 {
 	struct policy_named *tag = arg;
-	size_t count = 0;
 
 	if (str_has_prefix(word, "group:")) {
-		struct selectors who = {0};
-		bool ok = policy_add_group(p, spot, word + 6, &who);
-
-		free(who.items);
-		if (!ok)
+		if (!policy_take_group(p, spot, word + 6))
 			return false;
 	} else if (!*word || strlen(word) >= POLICY_WORD ||
 		   strspn(word, "abcdefghijklmnopqrstuvwxyz0123456789.-_@") != strlen(word)) {
 		return policy_fail(p, spot, false, "\"%.60s\" is no user, role or group: a name is 1 to 63 "
 			    "characters of a-z, 0-9, '-', and in users' also '.', '_' and '@'", word);
 	}
-	while (tag->owners && tag->owners[count])
-		count++;
-	tag->owners = xrealloc(tag->owners, (count + 2) * sizeof(*tag->owners));
-	tag->owners[count] = xstrdup(word);
-	tag->owners[count + 1] = NULL;
+	tag->owners = xrealloc(tag->owners, (tag->owner_count + 2) * sizeof(*tag->owners));
+	tag->owners[tag->owner_count++] = xstrdup(word);
+	tag->owners[tag->owner_count] = NULL;
 	return true;
 }
 
@@ -152,7 +142,9 @@ static bool add_ports(struct parse *p, const struct spot *spot, const char *word
 
 	if (!ports_parse_range(word, &range, why, sizeof(why)))
 		return policy_fail(p, spot, false, "\"%.40s\" %s", word, why);
-	ports_add(arg, range.low, range.high);
+	if (p->ports++ == MAX_PORTS)
+		return policy_fail(p, spot, false, "more than %d ports in all rules: write ranges", MAX_PORTS);
+	ports_append(arg, range.low, range.high);
 	return true;
 }
 
@@ -200,9 +192,12 @@ static bool take_rule(struct parse *p, const json_t *object, size_t i)
 	if (!allow && !deny)
 		return policy_fail(p, &(struct spot){object, "from", 0}, true,
 			    "the rule \"%.60s\" has neither allow nor deny", rule->name);
-	return policy_take_list(p, object, "from", WITH_ANY, &rule->from) &&
-	       policy_take_list(p, object, "to", WITH_ANY | WITH_SELF, &rule->to) &&
-	       policy_each_word(p, object, allow ? "allow" : "deny", add_ports, &rule->ports);
+	if (!policy_take_list(p, object, "from", WITH_ANY, &rule->from) ||
+	    !policy_take_list(p, object, "to", WITH_ANY | WITH_SELF, &rule->to) ||
+	    !policy_each_word(p, object, allow ? "allow" : "deny", add_ports, &rule->ports))
+		return false;
+	ports_arrange(&rule->ports);
+	return true;
 }
 
 static int by_priority(const void *a, const void *b)
@@ -237,11 +232,14 @@ static bool take_approvals(struct parse *p)
 	json_t *value;
 	const char *key;
 
-	p->policy->approvals = xcalloc(json_object_size(object), sizeof(*p->policy->approvals));
+	p->policy->approvals = xcalloc(MIN(json_object_size(object), (size_t)MAX_NAMED), sizeof(*p->policy->approvals));
 	json_object_foreach(object, key, value) {
-		struct policy_approval *approval = &p->policy->approvals[p->policy->approval_count++];
+		struct policy_approval *approval = &p->policy->approvals[p->policy->approval_count];
 		struct spot spot = {object, key, 0};
 
+		if (p->policy->approval_count == MAX_NAMED)
+			return policy_fail(p, &spot, true, "more than %d approvals of routes: write wider CIDRs", MAX_NAMED);
+		p->policy->approval_count++;
 		approval->exit = !strcmp(key, "exit");
 		if (!approval->exit && !prefix_parse(&approval->prefix, key))
 			return policy_fail(p, &spot, true, "\"%.60s\" is neither a CIDR nor exit%s", key,
@@ -317,9 +315,9 @@ static bool take_all(struct parse *p)
 	if (word)
 		yaml_where_key(p->yaml, yaml_root(p->yaml), "default", &policy->default_line, &column);
 	p->groups = json_object_get(yaml_root(p->yaml), "groups");
-	return take_names(p, "groups", "group", &policy->groups, &policy->group_count) &&
-	       take_names(p, "hosts", "host", &policy->hosts, &policy->host_count) &&
-	       take_names(p, "tags", "tag", &policy->tags, &policy->tag_count) && take_hosts(p) &&
+	return take_names(p, "groups", "group", &policy->groups, &policy->group_count, p->group_names) &&
+	       take_names(p, "hosts", "host", &policy->hosts, &policy->host_count, p->host_names) &&
+	       take_names(p, "tags", "tag", &policy->tags, &policy->tag_count, NULL) && take_hosts(p) &&
 	       take_groups(p) && take_tags(p) && take_rules(p) && take_approvals(p) && take_tests(p);
 }
 
@@ -330,6 +328,8 @@ struct policy *policy_parse(const char *name, const char *text, size_t len,
 	struct policy *policy = NULL;
 
 	p->error = error;
+	p->group_names = map_new(0);
+	p->host_names = map_new(0);
 	p->yaml = yaml_load_text(name, text, len, error);
 	if (p->yaml) {
 		policy = p->policy = xcalloc(1, sizeof(*policy));
@@ -343,6 +343,8 @@ struct policy *policy_parse(const char *name, const char *text, size_t len,
 		}
 	}
 	yaml_free(p->yaml);
+	map_free(p->group_names);
+	map_free(p->host_names);
 	free(p);
 	return policy;
 }

@@ -5,7 +5,6 @@
 #include "policy_ports.h"
 #include "lib/str.h"
 
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,20 +19,6 @@ static const struct {
 	{"udp", POINT_UDP, POINT_ICMP - 1, true},
 	{"icmp", POINT_ICMP, POINT_ICMP, false},
 };
-
-uint32_t ports_point(uint8_t protocol, uint16_t port)
-{
-	switch (protocol) {
-	case IPPROTO_TCP:
-		return POINT_TCP + port;
-	case IPPROTO_UDP:
-		return POINT_UDP + port;
-	case IPPROTO_ICMP:
-	case IPPROTO_ICMPV6:
-		return POINT_ICMP;
-	}
-	return POINT_OTHER;
-}
 
 static bool parse_numbers(char *text, uint16_t *low, uint16_t *high)
 {
@@ -105,18 +90,41 @@ void ports_free(struct ports *ports)
 	*ports = (struct ports){0};
 }
 
-static void push(struct ports *ports, uint32_t low, uint32_t high)
+void ports_append(struct ports *ports, uint32_t low, uint32_t high)
 {
-	struct port_range *last = ports->count ? &ports->ranges[ports->count - 1] : NULL;
-
-	if (last && last->high + 1 >= low) {
-		last->high = MAX(last->high, high);
-		return;
-	}
 	if ((ports->count & (ports->count - 1)) == 0) /* a power of two is full */
 		ports->ranges = xrealloc(ports->ranges,
 					 MAX(ports->count * 2, 1) * sizeof(*ports->ranges));
 	ports->ranges[ports->count++] = (struct port_range){low, high};
+}
+
+static void push(struct ports *ports, uint32_t low, uint32_t high)
+{
+	struct port_range *last = ports->count ? &ports->ranges[ports->count - 1] : NULL;
+
+	if (last && last->high + 1 >= low)
+		last->high = MAX(last->high, high);
+	else
+		ports_append(ports, low, high);
+}
+
+static int by_low(const void *a, const void *b)
+{
+	uint32_t x = ((const struct port_range *)a)->low, y = ((const struct port_range *)b)->low;
+
+	return (x > y) - (x < y);
+}
+
+void ports_arrange(struct ports *ports)
+{
+	struct ports out = {0};
+
+	if (ports->count)
+		qsort(ports->ranges, ports->count, sizeof(*ports->ranges), by_low);
+	for (unsigned i = 0; i < ports->count; i++)
+		push(&out, ports->ranges[i].low, ports->ranges[i].high);
+	free(ports->ranges);
+	*ports = out;
 }
 
 void ports_union(struct ports *ports, const struct ports *more)
@@ -199,12 +207,6 @@ bool ports_equal(const struct ports *a, const struct ports *b)
 {
 	return a->count == b->count &&
 	       (!a->count || !memcmp(a->ranges, b->ranges, a->count * sizeof(*a->ranges)));
-}
-
-void ports_copy(struct ports *out, const struct ports *ports)
-{
-	*out = (struct ports){0};
-	ports_union(out, ports);
 }
 
 static void add_text(char out[static PORTS_TEXT], const char *protocol, uint32_t low, uint32_t high)

@@ -27,7 +27,6 @@ struct ports { /* ranges in order, that neither touch nor overlap; all-zero: non
 	unsigned count;
 };
 
-uint32_t ports_point(uint8_t protocol, uint16_t port); /* of an IP protocol number */
 /* "tcp/5432", "udp/53", "icmp": one point. */
 bool ports_parse_point(const char *text, uint32_t *out);
 void ports_format_point(char out[static POINT_TEXT], uint32_t point);
@@ -36,13 +35,15 @@ bool ports_parse_range(const char *text, struct port_range *out, char *why, size
 
 void ports_free(struct ports *ports);
 void ports_add(struct ports *ports, uint32_t low, uint32_t high);
+/* Many: appended as they come, and arranged before anything else is done with them. */
+void ports_append(struct ports *ports, uint32_t low, uint32_t high);
+void ports_arrange(struct ports *ports);
 void ports_union(struct ports *ports, const struct ports *more);
 void ports_subtract(struct ports *ports, const struct ports *less);
 /* What is in both. */
 void ports_intersect(struct ports *out, const struct ports *a, const struct ports *b);
 bool ports_has(const struct ports *ports, uint32_t point);
 bool ports_equal(const struct ports *a, const struct ports *b);
-void ports_copy(struct ports *out, const struct ports *ports);
 /* "tcp/22, udp, icmp", "any" or "nothing"; cut where it does not fit. */
 void ports_format(char out[static PORTS_TEXT], const struct ports *ports);
 

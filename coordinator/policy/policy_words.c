@@ -1,8 +1,8 @@
 /*
  * policy_words.c - the words of a policy: selectors, groups, and complaints about them.
  *
- * Groups may hold groups. They are taken apart on first use, and a group that is met again while it is
- * being taken apart is a circle.
+ * Groups may hold groups. They are taken apart once, on first use, and a group that is met again while it
+ * is being taken apart is a circle.
  */
 #include "policy_private.h"
 #include "lib/str.h"
@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define MAX_SELECTORS 4096 /* of one list, groups taken apart */
 
 /* ---- complaints --------------------------------------------------------------------- */
 
@@ -52,41 +50,68 @@ static bool fail_near(struct parse *p, const struct spot *spot, const char *pref
 
 /* ---- selectors ------------------------------------------------------------------------ */
 
-static bool add_selector(struct parse *p, const struct spot *spot, struct selectors *out,
+bool policy_count_words(struct parse *p, const struct spot *spot, unsigned more)
+{
+	p->words += more;
+	return p->words <= MAX_WORDS ||
+	       policy_fail(p, spot, false, "more than %d words in all lists, groups taken apart: give the agents of a "
+			   "large group a tag, and write that in place of it", MAX_WORDS);
+}
+
+struct selecting { /* a list that is being read */
+	unsigned flags;
+	struct selectors *out;
+	struct map *seen; /* what it has: "KIND WORD" */
+};
+
+static bool add_selector(struct parse *p, const struct spot *spot, struct selecting *list,
 			 const struct selector *selector)
 {
-	for (unsigned i = 0; i < out->count; i++)
-		if (out->items[i].kind == selector->kind && !strcmp(out->items[i].word, selector->word))
-			return true;
-	if (out->count == MAX_SELECTORS)
-		return policy_fail(p, spot, false, "more than %d words in one list, groups taken apart",
-			    MAX_SELECTORS);
+	struct selectors *out = list->out;
+	char key[POLICY_WORD + 4];
+
+	snprintf(key, sizeof(key), "%d %s", selector->kind, selector->word);
+	if (map_put(list->seen, key, p))
+		return true;
+	if (out->count == MAX_LIST)
+		return policy_fail(p, spot, false, "more than %d words in one list, groups taken apart: give these "
+			    "agents a tag, and write that", MAX_LIST);
 	if ((out->count & (out->count - 1)) == 0)
 		out->items = xrealloc(out->items, MAX(out->count * 2, 1) * sizeof(*out->items));
 	out->items[out->count++] = *selector;
 	return true;
 }
 
-bool policy_add_group(struct parse *p, const struct spot *spot, const char *word, struct selectors *out)
+const struct policy_named *policy_take_group(struct parse *p, const struct spot *spot, const char *word)
 {
-	unsigned i;
+	struct policy_named *group = map_get(p->group_names, word);
+	size_t i = group ? (size_t)(group - p->policy->groups) : 0;
 
-	for (i = 0; i < p->policy->group_count; i++)
-		if (!strcmp(p->policy->groups[i].word, word))
-			break;
-	if (i == p->policy->group_count)
-		return fail_near(p, spot, "group:", word, p->policy->groups, p->policy->group_count,
-				 "group");
-	if (p->state[i] == OPEN)
-		return policy_fail(p, spot, false, "the group %s holds itself", word);
+	if (!group) {
+		fail_near(p, spot, "group:", word, p->policy->groups, p->policy->group_count, "group");
+		return NULL;
+	}
+	if (p->state[i] == OPEN) {
+		policy_fail(p, spot, false, "the group %s holds itself", word);
+		return NULL;
+	}
 	if (p->state[i] == FRESH) {
 		p->state[i] = OPEN;
-		if (!policy_take_list(p, p->groups, p->policy->groups[i].word, 0, &p->policy->groups[i].who))
-			return false;
+		if (!policy_take_list(p, p->groups, group->word, 0, &group->who))
+			return NULL;
 		p->state[i] = DONE;
 	}
-	for (unsigned k = 0; k < p->policy->groups[i].who.count; k++)
-		if (!add_selector(p, spot, out, &p->policy->groups[i].who.items[k]))
+	return group;
+}
+
+static bool add_group(struct parse *p, const struct spot *spot, const char *word, struct selecting *list)
+{
+	const struct policy_named *group = policy_take_group(p, spot, word);
+
+	if (!group || !policy_count_words(p, spot, group->who.count))
+		return false;
+	for (unsigned i = 0; i < group->who.count; i++)
+		if (!add_selector(p, spot, list, &group->who.items[i]))
 			return false;
 	return true;
 }
@@ -150,8 +175,7 @@ bool policy_whole_prefix(struct parse *p, const struct spot *spot, bool key, con
 
 static bool take_name(struct parse *p, const struct spot *spot, const char *word, struct selector *out)
 {
-	static const char *const reserved[] = {"network", "group", "tag", "exit", "default"};
-	const struct policy_named *host = policy_host(p->policy, word);
+	const struct policy_named *host = map_get(p->host_names, word);
 
 	out->kind = SELECT_PREFIX;
 	if (host) {
@@ -164,14 +188,10 @@ static bool take_name(struct parse *p, const struct spot *spot, const char *word
 		if (!name_valid(word))
 			return bad_word(p, spot, word);
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
-		if (!strcmp(word, reserved[i]))
-			return policy_fail(p, spot, false, "%s is a reserved word, no agent has this name", word);
-	if (out->kind == SELECT_NAME)
-		for (unsigned i = 0; i < p->policy->group_count; i++)
-			if (!strcmp(p->policy->groups[i].word, word))
-				return policy_fail(p, spot, false, "%s is a group, did you mean \"group:%s\"?",
-					    word, word);
+	if (policy_reserved(word))
+		return policy_fail(p, spot, false, "%s is a reserved word, no agent has this name", word);
+	if (out->kind == SELECT_NAME && map_get(p->group_names, word))
+		return policy_fail(p, spot, false, "%s is a group, did you mean \"group:%s\"?", word, word);
 	if (out->kind == SELECT_PREFIX)
 		prefix_format(out->word, &out->prefix);
 	else
@@ -179,24 +199,24 @@ static bool take_name(struct parse *p, const struct spot *spot, const char *word
 	return true;
 }
 
-static bool take_word(struct parse *p, const struct spot *spot, const char *word, unsigned flags,
-		      struct selectors *out)
+static bool take_word(struct parse *p, const struct spot *spot, const char *word, void *arg)
 {
+	struct selecting *list = arg;
 	struct selector selector = {0};
 	bool ok;
 
 	yaml_where_value(p->yaml, spot->parent, spot->key, spot->index, &selector.at.line, &selector.at.column);
 	if (str_has_prefix(word, "group:"))
-		return policy_add_group(p, spot, word + 6, out);
+		return add_group(p, spot, word + 6, list);
 	if (!strcmp(word, "any") || !strcmp(word, "self"))
-		ok = take_special(p, spot, word, flags, &selector);
+		ok = take_special(p, spot, word, list->flags, &selector);
 	else if (str_has_prefix(word, "tag:"))
 		ok = take_kind(p, spot, word, word + 4, SELECT_TAG, &selector);
 	else if (str_has_prefix(word, "network:"))
 		ok = take_kind(p, spot, word, word + 8, SELECT_NETWORK, &selector);
 	else
 		ok = take_name(p, spot, word, &selector);
-	return ok && add_selector(p, spot, out, &selector);
+	return ok && add_selector(p, spot, list, &selector);
 }
 
 /* A list of words, or one word in its place. */
@@ -207,7 +227,7 @@ bool policy_each_word(struct parse *p, const json_t *parent, const char *key, it
 	size_t i;
 
 	if (json_is_string(value))
-		return fn(p, &spot, json_string_value(value), arg);
+		return policy_count_words(p, &spot, 1) && fn(p, &spot, json_string_value(value), arg);
 	if (!json_is_array(value))
 		return policy_fail(p, &spot, false, "%s: must be a list of words", key);
 	if (!json_array_size(value))
@@ -215,32 +235,24 @@ bool policy_each_word(struct parse *p, const json_t *parent, const char *key, it
 	json_array_foreach(value, i, item) {
 		struct spot at = {value, NULL, i};
 
+		if (i == MAX_LIST)
+			return policy_fail(p, &at, false, "%s: more than %d words in one list", key, MAX_LIST);
 		if (!json_is_string(item))
 			return policy_fail(p, &at, false, "%s: must be text%s", key,
 				    json_is_integer(item) || json_is_boolean(item) ? ", put it in quotes"
 										   : "");
-		if (!fn(p, &at, json_string_value(item), arg))
+		if (!policy_count_words(p, &at, 1) || !fn(p, &at, json_string_value(item), arg))
 			return false;
 	}
 	return true;
 }
 
-struct selecting {
-	unsigned flags;
-	struct selectors *out;
-};
-
-static bool select_word(struct parse *p, const struct spot *spot, const char *word, void *arg)
-{
-	const struct selecting *selecting = arg;
-
-	return take_word(p, spot, word, selecting->flags, selecting->out);
-}
-
 bool policy_take_list(struct parse *p, const json_t *parent, const char *key, unsigned flags,
 		      struct selectors *out)
 {
-	struct selecting selecting = {flags, out};
+	struct selecting list = {flags, out, map_new(0)};
+	bool ok = policy_each_word(p, parent, key, take_word, &list);
 
-	return policy_each_word(p, parent, key, select_word, &selecting);
+	map_free(list.seen);
+	return ok;
 }

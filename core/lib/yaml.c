@@ -1,10 +1,12 @@
 /*
  * yaml.c - libyaml's events built into a jansson tree, with a note for each value of where it
  * stood. What makes YAML surprising or explosive (aliases, tags, several documents, keys given
- * twice) is refused where it stands. Places are a plain list, searched only to report an error.
+ * twice) is refused where it stands. The place of a value is found by what holds it, in one step: a
+ * policy asks for that of each of its words.
  */
 #include "yaml.h"
 #include "file.h"
+#include "map.h"
 #include "str.h"
 
 #include <errno.h>
@@ -16,11 +18,15 @@
 
 #define MAX_SIZE  (1024 * 1024)
 #define MAX_DEPTH 32
+#define MAX_VALUES 100000 /* a loop waits while they are read */
+
+struct holder { /* of a value: all of it is compared */
+	const void *what; /* the list; of an object its own copy of the key; NULL: the root */
+	size_t index;     /* in the list */
+};
 
 struct place {
-	const json_t *parent; /* NULL: the root */
-	char *key;            /* NULL: item of a list */
-	size_t index;
+	struct holder holder;
 	const json_t *node;
 	yaml_mark_t key_mark, mark;
 };
@@ -30,6 +36,7 @@ struct yaml {
 	json_t *root;
 	struct place *places;
 	size_t count;
+	struct map *by_holder;
 };
 
 struct builder {
@@ -72,17 +79,32 @@ static bool next(struct builder *b)
 	return false;
 }
 
-static void note_place(struct builder *b, const struct place *place)
+static bool note_place(struct builder *b, const struct place *place)
 {
 	struct yaml *yaml = b->yaml;
 
+	if (yaml->count == MAX_VALUES) {
+		fail_at(b, place->mark, "more than %d values: leave some out", MAX_VALUES);
+		return false;
+	}
 	if ((yaml->count & (yaml->count - 1)) == 0) /* a power of two is full */
 		yaml->places = xrealloc(yaml->places,
 					MAX(yaml->count * 2, 1) * sizeof(*yaml->places));
-	yaml->places[yaml->count] = *place;
-	if (place->key)
-		yaml->places[yaml->count].key = xstrdup(place->key);
-	yaml->count++;
+	yaml->places[yaml->count++] = *place;
+	return true;
+}
+
+/* When there are all, for they move while they grow. */
+static void index_places(struct yaml *yaml)
+{
+	yaml->by_holder = map_new(sizeof(struct holder));
+	for (size_t i = 0; i < yaml->count; i++)
+		map_put(yaml->by_holder, &yaml->places[i].holder, &yaml->places[i]);
+}
+
+static const void *own_key(const json_t *object, const char *key)
+{
+	return json_object_iter_key(json_object_iter_at((json_t *)object, key));
 }
 
 static bool one_of(const char *text, const char *const *words)
@@ -151,15 +173,15 @@ static json_t *build_list(struct builder *b)
 	json_t *list = json_array(), *item;
 
 	while (next(b) && b->event.type != YAML_SEQUENCE_END_EVENT) {
-		struct place place = {.parent = list, .index = json_array_size(list),
-				      .mark = b->event.start_mark};
+		struct place place = {.holder = {list, json_array_size(list)}, .mark = b->event.start_mark};
 
 		item = build(b);
 		if (!item)
 			goto failed;
 		place.node = item;
-		note_place(b, &place);
 		json_array_append_new(list, item);
+		if (!note_place(b, &place))
+			goto failed;
 	}
 	if (b->event.type == YAML_SEQUENCE_END_EVENT)
 		return list;
@@ -190,22 +212,23 @@ static json_t *build_object(struct builder *b)
 	char *key = NULL;
 
 	while (next(b) && b->event.type != YAML_MAPPING_END_EVENT) {
-		struct place place = {.parent = object, .key_mark = b->event.start_mark};
+		struct place place = {.key_mark = b->event.start_mark};
 
 		key = build_key(b, object);
 		if (!key || !next(b))
 			goto failed;
-		place.key = key;
 		place.mark = b->event.start_mark;
 		value = build(b);
 		if (!value)
 			goto failed;
 		place.node = value;
-		note_place(b, &place);
 		if (json_object_set_new(object, key, value)) {
 			fail_at(b, place.key_mark, "this key is not valid UTF-8");
 			goto failed;
 		}
+		place.holder.what = own_key(object, key);
+		if (!note_place(b, &place))
+			goto failed;
 		free(key);
 		key = NULL;
 	}
@@ -266,7 +289,9 @@ static bool build_stream(struct builder *b)
 	if (json_is_null(b->yaml->root) || !b->yaml->root)
 		b->yaml->root = json_object();
 	place.node = b->yaml->root;
-	note_place(b, &place);
+	if (!note_place(b, &place))
+		return false;
+	index_places(b->yaml);
 	return true;
 }
 
@@ -314,8 +339,7 @@ void yaml_free(struct yaml *yaml)
 {
 	if (!yaml)
 		return;
-	for (size_t i = 0; i < yaml->count; i++)
-		free(yaml->places[i].key);
+	map_free(yaml->by_holder);
 	free(yaml->places);
 	json_decref(yaml->root);
 	free(yaml->name);
@@ -358,14 +382,9 @@ bool yaml_where(const struct yaml *yaml, const json_t *node, unsigned *line, uns
 static const struct place *find(const struct yaml *yaml, const json_t *parent, const char *key,
 				size_t index)
 {
-	for (size_t i = 0; i < yaml->count; i++) {
-		const struct place *place = &yaml->places[i];
+	const struct holder holder = {key ? own_key(parent, key) : parent, key ? 0 : index};
 
-		if (place->parent == parent && !place->key == !key &&
-		    (key ? !strcmp(place->key, key) : place->index == index))
-			return place;
-	}
-	return NULL;
+	return key && !holder.what ? NULL : map_get(yaml->by_holder, &holder);
 }
 
 bool yaml_where_key(const struct yaml *yaml, const json_t *object, const char *key, unsigned *line,

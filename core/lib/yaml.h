@@ -1,6 +1,6 @@
 /*
  * yaml.h - a YAML file as a JSON tree that knows where each value stood. One document, no anchors,
- * aliases, tags or duplicate keys; 1 MiB, 32 levels. Plain scalars become null, booleans (true,
+ * aliases, tags or duplicate keys; 1 MiB, 32 levels, 100,000 values. Plain scalars become null, booleans (true,
  * false) or integers as YAML 1.2 core has them; all else are strings.
  */
 #ifndef CORE_LIB_YAML_H

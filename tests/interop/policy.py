@@ -212,6 +212,36 @@ def _(co):
     equal([offered(), offered("nonsense", "x"), offered("policy", "nonsense", "x")], [[], [], []])
 
 
+@case("a difference is said of agents that are alike, and where it is not all it says so")
+def _(co):
+    api, key = root(co), co.key("--reusable")
+    names = ["a%d" % i for i in range(24)]
+    for name in names:
+        Agent(co, name).register(key)
+    alike = "version: 1\nacl: [{from: [%s], to: any, allow: tcp/22}]\n" % ", ".join(names)
+    answer = api.ok("POST", "/policy/diff", {"text": alike})
+    equal([(c["before"], c["after"]) for c in answer["changes"]], [("any", "tcp/22")], answer)
+    for end in "from", "to":
+        assert answer["changes"][0][end].endswith(" and 21 more"), answer
+    equal(answer["complete"], True)
+    each = "version: 1\nacl:\n" + "".join("- {from: %s, to: any, allow: tcp/%d}\n" % (name, i + 1) for i, name in enumerate(names))
+    answer = api.ok("POST", "/policy/diff", {"text": each})
+    equal((len(answer["changes"]), answer["complete"]), (500, False))
+    said = co.admin("policy", "diff", write(co, each)).splitlines()
+    equal((len(said), said[-1][:20]), (501, "this is not all: too"))
+
+
+@case("what a policy costs is bounded, and the refusal says where and what to do")
+def _(co):
+    viewer, group = token(co, "--role", "viewer"), "groups: {g: [%s]}\n" % ", ".join("a%d" % i for i in range(4000))
+    text = "version: 1\n" + group + "acl:\n" + "- {from: 'group:g', to: 'group:g', allow: any}\n" * 120
+    for path in "check", "diff":
+        answer = viewer("POST", "/policy/" + path, {"text": text})
+        refused(answer, 422, "policy_invalid")
+        assert answer[1]["detail"].startswith("policy.yaml:9:25: more than 50000 words in all lists, "), answer
+        assert answer[1]["detail"].endswith(": give the agents of a large group a tag, and write that in place of it"), answer
+
+
 @case("the same over REST, for roles and scopes that may")
 def _(co):
     mesh(co, one=[], two=[])

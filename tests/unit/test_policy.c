@@ -2,7 +2,7 @@
  * The policy file: every selector and clause decides as SPEC 4 says; every wrong file is refused with
  * the place, word by word; sets of ports.
  */
-#include "coordinator/policy/policy.h"
+#include "coordinator/policy/policy_class.h"
 #include "lib/file.h"
 
 #include <setjmp.h>
@@ -55,11 +55,13 @@ static void decide(const struct policy *policy, const char *from, const char *to
 	char a[200], b[200];
 	struct party source, target;
 	json_t *tags = party(&source, a, sizeof(a), from), *more = party(&target, b, sizeof(b), to);
+	struct policy_index *index = policy_index_new(policy);
 	uint32_t point = POINT_OTHER;
 
 	if (strcmp(port, "other") && !ports_parse_point(port, &point))
 		fail_msg("%s", port);
-	policy_decide(policy, &source, &target, point, out);
+	policy_decide(index, &source, &target, point, out);
+	policy_index_free(index);
 	json_decref(tags);
 	json_decref(more);
 }
@@ -126,6 +128,7 @@ static void test_decide(void **state)
 		{HEAD "acl: [{from: a, to: b, allow: tcp/8000-8100}]", "a", "b", "tcp/8000", true, "rule 1", 2},
 		{HEAD "acl: [{from: a, to: b, allow: tcp/8000-8100}]", "a", "b", "tcp/8100", true, "rule 1", 2},
 		{HEAD "acl: [{from: a, to: b, allow: tcp/8000-8100}]", "a", "b", "tcp/8101", false, "default", 0},
+		{HEAD "acl: [{from: a, to: b, allow: [udp, tcp/9-99, tcp/22]}]", "a", "b", "tcp/22", true, "rule 1", 2},
 		{HEAD "acl: [{from: a, to: b, allow: udp}]", "a", "b", "udp/65535", true, "rule 1", 2},
 		{HEAD "acl: [{from: a, to: b, allow: udp}]", "a", "b", "tcp/65535", false, "default", 0},
 		{HEAD "acl: [{from: a, to: b, allow: [tcp, udp, icmp]}]", "a", "b", "other", false, "default", 0},
@@ -244,6 +247,60 @@ static void test_wrong_files(void **state)
 	}
 }
 
+/* HEAD, `before`, so many times a number between `left` and `right`, `after`: it is taken, or refused at a place. */
+static void check_bound(const char *before, const char *left, const char *right, unsigned count, const char *after,
+			const char *wanted)
+{
+	char error[POLICY_ERROR] = "";
+	struct buf text = {0};
+	struct policy *policy;
+
+	buf_addf(&text, HEAD "%s", before);
+	for (unsigned i = 1; i <= count; i++)
+		buf_addf(&text, "%s%u%s", left, i, right);
+	buf_puts(&text, after);
+	policy = policy_parse("p.yaml", buf_text(&text), text.len, error);
+	if (!policy == !wanted || (wanted && strcmp(error, wanted)))
+		fail_msg("%u of %s\nsays   %s\nwanted %s", count, left, error, wanted ? wanted : "none");
+	policy_free(policy);
+	buf_free(&text);
+}
+
+/* What a policy may have at most. */
+static void test_bounds(void **state)
+{
+	static const char rule[] = "- {from: 'group:g', to: any, allow: any} #", more[] =
+		": more than 50000 words in all lists, groups taken apart: give the agents of a large group a tag, and "
+		"write that in place of it";
+	struct buf group = {0};
+	char wanted[300];
+
+	(void)state;
+	buf_puts(&group, "groups: {g: [a");
+	for (unsigned i = 1; i < 500; i++) /* a rule with it has 503 */
+		buf_addf(&group, ", a%u", i);
+	buf_puts(&group, "]}\nacl:\n");
+	check_bound(buf_text(&group), rule, "\n", 98, "", NULL);
+	snprintf(wanted, sizeof(wanted), "p.yaml:102:10%s", more);
+	check_bound(buf_text(&group), rule, "\n", 99, "", wanted);
+	buf_free(&group);
+	check_bound("acl: [{to: b, allow: any, from: [\n", "a", ",\n", 4095, "b]}]", NULL);
+	check_bound("acl: [{to: b, allow: any, from: [\n", "a", ",\n", 4096, "b]}]",
+		    "p.yaml:4099:1: from: more than 4096 words in one list");
+	check_bound("groups: {g: [b, c]}\nacl: [{to: b, allow: any, from: [\n", "a", ",\n", 4095, "'group:g']}]",
+		    "p.yaml:4099:1: more than 4096 words in one list, groups taken apart: give these agents a tag, and "
+		    "write that");
+	check_bound("acl: [{to: b, from: b, allow: [\n", "tcp/", ",\n", 4096, "icmp]}]",
+		    "p.yaml:4099:1: allow: more than 4096 words in one list");
+	check_bound("acl:\n", "- {to: b, from: b, allow: [tcp,udp,icmp,tcp,udp]} #", "\n", 2000, "", NULL);
+	check_bound("acl:\n", "- {to: b, from: b, allow: [tcp,udp,icmp,tcp,udp,icmp]} #", "\n", 1667, "",
+		    "p.yaml:1669:45: more than 10000 ports in all rules: write ranges");
+	check_bound("tags: {t: [\n", "u", ",\n", 4096, "b]}", "p.yaml:4099:1: t: more than 4096 words in one list");
+	check_bound("routes: {auto_approve: {\n", "'fd00:", "::/32': a,\n", 2000, "}}", NULL);
+	check_bound("routes: {auto_approve: {\n", "'fd00:", "::/32': a,\n", 2001, "}}",
+		    "p.yaml:2003:1: more than 2000 approvals of routes: write wider CIDRs");
+}
+
 static void test_sections(void **state)
 {
 	struct policy *policy = load(HEAD
@@ -330,9 +387,10 @@ static void test_ports(void **state)
 				memset(bits[s] + low, true, high - low + 1);
 			}
 		ports_intersect(&both, &sets[0], &sets[1]);
-		ports_copy(&merged, &sets[0]);
+		merged = less = (struct ports){0};
+		ports_union(&merged, &sets[0]);
 		ports_union(&merged, &sets[1]);
-		ports_copy(&less, &sets[0]);
+		ports_union(&less, &sets[0]);
 		ports_subtract(&less, &sets[1]);
 		for (uint32_t i = 0; i < SPAN; i++) {
 			assert_int_equal(ports_has(&sets[0], i), bits[0][i]);
@@ -389,6 +447,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_decide),	    cmocka_unit_test(test_wrong_files),
+		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_sections),    cmocka_unit_test(test_sample),
 		cmocka_unit_test(test_ports),	    cmocka_unit_test(test_port_words),
 	};

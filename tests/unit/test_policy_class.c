@@ -1,5 +1,6 @@
 /*
- * A property: for random policies, networks and packets, what policy_decide says of a packet is what
+ * A property: for random policies, networks and packets, what policy_decide says of a packet is what a
+ * plain walk through the rules says, and what
  * the rules compiled for the receiver say, after a journey as JSON; and whoever may send anything to
  * anyone is seen. Beside it: what the rules look like, ids that stay, and how the work grows.
  */
@@ -281,6 +282,29 @@ static const uint32_t points[] = {
 	POINT_UDP + 53, POINT_UDP + 65535, POINT_ICMP, POINT_OTHER,
 };
 
+static bool has_self(const struct selectors *selectors)
+{
+	for (unsigned i = 0; i < selectors->count; i++)
+		if (selectors->items[i].kind == SELECT_SELF)
+			return true;
+	return false;
+}
+
+/* The line of the first rule that fits, as SPEC 4 says it; 0: none does. */
+static unsigned walk(const struct policy *policy, const struct party *from, const struct party *to, uint32_t point)
+{
+	bool same = from->name && to->name && !strcmp(from->name, to->name);
+
+	for (unsigned i = 0; i < policy->rule_count; i++) {
+		const struct policy_rule *rule = &policy->rules[i];
+
+		if (ports_has(&rule->ports, point) && selectors_fit(&rule->from, from) &&
+		    (selectors_fit(&rule->to, to) || (same && has_self(&rule->to))))
+			return rule->line;
+	}
+	return 0;
+}
+
 static unsigned packets(const struct world *world, unsigned tries)
 {
 	unsigned judged = 0;
@@ -292,10 +316,14 @@ static unsigned packets(const struct world *world, unsigned tries)
 		uint32_t point = PICK(points);
 		struct verdict verdict;
 
-		if (a == b || !random_end(world, a, &from, &from_own) ||
-		    !random_end(world, b, &to, &to_own) || from.addr.family != to.addr.family)
+		if (!random_end(world, a, &from, &from_own) || !random_end(world, b, &to, &to_own))
 			continue;
-		policy_decide(world->policy, &from, &to, point, &verdict);
+		policy_decide(world->index, &from, &to, point, &verdict);
+		if (verdict.line != walk(world->policy, &from, &to, point))
+			fail_msg("%s\n%s to %s: %s, line %u, and not %u", world->policy->text, names[a], names[b],
+				 verdict.rule, verdict.line, walk(world->policy, &from, &to, point));
+		if (a == b || from.addr.family != to.addr.family)
+			continue;
 		accepted = accepts(world->members[b].rules, world->members[b].rule_count,
 				   from_own ? world->members[a].class->id : 0, &from.addr, to_own,
 				   &to.addr, point);

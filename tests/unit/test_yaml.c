@@ -2,6 +2,7 @@
  * YAML to trees and back to places in the file; and the schema's complaints, word by word, because
  * they are what the user sees.
  */
+#include "lib/buf.h"
 #include "lib/schema.h"
 
 #include <setjmp.h>
@@ -89,6 +90,37 @@ static void test_depth(void **state)
 	yaml_free(yaml);
 	assert_null(yaml_load_text("f", text + 7, 66, error));
 	assert_string_equal(error, "f:1:33: nested more than 32 levels deep");
+}
+
+/* Each is found by what holds it, however many there are. */
+static void test_many(void **state)
+{
+	enum { ITEMS = 99998 }; /* the list and the document are values too */
+	struct buf text = {0};
+	char error[YAML_ERROR];
+	unsigned line, column;
+	struct yaml *yaml;
+	json_t *list;
+
+	(void)state;
+	buf_puts(&text, "a: [0");
+	for (unsigned i = 1; i < ITEMS; i++)
+		buf_puts(&text, ",0");
+	buf_puts(&text, "]");
+	yaml = yaml_load_text("f", buf_text(&text), text.len, error);
+	if (!yaml)
+		fail_msg("%s", error);
+	list = json_object_get(yaml_root(yaml), "a");
+	assert_int_equal(json_array_size(list), ITEMS);
+	for (unsigned i = 0; i < ITEMS; i++) {
+		assert_true(yaml_where_value(yaml, list, NULL, i, &line, &column));
+		assert_int_equal(column, 5 + 2 * i);
+	}
+	yaml_free(yaml);
+	buf_puts(&text, "\nb: 0");
+	assert_null(yaml_load_text("f", buf_text(&text), text.len, error));
+	assert_string_equal(error, "f:1:1: more than 100000 values: leave some out");
+	buf_free(&text);
 }
 
 static void test_no_file(void **state)
@@ -235,7 +267,8 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_values), cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_depth),  cmocka_unit_test(test_no_file),
+		cmocka_unit_test(test_depth),  cmocka_unit_test(test_many),
+		cmocka_unit_test(test_no_file),
 		cmocka_unit_test(test_where),  cmocka_unit_test(test_schema),
 		cmocka_unit_test(test_schema_fail),
 	};
