@@ -1075,6 +1075,26 @@ def _(co):
         off.close()
 
 
+@case("a token shows what it may do: in the answer that makes it, in the list and in the audit")
+def _(co):
+    api = root(co)
+    for name, n in (("b", 210), ("c", 211)):
+        api.ok("POST", "/networks", {"name": name, "cidr": "10.%d.0.0/16" % n}, 201)
+    user(co, "bea", "admin", "--network", "b")
+    made = session(co, "bea").ok("POST", "/tokens", {"role": "admin"}, 201)["token"]
+    equal(made["roles"], [{"network": "b", "role": "admin"}])
+    listed = lambda: [t["roles"] for t in api.ok("GET", "/tokens")["tokens"] if t["id"] == made["id"]]
+    equal(listed(), [made["roles"]])
+    line = next(l for l in co.admin("audit").splitlines() if made["id"] in l and "token-created" in l)
+    assert line.endswith("bea: admin of b"), line
+    assert "admin of b " in next(l for l in co.admin("token", "list").splitlines() if made["id"] in l)
+    # It follows its user's, as far as it may.
+    co.admin("user", "role", "bea", "viewer", "--network", "b")
+    co.admin("user", "role", "bea", "operator", "--network", "c")
+    equal(listed(), [[{"network": "b", "role": "viewer"}, {"network": "c", "role": "operator"}]])
+    equal(api.ok("POST", "/tokens", {"role": "viewer"}, 201)["token"]["roles"], [{"network": None, "role": "viewer"}])
+
+
 @case("a token or link says when it was used, and nothing as long as it was not")
 def _(co):
     made = json.loads(co.admin("token", "create", "--role", "viewer", "--name", "idle", "--json"))
