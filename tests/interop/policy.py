@@ -736,6 +736,48 @@ def _(co):
     co.admin("policy", "apply", write(co, rule + "tests:\n  - {from: \"%s\", to: gw, port: tcp/22, expect: allow}\n" % address(pc, 6)))
 
 
+@case("a range is judged by all of its parts: explain names one that differs, a test holds for each")
+def _(co):
+    agents = mesh(co, web=[], boss=["boss"], plain=[])
+    rules = """version: 1
+default: deny
+hosts: {office: 192.168.50.0/24, printer: 192.168.50.40, desks: 192.168.50.128/25, room: 192.168.50.128/26, lot: 10.250.0.0/16}
+acl:
+  - {name: no printer, from: [any], to: [printer], deny: [any], priority: 1}
+  - {name: office, from: [any], to: [office], allow: [tcp/631]}
+  - {name: room, from: [any], to: [room], allow: [tcp/631, tcp/632], priority: 2}
+  - {name: bosses, from: ["tag:boss"], to: [web], allow: [tcp/22]}
+"""
+    co.admin("policy", "apply", write(co, rules))
+
+    def seen(*words):
+        said = json.loads(co.admin("policy", "explain", *words, "--json"))
+        return said["verdict"], [(j["from"], j["to"], j["verdict"], j["rule"]) for j in said["families"]]
+    web = address(agents["web"])
+    for word in ("office", "192.168.50.0/24", "192.168.50.9/24"):
+        equal(seen("web", word, "tcp/631"), ("differs", [(web, "192.168.50.0", "allow", "office"), (web, "192.168.50.40", "deny", "no printer")]))
+    said = co.admin("policy", "explain", "web", "office", "tcp/631")
+    assert "to 192.168.50.0/24, tcp/631: it depends on the address\n" in said and 'to 192.168.50.40: denied by the rule "no printer"' in said, said
+    equal(seen("web", "desks", "tcp/631"), ("allow", [(web, "192.168.50.128", "allow", "room"), (web, "192.168.50.192", "allow", "office")]))
+    equal(seen("web", "desks", "tcp/632")[0], "differs")
+    equal(seen("web", "room", "tcp/632"), ("allow", [(web, "192.168.50.128", "allow", "room")]))
+    equal(seen("web", "printer", "tcp/631"), ("deny", [(web, "192.168.50.40", "deny", "no printer")]))
+    equal(seen("office", "desks", "tcp/9")[0], "deny")
+    # Agents in it are judged by what they are: a tag here.
+    whole = next(n["cidr"] for n in json.loads(co.admin("network", "list", "--json"))["networks"] if n["name"] == "default")
+    verdict, judged = seen(whole, "web", "tcp/22")
+    equal((verdict, judged[1]), ("differs", (address(agents["boss"]), web, "allow", "bosses")))
+    for to, port, expect, wrong in (("office", "tcp/631", "allow", "192.168.50.40"), ("office", "tcp/631", "deny", "192.168.50.0"),
+                                    ("desks", "tcp/631", "allow", None), ("office", "tcp/9", "deny", None)):
+        path = write(co, rules + "tests: [{from: web, to: %s, port: %s, expect: %s}]\n" % (to, port, expect), "t.yaml")
+        said = co.admin("policy", "apply", path, code=1 if wrong else 0)
+        assert not wrong or said.endswith(": from %s to %s\n" % (web, wrong)), said
+    # What is too much to look at is said to be.
+    many = ", ".join("10.250.%d.%d" % (i // 100, 2 * (i % 100)) for i in range(1500))
+    path = write(co, rules + "  - {from: [any], to: [%s], deny: [any]}\ntests: [{from: web, to: lot, port: icmp, expect: deny}]\n" % many, "m.yaml")
+    assert "too many parts" in co.admin("policy", "apply", path, code=1)
+
+
 @case("explain finds an agent as agent show does; an ambiguous word lists what it could be")
 def _(co):
     agents = mesh(co, web_1=[], web_2=[], db=[])
