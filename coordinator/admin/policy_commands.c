@@ -3,7 +3,7 @@
  */
 #include "admin_commands.h"
 #include "coordinator/enforce/policy_state.h"
-#include "coordinator/mesh/find.h"
+#include "coordinator/mesh/device.h"
 #include "lib/str.h"
 
 #include <stdio.h>
@@ -169,11 +169,11 @@ static bool resolve_address(const struct coordinator *co, const struct who *who,
 		if (!who_sees(who, each) || (network && strcmp(network, each->name)) ||
 		    !policy_resolve(co, NULL, word, each->name, &one, why))
 			continue;
-		if (found && one.member && out->member)
+		if (found && one.party.name && out->party.name)
 			return refuse(why, 400, "ambiguous", "%s is in several networks (%s, %s): say which "
 				      "(network)", word, out->party.network,
 				      each->name);
-		if (!found || one.member)
+		if (!found || one.party.name)
 			*out = one;
 		found = true;
 	}
@@ -184,7 +184,7 @@ static bool resolve(const struct coordinator *co, const struct who *who, const c
 		    const char *network, struct resolved *out, struct refusal *why)
 {
 	const struct network *only = network ? mesh_network(&co->mesh, network) : NULL;
-	const struct member *member;
+	struct found found;
 	struct prefix prefix;
 	bool reads = reads_policy(who), is_address = prefix_parse(&prefix, word);
 
@@ -192,10 +192,10 @@ static bool resolve(const struct coordinator *co, const struct who *who, const c
 		return policy_resolve(co, policy_in_force(co), word, network, out, why);
 	if (is_address)
 		return resolve_address(co, who, word, network, out, why);
-	member = find_agent(co, only, who, word, FIND_ANY, why);
-	if (!member || (!only && !find_only(member, who, why)))
+	if (!find_party(co, only, who, word, &found, why) ||
+	    (found.member && !only && !find_only(found.member, who, why)))
 		return false;
-	policy_resolve_member(member, out);
+	policy_resolve_found(&found, out);
 	return true;
 }
 
@@ -210,13 +210,26 @@ static json_t *judged_json(const struct judged *judged, bool whole)
 			 whole && verdict->line ? json_integer(verdict->line) : json_null());
 }
 
+/* Are the two told of each other? null: they are one, or there is one only. */
+static json_t *told_json(const struct found *a, const struct found *b)
+{
+	const struct device *device = a->device ? a->device : b->device;
+	const struct member *gateway = a->member ? a->member : b->member;
+
+	if ((!a->member && !a->device) || (!b->member && !b->device) ||
+	    (a->member == b->member && a->device == b->device))
+		return json_null();
+	if (!device)
+		return json_boolean(mesh_sees(a->member, b->member));
+	return json_boolean(gateway && gateway->agent == device->via && gateway->network == device->network &&
+			    device_told(device));
+}
+
 static json_t *explained(const struct resolved *source, const struct resolved *target, const char *port,
 			 const struct judged *judged, unsigned count, bool whole)
 {
 	const struct verdict *verdict = &judged[0].verdict;
 	bool agree = count < 2 || verdict->allow == judged[1].verdict.allow;
-	bool peers = source->member && target->member && source->member != target->member;
-	json_t *sees = peers ? json_boolean(mesh_sees(source->member, target->member)) : json_null();
 	json_t *each = json_array();
 
 	for (unsigned i = 0; i < count; i++)
@@ -225,8 +238,8 @@ static json_t *explained(const struct resolved *source, const struct resolved *t
 	return json_pack("{sososssssosososo}", "from", party_json(source), "to", party_json(target), "port", port,
 			 "verdict", !agree ? "differs" : verdict->allow ? "allow" : "deny", "rule",
 			 js_from_string(whole ? verdict->rule : NULL), "line",
-			 whole && verdict->line ? json_integer(verdict->line) : json_null(), "peers", sees,
-			 "families", each);
+			 whole && verdict->line ? json_integer(verdict->line) : json_null(), "peers",
+			 told_json(&source->whose, &target->whose), "families", each);
 }
 
 json_t *admin_policy_explain(struct coordinator *co, struct js *js, const struct who *who,
@@ -252,7 +265,7 @@ json_t *admin_policy_explain(struct coordinator *co, struct js *js, const struct
 		return NULL;
 	}
 	if (!resolve(co, who, from, network, &source, why) || !resolve(co, who, to, network, &target, why) ||
-	    (!source.member && !target.member && !who_may(who, NULL, why)))
+	    (!source.party.name && !target.party.name && !who_may(who, NULL, why)))
 		return NULL;
 	count = policy_judge(co, policy_index_in_force(co), &source, &target, point, judged);
 	if (!count) {

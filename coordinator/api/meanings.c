@@ -82,6 +82,7 @@ static const struct {
 	{"Peer", "connection_hint", "direct (its NAT lets anyone in), relay (it has no UDP), null: try"},
 	{"Peer", "routes", "Ranges behind it, approved"},
 	{"Change", "routes", "Ranges behind it, approved"},
+	{"Party", "agent", "The agent, or device, whose own address it is; null: nobody's"},
 	{"Gateway", "endpoint", "HOST:PORT where the device finds it"},
 	{"Role", "network", "null: everything"},
 	{"", "endpoint", "Where the world sees it; null: not known"},

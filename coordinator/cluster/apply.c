@@ -289,8 +289,9 @@ void apply_device(struct coordinator *co, struct reading *reading, const struct 
 		ipam_claim(network->ipam, &device->address);
 	if (network->ipam6 && addr_parse(&device->address6, store_string(&row[6])))
 		ipam_claim(network->ipam6, &device->address6);
+	device_addressed(device);
 	device->created_at = (uint64_t)row[7].number;
-	sync_reset(co->sync, via);
+	sync_device(co->sync, device);
 }
 
 bool apply_device_end(struct coordinator *co, struct reading *reading)

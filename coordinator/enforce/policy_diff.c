@@ -4,6 +4,7 @@
  * there are enough lines, or it has taken long; then it says that it is not all.
  */
 #include "policy_state.h"
+#include "coordinator/mesh/device.h"
 #include "lib/buf.h"
 
 #include <stdio.h>
@@ -11,12 +12,12 @@
 #include <string.h>
 
 #define MAX_LINES 500
-#define MAX_NAMED 3 /* agents of a group that are named */
+#define MAX_NAMED 3 /* agents and devices of a group that are named */
 #define MAX_STEPS 20000000 /* some 100 ms */
 
 struct alike { /* the same rules fit their own addresses */
 	const struct class *before, *now;
-	const struct member *some[MAX_NAMED];
+	const char *some[MAX_NAMED];
 	unsigned count;
 };
 
@@ -57,7 +58,7 @@ static uint64_t *key_of(const struct comparing *c, const struct class *before, c
 }
 
 static void add(struct comparing *c, const struct class *before, const struct class *now,
-		const struct member *member)
+		const char *name)
 {
 	uint64_t *key = key_of(c, before, now);
 	struct alike *alike = map_get(c->by_key, key);
@@ -72,7 +73,7 @@ static void add(struct comparing *c, const struct class *before, const struct cl
 		c->all[c->count++] = alike;
 	}
 	if (alike->count < MAX_NAMED)
-		alike->some[alike->count] = member;
+		alike->some[alike->count] = name;
 	alike->count++;
 	free(key);
 }
@@ -80,7 +81,9 @@ static void add(struct comparing *c, const struct class *before, const struct cl
 /* The member as the other policy would have it; its routes are put back. */
 static void gather(struct comparing *c, const struct policy *next)
 {
+	const struct device *device;
 	struct member *member;
+	size_t pos = 0;
 	bool made;
 
 	list_each(member, &c->network->members, in_network) {
@@ -106,7 +109,12 @@ static void gather(struct comparing *c, const struct policy *next)
 		}
 		free(kept);
 		if (member->class)
-			add(c, member->class, classes_find(c->now, &who, &made), member);
+			add(c, member->class, classes_find(c->now, &who, &made), member->name);
+	}
+	while ((device = map_next(c->network->devices, &pos, NULL))) {
+		struct policy_who who = policy_device(device);
+
+		add(c, device->class, classes_find(c->now, &who, &made), device->name);
 	}
 }
 
@@ -115,7 +123,7 @@ static char *describe(const struct alike *alike)
 	struct buf out = {0};
 
 	for (unsigned i = 0; i < MIN(alike->count, (unsigned)MAX_NAMED); i++)
-		buf_addf(&out, "%s%s", i ? ", " : "", alike->some[i]->name);
+		buf_addf(&out, "%s%s", i ? ", " : "", alike->some[i]);
 	if (alike->count > MAX_NAMED)
 		buf_addf(&out, " and %u more", alike->count - MAX_NAMED);
 	return buf_text(&out);

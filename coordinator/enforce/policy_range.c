@@ -2,10 +2,11 @@
  * policy_range.c - a range of addresses judged by its parts: one address of each that rules may tell apart.
  *
  * The atoms of a policy's index that are inside the range cut it into parts of addresses that the same CIDRs are
- * around. The agents that have addresses in it are parts of their own where a rule may go by their name or tags; of
- * all others one stands for those of its network in the same part.
+ * around. The agents and devices that have addresses in it are parts of their own where a rule may go by their name
+ * or tags; of all others one stands for those of its network in the same part.
  */
 #include "policy_range.h"
+#include "coordinator/mesh/device.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -89,41 +90,60 @@ static void add(struct parts *parts, const struct party *party)
 	parts->items[parts->count++] = *party;
 }
 
-static bool mentioned(const struct policy_index *index, const struct member *member)
+static bool mentioned(const struct policy_index *index, const struct party *party)
 {
 	const json_t *tag;
 	size_t i;
 
-	if (map_get(index->names, member->name))
+	if (map_get(index->names, party->name))
 		return true;
-	json_array_foreach(member->tags, i, tag)
+	json_array_foreach(party->tags, i, tag)
 		if (map_get(index->tags, json_string_value(tag)))
 			return true;
 	return false;
 }
 
-/* `other` is at the other end of the packet: a rule may say `self`. */
-static void add_members(struct parts *parts, const struct network *network, const struct member *other)
+/* `other` is at the other end of the packet: a rule may say `self`. `seen`: parts that have one of those whom no rule
+ * names. */
+static void add_named(struct parts *parts, const struct party *party, const struct party *other, bool *seen)
+{
+	bool alone = mentioned(parts->index, party) || (other->name && !strcmp(party->name, other->name));
+	unsigned part = part_of(parts, &party->addr);
+
+	if (alone || !seen[part])
+		add(parts, party);
+	seen[part] |= !alone;
+}
+
+static const struct addr *within(const struct prefix *range, const struct addr *addr, const struct addr *addr6)
+{
+	return prefix_contains(range, addr) ? addr : prefix_contains(range, addr6) ? addr6 : NULL;
+}
+
+static void add_network(struct parts *parts, const struct network *network, const struct party *other)
 {
 	bool *seen = xcalloc(parts->edge_count, sizeof(*seen));
 	const struct member *member;
+	const struct device *device;
+	const struct addr *addr;
+	size_t pos = 0;
 
 	list_each(member, &network->members, in_network) {
-		const struct addr *addr = member->address.family == parts->range.addr.family ? &member->address
-											       : &member->address6;
-		struct party party = {.name = member->name, .network = network->name, .tags = member->tags, .addr = *addr};
-		bool alone;
-		unsigned part;
-
-		if (!prefix_contains(&parts->range, addr))
-			continue;
-		part = part_of(parts, addr);
-		alone = member == other || mentioned(parts->index, member);
-		if (alone || !seen[part])
-			add(parts, &party);
-		seen[part] |= !alone;
+		addr = within(&parts->range, &member->address, &member->address6);
+		if (addr)
+			add_named(parts, &(struct party){member->name, network->name, member->tags, *addr}, other, seen);
+	}
+	while ((device = map_next(network->devices, &pos, NULL))) {
+		addr = within(&parts->range, &device->address, &device->address6);
+		if (addr)
+			add_named(parts, &(struct party){device->name, network->name, NULL, *addr}, other, seen);
 	}
 	free(seen);
+}
+
+static bool is_in(const struct network *network, const struct addr *addr)
+{
+	return map_get(network->addresses, addr) || device_at(network, addr);
 }
 
 static bool is_somebodys(const struct coordinator *co, const struct network *only, const struct addr *addr)
@@ -131,14 +151,14 @@ static bool is_somebodys(const struct coordinator *co, const struct network *onl
 	const struct network *network;
 
 	if (only)
-		return map_get(only->addresses, addr);
+		return is_in(only, addr);
 	list_each(network, &co->mesh.networks, node)
-		if (map_get(network->addresses, addr))
+		if (is_in(network, addr))
 			return true;
 	return false;
 }
 
-/* An address of each part that no agent has, where there is one. */
+/* An address of each part that is nobody's, where there is one. */
 static void add_addresses(struct parts *parts, const struct coordinator *co, const struct network *only)
 {
 	for (unsigned i = 0; i < parts->edge_count; i++) {
@@ -157,9 +177,9 @@ static void add_addresses(struct parts *parts, const struct coordinator *co, con
 }
 
 static void take_apart(struct parts *parts, const struct coordinator *co, const struct resolved *side,
-		       const struct member *other)
+		       const struct party *other)
 {
-	const struct network *only = other ? other->network : NULL, *network;
+	const struct network *only = other->name ? mesh_network(&co->mesh, other->network) : NULL, *network;
 
 	if (!side->range.addr.family) {
 		add(parts, &side->party);
@@ -173,7 +193,7 @@ static void take_apart(struct parts *parts, const struct coordinator *co, const 
 	list_each(network, &co->mesh.networks, node)
 		if ((!only || network == only) && (prefix_overlaps(&network->cidr, &parts->range) ||
 						   prefix_overlaps(&network->cidr6, &parts->range)))
-			add_members(parts, network, other);
+			add_network(parts, network, other);
 }
 
 /* ---- judging ------------------------------------------------------------------------------------ */
@@ -213,8 +233,8 @@ bool policy_judge_range(const struct coordinator *co, const struct policy_index 
 	struct parts sources = {.index = index}, targets = {.index = index};
 	bool fits;
 
-	take_apart(&sources, co, from, to->member);
-	take_apart(&targets, co, to, from->member);
+	take_apart(&sources, co, from, &to->party);
+	take_apart(&targets, co, to, &from->party);
 	fits = (uint64_t)sources.count * targets.count <= MAX_PAIRS;
 	if (fits)
 		*count = judge(&sources, &targets, point, out);

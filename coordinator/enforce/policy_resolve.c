@@ -2,7 +2,7 @@
  * policy_resolve.c - the words of people as parties in the mesh: for tests, explain, warnings.
  */
 #include "policy_range.h"
-#include "coordinator/mesh/find.h"
+#include "coordinator/mesh/device.h"
 #include "lib/clock.h"
 #include "lib/str.h"
 
@@ -13,39 +13,46 @@
 #define MAX_WARNINGS 20
 #define MAX_HINTS    20 /* tests that are told the nearest name */
 
-static void party_of(const struct member *member, const struct addr *addr, struct party *out)
+/* Of whose it is. */
+static void party_of(const struct found *whose, const struct addr *addr, struct party *out)
 {
-	*out = (struct party){.name = member->name, .network = member->network->name,
-			      .tags = member->tags, .addr = *addr};
+	const struct member *member = whose->member;
+	const struct device *device = whose->device;
+
+	*out = member ? (struct party){member->name, member->network->name, member->tags, *addr}
+		      : (struct party){device->name, device->network->name, NULL, *addr};
 }
 
-void policy_resolve_member(const struct member *member, struct resolved *out)
+void policy_resolve_found(const struct found *found, struct resolved *out)
 {
-	memset(out, 0, sizeof(*out));
-	out->member = member;
-	party_of(member, &member->address, &out->party);
-	if (member->address6.family)
-		party_of(member, &member->address6, &out->other);
+	const struct addr *addr = found->member ? &found->member->address : &found->device->address;
+	const struct addr *addr6 = found->member ? &found->member->address6 : &found->device->address6;
+
+	*out = (struct resolved){.whose = *found};
+	party_of(found, addr, &out->party);
+	if (addr6->family)
+		party_of(found, addr6, &out->other);
 }
 
 struct word { /* what it is in any network */
 	const char *text;
-	struct addr addr; /* family 0: it is an agent's name or id */
+	struct addr addr; /* family 0: it is an agent's or device's name or id */
 	struct prefix range; /* addr.family 0: it is none */
-	const struct agent *agent;
+	const struct agent *agent; /* whose id it is */
+	struct device *device;
 };
 
 static struct word word_of(const struct coordinator *co, const struct policy *policy, const char *text)
 {
 	const struct policy_named *host = policy ? policy_host(policy, text) : NULL;
 	struct word word = {.text = text};
-
 	struct prefix prefix;
 
-	if (host)
+	if (host) {
 		prefix = host->prefix;
-	else if (!prefix_parse(&prefix, text)) {
+	} else if (!prefix_parse(&prefix, text)) {
 		word.agent = map_get(co->mesh.agents, text);
+		word.device = map_get(co->mesh.devices, text);
 		return word;
 	}
 	prefix = prefix_mask(&prefix);
@@ -55,55 +62,66 @@ static struct word word_of(const struct coordinator *co, const struct policy *po
 	return word;
 }
 
-static const struct member *whose(const struct word *word, const struct network *network)
+/* False: nobody's in this network. */
+static bool whose(const struct word *word, const struct network *network, struct found *out)
 {
-	const struct member *member = NULL;
+	bool is_address = word->addr.family;
 
-	if (!word->addr.family)
-		member = map_get(network->names, word->text);
-	else if (!word->range.addr.family)
-		member = map_get(network->addresses, &word->addr);
-	return member || !word->agent ? member : mesh_member(word->agent, network);
+	*out = (struct found){0};
+	if (word->range.addr.family)
+		return false;
+	out->member = is_address ? map_get(network->addresses, &word->addr) : map_get(network->names, word->text);
+	if (!out->member && word->agent)
+		out->member = mesh_member(word->agent, network);
+	if (out->member)
+		return true;
+	out->device = is_address ? device_at(network, &word->addr) : device_named(network, word->text);
+	if (!out->device && word->device && word->device->network == network)
+		out->device = word->device;
+	return out->device;
 }
 
-/* Nothing is said of a network where it is not: several are tried. */
-static bool take(const struct word *word, const struct member *member, struct resolved *out)
+/* In this network, which may be NULL. Nothing is said of one where it is not: several are tried. */
+static bool take(const struct word *word, const struct network *network, struct resolved *out)
 {
-	if (member)
-		policy_resolve_member(member, out);
+	struct found found = {0};
+	bool any = network && whose(word, network, &found);
+
+	if (any)
+		policy_resolve_found(&found, out);
 	if (word->addr.family) {
-		*out = (struct resolved){.member = member, .party.addr = word->addr, .range = word->range};
-		if (member)
-			party_of(member, &word->addr, &out->party);
+		*out = (struct resolved){.whose = found, .party.addr = word->addr, .range = word->range};
+		if (any)
+			party_of(&found, &word->addr, &out->party);
 	}
-	return member || word->addr.family;
+	return any || word->addr.family;
 }
 
 /* `hint`: with the nearest name, for which many are looked at. */
 static bool nobody(const struct coordinator *co, const char *word, bool hint, struct refusal *why)
 {
 	return hint ? find_none(co, NULL, NULL, word, why)
-		    : refuse(why, 404, "unknown_agent", "there is no agent %.100s", word);
+		    : refuse(why, 404, "unknown_agent", "there is no agent or device %.100s", word);
 }
 
 static bool resolve(const struct coordinator *co, const struct word *word, const char *network, bool hint,
 		    struct resolved *out, struct refusal *why)
 {
-	const struct member *member, *found = NULL;
-	const struct network *each;
+	const struct network *each, *first = NULL;
+	struct found found;
 
-	if (network && *network) {
-		each = map_get(co->mesh.networks_by_name, network);
-		return take(word, each ? whose(word, each) : NULL, out) || nobody(co, word->text, hint, why);
-	}
-	list_each(each, &co->mesh.networks, node) {
-		member = whose(word, each);
-		if (member && found && !word->addr.family)
-			return refuse(why, 400, "ambiguous", "%s is in several networks (%s, %s): say which (network)",
-				      word->text, found->network->name, each->name);
-		found = found ? found : member;
-	}
-	return take(word, found, out) || nobody(co, word->text, hint, why);
+	if (network && *network)
+		first = map_get(co->mesh.networks_by_name, network);
+	else
+		list_each(each, &co->mesh.networks, node) {
+			if (!whose(word, each, &found))
+				continue;
+			if (first && !word->addr.family)
+				return refuse(why, 400, "ambiguous", "%s is in several networks (%s, %s): say "
+					      "which (network)", word->text, first->name, each->name);
+			first = first ? first : each;
+		}
+	return take(word, first, out) || nobody(co, word->text, hint, why);
 }
 
 bool policy_resolve(const struct coordinator *co, const struct policy *policy, const char *word,
@@ -122,7 +140,7 @@ unsigned policy_judge(const struct coordinator *co, const struct policy_index *i
 	const char *never = "one has an IPv4 address only and the other an IPv6 address only";
 	unsigned count = 0;
 
-	if (from->member && to->member && from->member->network != to->member->network)
+	if (from->party.name && to->party.name && strcmp(from->party.network, to->party.network))
 		never = "agents of two networks never meet";
 	else if (from->range.addr.family || to->range.addr.family) {
 		if (!policy_judge_range(co, index, from, to, point, out, &count))
@@ -152,7 +170,7 @@ static bool same_network(const struct coordinator *co, const struct policy *poli
 
 	if (!*test->network)
 		list_each(network, &co->mesh.networks, node) /* the first that has both */
-			if (take(&source, whose(&source, network), from) && take(&target, whose(&target, network), to))
+			if (take(&source, network, from) && take(&target, network, to))
 				return true;
 	return resolve(co, &source, test->network, hint, from, why) &&
 	       resolve(co, &target, test->network, hint, to, why);
@@ -245,9 +263,13 @@ static void gather(const struct coordinator *co, const struct policy *policy, st
 	const struct network *network;
 	const struct member *member;
 	const struct join_key *key;
+	const struct device *device;
 	const json_t *tag;
 	size_t i, pos = 0;
 
+	while ((device = map_next(co->mesh.devices, &pos, NULL)))
+		map_put(known->names, device->name, (void *)device);
+	pos = 0;
 	list_each(network, &co->mesh.networks, node) {
 		map_put(known->networks, network->name, (void *)network);
 		list_each(member, &network->members, in_network) {
@@ -293,7 +315,7 @@ static void look_through(struct known *known, const struct selectors *selectors,
 		const struct selector *selector = &selectors->items[i];
 
 		if (selector->kind == SELECT_NAME)
-			warn(known, &selector->at, "no agent is called", selector->word, known->names, words);
+			warn(known, &selector->at, "no agent or device is called", selector->word, known->names, words);
 		else if (selector->kind == SELECT_TAG)
 			warn(known, &selector->at, "no agent and no join key has the tag", selector->word,
 			     known->tags, NULL);
@@ -380,7 +402,7 @@ static void look_at_hosts(const struct policy *policy, struct known *known)
 
 		if (map_get(known->names, host->word))
 			json_array_append_new(known->out, json_sprintf(
-				"%s:%u:%u: %s is a name under hosts and an agent's: rules mean the one under hosts",
+				"%s:%u:%u: %s is a name under hosts and an agent's or device's: rules mean the one under hosts",
 				policy->name, host->at.line, host->at.column, host->word));
 	}
 }

@@ -8,6 +8,7 @@
  */
 #include "policy_state_private.h"
 #include "policy_file.h"
+#include "coordinator/mesh/device.h"
 #include "coordinator/store/store.h"
 #include "lib/clock.h"
 #include "lib/file.h"
@@ -38,9 +39,29 @@ uint64_t policy_waiting(const struct coordinator *co)
 
 /* ---- members ---------------------------------------------------------------------------------- */
 
+static struct class *place(struct coordinator *co, struct network *network, const struct policy_who *who,
+			   bool *made)
+{
+	if (!network->classes)
+		network->classes = classes_new(co->policy->now.index, network->name, &network->cidr,
+					       &network->cidr6, NULL);
+	return classes_find(network->classes, who, made);
+}
+
+struct policy_who policy_device(const struct device *device)
+{
+	return (struct policy_who){.name = device->name, .addresses = {device->address, device->address6}};
+}
+
+struct class *policy_place_device(struct coordinator *co, const struct device *device, bool *made)
+{
+	struct policy_who who = policy_device(device);
+
+	return place(co, device->network, &who, made);
+}
+
 struct class *policy_place(struct coordinator *co, const struct member *member, bool *made)
 {
-	struct network *network = member->network;
 	struct prefix routes[PROTO_MAX_ROUTES];
 	struct policy_who who = {.name = member->name, .tags = member->tags, .routes = routes};
 
@@ -49,10 +70,7 @@ struct class *policy_place(struct coordinator *co, const struct member *member, 
 	for (unsigned i = 0; i < member->route_count; i++)
 		if (member->routes[i].approved)
 			routes[who.route_count++] = member->routes[i].prefix;
-	if (!network->classes)
-		network->classes = classes_new(co->policy->now.index, network->name, &network->cidr,
-					       &network->cidr6, NULL);
-	return classes_find(network->classes, &who, made);
+	return place(co, member->network, &who, made);
 }
 
 bool policy_judge_routes(const struct policy *policy, struct member *member)
@@ -268,8 +286,12 @@ static void place_all(struct coordinator *co)
 {
 	struct network *network;
 	struct member *member;
+	struct device *device;
+	size_t pos = 0;
 	bool made;
 
+	while ((device = map_next(co->mesh.devices, &pos, NULL)))
+		device->class = policy_place_device(co, device, &made);
 	list_each(network, &co->mesh.networks, node)
 		list_each(member, &network->members, in_network) {
 			if (policy_judge_routes(policy_in_force(co), member))

@@ -6,7 +6,7 @@
 #ifndef COORDINATOR_POLICY_STATE_H
 #define COORDINATOR_POLICY_STATE_H
 
-#include "coordinator/mesh/registry.h"
+#include "coordinator/mesh/find.h"
 
 struct policy_state;
 
@@ -32,8 +32,10 @@ const struct policy *policy_in_force(const struct coordinator *co);
 const struct policy_index *policy_index_in_force(const struct coordinator *co);
 json_t *policy_state_json(const struct coordinator *co);
 
-/* The class that the member belongs to now; *made: it is the first of it. */
+/* The class that the member, or device, belongs to now; *made: it is the first of it. */
 struct class *policy_place(struct coordinator *co, const struct member *member, bool *made);
+struct class *policy_place_device(struct coordinator *co, const struct device *device, bool *made);
+struct policy_who policy_device(const struct device *device); /* what a policy can know of it: no tags, no routes */
 /* Approves and takes back what nobody but the policy speaks of; true: something is otherwise now. */
 bool policy_judge_routes(const struct policy *policy, struct member *member);
 /* May an agent be called this? `by_key`: its join key was made for the name. */
@@ -52,15 +54,15 @@ uint64_t policy_waiting(const struct coordinator *co);
 
 struct resolved {
 	struct party party;
-	const struct member *member; /* NULL: an address that is nobody's own */
-	struct party other;          /* the member's IPv6 side; addr.family 0: none */
-	struct prefix range;         /* addr.family 0: it is none; party has its first address */
+	struct found whose; /* nobody: an address that is no agent's or device's own */
+	struct party other; /* their IPv6 side; addr.family 0: none */
+	struct prefix range; /* addr.family 0: it is none; party has its first address */
 };
-/* A name under hosts (not where policy is NULL), an agent's name or id, an address or a CIDR; network "" or
- * NULL: any. */
+/* A name under hosts (not where policy is NULL), an agent's or device's name or id, an address or a CIDR;
+ * network "" or NULL: any. */
 bool policy_resolve(const struct coordinator *co, const struct policy *policy, const char *word,
 		    const char *network, struct resolved *out, struct refusal *why);
-void policy_resolve_member(const struct member *member, struct resolved *out);
+void policy_resolve_found(const struct found *found, struct resolved *out);
 struct judged { /* of one family, or of a part of a range */
 	struct verdict verdict;
 	struct party from, to; /* of the two that were judged, with the address that counts */

@@ -23,12 +23,22 @@ struct device *device_add(struct mesh *mesh, const char *id, const char *name, s
 	return device;
 }
 
+void device_addressed(struct device *device)
+{
+	if (device->address.family)
+		map_put(device->network->device_addresses, &device->address, device);
+	if (device->address6.family)
+		map_put(device->network->device_addresses, &device->address6, device);
+}
+
 void device_del(struct mesh *mesh, struct device *device)
 {
 	list_del(&device->in_agent);
 	mesh_unmap(device->network->devices, device->name, device);
 	map_del(mesh->devices, device->id);
 	mesh_unmap(device->network->device_keys, device->public_key.bytes, device);
+	mesh_unmap(device->network->device_addresses, &device->address, device);
+	mesh_unmap(device->network->device_addresses, &device->address6, device);
 	free(device);
 }
 
@@ -42,6 +52,18 @@ struct device *device_by_key(const struct network *network, const struct key *pu
 	return map_get(network->device_keys, public_key->bytes);
 }
 
+struct device *device_at(const struct network *network, const struct addr *addr)
+{
+	return map_get(network->device_addresses, addr);
+}
+
+bool device_told(const struct device *device)
+{
+	const struct member *gateway = mesh_member(device->via, device->network);
+
+	return gateway && mesh_shown(gateway);
+}
+
 static json_t *peer_json(const struct device *device)
 {
 	struct proto_peer peer;
@@ -52,6 +74,7 @@ static json_t *peer_json(const struct device *device)
 	str_copy(peer.name, sizeof(peer.name), device->name);
 	peer.public_key = device->public_key;
 	peer.device = true;
+	peer.class = device->class->id;
 	if (device->address.family)
 		peer.addresses[peer.address_count++] = device->address;
 	if (device->address6.family)
@@ -62,13 +85,10 @@ static json_t *peer_json(const struct device *device)
 void device_peers(const struct agent *via, json_t *array)
 {
 	const struct device *device;
-	const struct member *gateway;
 
-	list_each(device, &via->devices, in_agent) {
-		gateway = mesh_member(via, device->network);
-		if (gateway && mesh_shown(gateway))
+	list_each(device, &via->devices, in_agent)
+		if (device_told(device))
 			json_array_append_new(array, peer_json(device));
-	}
 }
 
 json_t *device_addresses_json(const struct device *device)

@@ -3,6 +3,7 @@
  * whose name begins another's can be named at all.
  */
 #include "find.h"
+#include "device.h"
 #include "coordinator/access/who.h"
 #include "lib/str.h"
 
@@ -12,23 +13,28 @@
 #define MAX_TOLD 8 /* agents, or networks, that a refusal names */
 
 struct search {
+	const struct coordinator *co;
+	const struct network *only;
+	const struct who *who;
 	const char *text;
+	enum find_how how;
+	bool devices; /* they are looked at too */
 	bool is_key, is_address;
 	struct key key;
 	struct addr address;
-	struct member *found[MAX_TOLD];
-	unsigned count; /* of agents that fit; more than MAX_TOLD: not all are in found */
+	struct found found[MAX_TOLD];
+	unsigned count; /* of agents and devices that fit; more than MAX_TOLD: not all are in found */
 };
 
-static bool looked_at(const struct network *network, const struct network *only, const struct who *who)
+static bool looked_at(const struct search *s, const struct network *network)
 {
-	return (!only || network == only) && (!who || who_sees(who, network));
+	return (!s->only || network == s->only) && (!s->who || who_sees(s->who, network));
 }
 
 /* What is not on the disk yet is nobody's to see. */
-static bool seen(const struct member *member, const struct network *only, const struct who *who)
+static bool seen(const struct search *s, const struct network *network, uint64_t made_in)
 {
-	return looked_at(member->network, only, who) && (!who || who_shown(who, member->made_in));
+	return looked_at(s, network) && (!s->who || who_shown(s->who, made_in));
 }
 
 static bool address_begins(const struct addr *addr, const char *text)
@@ -41,61 +47,80 @@ static bool address_begins(const struct addr *addr, const char *text)
 	return str_has_prefix(written, text);
 }
 
-static bool begins(const struct search *s, const struct member *member, enum find_how how)
+static bool begins(const struct search *s, const char *id, const char *name, const struct key *public_key,
+		   const struct addr *address, const struct addr *address6)
 {
 	bool letters = strlen(s->text) >= FIND_LETTERS;
 	char key[KEY_BASE64];
 
-	if (letters && str_has_prefix(member->agent->id, s->text))
+	if (letters && str_has_prefix(id, s->text))
 		return true;
-	if (how != FIND_ANY)
+	if (s->how != FIND_ANY)
 		return false;
-	key_format(key, &member->agent->public_key);
-	return (letters && str_has_prefix(key, s->text)) || str_has_prefix(member->name, s->text) ||
-	       address_begins(&member->address, s->text) || address_begins(&member->address6, s->text);
+	key_format(key, public_key);
+	return (letters && str_has_prefix(key, s->text)) || str_has_prefix(name, s->text) ||
+	       address_begins(address, s->text) || address_begins(address6, s->text);
 }
 
-/* Several memberships of one agent are one. */
-static void add(struct search *s, struct member *member)
+/* Where it may be seen. Several memberships of one agent are one. */
+static void add_member(struct search *s, struct member *member)
 {
+	if (!member || !seen(s, member->network, member->made_in))
+		return;
 	for (unsigned i = 0; i < MIN(s->count, (unsigned)MAX_TOLD); i++)
-		if (s->found[i]->agent == member->agent)
+		if (s->found[i].member && s->found[i].member->agent == member->agent)
 			return;
 	if (s->count < MAX_TOLD)
-		s->found[s->count] = member;
+		s->found[s->count] = (struct found){.member = member};
 	s->count++;
 }
 
-static void look_exactly(const struct coordinator *co, const struct network *only, const struct who *who,
-			 struct search *s)
+static void add_device(struct search *s, struct device *device)
 {
-	const struct agent *agent = s->is_key ? map_get(co->mesh.agents_by_key, s->key.bytes)
-					      : map_get(co->mesh.agents, s->text);
-	struct network *network;
-
-	list_each(network, &co->mesh.networks, node) {
-		struct member *fit[] = {
-			agent ? mesh_member(agent, network) : NULL,
-			s->is_address ? map_get(network->addresses, &s->address) : map_get(network->names, s->text),
-		};
-
-		for (size_t i = 0; i < ARRAY_SIZE(fit); i++)
-			if (fit[i] && seen(fit[i], only, who))
-				add(s, fit[i]);
-	}
+	if (!device || !seen(s, device->network, device->made_in))
+		return;
+	if (s->count < MAX_TOLD)
+		s->found[s->count] = (struct found){.device = device};
+	s->count++;
 }
 
-static void look_for_beginnings(const struct coordinator *co, const struct network *only, const struct who *who,
-				struct search *s, enum find_how how)
+static void look_exactly(struct search *s)
+{
+	const struct agent *agent = s->is_key ? map_get(s->co->mesh.agents_by_key, s->key.bytes)
+					      : map_get(s->co->mesh.agents, s->text);
+	struct network *network;
+
+	list_each(network, &s->co->mesh.networks, node) {
+		if (agent)
+			add_member(s, mesh_member(agent, network));
+		add_member(s, s->is_address ? map_get(network->addresses, &s->address)
+					    : map_get(network->names, s->text));
+		if (s->devices)
+			add_device(s, s->is_key	      ? device_by_key(network, &s->key)
+				      : s->is_address ? device_at(network, &s->address)
+						      : device_named(network, s->text));
+	}
+	if (s->devices)
+		add_device(s, map_get(s->co->mesh.devices, s->text));
+}
+
+static void look_for_beginnings(struct search *s)
 {
 	struct network *network;
 	struct member *member;
+	struct device *device;
+	size_t pos = 0;
 
-	list_each(network, &co->mesh.networks, node)
-		if (looked_at(network, only, who))
+	list_each(network, &s->co->mesh.networks, node)
+		if (looked_at(s, network))
 			list_each(member, &network->members, in_network)
-				if (seen(member, only, who) && begins(s, member, how))
-					add(s, member);
+				if (begins(s, member->agent->id, member->name, &member->agent->public_key,
+					   &member->address, &member->address6))
+					add_member(s, member);
+	while (s->devices && (device = map_next(s->co->mesh.devices, &pos, NULL)))
+		if (begins(s, device->id, device->name, &device->public_key, &device->address,
+			   &device->address6))
+			add_device(s, device);
 }
 
 static void several(const struct search *s, struct refusal *why)
@@ -104,10 +129,14 @@ static void several(const struct search *s, struct refusal *why)
 
 	buf_init(&names, 0);
 	for (unsigned i = 0; i < MIN(s->count, (unsigned)MAX_TOLD); i++) {
+		const struct found *found = &s->found[i];
+
 		if (names.len > 200) /* the sentence has an end */
 			break;
-		buf_addf(&names, "%s%s (network %s)", i ? ", " : "", s->found[i]->name,
-			 s->found[i]->network->name);
+		buf_addf(&names, "%s%s (%snetwork %s)", i ? ", " : "",
+			 found->member ? found->member->name : found->device->name,
+			 found->member ? "" : "a device, ",
+			 found->member ? found->member->network->name : found->device->network->name);
 		if (i + 1 < s->count && (i + 1 == MAX_TOLD || names.len > 200))
 			buf_addf(&names, " and others");
 	}
@@ -116,61 +145,89 @@ static void several(const struct search *s, struct refusal *why)
 	buf_free(&names);
 }
 
-static void look_for_nearest(const struct coordinator *co, const struct network *only, const struct who *who,
-			     struct nearest *nearest)
+static void look_for_nearest(const struct search *s, struct nearest *nearest)
 {
 	struct network *network;
 	struct member *member;
+	struct device *device;
+	size_t pos = 0;
 
-	list_each(network, &co->mesh.networks, node)
-		if (looked_at(network, only, who))
+	list_each(network, &s->co->mesh.networks, node)
+		if (looked_at(s, network))
 			list_each(member, &network->members, in_network)
-				if (seen(member, only, who) && !nearest_offer(nearest, member->name))
+				if (seen(s, network, member->made_in) && !nearest_offer(nearest, member->name))
 					return;
+	while (s->devices && (device = map_next(s->co->mesh.devices, &pos, NULL)))
+		if (seen(s, device->network, device->made_in) && !nearest_offer(nearest, device->name))
+			return;
+}
+
+/* Always false. */
+static bool none(const struct search *s, struct refusal *why)
+{
+	const char *what = s->devices ? "agent or device" : "agent";
+	struct nearest nearest;
+
+	nearest_init(&nearest, s->text);
+	look_for_nearest(s, &nearest);
+	if (nearest.found)
+		return refuse(why, 404, "unknown_agent", "there is no %s %.100s, did you mean %s?", what, s->text,
+			      nearest.found);
+	return refuse(why, 404, "unknown_agent", s->who ? "there is no %s %.100s: see {agent list}"
+							: "there is no %s %.100s", what, s->text);
 }
 
 bool find_none(const struct coordinator *co, const struct network *only, const struct who *who,
 	       const char *text, struct refusal *why)
 {
-	struct nearest nearest;
+	return none(&(struct search){.co = co, .only = only, .who = who, .text = text, .devices = true}, why);
+}
 
-	nearest_init(&nearest, text);
-	look_for_nearest(co, only, who, &nearest);
-	if (nearest.found)
-		return refuse(why, 404, "unknown_agent", "there is no agent %.100s, did you mean %s?", text,
-			      nearest.found);
-	return refuse(why, 404, "unknown_agent", who ? "there is no agent %.100s: see {agent list}"
-						     : "there is no agent %.100s", text);
+/* The one that fits; false: refused. */
+static bool find(struct search *s, struct refusal *why)
+{
+	s->is_key = key_parse(&s->key, s->text);
+	s->is_address = addr_parse(&s->address, s->text);
+	look_exactly(s);
+	if (!s->count && *s->text && !s->is_key && s->how != FIND_EXACT)
+		look_for_beginnings(s);
+	if (s->count == 1)
+		return true;
+	if (s->count)
+		several(s, why);
+	else
+		none(s, why);
+	return false;
 }
 
 struct member *find_agent(const struct coordinator *co, const struct network *only, const struct who *who,
 			  const char *text, enum find_how how, struct refusal *why)
 {
-	struct search s = {.text = text};
+	struct search s = {.co = co, .only = only, .who = who, .text = text, .how = how};
 
-	s.is_key = key_parse(&s.key, text);
-	s.is_address = addr_parse(&s.address, text);
-	look_exactly(co, only, who, &s);
-	if (!s.count && *text && !s.is_key && how != FIND_EXACT)
-		look_for_beginnings(co, only, who, &s, how);
-	if (s.count == 1)
-		return s.found[0];
-	if (s.count)
-		several(&s, why);
-	else
-		find_none(co, only, who, text, why);
-	return NULL;
+	return find(&s, why) ? s.found[0].member : NULL;
+}
+
+bool find_party(const struct coordinator *co, const struct network *only, const struct who *who,
+		const char *text, struct found *out, struct refusal *why)
+{
+	struct search s = {.co = co, .only = only, .who = who, .text = text, .how = FIND_ANY, .devices = true};
+	bool found = find(&s, why);
+
+	*out = s.found[0];
+	return found;
 }
 
 bool find_only(const struct member *member, const struct who *who, struct refusal *why)
 {
+	const struct search s = {.who = who};
 	const struct member *each;
 	struct buf names;
 	unsigned count = 0;
 
 	buf_init(&names, 0);
 	list_each(each, &member->agent->members, in_agent) {
-		if (!seen(each, NULL, who))
+		if (!seen(&s, each->network, each->made_in))
 			continue;
 		if (names.len < 200)
 			buf_addf(&names, "%s%s", count ? ", " : "", each->network->name);

@@ -81,6 +81,7 @@ struct network *mesh_network_add(struct mesh *mesh, const char *id, const char *
 	network->addresses = map_new(sizeof(struct addr));
 	network->devices = map_new(0);
 	network->device_keys = map_new(KEY_LEN);
+	network->device_addresses = map_new(sizeof(struct addr));
 	list_init(&network->members);
 	list_init(&network->dirty);
 	list_init(&network->dirty_classes);
@@ -109,6 +110,7 @@ void mesh_network_del(struct mesh *mesh, struct network *network)
 	map_free(network->addresses);
 	map_free(network->devices);
 	map_free(network->device_keys);
+	map_free(network->device_addresses);
 	free(network);
 }
 

@@ -29,7 +29,7 @@ struct network {
 	struct ipam *ipam, *ipam6;
 	struct list members;
 	struct map *names, *addresses; /* to members */
-	struct map *devices, *device_keys; /* by name, by public key */
+	struct map *devices, *device_keys, *device_addresses; /* by name, by public key, by address */
 	unsigned member_count;
 	struct classes *classes; /* of the policy in force; policy_state.h */
 	uint64_t created_at; /* times are wall ms */

@@ -215,6 +215,7 @@ static void load_device(void *arg, const struct store_value *row)
 		ipam_claim(network->ipam, &device->address);
 	if (network->ipam6 && addr_parse(&device->address6, store_string(&row[6])))
 		ipam_claim(network->ipam6, &device->address6);
+	device_addressed(device);
 	device->created_at = (uint64_t)row[7].number;
 }
 

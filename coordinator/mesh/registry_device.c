@@ -1,9 +1,10 @@
 /*
  * registry_device.c - devices that come and go. Its gateway is told by a snapshot: that is rare, and
- * so nothing of a device is ever in the ring that all others read from.
+ * so nothing of a device is ever in the ring that all others read from, but rules that name its class.
  */
 #include "registry.h"
 #include "device.h"
+#include "coordinator/enforce/policy_state.h"
 #include "coordinator/store/store.h"
 #include "coordinator/sync/sync.h"
 #include "lib/clock.h"
@@ -32,7 +33,7 @@ static bool wish_ok(struct coordinator *co, const struct member *via, const char
 	const struct network *network = via->network;
 	const struct agent *owner;
 
-	if (!registry_name_ok(name, why))
+	if (!registry_name_ok(name, why) || !policy_name_ok(co, name, true, why))
 		return false;
 	if (via->expired)
 		return refuse(why, 409, "not_approved", "%s has expired: it has to join again first", via->name);
@@ -76,11 +77,12 @@ struct device *registry_device_add(struct coordinator *co, struct member *via, c
 	device = device_add(&co->mesh, id, name, network, via->agent, public_key);
 	device->address = address;
 	device->address6 = address6;
+	device_addressed(device);
 	device->created_at = now;
 	device->made_in = store_batch(co->store);
 	write_device(co, device);
 	registry_audit_in(co, network, actor, "device-added", device->id, device->name);
-	sync_reset(co->sync, via->agent);
+	sync_device(co->sync, device);
 	return device;
 }
 

@@ -5,7 +5,7 @@
  * Lower priority first, then file order; the first rule that fits decides; `default` at the end. A
  * name, tag, group or network is an agent's own mesh addresses; a CIDR or a name under `hosts` is any
  * address in it, an agent's own and those behind it; `any` is everything; `self` (in `to`) is the
- * agent the packet comes from.
+ * agent the packet comes from. A device without an agent is one here, without tags and routes.
  */
 #ifndef COORDINATOR_POLICY_H
 #define COORDINATOR_POLICY_H

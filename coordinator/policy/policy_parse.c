@@ -278,7 +278,7 @@ static bool take_test(struct parse *p, const json_t *object, size_t i)
 			continue;
 		if ((!name_valid(word) && !addr_parse(&addr, word)) ||
 		    !str_copy(words[k].out, POLICY_WORD, word))
-			return policy_fail(p, &spot, false, "\"%.60s\" must be an agent's name, a name under hosts "
+			return policy_fail(p, &spot, false, "\"%.60s\" must be an agent's or device's name, a name under hosts "
 				    "or an address", word);
 	}
 	if (!ports_parse_point(port, &test->point))

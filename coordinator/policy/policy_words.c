@@ -130,7 +130,7 @@ static bool bad_word(struct parse *p, const struct spot *spot, const char *word)
 			return policy_fail(p, spot, false, "\"%.60s\" is not known, did you mean \"%s%.60s\"?",
 				    word, near, word + len);
 	}
-	return policy_fail(p, spot, false, "\"%.60s\" is none of: an agent's name, tag:NAME, group:NAME, "
+	return policy_fail(p, spot, false, "\"%.60s\" is none of: an agent's or device's name, tag:NAME, group:NAME, "
 		    "network:NAME, a CIDR, a name under hosts, any, self", word);
 }
 

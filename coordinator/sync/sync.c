@@ -11,6 +11,7 @@
 #include "coordinator/cluster/cluster.h"
 #include "events.h"
 #include "coordinator/enforce/policy_state.h"
+#include "coordinator/mesh/device.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/secret.h"
@@ -280,6 +281,13 @@ static void publish_rules(struct sync *sync, struct network *network, struct cla
 	free(before);
 }
 
+/* Such as who accepts something of a class that has come. */
+static void publish_seen(struct sync *sync, struct network *network, const struct class *class)
+{
+	for (unsigned i = 0; i < class->seen_count; i++)
+		publish_rules(sync, network, class->seen[i]);
+}
+
 /* Do members of the two see the same, and accept the same? */
 static bool same_view(const struct classes *classes, struct class *a, struct class *b)
 {
@@ -302,8 +310,8 @@ void sync_put(struct sync *sync, struct member *member)
 	mesh_member_classify(member, policy_place(sync->co, member, &made));
 	publish_member(sync, member, json_pack("{ssso}", "op", "put", "peer", mesh_peer_json(member)), ~0u,
 		       true);
-	for (unsigned i = 0; made && i < member->class->seen_count; i++)
-		publish_rules(sync, network, member->class->seen[i]);
+	if (made)
+		publish_seen(sync, network, member->class);
 	if (!before)
 		member->shown = member->changed;
 	if (!before || before == member->class)
@@ -328,6 +336,16 @@ void sync_remove(struct sync *sync, const struct network *network, const char *a
 	if (member->shown > MAX(sync->limit, sync->snapshot)) /* nobody has heard of it */
 		return;
 	publish_removal(sync, member->network, before, NULL, agent_id);
+}
+
+void sync_device(struct sync *sync, struct device *device)
+{
+	bool made;
+
+	device->class = policy_place_device(sync->co, device, &made);
+	if (made)
+		publish_seen(sync, device->network, device->class);
+	sync_reset(sync, device->via);
 }
 
 /* A bit for each field that patches have. */
@@ -388,62 +406,6 @@ void sync_reset(struct sync *sync, struct agent *agent)
 	sync->must_wait = true;
 	sync_mark(sync, agent->session);
 	task_defer(sync->co->loop, &sync->flush);
-}
-
-/* ---- another policy --------------------------------------------------------------------------- */
-
-/* What is still to be said by the old one is held for each, for its chains of changes end here. */
-static void hold(struct sync *sync, struct session *session)
-{
-	struct buf out = {.limit = SNAPSHOT_MAX};
-
-	if (session->behind || session_waits(session) ||
-	    !sync_missed(sync, session->agent, session->sent, ring_revision(sync->ring))) {
-		sync_anew(sync, session);
-		return;
-	}
-	if (sync->found.len) {
-		sync_add_found(sync, &out);
-		sync_tell(sync, session, buf_text(&out));
-	}
-}
-
-void sync_turn(struct sync *sync)
-{
-	struct session *session;
-
-	list_each(session, &sync->sessions, node)
-		if (session->agent && session->greeted)
-			hold(sync, session);
-	ring_add(sync->ring, "", NULL);
-	sync->floor = ring_revision(sync->ring);
-	sync->must_wait = true;
-	list_each(session, &sync->sessions, node)
-		session->sent = session->held_at = sync->floor;
-	task_defer(sync->co->loop, &sync->flush);
-}
-
-void sync_tell(struct sync *sync, struct session *session, char *changes)
-{
-	char *joined;
-
-	if (session->held) {
-		joined = xasprintf("%s,%s", session->held, changes);
-		free(session->held);
-		free(changes);
-		changes = joined;
-	}
-	session->held = changes;
-	session->held_at = ring_revision(sync->ring);
-	sync_mark(sync, session);
-}
-
-void sync_anew(struct sync *sync, struct session *session)
-{
-	session_forget(session);
-	session->anew = true;
-	session->held_at = ring_revision(sync->ring);
-	sync_mark(sync, session);
 }
 
 /* ---- the module ---------------------------------------------------------------------------------- */

@@ -18,6 +18,7 @@
 #include "coordinator/mesh/mesh.h"
 
 struct coordinator;
+struct device;
 struct request;
 struct session;
 struct sync;
@@ -53,6 +54,8 @@ void sync_signal_from(struct coordinator *co, const char *to, const char *from, 
 /* Also puts the member into the class that it belongs to now. */
 void sync_put(struct sync *sync, struct member *member);
 void sync_remove(struct sync *sync, const struct network *network, const char *agent_id);
+/* A device has come: into its class, and its gateway is told of it by a snapshot. */
+void sync_device(struct sync *sync, struct device *device);
 void sync_patch(struct sync *sync, const struct agent *agent, json_t *fields); /* takes fields */
 void sync_relays(struct sync *sync, bool durable); /* durable: it was written, and waits for the disk */
 void sync_coordinators(struct sync *sync);

@@ -6,6 +6,7 @@
  * new rules. Where that is much of what it sees, it gets a snapshot, written when it is its turn.
  */
 #include "coordinator/enforce/policy_state.h"
+#include "coordinator/mesh/device.h"
 #include "sync_private.h"
 
 #include <string.h>
@@ -34,6 +35,67 @@ struct shift_key {
 	uint32_t before, now, routes;
 };
 
+/* ---- one that is told ---------------------------------------------------------------------------- */
+
+/* To this one alone, CHANGEs with commas between; taken. The session must be greeted. */
+static void tell(struct sync *sync, struct session *session, char *changes)
+{
+	char *joined;
+
+	if (session->held) {
+		joined = xasprintf("%s,%s", session->held, changes);
+		free(session->held);
+		free(changes);
+		changes = joined;
+	}
+	session->held = changes;
+	session->held_at = ring_revision(sync->ring);
+	sync_mark(sync, session);
+}
+
+/* A snapshot. */
+static void anew(struct sync *sync, struct session *session)
+{
+	session_forget(session);
+	session->anew = true;
+	session->held_at = ring_revision(sync->ring);
+	sync_mark(sync, session);
+}
+
+/* ---- the old policy ends ---------------------------------------------------------------------------- */
+
+/* What is still to be said by the old one is held for each, for its chains of changes end here. */
+static void hold(struct sync *sync, struct session *session)
+{
+	struct buf out = {.limit = SNAPSHOT_MAX};
+
+	if (session->behind || session_waits(session) ||
+	    !sync_missed(sync, session->agent, session->sent, ring_revision(sync->ring))) {
+		anew(sync, session);
+		return;
+	}
+	if (sync->found.len) {
+		sync_add_found(sync, &out);
+		tell(sync, session, buf_text(&out));
+	}
+}
+
+/* Everything said until now was said by the old policy. */
+static void turn(struct sync *sync)
+{
+	struct session *session;
+
+	list_each(session, &sync->sessions, node)
+		if (session->agent && session->greeted)
+			hold(sync, session);
+	ring_add(sync->ring, "", NULL);
+	sync->floor = ring_revision(sync->ring);
+	sync->must_wait = true;
+	list_each(session, &sync->sessions, node)
+		session->sent = session->held_at = sync->floor;
+	task_defer(sync->co->loop, &sync->flush);
+}
+
 /* ---- gathering ------------------------------------------------------------------------------- */
 
 static struct shift *shift_of(struct shifts *shifts, struct class *before, struct class *now, bool routes)
@@ -60,11 +122,29 @@ static void add_member(struct shift *shift, struct member *member)
 	shift->members[shift->count++] = member;
 }
 
-static void gather(struct coordinator *co, struct shifts *shifts, const struct policy *policy)
+/* Its class is its gateway's to know alone. */
+static void shift_device(struct coordinator *co, struct device *device)
 {
-	struct member *member;
+	uint32_t before = device->class->id;
+	struct session *session = device->via->session;
 	bool made;
 
+	device->class = policy_place_device(co, device, &made);
+	if (device->class->id != before && session && session->greeted && device_told(device))
+		tell(co->sync, session, xasprintf("{\"op\":\"patch\",\"agent_id\":\"%s\",\"network\":\"%s\","
+						  "\"class\":%u}", device->id, device->network->name,
+						  device->class->id));
+}
+
+static void gather(struct coordinator *co, struct shifts *shifts, const struct policy *policy)
+{
+	struct device *device;
+	struct member *member;
+	size_t pos = 0;
+	bool made;
+
+	while ((device = map_next(shifts->network->devices, &pos, NULL)))
+		shift_device(co, device);
 	list_each(member, &shifts->network->members, in_network) {
 		struct class *before = member->class, *now;
 		bool routes;
@@ -129,7 +209,7 @@ static void tell_one(struct coordinator *co, const struct shifts *shifts, const 
 		buf_puts(&out, "}");
 	}
 	if (out.len)
-		sync_tell(co->sync, member->agent->session, buf_text(&out));
+		tell(co->sync, member->agent->session, buf_text(&out));
 	else
 		buf_free(&out);
 }
@@ -153,7 +233,7 @@ static void tell_shift(struct coordinator *co, const struct shifts *shifts, cons
 		if (!session || !session->greeted)
 			continue;
 		if (changes > MANY && 2 * changes > seen)
-			sync_anew(co->sync, session);
+			anew(co->sync, session);
 		else
 			tell_one(co, shifts, viewer->members[i], news, rules);
 	}
@@ -184,7 +264,7 @@ void sync_policy(struct coordinator *co, const struct policy_index *index)
 {
 	struct network *network;
 
-	sync_turn(co->sync);
+	turn(co->sync);
 	list_each(network, &co->mesh.networks, node)
 		if (network->classes)
 			shift_network(co, network, index);

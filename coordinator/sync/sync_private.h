@@ -63,10 +63,4 @@ void sync_waits_stuck(struct sync *sync); /* what is newer has not come to be fo
 /* ---- sync.c ---- */
 void sync_mark(struct sync *sync, struct session *session); /* it is to be told what is new */
 
-/* ---- sync.c for sync_policy.c ---- */
-void sync_turn(struct sync *sync); /* everything said until now was said by the old policy */
-/* To this one alone, CHANGEs with commas between; taken. The session must be greeted. */
-void sync_tell(struct sync *sync, struct session *session, char *changes);
-void sync_anew(struct sync *sync, struct session *session); /* a snapshot */
-
 #endif

@@ -122,7 +122,7 @@ tests:
     assert "3 rules, 3 tests: 2 ok, 0 failed, 1 skipped" in said, said
     said = co.admin("policy", "test", path)
     for line in ("ok       line 10: web to db tcp/5432 is allowed", "ok       line 11: db to web tcp/5432 is denied",
-                 "skipped  line 12: there is no agent nobody-yet"):
+                 "skipped  line 12: there is no agent or device nobody-yet"):
         assert line in said, said
     checked = json.loads(co.admin("policy", "check", path, "--json"))
     equal([t["result"] for t in checked["tests"]], ["ok", "ok", "skipped"])
@@ -134,7 +134,7 @@ tests:
     applied = subprocess.run([PROGRAM, "--config", co.dir + "/coordinator.yaml", "policy", "apply", path],
                              capture_output=True, text=True, timeout=20)
     assert "policy 1 holds" in applied.stdout, applied
-    assert ":12:5: this test was skipped: there is no agent nobody-yet" in applied.stdout + applied.stderr, applied
+    assert ":12:5: this test was skipped: there is no agent or device nobody-yet" in applied.stdout + applied.stderr, applied
     equal(co.admin("policy", "show"), text)
     state = show(co)
     equal((state["version"], state["waiting"], state["confirm_seconds"], state["text"]), (1, False, None, text))
@@ -153,7 +153,7 @@ tests:
     equal(show(co), state)
     # Warnings name what nobody has, and the word that was meant.
     warned = co.admin("policy", "check", write(co, "version: 1\nacl: [{from: [gues], to: [tag:gust], allow: [any]}]\n", "w.yaml"))
-    assert "w.yaml:2:15: no agent is called gues, did you mean guest?" in warned, warned
+    assert "w.yaml:2:15: no agent or device is called gues, did you mean guest?" in warned, warned
     assert "w.yaml:2:27: no agent and no join key has the tag gust, did you mean guest?" in warned, warned
     done = subprocess.run([PROGRAM, "--config", co.dir + "/coordinator.yaml", "policy", "apply", "-"], input=ALLOW,
                           capture_output=True, text=True, timeout=20)
@@ -175,7 +175,7 @@ def _(co):
             (["policy", "check", co.dir], 2, "cannot be read"), (["policy"], 2, "there is policy check, policy test"), (["policy", "aply", path], 2, "apply"),
             (["policy", "apply", path, "--confirm", "0"], 2, "--confirm 0"), (["policy", "apply", path, "--confirm", "soon"], 2, "--confirm soon"),
             (["policy", "apply", path, "--confirm", "3601"], 2, "--confirm 3601"), (["policy", "explain", "a", "b"], 2, "lacks its port"),
-            (["policy", "explain", "a", "b", "tcp"], 2, "one port"), (["policy", "explain", "a", "b", "tcp/22"], 1, "no agent a"),
+            (["policy", "explain", "a", "b", "tcp"], 2, "one port"), (["policy", "explain", "a", "b", "tcp/22"], 1, "no agent or device a: see agent list"),
             (["policy", "confirm"], 1, "no policy waits"), (["policy", "rollback"], 1, "no policy waits"),
             (["policy", "explain", "a", "b", "tcp/22", "--network", "none"], 1, "no network none")):
         error = co.admin(*words, code=code)
@@ -767,6 +767,10 @@ acl:
     whole = next(n["cidr"] for n in json.loads(co.admin("network", "list", "--json"))["networks"] if n["name"] == "default")
     verdict, judged = seen(whole, "web", "tcp/22")
     equal((verdict, judged[1]), ("differs", (address(agents["boss"]), web, "allow", "bosses")))
+    co.admin("peer", "add", "phone", "--via", "plain", "--endpoint", "192.0.2.1:1")
+    phone = json.loads(co.admin("peer", "list", "--json"))["devices"][0]["addresses"][0]
+    co.admin("policy", "apply", write(co, rules + "  - {name: the phone, from: [phone], to: [plain], allow: [tcp/23]}\n"))
+    equal(seen(whole, "plain", "tcp/23")[1][1], (phone, address(agents["plain"]), "allow", "the phone"))
     for to, port, expect, wrong in (("office", "tcp/631", "allow", "192.168.50.40"), ("office", "tcp/631", "deny", "192.168.50.0"),
                                     ("desks", "tcp/631", "allow", None), ("office", "tcp/9", "deny", None)):
         path = write(co, rules + "tests: [{from: web, to: %s, port: %s, expect: %s}]\n" % (to, port, expect), "t.yaml")
@@ -788,11 +792,11 @@ def _(co):
     assert "did you mean web-1?" in co.admin("policy", "explain", "db", "wbe-1", "icmp", code=1)
     # A test names whom it means: a beginning is nobody.
     said = co.admin("policy", "test", write(co, ALLOW + "tests: [{from: d, to: web-1, port: icmp, expect: deny}]\n"))
-    assert "skipped  line 3: there is no agent d" in said, said
+    assert "skipped  line 3: there is no agent or device d" in said, said
     # Nearest names are for the first of many: each is looked for among all agents.
     path = write(co, ALLOW + "tests:\n" + "- {from: wbe-1, to: db, port: icmp, expect: deny}\n" * 30)
     said = co.admin("policy", "test", path)
-    equal((said.count("there is no agent wbe-1"), said.count("did you mean web-1?")), (30, 20))
+    equal((said.count("there is no agent or device wbe-1"), said.count("did you mean web-1?")), (30, 20))
     path = write(co, ALLOW + "tests:\n" + "- {from: web-1, to: db, port: icmp, expect: allow}\n" * 1001)
     assert "more than 1000 tests" in co.admin("policy", "test", path, code=2)
 
@@ -814,26 +818,114 @@ tests:
   - {from: nobdy, to: web, port: icmp, expect: allow}
 """)
     warned = [w.removeprefix(path + ":") for w in json.loads(co.admin("policy", "check", path, "--json"))["warnings"]]
-    equal(warned, ["6:13: no agent is called ayn, did you mean any?", "6:24: no agent is called slef, did you mean self?",
-                   "7:12: no agent is called slfe", "2:14: no agent is called wbe, did you mean web?",
+    equal(warned, ["6:13: no agent or device is called ayn, did you mean any?", "6:24: no agent or device is called slef, did you mean self?",
+                   "7:12: no agent or device is called slfe", "2:14: no agent or device is called wbe, did you mean web?",
                    "4:8: no user, role or group is called admn, did you mean admin?",
-                   "12:5: this test was skipped: there is no agent nobdy",
-                   "3:9: web is a name under hosts and an agent's: rules mean the one under hosts"])
+                   "12:5: this test was skipped: there is no agent or device nobdy",
+                   "3:9: web is a name under hosts and an agent's or device's: rules mean the one under hosts"])
 
 
 POINTS = ["tcp/22", "tcp/80", "tcp/8080", "tcp/9", "udp/53", "udp/9", "icmp"]
 
 
 def random_policy(rng, addresses):
-    words = ["any", "tag:a", "tag:b", "tag:c", "group:g", "group:h", "n0", "n1", "n2", "network:default"] + addresses
+    words = ["any", "tag:a", "tag:b", "tag:c", "group:g", "group:h", "n0", "n1", "n2", "d0", "d1", "network:default"] + addresses
     ports = ["any", "tcp/22", "tcp/80", "tcp/8000-8100", "udp/53", "icmp", "udp"]
-    lines = ["version: 1", "default: " + rng.choice(["deny", "deny", "allow"]), "groups: {g: [tag:a, n3], h: [group:g, n4]}", "acl:"]
+    lines = ["version: 1", "default: " + rng.choice(["deny", "deny", "allow"]), "groups: {g: [tag:a, n3, d1], h: [group:g, n4]}", "acl:"]
     for i in range(rng.randint(1, 7)):
         to = rng.sample(words + ["self"], rng.randint(1, 2))
         lines.append("  - {name: r%d, from: %s, to: %s, %s: %s, priority: %d}" % (
             i, json.dumps(rng.sample(words, rng.randint(1, 2))), json.dumps(to), rng.choice(["allow", "allow", "deny"]),
             json.dumps(rng.sample(ports, rng.randint(1, 2))), rng.choice([10, 100, 100])))
     return "\n".join(lines) + "\n"
+
+
+def device(co, name, gate):
+    return json.loads(co.admin("peer", "add", name, "--via", gate, "--endpoint", "vpn.example.net:51820", "--json"))["device"]
+
+
+@case("a device is a party of the policy: what its gateway is told of it is what explain says")
+def _(co):
+    agents = mesh(co, gate=[], far=["db"])
+    gate, far = Watcher(agents["gate"]), Watcher(agents["far"])
+    def phone():
+        return next((p for p in gate.peers.values() if p["name"] == "phone"), None)
+    def judged(points=("tcp/80", "tcp/22", "icmp")):
+        for point in points:
+            protocol, _, port = point.partition("/")
+            said = json.loads(co.admin("policy", "explain", "phone", "gate", point, "--json"))
+            for seen, family in zip(said["families"], (4, 6)):
+                equal(gate.accepts(phone(), protocol, int(port or 0), family=family), seen["verdict"] == "allow", (point, family))
+            yield said["verdict"]
+    def classes(peers):
+        return {p["agent_id"]: p["class"] for p in peers}
+    def held():
+        return [gate.accepts(phone(), *packet, family=family) for packet in (("tcp", 80), ("tcp", 22), ("icmp", 0)) for family in (4, 6)]
+    def follows(text, verdicts):
+        co.admin("policy", "apply", write(co, text))
+        told = classes(agents["gate"].ask("GET", "/peers")[1]["peers"])
+        wanted = [verdict == "allow" for verdict in verdicts for _ in (4, 6)]
+        assert gate.until(lambda: classes(gate.peers.values()) == told and held() == wanted, WITHIN) is not None, (text, gate.frames[-3:])
+        equal(list(judged()), verdicts, text)
+    co.admin("policy", "apply", write(co, "version: 1\nacl: [{name: q, from: [phone], to: [gate], allow: [tcp/80]}]\n"))
+    made = device(co, "phone", "gate")
+    four, six = (next(a for a in made["addresses"] if (":" in a) == v6) for v6 in (False, True))
+    # Told by a snapshot, though nothing may pass but one port; to nobody else.
+    assert gate.until(phone, WITHIN) is not None and phone()["device"] and phone()["class"], gate.frames
+    equal(list(judged()), ["allow", "deny", "deny"])
+    other = device(co, "other", "gate") # the device that no rule speaks of
+    assert gate.until(lambda: "other" in gate.names(), WITHIN) is not None
+    equal([gate.accepts(p, "tcp", 80) for p in gate.peers.values() if p["name"] in ("phone", "other")].count(True), 1)
+    equal(far.quiet(0.1).names(), [])
+    rule = "version: 1\ndefault: %s\nacl:\n  - {from: [%s], to: [%s], %s: [%s]}\n"
+    for whom in ("phone", four + "/32, " + six + "/128", "group:g"):
+        words = ("groups: {g: [phone]}\n" if whom == "group:g" else "")
+        whom = json.dumps(whom.split(", "))[1:-1]
+        follows(rule % ("deny", whom, "gate", "allow", "tcp/80") + words, ["allow", "deny", "deny"])
+        follows(rule % ("allow", whom, "any", "deny", "any") + words, ["deny", "deny", "deny"])
+        assert all(gate.accepts(p, "tcp", 1) for p in gate.peers.values() if p["name"] == "other")
+    follows(rule % ("deny", '"network:default"', "gate", "allow", "tcp/22") , ["deny", "allow", "deny"])
+    follows(rule % ("deny", "any", "any", "allow", "icmp"), ["deny", "deny", "allow"])
+    follows(rule % ("deny", '"tag:db"', "any", "allow", "icmp"), ["deny", "deny", "deny"])
+    # The class of a device, and rules that name it, come by deltas of a policy.
+    before, count = phone()["class"], len(gate.frames)
+    co.admin("policy", "apply", write(co, rule % ("deny", "phone", "gate", "allow", "tcp/80")))
+    assert gate.until(lambda: phone()["class"] != before and gate.rules["default"], WITHIN) is not None
+    equal({f["type"] for f in gate.frames[count:]}, {"delta"})
+    equal(far.quiet(0.1).names(), [])
+    # To a device: its own firewall says, so no rule of the gateway's does; explain says what is meant.
+    said = json.loads(co.admin("policy", "explain", "gate", "phone", "tcp/80", "--json"))
+    equal((said["verdict"], said["peers"], said["to"]["agent"]), ("deny", True, "phone"))
+    equal(json.loads(co.admin("policy", "explain", "far", "phone", "tcp/80", "--json"))["peers"], False)
+    equal(json.loads(co.admin("policy", "explain", "phone", "other", "tcp/80", "--json"))["peers"], False)
+    for word in ("phone", "pho", made["id"], four, six, made["public_key"]):
+        said = json.loads(co.admin("policy", "explain", word, "gate", "tcp/80", "--json"))
+        equal((said["from"]["agent"], said["verdict"], said["rule"], said["peers"]), ("phone", "allow", "rule 1", True), word)
+    assert "did you mean phone?" in co.admin("policy", "explain", "phnoe", "gate", "icmp", code=1)
+    # Tests, warnings and diff know it.
+    test = "tests:\n  - {from: phone, to: gate, port: tcp/80, expect: %s}\n  - {from: gate, to: \"%s\", port: icmp, expect: deny}\n"
+    path = write(co, rule % ("deny", "phone", "gate", "allow", "tcp/80") + test % ("allow", four))
+    checked = json.loads(co.admin("policy", "check", path, "--json"))
+    equal(([t["result"] for t in checked["tests"]], checked["warnings"]), (["ok", "ok"], []))
+    path = write(co, rule % ("deny", "phnoe", "gate", "allow", "tcp/80"))
+    warned = json.loads(co.admin("policy", "check", path, "--json"))["warnings"]
+    equal([w.partition(": ")[2] for w in warned], ["no agent or device is called phnoe, did you mean phone?"])
+    assert "default: phone to gate: nothing (was: tcp/80)" in co.admin("policy", "diff", path).splitlines()
+    path = write(co, rule % ("deny", "phnoe", "gate", "allow", "tcp/80") + test % ("allow", four))
+    assert "phone to gate tcp/80 is denied" in co.admin("policy", "apply", path, code=1)
+    # What came in deltas is what a snapshot has; it stays what it is over SIGKILL, and goes.
+    fresh = Watcher(agents["gate"])
+    equal((gate.rules, classes(gate.peers.values())), (fresh.rules, classes(fresh.peers.values())))
+    co.stop(signal.SIGKILL)
+    co.start()
+    gate = Watcher(agents["gate"])
+    equal(list(judged()), ["allow", "deny", "deny"])
+    co.admin("peer", "remove", "phone")
+    assert gate.until(lambda: not phone(), WITHIN) is not None
+    assert "there is no agent or device phone" in co.admin("policy", "explain", "phone", "gate", "icmp", code=1)
+    co.admin("policy", "apply", write(co, "version: 1\nhosts: {phone: 192.0.2.1}\n"))
+    said = co.admin("peer", "add", "phone", "--via", "gate", "--endpoint", "vpn.example.net:51820", code=1)
+    assert "the policy has phone under hosts" in said, said
 
 
 @case("random policies: agents are told of whom they may talk to, and their rules are what explain says")
@@ -843,6 +935,9 @@ def _(co):
     tags = [["a"], ["a", "b"], ["b"], ["c"], [], []]
     agents = mesh(co, **{"n%d" % i: t for i, t in enumerate(tags)})
     addresses = [a.partition("/")[0] for agent in list(agents.values())[:2] for a in agent.addresses]
+    gates = {"d0": "n0", "d1": "n0", "d2": "n3"}
+    devices = {name: device(co, name, gate) for name, gate in gates.items()}
+    addresses += devices["d0"]["addresses"] + devices["d2"]["addresses"][:1]
     api = root(co)
     watchers = {name: Watcher(agent) for name, agent in agents.items()}
     deltas = 0
@@ -850,7 +945,7 @@ def _(co):
         text = random_policy(rng, addresses)
         api.ok("PUT", "/policy", {"text": text})
         verdicts = {}
-        for a in agents:
+        for a in [*agents, *devices]:
             for b in agents:
                 for point in POINTS if a != b else []:
                     verdicts[a, b, point] = api.ok("POST", "/policy/explain", {"from": a, "to": b, "port": point})
@@ -858,11 +953,11 @@ def _(co):
             watcher.quiet(0.1)
             where = "seed %d, step %d, %s:\n%s" % (seed, step, name, text)
             told = {p["name"] for p in watcher.peers.values()}
-            for other in agents:
+            for other in [*agents, *devices]:
                 if other == name:
                     continue
-                equal(other in told, verdicts[name, other, "icmp"]["peers"], where)
-                may = any(verdicts[pair[0], pair[1], p]["verdict"] != "deny"
+                equal(other in told, verdicts[other, name, "icmp"]["peers"], where)
+                may = other in agents and any(verdicts[pair[0], pair[1], p]["verdict"] != "deny"
                           for pair in ((name, other), (other, name)) for p in POINTS)
                 assert other in told or not may, where
                 for point in POINTS if other in told else []:

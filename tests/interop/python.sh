@@ -11,6 +11,7 @@ python_suite() {
 		exit 77
 	fi
 	case $WG_MESH_BUILD in */asan) export MODE=asan ;; esac # else what is missing would be built without
+	case $WG_MESH_BUILD in /*) return ;; esac # programs of another tree are tested as they are
 	make -s B="$WG_MESH_BUILD" all "$@" >/dev/null || {
 		echo "not ok $suite: the programs do not build"
 		exit 1

@@ -2325,7 +2325,10 @@ def _(co):
         assert "hidden" not in answer[1]["detail"].replace("db-hiddne", ""), answer
         answer = ann("POST", "/policy/explain", {"from": word, "to": "db", "port": "icmp"})
         assert "hidden" not in json.dumps(answer).replace("db-hiddne", ""), answer
-    equal(ann.ok("POST", "/policy/explain", {"from": "p", "to": "d", "port": "icmp"})["from"]["agent"], "p-web")
+    equal(ann.ok("POST", "/policy/explain", {"from": "p-", "to": "d", "port": "icmp"})["from"]["agent"], "p-web")
+    answer = ann("POST", "/policy/explain", {"from": "p", "to": "d", "port": "icmp"})
+    refused(answer, 422, "ambiguous")
+    assert "p-web (network default), phone (a device, network default)" in answer[1]["detail"], answer
     assert "db (network default), db-hidden (network other)" in co.admin("agent", "show", "d", code=2)
 
 

@@ -390,6 +390,34 @@ def _(a, b):
     soon(lambda: len(at(two, b).ask("GET", "/peers")[1]["peers"]) == 1)
 
 
+@case_of_two("a device that is added at one is a party of the policy at its gateway's coordinator")
+def _(a, b):
+    key, gate, far = joined(a, b, "gate", "far")
+    stream = at(gate, b).stream()
+    stream.receive()
+
+    def told():
+        seen = stream.find(lambda m: m.get("type") == "snapshot" and any(p.get("device") for p in m["peers"]), 5)
+        return seen and (next(p for p in seen["peers"] if p.get("device")), seen["rules"][0]["rules"])
+    a.admin("peer", "add", "other", "--via", "gate", "--endpoint", "gate.example:51820")
+    phone, rules = told()
+    assert phone["class"] in rules[0]["classes"], (phone, rules)
+    a.admin("peer", "remove", "other")
+    assert stream.find(lambda m: m.get("type") == "snapshot" and not any(p.get("device") for p in m["peers"]), 5), "removed"
+    rule = "version: 1\nacl: [{from: [%s], to: [gate], allow: [tcp/80]}]\n"
+    apply(a, rule % "phone")
+    assert stream.find(lambda m: m.get("op") == "rules" and m["rules"] == [], 5), "no policy without the device"
+    a.admin("peer", "add", "phone", "--via", "gate", "--endpoint", "gate.example:51820")
+    phone, rules = told()
+    equal(([rule["classes"] for rule in rules], rules[0]["ports"]), ([[phone["class"]]], ["80"]))
+    explained = {"from": "phone", "to": "gate", "port": "tcp/80"}
+    equal([command(co, "policy explain", explained)["verdict"] for co in (a, b)], ["allow"] * 2)
+    apply(a, rule % "far")
+    assert stream.find(lambda m: m.get("op") == "patch" and m["agent_id"] == phone["agent_id"] and
+                       m.get("class", phone["class"]) != phone["class"], 5), "its class is another"
+    equal([command(co, "policy explain", explained)["verdict"] for co in (a, b)], ["deny"] * 2)
+
+
 def policy_file(co, text):
     with open(co.dir + "/policy.yaml~", "w") as f:
         f.write(text)

@@ -228,7 +228,7 @@ static void test_wrong_files(void **state)
 		 "p.yaml:2:25: \"0.0.0.0/0\" is every address, did you mean \"exit\"?"},
 		{HEAD "tests: [{from: a, to: b, port: tcp, expect: allow}]", "p.yaml:2:32: \"tcp\" is not one port"},
 		{HEAD "tests: [{from: a, to: tag:b, port: icmp, expect: allow}]",
-		 "p.yaml:2:23: \"tag:b\" must be an agent's name"},
+		 "p.yaml:2:23: \"tag:b\" must be an agent's or device's name"},
 		{HEAD "tests: [{from: a, to: b, port: icmp, expect: alow}]",
 		 "p.yaml:2:46: expect: \"alow\" is not known, did you mean \"allow\"?"},
 		{HEAD "acl: &x []", "p.yaml:2:6: anchors and aliases are not taken"},

@@ -15,7 +15,8 @@
 #include <string.h>
 #include <cmocka.h>
 
-#define MEMBERS 7
+#define MEMBERS 9
+#define AGENTS  7 /* of them; the others are devices */
 
 static uint64_t seed;
 
@@ -29,7 +30,7 @@ static unsigned below(unsigned limit) /* xorshift: the same on every machine */
 
 #define PICK(words) (words)[below(ARRAY_SIZE(words))]
 
-static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i"};
 static const char *const tags[] = {"t1", "t2", "t3"};
 static const char *const prefixes[] = {
 	"10.0.0.0/8", "10.1.0.0/16", "10.1.0.0/29", "10.1.0.2", "10.1.0.64/26", "192.168.0.0/16",
@@ -135,11 +136,11 @@ static struct prefix prefix_of(const char *text)
 static void random_member(struct world *world, unsigned i, bool with6)
 {
 	struct policy_who *who = &world->members[i].who;
-	json_t *given = json_array();
+	json_t *given = i < AGENTS ? json_array() : NULL;
 	char text[40];
 	bool made;
 
-	for (unsigned n = below(3); n > 0; n--)
+	for (unsigned n = given ? below(3) : 0; n > 0; n--)
 		json_array_append_new(given, json_string(PICK(tags)));
 	who->name = names[i];
 	who->tags = given;
@@ -148,7 +149,7 @@ static void random_member(struct world *world, unsigned i, bool with6)
 	snprintf(text, sizeof(text), "fd00:1::%u", i + 1);
 	if (with6)
 		assert_true(addr_parse(&who->addresses[1], text));
-	if (below(2))
+	if (given && below(2))
 		for (who->route_count = 0; who->route_count < 1 + below(3) && who->route_count < 3;)
 			world->members[i].routes[who->route_count++] = prefix_of(PICK(routes));
 	who->routes = world->members[i].routes;
