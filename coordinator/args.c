@@ -52,6 +52,15 @@ static void store(json_t *out, const struct arg *arg, const char *value)
 	}
 }
 
+static bool is_text(const char *text)
+{
+	json_t *json = json_string(text);
+	bool fine = json != NULL;
+
+	json_decref(json);
+	return fine;
+}
+
 bool args_parse(json_t *out, const struct arg *const tables[2], int argc, char **argv,
 		const char **words, size_t max_words, size_t *count, char error[static ARGS_ERROR])
 {
@@ -62,6 +71,10 @@ bool args_parse(json_t *out, const struct arg *const tables[2], int argc, char *
 		const char *text = argv[i], *value;
 		const struct arg *arg;
 
+		if (!is_text(text)) {
+			snprintf(error, ARGS_ERROR, "word %d of the command is not UTF-8", i + 1);
+			return false;
+		}
 		if (only_words || strncmp(text, "--", 2)) {
 			if (*count == max_words) {
 				snprintf(error, ARGS_ERROR, "%s: too many words; see --help", text);
@@ -82,6 +95,10 @@ bool args_parse(json_t *out, const struct arg *const tables[2], int argc, char *
 			value++;
 		else if (arg->kind != ARG_FLAG && i + 1 < argc)
 			value = argv[++i];
+		if (value && !is_text(value)) {
+			snprintf(error, ARGS_ERROR, "--%s: its value is not UTF-8", arg->name);
+			return false;
+		}
 		if ((arg->kind == ARG_FLAG) == (value != NULL)) {
 			snprintf(error, ARGS_ERROR, arg->kind == ARG_FLAG ? "--%s takes no value"
 									  : "--%s needs a value",

@@ -201,12 +201,15 @@ static int put_files(struct side *to, const struct config *config)
 int backup_run(const struct config *config, const json_t *options, json_t *result)
 {
 	const char *path = json_string_value(json_object_get(options, "file"));
-	char *temporary = xasprintf("%s.part", path), *url = xasprintf("sqlite:%s", temporary);
+	char *temporary, *url;
 	struct side from = {0}, to = {0};
 	int code = 0;
 
 	umask(0077);
-	unlink(temporary);
+	temporary = inplace_beside(path);
+	if (!temporary)
+		return failed("cannot make a backup at %s: %s", path, strerror(errno));
+	url = xasprintf("sqlite:%s", temporary);
 	if (!is_there(&from, config->db) || !side_open(&from, config->db) || !side_open(&to, url)) {
 		failed("cannot make a backup: %s", why(&from, &to));
 		code = code_of(&from, &to);
@@ -221,7 +224,7 @@ int backup_run(const struct config *config, const json_t *options, json_t *resul
 	if (!code && rename(temporary, path) < 0)
 		code = failed("cannot make a backup at %s: %s", path, strerror(errno));
 	if (code)
-		unlink(temporary);
+		inplace_remove(temporary);
 	else
 		file_sync_directory_of(path);
 	json_object_set_new(result, "file", json_string(path));

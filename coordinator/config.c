@@ -264,9 +264,18 @@ static void default_url(struct config *config, uint16_t port)
 
 static int check(struct config *config, char error[static CONFIG_ERROR])
 {
+	const struct {
+		const char *key, *value;
+	} paths[] = {{"state", config->state}, {"run_dir", config->run_dir}, {"db", config->db}, {"policy", config->policy},
+		     {"tls: cert", config->cert}, {"tls: key", config->key}, {"tls: next_key", config->next_key}};
 	struct endpoint stun;
 	const char *why;
 
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
+		if (paths[i].value && !*paths[i].value) {
+			snprintf(error, CONFIG_ERROR, "%s: is empty: leave it out, or say where", paths[i].key);
+			return -1;
+		}
 	if (!config->cert != !config->key) {
 		snprintf(error, CONFIG_ERROR, "tls: cert and key belong together, one is missing");
 		return -1;

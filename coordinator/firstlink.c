@@ -75,7 +75,10 @@ static void show(void *arg)
 				 "join, and to the dashboard\"", path);
 	} else {
 		fputs(first->links, stdout);
-		fflush(stdout);
+		if (fflush(stdout))
+			log_error("first-link", "reason=\"standard output does not take them; make links with key create "
+				  "and user link " FIRST_USER "\"");
+		clearerr(stdout); /* nothing else is printed there: it is no reason to end with 1 */
 	}
 	secret_wipe(first->links, strlen(first->links));
 	free(first->links);

@@ -8,6 +8,7 @@
 #include "lib/str.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -30,6 +31,20 @@ static int remove_logs(const char *path)
 		free(log);
 	}
 	return result;
+}
+
+char *inplace_beside(const char *path)
+{
+	char *beside = xasprintf("%s.XXXXXX", path);
+	int fd = mkostemp(beside, O_CLOEXEC), error = errno; /* 0600 */
+
+	if (fd >= 0) {
+		close(fd);
+		return beside;
+	}
+	free(beside);
+	errno = error;
+	return NULL;
 }
 
 int inplace_remove(const char *path)

@@ -7,6 +7,8 @@
 
 #include <stddef.h>
 
+/* An empty file (0600) of a name that nobody else has, beside `path`, new; NULL: errno says why not. */
+char *inplace_beside(const char *path);
 /* The file and what SQLite has beside it, as far as it is there. 0 or -errno. */
 int inplace_remove(const char *path);
 /* What was at `path`, whole or not, is kept under a name of its own, new in *kept; NULL: nothing was there.

@@ -188,12 +188,14 @@ int main(int argc, char **argv)
 {
 	const struct arg *tables[2] = {common_args, serve_args};
 	const char *words[CLI_MAX_WORDS], *near = NULL;
-	json_t *options = json_object();
+	json_t *options;
 	char error[ARGS_ERROR] = "";
 	size_t count = 0, used = 0;
 	const struct command *command = NULL;
 	int code;
 
+	standard_open();
+	options = json_object();
 	log_open("wg-mesh-coordinator", NULL, LOG_INFO);
 	if (argc == 2 && (!strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))) {
 		cli_help(NULL, NULL, 0, common_args, serve_args);

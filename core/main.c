@@ -247,6 +247,7 @@ int main(int argc, char **argv)
 	struct paths paths;
 	int error;
 
+	standard_open();
 	if (!parse(&args, argc, argv))
 		return 2;
 	if (args.help)

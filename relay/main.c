@@ -64,6 +64,7 @@ int main(int argc, char **argv)
 	struct loop *loop;
 	int status;
 
+	standard_open();
 	if (sodium_init() < 0)
 		return 1;
 	if (settings_load(&settings, argc, argv, &status)) {

@@ -361,6 +361,11 @@ json_t *roles_json(const struct coordinator *co, const struct who *who, const js
 	return list;
 }
 
+json_t *access_reach(const struct access *access)
+{
+	return access->limits ? who_reach(access->user ? access->user->roles : NULL, access->limits) : NULL;
+}
+
 /* ---- who made a join key --------------------------------------------------------------------- */
 
 json_t *maker_json(const struct who *who)

@@ -78,6 +78,9 @@ bool who_refresh(const struct coordinator *co, struct who *who);
  * `who` sees. */
 json_t *roles_json(const struct coordinator *co, const struct who *who, const json_t *roles);
 
+/* What a token, session or link may now, as roles; new. NULL: what its user may. */
+json_t *access_reach(const struct access *access);
+
 /* Who made a join key, as the database keeps it: {"root": true}, or "user" by name, "limits" of the token it
  * was made by, or both; new. */
 json_t *maker_json(const struct who *who);

@@ -91,6 +91,22 @@ static enum role role_in(const struct who *who, const char *network)
 	return role;
 }
 
+json_t *who_reach(const json_t *roles, const json_t *limits)
+{
+	const struct who who = {.roles = (json_t *)(uintptr_t)roles, .limits = (json_t *)(uintptr_t)limits};
+	enum role everywhere = role_in(&who, NULL);
+	json_t *const all[] = {who.roles, who.limits}, *value, *out = json_object();
+	const char *network;
+
+	if (everywhere)
+		json_object_set_new(out, EVERYWHERE, json_string(role_name(everywhere)));
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		json_object_foreach(all[i], network, value)
+			if (strcmp(network, EVERYWHERE) && role_in(&who, network) > everywhere)
+				json_object_set_new(out, network, json_string(role_name(role_in(&who, network))));
+	return out;
+}
+
 enum role who_role(const struct who *who, const struct network *network)
 {
 	return role_in(who, network ? network->id : NULL);

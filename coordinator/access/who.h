@@ -42,6 +42,9 @@ bool who_raised(const json_t *before, const json_t *now);
 /* Adds `roles` to `out`, none of them higher than `most`. */
 void who_cut(json_t *out, const json_t *roles, enum role most);
 
+/* What somebody of these roles may who is held to these limits; each may be NULL; new. */
+json_t *who_reach(const json_t *roles, const json_t *limits);
+
 enum role who_role(const struct who *who, const struct network *network); /* NULL: for everything */
 enum role who_highest(const struct who *who); /* in any network */
 bool who_sees(const struct who *who, const struct network *network);

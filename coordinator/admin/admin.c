@@ -66,14 +66,14 @@ static void send_line(struct client *client, json_t *json)
 	json_decref(json);
 }
 
-/* What is not written as it must be (`*invalid`) is wrong usage; what is, and cannot be done, has failed. A policy's
- * file and an agent's route have failed too: they are judged, not typed. */
+/* What is not written as it must be (`*invalid`) is wrong usage, a policy's file too; what is, and cannot be done, has
+ * failed: a test of a policy, and an agent's route, which is judged, not typed. */
 static int exit_code(const struct refusal *why)
 {
 	static const char malformed[] = "invalid";
 	size_t len = strlen(why->code), end = sizeof(malformed) - 1;
 
-	if (!strcmp(why->code, "policy_invalid") || !strcmp(why->code, "route_invalid"))
+	if (!strcmp(why->code, "route_invalid"))
 		return 1;
 	return why->status == 400 || (len >= end && !strcmp(why->code + len - end, malformed)) ? 2 : 1;
 }

@@ -112,6 +112,7 @@ static json_t *set_named_route(struct coordinator *co, struct js *js, const stru
 		refuse(why, 400, "invalid", "%s is not a route such as 192.168.1.0/24, nor exit", text);
 		return NULL;
 	}
+	prefix = prefix_mask(&prefix); /* what is told and written is the route itself */
 	return set_route(co, member, &prefix, approved, who, why);
 }
 

@@ -143,9 +143,11 @@ json_t *admin_policy_rollback(struct coordinator *co, struct js *js, const struc
 static json_t *party_json(const struct resolved *resolved)
 {
 	const struct party *party = &resolved->party;
+	bool range = resolved->range.addr.family;
 
 	return json_pack("{sosososO?}", "agent", js_from_string(party->name), "network",
-			 js_from_string(party->network), "address", js_from_addr(&party->addr), "tags",
+			 js_from_string(party->network), "address",
+			 range ? js_from_prefix(&resolved->range) : js_from_addr(&party->addr), "tags",
 			 party->tags);
 }
 
@@ -183,8 +185,8 @@ static bool resolve(const struct coordinator *co, const struct who *who, const c
 {
 	const struct network *only = network ? mesh_network(&co->mesh, network) : NULL;
 	struct found found;
-	struct addr addr;
-	bool reads = reads_policy(who), is_address = addr_parse(&addr, word);
+	struct prefix prefix;
+	bool reads = reads_policy(who), is_address = prefix_parse(&prefix, word);
 
 	if (reads && (is_address || policy_host(policy_in_force(co), word)))
 		return policy_resolve(co, policy_in_force(co), word, network, out, why);
@@ -197,13 +199,13 @@ static bool resolve(const struct coordinator *co, const struct who *who, const c
 	return true;
 }
 
-/* Of one family, or of both where they agree. */
+/* Of one family or part of a range, or of all where they agree. */
 static json_t *judged_json(const struct judged *judged, bool whole)
 {
 	const struct verdict *verdict = &judged->verdict;
 
-	return json_pack("{sososssoso}", "from", js_from_addr(&judged->from->addr), "to",
-			 js_from_addr(&judged->to->addr), "verdict", verdict->allow ? "allow" : "deny", "rule",
+	return json_pack("{sososssoso}", "from", js_from_addr(&judged->from.addr), "to",
+			 js_from_addr(&judged->to.addr), "verdict", verdict->allow ? "allow" : "deny", "rule",
 			 js_from_string(whole ? verdict->rule : NULL), "line",
 			 whole && verdict->line ? json_integer(verdict->line) : json_null());
 }
@@ -265,6 +267,10 @@ json_t *admin_policy_explain(struct coordinator *co, struct js *js, const struct
 	if (!resolve(co, who, from, network, &source, why) || !resolve(co, who, to, network, &target, why) ||
 	    (!source.party.name && !target.party.name && !who_may(who, NULL, why)))
 		return NULL;
-	count = policy_judge(policy_index_in_force(co), &source, &target, point, judged);
+	count = policy_judge(co, policy_index_in_force(co), &source, &target, point, judged);
+	if (!count) {
+		refuse(why, 422, "invalid", POLICY_TOO_WIDE);
+		return NULL;
+	}
 	return explained(&source, &target, port, judged, count, reads_policy(who));
 }

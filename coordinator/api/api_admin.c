@@ -138,8 +138,12 @@ static bool take_parameter(json_t *arguments, const char *fields, char *pair, st
 	uint64_t number;
 
 	str_mend(pair); /* for it is quoted */
-	if (!value || (*value++ = '\0', !decode(value)) || !field_find(fields, pair, &field))
+	if (value)
+		*value++ = '\0';
+	if (!value || !field_find(fields, pair, &field))
 		return refuse(why, 422, "unknown_parameter", "%.40s: there is no such parameter", pair);
+	if (!decode(value))
+		return refuse(why, 422, "invalid", "%s: after %% there must be two hexadecimal digits, and not 00", pair);
 	if (json_object_get(arguments, pair))
 		return refuse(why, 422, "invalid", "%s: is there twice", pair);
 	if (field_is(&field, "integer")) {

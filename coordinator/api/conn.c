@@ -2,8 +2,9 @@
  * conn.c - HTTP on a stream: feed the parser, dispatch, answer, next.
  *
  * While an answer is pending (it waits for the disk) nothing more is read from the stream; that
- * bounds what a client can pile up. A client has HEAD_MS for the head and BODY_MS for all, counted
- * from the first byte, so one that drips a byte a second holds nothing for long.
+ * bounds what a client can pile up, as it does that no request is begun while QUEUE_FULL bytes of answers are
+ * unread. A client has HEAD_MS for the head, then BODY_MS for the body, in which
+ * it may be silent for SILENT_MS, so one that drips a byte a second holds nothing for long.
  */
 #include "conn.h"
 #include "coordinator/cluster/cluster.h"
@@ -21,11 +22,14 @@
 #define IDLE_MS   75000
 #define HEAD_MS   15000
 #define BODY_MS   60000
+#define SILENT_MS 15000
 #define ANSWER_MS 10000 /* a disk that does not write */
+#define UNREAD_MS 30000 /* in which a client takes none of what is there for it */
 #define RETRIES   8
 
 #define HEAD_ROOM  4096
 #define QUEUE_ROOM (1u << 20)
+#define QUEUE_FULL (QUEUE_ROOM / 2)
 
 struct conn {
 	struct list node; /* server's */
@@ -38,7 +42,8 @@ struct conn {
 	bool reading, answering, closing, head_done;
 	size_t held;       /* bytes of a body, accounted for, */
 	size_t max_body;   /* of as many as this request may have */
-	uint64_t since_ms;
+	size_t unread;     /* bytes of answers that the next request waits for; 0: it does not */
+	uint64_t since_ms, body_until_ms;
 	struct request *rq; /* NULL: none is being answered */
 	const struct stream_ops *upper; /* after an upgrade */
 	void *upper_arg;
@@ -264,17 +269,22 @@ static void bad_request(struct conn *conn)
 /* From the first byte of a request on, its time is limited. */
 static void keep_time(struct conn *conn)
 {
+	uint64_t now = loop_now(conn->co->loop);
+
 	if (!conn->reading) {
 		conn->reading = true;
+		stream_set_idle(conn->stream, 0); /* it is told that it was too slow */
 		timer_start(&conn->limit, HEAD_MS);
 	}
 	if (!conn->head_done && http_has_head(conn->http)) {
 		conn->head_done = true;
 		conn->max_body = dispatch_max_body(conn->http);
-		timer_start(&conn->limit, BODY_MS);
+		conn->body_until_ms = now + BODY_MS;
 		if (conn->http->expect_continue)
 			stream_write(conn->stream, "HTTP/1.1 100 Continue\r\n\r\n", 25);
 	}
+	if (conn->head_done)
+		timer_start(&conn->limit, MIN(SILENT_MS, MAX(conn->body_until_ms, now) - now));
 }
 
 static void too_much(struct conn *conn)
@@ -283,6 +293,20 @@ static void too_much(struct conn *conn)
 	conn->closing = true;
 	problem(conn, 429, "busy", "too many large requests at the moment: try again soon",
 		"Retry-After: 10\r\n");
+}
+
+/* Of who asks on and on, and reads more slowly, the next request waits. */
+static bool must_wait(struct conn *conn)
+{
+	size_t queued = stream_queued(conn->stream);
+
+	if (conn->reading || queued <= QUEUE_FULL)
+		return false;
+	if (!conn->unread) {
+		conn->unread = queued;
+		timer_start(&conn->limit, UNREAD_MS);
+	}
+	return true;
 }
 
 static size_t on_data(void *arg, const uint8_t *data, size_t len)
@@ -298,7 +322,7 @@ static size_t on_data(void *arg, const uint8_t *data, size_t len)
 		return conn->upper->data(conn->upper_arg, data, len);
 	if (conn->closing)
 		return len;
-	if (conn->answering)
+	if (conn->answering || must_wait(conn))
 		return 0;
 	switch (http_feed(conn->http, data, len, &used)) {
 	case HTTP_NEED_MORE:
@@ -324,6 +348,11 @@ static void on_drained(void *arg)
 
 	if (conn->upper && conn->upper->drained)
 		conn->upper->drained(conn->upper_arg);
+	if (!conn->unread)
+		return;
+	conn->unread = 0;
+	timer_stop(&conn->limit);
+	stream_resume(conn->stream);
 }
 
 static void conn_free(struct conn *conn)
@@ -347,6 +376,19 @@ static void on_closed(void *arg, const char *reason)
 	conn_free(conn);
 }
 
+/* It may be slow, but it must read. */
+static void judge_reader(struct conn *conn)
+{
+	size_t queued = stream_queued(conn->stream);
+
+	if (queued >= conn->unread) {
+		stream_abort(conn->stream);
+		return;
+	}
+	conn->unread = queued;
+	timer_start(&conn->limit, UNREAD_MS);
+}
+
 static void on_limit(void *arg)
 {
 	static const struct late {
@@ -363,6 +405,10 @@ static void on_limit(void *arg)
 	struct conn *conn = arg;
 	const struct late *why = conn->answering ? &late[conn->rq->awaited] : &slow;
 
+	if (conn->unread) {
+		judge_reader(conn);
+		return;
+	}
 	conn->closing = true;
 	problem(conn, why->status, why->code, why->detail, NULL);
 }
@@ -398,33 +444,6 @@ void conn_abort_older(struct list *conns, uint64_t ms)
 }
 
 /* ---- upgrades --------------------------------------------------------------------- */
-
-/* HTTP/1.0 has no Upgrade: one there is as if it were not (RFC 9110 7.8). */
-static bool asks_for_websocket(const struct http_message *http)
-{
-	const char *version = http_header(http, "Sec-WebSocket-Version");
-
-	return !http->http10 && http_header_has(http, "Upgrade", "websocket") &&
-	       http_header_has(http, "Connection", "upgrade") && version && !strcmp(version, "13");
-}
-
-bool conn_wants_websocket(struct request *rq)
-{
-	const char *key = http_header(rq->http, "Sec-WebSocket-Key");
-	uint8_t nonce[18];
-
-	if (!asks_for_websocket(rq->http)) {
-		snprintf(rq->headers, sizeof(rq->headers),
-			 "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n");
-		reply_problem(rq, 426, "websocket_needed", "this is a WebSocket: ask in HTTP/1.1 with Connection: "
-			      "Upgrade, Upgrade: websocket, Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key");
-		return false;
-	}
-	if (key && strlen(key) == 24 && base64_decode(nonce, sizeof(nonce), key) == 16)
-		return true;
-	reply_problem(rq, 400, "bad_request", "Sec-WebSocket-Key: must be 16 random bytes as base64");
-	return false;
-}
 
 struct stream *conn_upgrade(struct request *rq, const struct stream_ops *ops, void *arg)
 {

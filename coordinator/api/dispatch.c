@@ -206,10 +206,16 @@ bool request_may_write(struct request *rq)
 
 static bool read_body(struct request *rq)
 {
+	const char *encoding = http_header(rq->http, "Content-Encoding");
 	const struct buf *body = &rq->http->body;
 	char error[JS_ERROR];
 	struct refusal why;
 
+	if (rq->row->body && encoding && body->len && strcasecmp(encoding, "identity")) {
+		snprintf(rq->headers, sizeof(rq->headers), "Accept-Encoding: identity\r\n");
+		reply_problem(rq, 415, "encoding_unknown", "a body is taken as it is: send it without Content-Encoding");
+		return false;
+	}
 	if (!rq->row->body || (rq->row->auth == AUTH_ADMIN && !body->len))
 		return true; /* a command finds out itself what it misses */
 	rq->body = body->len || !fields_optional(rq->row->body) ? js_load(body->data, body->len, error)

@@ -147,8 +147,10 @@ const struct command commands[] = {
 	{"peer add", {"name"}, NULL, peer_args, print_device, "configuration for a stock WireGuard app", NULL},
 	{"peer list", {NULL}, NULL, agent_args, print_devices, "devices without an agent", NULL},
 	{"peer remove", {"name"}, NULL, agent_args, print_message, "cut a device off", NULL},
-	{"policy check", {"file"}, NULL, check_args, print_policy_check, "is FILE (- for standard input) right?", NULL},
-	{"policy test", {"file"}, NULL, NULL, print_policy_tests, "how the tests in FILE go", NULL},
+	{"policy check", {"file"}, NULL, check_args, print_policy_check,
+	 "is FILE (- for standard input) right? 2: it has a mistake; 1: a test fails", NULL},
+	{"policy test", {"file"}, NULL, NULL, print_policy_tests,
+	 "how the tests in FILE go; 2: it has a mistake; 1: one fails", NULL},
 	{"policy show", {NULL}, NULL, NULL, print_policy, "the policy in force", NULL},
 	{"policy diff", {"file"}, NULL, NULL, print_policy_diff, "what FILE would change", NULL},
 	{"policy apply", {"file"}, NULL, apply_args, print_policy_applied, "put FILE in force", NULL},
@@ -307,7 +309,26 @@ static int judge(const struct command *command, const json_t *options, const jso
 	return EXIT_FAILED;
 }
 
-static void print_result(const struct command *command, json_t *result, bool as_json)
+/* Of what was made, and cannot be shown a second time. */
+static void say_lost(const struct command *command, const json_t *options, const json_t *result)
+{
+	const char *id = json_string_value(json_object_get(result, "id"));
+	const json_t *token = json_object_get(result, "token");
+	const char *name = json_string_value(json_object_get(options, "name"));
+
+	if (!strcmp(command->name, "key create"))
+		fprintf(stderr, "wg-mesh-coordinator: the join key %s was made, its link is lost: key revoke %s ends it\n", id, id);
+	else if (token && command->print == print_secret) {
+		id = json_string_value(json_object_get(token, "id"));
+		fprintf(stderr, "wg-mesh-coordinator: the token %s was made, its secret is lost: token revoke %s ends it\n", id, id);
+	} else if (command->print == print_device)
+		fprintf(stderr, "wg-mesh-coordinator: the device %s was added, its configuration is lost: peer remove %s takes it "
+			"away\n", name, name);
+	else if (!strcmp(command->name, "user link"))
+		fputs("wg-mesh-coordinator: a link was made and is lost: with the next one it is gone\n", stderr);
+}
+
+static void print_result(const struct command *command, const json_t *options, json_t *result, bool as_json)
 {
 	if (command->print == print_device)
 		cli_device_finish(result);
@@ -315,7 +336,17 @@ static void print_result(const struct command *command, json_t *result, bool as_
 		print_json(result);
 	else
 		command->print(result);
-	fflush(stdout);
+	if (fflush(stdout) || ferror(stdout))
+		say_lost(command, options, result);
+}
+
+/* Nothing is begun whose result could not be told. */
+static bool can_tell(void)
+{
+	if (output_closed())
+		fputs("wg-mesh-coordinator: standard output is closed: nothing was done; where its result is not wanted, "
+		      "send it to /dev/null\n", stderr);
+	return !output_closed();
 }
 
 /* Said here, in the words of the command line, before anybody is asked for a password. */
@@ -395,12 +426,15 @@ static bool prepare(const struct command *command, json_t *options)
 int cli_run_local(const struct command *command, const struct config *config, json_t *options,
 		  const char *const *words, size_t count)
 {
-	json_t *result = json_object();
-	int code = cli_take_words(command, options, words, count) ? command->local(config, options, result)
-								  : EXIT_USAGE;
+	json_t *result;
+	int code;
 
+	if (!can_tell())
+		return EXIT_FAILED;
+	result = json_object();
+	code = cli_take_words(command, options, words, count) ? command->local(config, options, result) : EXIT_USAGE;
 	if (!code)
-		print_result(command, result, json_is_true(json_object_get(options, "json")));
+		print_result(command, options, result, json_is_true(json_object_get(options, "json")));
 	json_decref(result);
 	return code;
 }
@@ -413,6 +447,8 @@ int cli_run(const struct command *command, const char *run_dir, json_t *options,
 	FILE *stream;
 	int code;
 
+	if (!can_tell())
+		return EXIT_FAILED;
 	if (!cli_take_words(command, options, words, count) || !has_needed(command, options) ||
 	    !prepare(command, options))
 		return EXIT_USAGE;
@@ -425,7 +461,7 @@ int cli_run(const struct command *command, const char *run_dir, json_t *options,
 	if (!code && json_is_true(json_object_get(options, "follow")))
 		code = cli_follow(run_dir, result, stream, as_json);
 	else if (!code)
-		print_result(command, result, as_json);
+		print_result(command, options, result, as_json);
 	fclose(stream);
 	if (!code && json_integer_value(json_object_get(result, "failed")) > 0)
 		code = EXIT_FAILED;

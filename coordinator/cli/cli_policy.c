@@ -159,8 +159,10 @@ int cli_policy_offline(const json_t *options, bool as_json)
 	struct policy *policy = policy_parse(text_of(options, "file"), text, strlen(text), error);
 	json_t *result;
 
-	if (!policy)
-		return complain(error);
+	if (!policy) {
+		complain(error);
+		return EXIT_USAGE;
+	}
 	result = json_pack("{sssisis[]s[]}", "file", policy->name, "rules", (int)policy->rule_count, "failed", 0,
 			   "tests", "warnings");
 	if (as_json)

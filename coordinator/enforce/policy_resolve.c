@@ -1,7 +1,7 @@
 /*
  * policy_resolve.c - the words of people as parties in the mesh: for tests, explain, warnings.
  */
-#include "policy_state.h"
+#include "policy_range.h"
 #include "coordinator/mesh/device.h"
 #include "lib/clock.h"
 #include "lib/str.h"
@@ -37,6 +37,7 @@ void policy_resolve_found(const struct found *found, struct resolved *out)
 struct word { /* what it is in any network */
 	const char *text;
 	struct addr addr; /* family 0: it is an agent's or device's name or id */
+	struct prefix range; /* addr.family 0: it is none */
 	const struct agent *agent; /* whose id it is */
 	struct device *device;
 };
@@ -45,13 +46,19 @@ static struct word word_of(const struct coordinator *co, const struct policy *po
 {
 	const struct policy_named *host = policy ? policy_host(policy, text) : NULL;
 	struct word word = {.text = text};
+	struct prefix prefix;
 
 	if (host) {
-		word.addr = host->prefix.addr;
-	} else if (!addr_parse(&word.addr, text)) {
+		prefix = host->prefix;
+	} else if (!prefix_parse(&prefix, text)) {
 		word.agent = map_get(co->mesh.agents, text);
 		word.device = map_get(co->mesh.devices, text);
+		return word;
 	}
+	prefix = prefix_mask(&prefix);
+	word.addr = prefix.addr;
+	if (prefix.bits < 8 * addr_len(&prefix.addr))
+		word.range = prefix;
 	return word;
 }
 
@@ -61,6 +68,8 @@ static bool whose(const struct word *word, const struct network *network, struct
 	bool is_address = word->addr.family;
 
 	*out = (struct found){0};
+	if (word->range.addr.family)
+		return false;
 	out->member = is_address ? map_get(network->addresses, &word->addr) : map_get(network->names, word->text);
 	if (!out->member && word->agent)
 		out->member = mesh_member(word->agent, network);
@@ -81,7 +90,7 @@ static bool take(const struct word *word, const struct network *network, struct 
 	if (any)
 		policy_resolve_found(&found, out);
 	if (word->addr.family) {
-		*out = (struct resolved){.whose = found, .party.addr = word->addr};
+		*out = (struct resolved){.whose = found, .party.addr = word->addr, .range = word->range};
 		if (any)
 			party_of(&found, &word->addr, &out->party);
 	}
@@ -123,8 +132,8 @@ bool policy_resolve(const struct coordinator *co, const struct policy *policy, c
 	return resolve(co, &meant, network, true, out, why);
 }
 
-unsigned policy_judge(const struct policy_index *index, const struct resolved *from, const struct resolved *to,
-		      uint32_t point, struct judged out[static 2])
+unsigned policy_judge(const struct coordinator *co, const struct policy_index *index, const struct resolved *from,
+		      const struct resolved *to, uint32_t point, struct judged out[static 2])
 {
 	const struct party *sources[] = {&from->party, &from->other};
 	const struct party *targets[] = {&to->party, &to->other};
@@ -133,17 +142,20 @@ unsigned policy_judge(const struct policy_index *index, const struct resolved *f
 
 	if (from->party.name && to->party.name && strcmp(from->party.network, to->party.network))
 		never = "agents of two networks never meet";
-	else
+	else if (from->range.addr.family || to->range.addr.family) {
+		if (!policy_judge_range(co, index, from, to, point, out, &count))
+			return 0;
+	} else
 		for (size_t i = 0; i < 2; i++)
 			for (size_t k = 0; k < 2; k++) {
 				if (!sources[i]->addr.family || sources[i]->addr.family != targets[k]->addr.family)
 					continue;
-				out[count].from = sources[i];
-				out[count].to = targets[k];
+				out[count].from = *sources[i];
+				out[count].to = *targets[k];
 				policy_decide(index, sources[i], targets[k], point, &out[count++].verdict);
 			}
 	if (!count)
-		out[count++] = (struct judged){{.rule = never}, sources[0], targets[0]};
+		out[count++] = (struct judged){{.rule = never}, *sources[0], *targets[0]};
 	return count;
 }
 
@@ -171,8 +183,8 @@ static char *failure(const struct policy *policy, const struct policy_test *test
 	const struct verdict *verdict = &judged->verdict;
 	char from[ADDR_TEXT], to[ADDR_TEXT], by[40], *text, *reason;
 
-	addr_format(from, &judged->from->addr);
-	addr_format(to, &judged->to->addr);
+	addr_format(from, &judged->from.addr);
+	addr_format(to, &judged->to.addr);
 	snprintf(by, sizeof(by), policy->default_line ? "line %u" : "none is written", policy->default_line);
 	if (verdict->line)
 		reason = xasprintf("by the rule \"%s\" (line %u)", verdict->rule, verdict->line);
@@ -200,12 +212,15 @@ static json_t *run_test(const struct coordinator *co, const struct policy_index 
 
 	ports_format_point(port, test->point);
 	if (same_network(co, policy, test, hint, &from, &to, &why)) {
-		count = policy_judge(index, &from, &to, test->point, judged);
+		count = policy_judge(co, index, &from, &to, test->point, judged);
 		for (i = 0; i < count && judged[i].verdict.allow == test->allow; i++)
 			;
-		result = i == count ? "ok" : "failed";
+		result = count && i == count ? "ok" : "failed";
 		if (i < count)
 			detail = failure(policy, test, port, &judged[i]);
+		else if (!count)
+			detail = xasprintf("%s:%u: %s to %s %s: " POLICY_TOO_WIDE, policy->name, test->line, test->from, test->to,
+					   port);
 	} else {
 		detail = xstrdup(why.detail);
 	}

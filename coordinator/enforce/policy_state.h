@@ -56,20 +56,24 @@ struct resolved {
 	struct party party;
 	struct found whose; /* nobody: an address that is no agent's or device's own */
 	struct party other; /* their IPv6 side; addr.family 0: none */
+	struct prefix range; /* addr.family 0: it is none; party has its first address */
 };
-/* A name under hosts (not where policy is NULL), an agent's or device's name or id, or an address; network ""
- * or NULL: any. */
+/* A name under hosts (not where policy is NULL), an agent's or device's name or id, an address or a CIDR;
+ * network "" or NULL: any. */
 bool policy_resolve(const struct coordinator *co, const struct policy *policy, const char *word,
 		    const char *network, struct resolved *out, struct refusal *why);
 void policy_resolve_found(const struct found *found, struct resolved *out);
-struct judged { /* of one family */
+struct judged { /* of one family, or of a part of a range */
 	struct verdict verdict;
-	const struct party *from, *to; /* of the two that were judged, with the address that counts */
+	struct party from, to; /* of the two that were judged, with the address that counts */
 };
 /* What it decides between the two, for each family that both have an address of, IPv4 first; returns how
- * many. Where they cannot meet in any it is 1, a denial whose rule says why. */
-unsigned policy_judge(const struct policy_index *index, const struct resolved *from, const struct resolved *to,
-		      uint32_t point, struct judged out[static 2]);
+ * many. Of ranges: for an address, and where there is one for another that is judged otherwise, or by another
+ * rule. Where they cannot meet in any it is 1, a denial whose rule says why. 0: a range has more parts that rules
+ * tell apart than are looked at. */
+#define POLICY_TOO_WIDE "a range has too many parts that rules tell apart: name a smaller one"
+unsigned policy_judge(const struct coordinator *co, const struct policy_index *index, const struct resolved *from,
+		      const struct resolved *to, uint32_t point, struct judged out[static 2]);
 /* [{"line","from","to","port","expect","result":"ok"|"failed"|"skipped","detail"}], new; counts what
  * failed. */
 json_t *policy_run_tests(const struct coordinator *co, const struct policy *policy, unsigned *failed);

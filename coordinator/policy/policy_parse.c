@@ -184,6 +184,9 @@ static bool take_rule(struct parse *p, const json_t *object, size_t i)
 	rule->line = where(p, "acl", i).line;
 	rule->priority = priority ? (unsigned)json_integer_value(priority) : POLICY_PRIORITY;
 	rule->allow = allow != NULL;
+	if (name && str_has_control(name))
+		return policy_fail(p, &(struct spot){object, "name", 0}, false, "name: has a control character, such as a line's "
+			    "end: it is shown on terminals");
 	if (allow && deny)
 		return policy_fail(p, &spot, true, "a rule has allow or deny, not both: make two of it");
 	if (!allow && !deny)

@@ -138,6 +138,7 @@ static int run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	standard_open();
 	signal(SIGPIPE, SIG_IGN);
 	return output_end("wg-mesh", run(argc, argv));
 }

@@ -271,8 +271,7 @@ static bool parse_head(struct http_message *m, size_t len)
 	if (!m->is_response && !check_host(m, host, old))
 		return false;
 	m->http10 = old;
-	m->keep_alive = old ? http_header_has(m, "Connection", "keep-alive")
-			    : !http_header_has(m, "Connection", "close");
+	m->keep_alive = !old && !http_header_has(m, "Connection", "close");
 	return find_length(m, old) && (m->is_response || check_expect(m, old));
 }
 

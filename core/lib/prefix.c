@@ -28,7 +28,7 @@ bool prefix_parse(struct prefix *out, const char *text)
 		return false;
 	bits = max_bits(&prefix.addr);
 	/* A mapped IPv4 address counts its bits as IPv6: refused, /96 could mean either. */
-	if (slash && (!parse_u16(slash + 1, &bits) || bits > max_bits(&prefix.addr) ||
+	if (slash && ((slash[1] == '0' && slash[2]) || !parse_u16(slash + 1, &bits) || bits > max_bits(&prefix.addr) ||
 		      (prefix.addr.family == AF_INET && strchr(copy, ':'))))
 		return false;
 	prefix.bits = (uint8_t)bits;

@@ -1,10 +1,12 @@
 #include "util.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void *need(void *memory)
 {
@@ -54,6 +56,23 @@ char *xasprintf(const char *format, ...)
 		text = NULL;
 	va_end(args);
 	return need(text);
+}
+
+void standard_open(void)
+{
+	/* Output that is only for reading fails with EBADF: a secret that was not printed must not pass for one that was. */
+	static const int modes[] = {O_RDONLY, O_RDONLY, O_WRONLY};
+
+	for (int fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
+			_exit(1);
+}
+
+bool output_closed(void)
+{
+	int flags = fcntl(STDOUT_FILENO, F_GETFL);
+
+	return flags < 0 || (flags & O_ACCMODE) == O_RDONLY;
 }
 
 int output_end(const char *program, int code)

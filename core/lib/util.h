@@ -25,6 +25,11 @@ void *xmemdup(const void *data, size_t len);
 char *xstrdup(const char *text); /* NULL gives NULL */
 char *xasprintf(const char *format, ...) PRINTF_LIKE(1, 2);
 
+/* The first thing in a program: where standard input, output or error is closed, /dev/null takes its number, so that
+ * no socket or database gets it and is written into. What is then printed on standard output fails, as it does
+ * on a descriptor that is closed. Without a /dev/null the program ends with 1. */
+void standard_open(void);
+bool output_closed(void); /* standard output was closed, or cannot be written */
 /* At the end of a program: `code`, or 1 after a sentence where what was printed on standard output
  * could not be written (a full disk). Who closed a pipe early does not need the sentence. */
 int output_end(const char *program, int code);

@@ -930,6 +930,8 @@ def _(co):
     plain = [socket.create_connection(("127.0.0.1", co.port)) for _ in range(400)]
     dripping = meshclient.TLS.wrap_socket(socket.create_connection(("127.0.0.1", co.port)))
     dripping.sendall(b"POST /api/v1/agents/register HTTP/1.1\r\nHost: a\r\n")
+    half = meshclient.TLS.wrap_socket(socket.create_connection(("127.0.0.1", co.port), 60))
+    half.sendall(b'POST /api/v1/agents/register HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n{"a"')
     begin, answered = time.time(), 0
     try:
         while time.time() - begin < 25:
@@ -944,10 +946,41 @@ def _(co):
     except OSError:
         answered = b""
     assert answered == b"" or answered.startswith(b"HTTP/1.1 408"), answered
+    told = half.recv(4096) # of one that stops in its body
+    assert told.startswith(b"HTTP/1.1 408") and b'"too_slow"' in told, told
     wait_until(lambda: gauge(co, "connections") < 20, 20)
     assert gauge(co, "connections") < 20, "connections that never spoke are still open"
     for s in plain:
         s.close()
+
+
+PIPELINED = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@case("requests one after the other on one connection are all answered in whole, and who reads nothing is cut off")
+def _(co):
+    lazy = meshclient.TLS.wrap_socket(socket.create_connection(("127.0.0.1", co.port), 20))
+    before = metric(co, "requests_total")
+    lazy.sendall(PIPELINED * 400)
+    with meshclient.TLS.wrap_socket(socket.create_connection(("127.0.0.1", co.port), 20)) as s:
+        s.sendall(PIPELINED * 150)
+        time.sleep(1) # it has other things to do first
+        answers = s.makefile("rb")
+        for n in range(150):
+            head = b"".join(iter(answers.readline, b"\r\n"))
+            length = int(re.search(rb"^Content-Length: (\d+)", head, re.M)[1])
+            equal((n, head.split()[1], len(answers.read(length))), (n, b"200", length))
+    assert metric(co, "requests_total") - before < 300, "answers pile up for who does not read"
+    port = lazy.getsockname()[1]
+    assert wait_until(lambda: is_gone(co, port), 90), "it is still there"
+    lazy.close()
+
+
+def is_gone(co, port):
+    """Whether the coordinator has ended the connection that comes from this port."""
+    with open("/proc/net/tcp") as f:
+        return not any([int(address.rpartition(":")[2], 16) for address in row[1:3]] == [co.port, port]
+                       for row in (line.split() for line in f.readlines()[1:]))
 
 
 def wordless(co, source, count, word=b""):
@@ -1747,7 +1780,8 @@ def _(co):
                         ("policy: /etc/x\n", ["policy"]), ("relay: {stun: x}\n", ["stun"]),
                         ("public_url: ftp://x\n", ["public_url"]), ("public_url: https://x:99999\n", ["99999"]),
                         ("public_url: 'https://[::1'\n", ["public_url"]), ("public_url: https://:1\n", ["public_url"]),
-                        ("db: mysql://x\n", ["db"])):
+                        ("db: mysql://x\n", ["db"]), ("state: ''\n", ["state: is empty"]), ("run_dir: ''\n", ["run_dir: is empty"]),
+                        ("policy: ''\n", ["policy: is empty"]), ("tls: {cert: '', key: ''}\n", ["tls: cert: is empty"])):
         with open(path, "w") as f:
             f.write(text)
         code, error = run("serve", "--config", path, "--check")
@@ -1769,6 +1803,40 @@ def _(co):
     equal(run("--config", co.dir + "/coordinator.yaml", "--check")[0], 0)
     equal(run("--version")[0], 0)
     equal(run("--help")[0], 0)
+
+
+def shell(co, redirection, *words, stdin=subprocess.DEVNULL):
+    """A command with descriptors as the shell makes them: its exit code and what it said."""
+    done = subprocess.run(["sh", "-c", 'exec "$0" "$@" ' + redirection, PROGRAM, "--run-dir", co.dir + "/run", *words],
+                          capture_output=True, text=True, timeout=20, stdin=stdin)
+    return done.returncode, done.stderr
+
+
+@case("a standard descriptor that is closed is nobody's socket: nothing is made whose secret cannot be told")
+def _(unused):
+    co = Coordinator(NO_RELAY, wrapper=["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-']).start()
+    try:
+        Agent(co, "gate").register(co.key("--reusable"), endpoint="192.0.2.1:51820")
+        equal([os.readlink("/proc/%d/fd/%d" % (co.process.pid, fd)) for fd in range(3)], ["/dev/null"] * 3)
+        lists = lambda: [co.admin(*words, "--json") for words in (("key", "list"), ("token", "list"), ("peer", "list"))]
+        secret = (("key", "create"), ("token", "create", "--role", "viewer"), ("peer", "add", "phone", "--via", "gate"))
+        before = lists()
+        for words in (*secret, ("network", "create", "lab", "--cidr", "10.210.0.0/16"), ("backup", co.dir + "/b")):
+            code, said = shell(co, ">&-", *words)
+            equal((code, said.count("\n"), "standard output is closed: nothing was done" in said), (1, 1, True), said)
+            equal(shell(co, ">&- 2>&-", *words), (1, ""))
+        equal((lists(), os.path.exists(co.dir + "/b")), (before, False))
+        assert "lab" not in co.admin("network", "list")
+        for words, end in zip(secret, ("key revoke", "token revoke", "peer remove")):
+            code, said = shell(co, ">/dev/full", *words)
+            equal(code, 1, said)
+            again = re.search(r"(?:made|added), its \w+ is lost: (%s \S+) " % end, said)
+            assert again, said
+            co.admin(*again[1].split())
+        equal(shell(co, "<&-", "key", "list"), (0, ""))
+        equal(co.stop(), 0)
+    finally:
+        co.close()
 
 
 def first_start(networks, address, *options):
@@ -2525,6 +2593,23 @@ def _(co):
     order = [next((n for n, call in enumerate(calls) if re.search(what, call)), None)
              for what in (r"rename.*/b\"", r"fsync\(\d+<%s/?>" % re.escape(co.dir), r"write\(1<.*written to")]
     assert None not in order and order == sorted(order), (order, calls)
+
+
+@case("backups to one file at once: each is whole, the last one stays, and nothing is left beside it")
+def _(co):
+    Agent(co, "here").register(co.key())
+    for _ in range(5):
+        running = [subprocess.Popen([PROGRAM, "--config", co.dir + "/coordinator.yaml", "backup", co.dir + "/b.db"], stdout=subprocess.PIPE,
+                                    stderr=subprocess.PIPE, text=True) for _ in range(6)]
+        said = [(each.communicate(timeout=20)[1], each.returncode) for each in running]
+        equal(said, [("", 0)] * 6)
+        equal((names_in(co.dir + "/b.db"), stat.S_IMODE(os.stat(co.dir + "/b.db").st_mode)), (["here"], 0o600))
+        equal([n for n in os.listdir(co.dir) if n.startswith("b.db")], ["b.db"])
+    os.mkdir(co.dir + "/b.dir")
+    for to, word in (("/b.dir", "Is a directory"), ("/none/b.db", "No such file")):
+        said = co.admin("backup", co.dir + to, code=1)
+        assert word in said and said.count("\n") == 1, said
+    equal(sorted(n for n in os.listdir(co.dir) if n.startswith("b.d")), ["b.db", "b.dir"])
 
 
 @case("a database that is not there is not made by who would copy it, and one that is away is not reachable")

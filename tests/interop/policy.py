@@ -162,7 +162,7 @@ tests:
     co.stop()
     equal(co.admin("policy", "check", path, code=3).count("\n"), 1)
     assert "3 rules" in co.admin("policy", "check", "--offline", path)
-    assert "%s:1:1" % write(co, "x: 1\n", "x.yaml") in co.admin("policy", "check", "--offline", co.dir + "/x.yaml", code=1)
+    assert "%s:1:1" % write(co, "x: 1\n", "x.yaml") in co.admin("policy", "check", "--offline", co.dir + "/x.yaml", code=2)
     co.start()
     equal(show(co)["version"], 2, "after a restart")
 
@@ -336,14 +336,17 @@ def _(unused):
         state = show(co)
         for name, (text, line) in WRONG.items():
             wrong = write(co, text, "wrong.yaml")
-            said = co.admin("policy", "apply", wrong, code=1)
+            answer = api("PUT", "/policy", {"text": text, "file": "wrong.yaml"})
+            equal(answer[0], 422, name)
+            mistake = {"policy_invalid": True, "policy_test_failed": False}[answer[1]["code"]]
+            for command in ("check", "test", "diff"):
+                done = subprocess.run([PROGRAM, "--run-dir", co.dir + "/run", "policy", command, wrong], capture_output=True, timeout=20)
+                equal(done.returncode, 2 if mistake else command != "diff", (name, command))
+            said = co.admin("policy", "apply", wrong, code=2 if mistake else 1)
             where = re.match(r"wg-mesh-coordinator: (.*?):(\d+)[: ]", said)
             assert where and where[1] == wrong and said.count("\n") == 1, (name, said)
             if line:
                 equal(int(where[2]), line, "%s: %s" % (name, said))
-            answer = api("PUT", "/policy", {"text": text, "file": "wrong.yaml"})
-            equal(answer[0], 422, name)
-            assert answer[1]["code"] in ("policy_invalid", "policy_test_failed"), answer
             lines = co.log().count(" policy ")
             write(co, text)
             assert wait_until(lambda: co.log().count(" policy ") > lines, 10), "%s: not a word in the log" % name
@@ -354,7 +357,7 @@ def _(unused):
             news = [c for f in watcher.quiet().frames[frames:] for c in f["changes"] if set(c) != {"op", "agent_id", "network", "online", "last_seen"}]
             equal(news, [], "agents heard of it")
         before = snapshots()
-        co.admin("policy", "apply", co.dir + "/wrong.yaml", code=1)
+        equal(co.admin("policy", "apply", co.dir + "/wrong.yaml", code=None).count("\n"), 1)
         equal(snapshots(), before)
         equal([json.loads(before)[i]["rules"] for i in range(3)], [w.snapshot["rules"] for w in watchers])
         # A coordinator with a wrong file goes on with what it had, after a restart too.
@@ -733,6 +736,52 @@ def _(co):
     co.admin("policy", "apply", write(co, rule + "tests:\n  - {from: \"%s\", to: gw, port: tcp/22, expect: allow}\n" % address(pc, 6)))
 
 
+@case("a range is judged by all of its parts: explain names one that differs, a test holds for each")
+def _(co):
+    agents = mesh(co, web=[], boss=["boss"], plain=[])
+    rules = """version: 1
+default: deny
+hosts: {office: 192.168.50.0/24, printer: 192.168.50.40, desks: 192.168.50.128/25, room: 192.168.50.128/26, lot: 10.250.0.0/16}
+acl:
+  - {name: no printer, from: [any], to: [printer], deny: [any], priority: 1}
+  - {name: office, from: [any], to: [office], allow: [tcp/631]}
+  - {name: room, from: [any], to: [room], allow: [tcp/631, tcp/632], priority: 2}
+  - {name: bosses, from: ["tag:boss"], to: [web], allow: [tcp/22]}
+"""
+    co.admin("policy", "apply", write(co, rules))
+
+    def seen(*words):
+        said = json.loads(co.admin("policy", "explain", *words, "--json"))
+        return said["verdict"], [(j["from"], j["to"], j["verdict"], j["rule"]) for j in said["families"]]
+    web = address(agents["web"])
+    for word in ("office", "192.168.50.0/24", "192.168.50.9/24"):
+        equal(seen("web", word, "tcp/631"), ("differs", [(web, "192.168.50.0", "allow", "office"), (web, "192.168.50.40", "deny", "no printer")]))
+    said = co.admin("policy", "explain", "web", "office", "tcp/631")
+    assert "to 192.168.50.0/24, tcp/631: it depends on the address\n" in said and 'to 192.168.50.40: denied by the rule "no printer"' in said, said
+    equal(seen("web", "desks", "tcp/631"), ("allow", [(web, "192.168.50.128", "allow", "room"), (web, "192.168.50.192", "allow", "office")]))
+    equal(seen("web", "desks", "tcp/632")[0], "differs")
+    equal(seen("web", "room", "tcp/632"), ("allow", [(web, "192.168.50.128", "allow", "room")]))
+    equal(seen("web", "printer", "tcp/631"), ("deny", [(web, "192.168.50.40", "deny", "no printer")]))
+    equal(seen("office", "desks", "tcp/9")[0], "deny")
+    # Agents in it are judged by what they are: a tag here.
+    whole = next(n["cidr"] for n in json.loads(co.admin("network", "list", "--json"))["networks"] if n["name"] == "default")
+    verdict, judged = seen(whole, "web", "tcp/22")
+    equal((verdict, judged[1]), ("differs", (address(agents["boss"]), web, "allow", "bosses")))
+    co.admin("peer", "add", "phone", "--via", "plain", "--endpoint", "192.0.2.1:1")
+    phone = json.loads(co.admin("peer", "list", "--json"))["devices"][0]["addresses"][0]
+    co.admin("policy", "apply", write(co, rules + "  - {name: the phone, from: [phone], to: [plain], allow: [tcp/23]}\n"))
+    equal(seen(whole, "plain", "tcp/23")[1][1], (phone, address(agents["plain"]), "allow", "the phone"))
+    for to, port, expect, wrong in (("office", "tcp/631", "allow", "192.168.50.40"), ("office", "tcp/631", "deny", "192.168.50.0"),
+                                    ("desks", "tcp/631", "allow", None), ("office", "tcp/9", "deny", None)):
+        path = write(co, rules + "tests: [{from: web, to: %s, port: %s, expect: %s}]\n" % (to, port, expect), "t.yaml")
+        said = co.admin("policy", "apply", path, code=1 if wrong else 0)
+        assert not wrong or said.endswith(": from %s to %s\n" % (web, wrong)), said
+    # What is too much to look at is said to be.
+    many = ", ".join("10.250.%d.%d" % (i // 100, 2 * (i % 100)) for i in range(1500))
+    path = write(co, rules + "  - {from: [any], to: [%s], deny: [any]}\ntests: [{from: web, to: lot, port: icmp, expect: deny}]\n" % many, "m.yaml")
+    assert "too many parts" in co.admin("policy", "apply", path, code=1)
+
+
 @case("explain finds an agent as agent show does; an ambiguous word lists what it could be")
 def _(co):
     agents = mesh(co, web_1=[], web_2=[], db=[])
@@ -749,7 +798,7 @@ def _(co):
     said = co.admin("policy", "test", path)
     equal((said.count("there is no agent or device wbe-1"), said.count("did you mean web-1?")), (30, 20))
     path = write(co, ALLOW + "tests:\n" + "- {from: web-1, to: db, port: icmp, expect: allow}\n" * 1001)
-    assert "more than 1000 tests" in co.admin("policy", "test", path, code=1)
+    assert "more than 1000 tests" in co.admin("policy", "test", path, code=2)
 
 
 @case("warnings say where in the file, and the word that was meant, any and self too")

@@ -624,6 +624,30 @@ def _(co):
 # ---- what a user of headscale would do --------------------------------------------------------
 
 
+@case("what cannot be taken is told by its own name: a coding, a parameter, a range, a word that is no text")
+def _(co):
+    api = root(co)
+    lab = {"name": "lab", "cidr": "10.210.0.0/16"}
+    for coding in ("gzip", "br, identity"):
+        refused(api("POST", "/networks", lab, **{"Content-Encoding": coding}), 415, "encoding_unknown")
+    api("POST", "/networks", lab, **{"Content-Encoding": "identity"})
+    for query, code, word in (("network=%00", "invalid", "network: after %"), ("network=%zz", "invalid", "network: after %"),
+                              ("network=%ff", "invalid", "UTF-8"), ("nets=%00", "unknown_parameter", "nets: there is no")):
+        answer = api("GET", "/agents?" + query)
+        refused(answer, 422, code)
+        assert word in answer[1]["detail"], answer
+    for name, cidr in (("a", "10.211.0.0/016"), ("b", "010.212.0.0/16")):
+        refused(api("POST", "/networks", {"name": name, "cidr": cidr}), 422, "invalid")
+    gate = Agent(co, "gate").register(co.key(), advertised_routes=["192.168.7.0/24"])
+    assert "is not a route" in co.admin("route", "approve", "gate", "192.168.7.0/024", code=2)
+    assert " 192.168.7.0/24 " in co.admin("route", "approve", "gate", "192.168.7.9/24")
+    assert "192.168.7.9" not in co.admin("audit"), "the audit has another route than the one approved"
+    for words in ((b"network", b"create", b"caf\xe9", b"--cidr", b"10.213.0.0/16"), (b"key", b"create", b"--name", b"caf\xe9")):
+        done = subprocess.run([meshclient.PROGRAM.encode(), b"--run-dir", co.dir.encode() + b"/run", *words], capture_output=True, timeout=20)
+        equal((done.returncode, b"is not UTF-8" in done.stderr), (2, True), done.stderr)
+    del gate
+
+
 @case("networks, keys, agents and routes over REST, and the same by command")
 def _(co):
     api = root(co)
@@ -1049,6 +1073,26 @@ def _(co):
         equal(by_link(off, link_of(off, "admin"))[0], 201)
     finally:
         off.close()
+
+
+@case("a token shows what it may do: in the answer that makes it, in the list and in the audit")
+def _(co):
+    api = root(co)
+    for name, n in (("b", 210), ("c", 211)):
+        api.ok("POST", "/networks", {"name": name, "cidr": "10.%d.0.0/16" % n}, 201)
+    user(co, "bea", "admin", "--network", "b")
+    made = session(co, "bea").ok("POST", "/tokens", {"role": "admin"}, 201)["token"]
+    equal(made["roles"], [{"network": "b", "role": "admin"}])
+    listed = lambda: [t["roles"] for t in api.ok("GET", "/tokens")["tokens"] if t["id"] == made["id"]]
+    equal(listed(), [made["roles"]])
+    line = next(l for l in co.admin("audit").splitlines() if made["id"] in l and "token-created" in l)
+    assert line.endswith("bea: admin of b"), line
+    assert "admin of b " in next(l for l in co.admin("token", "list").splitlines() if made["id"] in l)
+    # It follows its user's, as far as it may.
+    co.admin("user", "role", "bea", "viewer", "--network", "b")
+    co.admin("user", "role", "bea", "operator", "--network", "c")
+    equal(listed(), [[{"network": "b", "role": "viewer"}, {"network": "c", "role": "operator"}]])
+    equal(api.ok("POST", "/tokens", {"role": "viewer"}, 201)["token"]["roles"], [{"network": None, "role": "viewer"}])
 
 
 @case("a token or link says when it was used, and nothing as long as it was not")

@@ -185,6 +185,34 @@ static void fork_fails_in_the_parent(void **state)
 	assert_int_equal(daemon_fork("/nonexistent/log"), -ENOENT);
 }
 
+static int with_none_open(void)
+{
+	for (int fd = 0; fd < 3; fd++)
+		close(fd);
+	standard_open();
+	for (int fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			return 1;
+	if (!output_closed() || write(STDOUT_FILENO, "x", 1) >= 0 || write(STDERR_FILENO, "x", 1) != 1)
+		return 2;
+	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) > 2 ? 0 : 3;
+}
+
+static int with_output_open(void)
+{
+	close(STDIN_FILENO);
+	standard_open();
+	return !output_closed() && socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) > 2 ? 0 : 1;
+}
+
+/* What is opened next must not get the number of a standard descriptor. */
+static void standard_descriptors(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(with_none_open), 0);
+	assert_int_equal(in_child(with_output_open), 0);
+}
+
 /* What another process comes to that wants to hold `path`. */
 static int held_by_another(const char *path)
 {
@@ -235,7 +263,7 @@ int main(void)
 		cmocka_unit_test(notify),     cmocka_unit_test(capabilities),
 		cmocka_unit_test(closing),    cmocka_unit_test(fork_with_log),
 		cmocka_unit_test(namespaces), cmocka_unit_test(fork_fails_in_the_parent),
-		cmocka_unit_test(one_holds),
+		cmocka_unit_test(one_holds),  cmocka_unit_test(standard_descriptors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

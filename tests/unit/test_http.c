@@ -219,7 +219,7 @@ static void test_keep_alive(void **state)
 		{"GET / HTTP/1.1\r\n" HOST "\r\n", true},
 		{"GET / HTTP/1.1\r\n" HOST "Connection: x, Close\r\n\r\n", false},
 		{"GET / HTTP/1.0\r\n\r\n", false},
-		{"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", true},
+		{"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", false},
 	};
 	struct http_message m;
 	size_t used;

@@ -172,6 +172,8 @@ static void test_wrong_files(void **state)
 		{"version: 2", "p.yaml:1:10: version: must be a whole number from 1 to 1"},
 		{"version: [1", "p.yaml:2:1: not valid YAML: "},
 		{HEAD "defualt: deny", "p.yaml:2:1: unknown key \"defualt\", did you mean \"default\"?"},
+		{HEAD "acl: [{name: \"a\\e[31mb\", from: a, to: b, allow: any}]", "p.yaml:2:14: name: has a control character"},
+		{HEAD "acl:\n- name: |\n    a\n  from: a\n  to: b\n  allow: any\n", "p.yaml:3:9: name: has a control character"},
 		{HEAD "default: denny", "p.yaml:2:10: default: \"denny\" is not known, did you mean \"deny\"?"},
 		{HEAD "acl: [{from: a, too: b, allow: any}]",
 		 "p.yaml:2:17: unknown key \"too\", did you mean \"to\"?"},
