@@ -114,7 +114,7 @@ static int make_certificate(const struct config *config, const char *cert, const
 /* False: nothing is wrong with its dates. */
 static bool dates_fault(const struct tls_server *tls, const char *cert, char *fault, size_t size)
 {
-	int64_t now = (int64_t)(clock_wall_ms() / 1000), from, until;
+	int64_t now = time(NULL), from, until; /* this host's clock, not the database's */
 	char day[40];
 	struct tm utc;
 	time_t at;

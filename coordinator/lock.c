@@ -1,5 +1,6 @@
 /*
- * lock.c - see lock.h. By flock, which has nothing to do with SQLite's own locks (fcntl) on the same file.
+ * lock.c - see lock.h. By flock, which has nothing to do with SQLite's own locks (fcntl) on the same file, but on NFS,
+ * where a database of SQLite does not belong anyway.
  */
 #include "lock.h"
 #include "lib/str.h"

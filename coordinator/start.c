@@ -184,7 +184,10 @@ static int first_start(struct coordinator *co)
 	mesh_init(&co->mesh);
 	users_fini(&co->users);
 	users_init(&co->users);
-	return load_mesh(co) < 0 || users_load(co) < 0 ? -EIO : 0;
+	if (load_mesh(co) < 0 || users_load(co) < 0)
+		return -EIO;
+	policy_place_all(co);
+	return 0;
 }
 
 static int open_store(struct coordinator *co, bool *initialised, char *error, size_t size)

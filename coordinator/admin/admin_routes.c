@@ -14,7 +14,7 @@ static size_t agent_part(const struct member *member)
 }
 
 /* A name for a route in a path: how its agent's id begins, then a hash of agent, network and prefix. */
-static void route_id(char out[static 17], const struct member *member, const struct prefix *prefix)
+static void route_id(char out[static 25], const struct member *member, const struct prefix *prefix)
 {
 	char prefix_text[PREFIX_TEXT], *text;
 	size_t len = agent_part(member);
@@ -24,13 +24,13 @@ static void route_id(char out[static 17], const struct member *member, const str
 	text = xasprintf("%s %s %s", member->agent->id, member->network->id, prefix_text);
 	sha256(hash, text, strlen(text));
 	memcpy(out, member->agent->id, len);
-	hex_encode(out + len, 17 - len, hash, 4);
+	hex_encode(out + len, 25 - len, hash, 8);
 	free(text);
 }
 
 static json_t *route_json(const struct member *member, const struct route *route)
 {
-	char id[17];
+	char id[25];
 
 	route_id(id, member, &route->prefix);
 	return json_pack("{sssosssssssb}", "id", id, "prefix", js_from_prefix(&route->prefix), "agent_id",
@@ -130,7 +130,7 @@ json_t *admin_route_revoke(struct coordinator *co, struct js *js, const struct w
 
 static bool has_route(const struct member *member, const char *wanted, struct prefix *prefix)
 {
-	char id[17];
+	char id[25];
 
 	if (strncmp(wanted, member->agent->id, agent_part(member)))
 		return false;
@@ -160,7 +160,7 @@ static struct member *find_route(struct coordinator *co, const struct who *who, 
 /* By its id, as `route list` has it. */
 json_t *admin_route_set(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
 {
-	const char *id = js_need_string(js, "id", 16);
+	const char *id = js_need_string(js, "id", 24);
 	bool approved = js_bool(js, "approved", false);
 	struct member *member;
 	struct prefix prefix;

@@ -250,8 +250,8 @@ json_t *admin_policy_explain(struct coordinator *co, struct js *js, const struct
 	const char *port = js_need_string(js, "port", POLICY_WORD - 1);
 	const char *network = js_string(js, "network", NULL);
 	struct resolved source, target;
+	unsigned count, patience = POLICY_PATIENCE;
 	struct judged judged[2];
-	unsigned count;
 	uint32_t point;
 
 	if (!js_ok(js)) {
@@ -267,7 +267,7 @@ json_t *admin_policy_explain(struct coordinator *co, struct js *js, const struct
 	if (!resolve(co, who, from, network, &source, why) || !resolve(co, who, to, network, &target, why) ||
 	    (!source.party.name && !target.party.name && !who_may(who, NULL, why)))
 		return NULL;
-	count = policy_judge(co, policy_index_in_force(co), &source, &target, point, judged);
+	count = policy_judge(co, policy_index_in_force(co), &source, &target, point, &patience, judged);
 	if (!count) {
 		refuse(why, 422, "invalid", POLICY_TOO_WIDE);
 		return NULL;

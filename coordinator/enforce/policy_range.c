@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_PAIRS 2000 /* that are judged for one question */
+#define MAX_PARTS 2000 /* of one range, and pairs of parts that are judged for one question */
 
 struct parts {
 	const struct policy_index *index;
@@ -19,7 +19,8 @@ struct parts {
 	struct addr *edges; /* the first address of each part, in order */
 	unsigned edge_count;
 	struct party *items;
-	unsigned count;
+	unsigned count, looked_at; /* agents and devices */
+	bool too_many;
 };
 
 /* ---- addresses ------------------------------------------------------------------------------- */
@@ -51,6 +52,9 @@ static void cut(struct parts *parts)
 
 	while (end < index->atom_count && prefix_covers(&parts->range, &index->atoms[end].prefix))
 		end++;
+	parts->too_many = end - at > MAX_PARTS;
+	if (parts->too_many)
+		end = at;
 	edges = parts->edges = xcalloc(2 * (end - at) + 1, sizeof(*edges));
 	edges[count++] = parts->range.addr;
 	for (; at < end; at++) {
@@ -129,6 +133,7 @@ static void add_network(struct parts *parts, const struct network *network, cons
 	size_t pos = 0;
 
 	list_each(member, &network->members, in_network) {
+		parts->looked_at++;
 		addr = within(&parts->range, &member->address, &member->address6);
 		if (addr)
 			add_named(parts, &(struct party){member->name, network->name, member->tags, *addr}, other, seen);
@@ -189,6 +194,8 @@ static void take_apart(struct parts *parts, const struct coordinator *co, const 
 	}
 	parts->range = side->range;
 	cut(parts);
+	if (parts->too_many)
+		return;
 	add_addresses(parts, co, only);
 	list_each(network, &co->mesh.networks, node)
 		if ((!only || network == only) && (prefix_overlaps(&network->cidr, &parts->range) ||
@@ -214,6 +221,8 @@ static unsigned judge(const struct parts *from, const struct parts *to, uint32_t
 
 			if (judged.from.addr.family != judged.to.addr.family)
 				continue;
+			if (judged.from.name && judged.to.name && strcmp(judged.from.network, judged.to.network))
+				continue; /* agents of two networks never meet */
 			policy_decide(from->index, &judged.from, &judged.to, point, &judged.verdict);
 			if (count && same_rule(&judged.verdict, &out[0].verdict))
 				continue;
@@ -227,17 +236,30 @@ static unsigned judge(const struct parts *from, const struct parts *to, uint32_t
 	return count;
 }
 
+/* What a question costs, in pairs that are judged: some microseconds each. */
+static unsigned cost_of(const struct parts *parts)
+{
+	return 1 + parts->edge_count / 8 + parts->looked_at / 32;
+}
+
 bool policy_judge_range(const struct coordinator *co, const struct policy_index *index, const struct resolved *from,
-			const struct resolved *to, uint32_t point, struct judged out[static 2], unsigned *count)
+			const struct resolved *to, uint32_t point, unsigned *patience, struct judged out[static 2],
+			unsigned *count)
 {
 	struct parts sources = {.index = index}, targets = {.index = index};
+	uint64_t pairs;
 	bool fits;
 
+	if (!*patience)
+		return false;
 	take_apart(&sources, co, from, &to->party);
 	take_apart(&targets, co, to, &from->party);
-	fits = (uint64_t)sources.count * targets.count <= MAX_PAIRS;
+	pairs = (uint64_t)sources.count * targets.count;
+	fits = !sources.too_many && !targets.too_many && pairs <= MAX_PARTS;
 	if (fits)
 		*count = judge(&sources, &targets, point, out);
+	pairs = (fits ? pairs : 0) + cost_of(&sources) + cost_of(&targets);
+	*patience -= (unsigned)MIN(pairs, *patience);
 	free(sources.edges);
 	free(sources.items);
 	free(targets.edges);

@@ -133,7 +133,7 @@ bool policy_resolve(const struct coordinator *co, const struct policy *policy, c
 }
 
 unsigned policy_judge(const struct coordinator *co, const struct policy_index *index, const struct resolved *from,
-		      const struct resolved *to, uint32_t point, struct judged out[static 2])
+		      const struct resolved *to, uint32_t point, unsigned *patience, struct judged out[static 2])
 {
 	const struct party *sources[] = {&from->party, &from->other};
 	const struct party *targets[] = {&to->party, &to->other};
@@ -143,7 +143,7 @@ unsigned policy_judge(const struct coordinator *co, const struct policy_index *i
 	if (from->party.name && to->party.name && strcmp(from->party.network, to->party.network))
 		never = "agents of two networks never meet";
 	else if (from->range.addr.family || to->range.addr.family) {
-		if (!policy_judge_range(co, index, from, to, point, out, &count))
+		if (!policy_judge_range(co, index, from, to, point, patience, out, &count))
 			return 0;
 	} else
 		for (size_t i = 0; i < 2; i++)
@@ -199,7 +199,7 @@ static char *failure(const struct policy *policy, const struct policy_test *test
 }
 
 static json_t *run_test(const struct coordinator *co, const struct policy_index *index,
-			const struct policy_test *test, bool hint)
+			const struct policy_test *test, bool hint, unsigned *patience)
 {
 	const struct policy *policy = index->policy;
 	const char *result = "skipped", *expected = test->allow ? "allow" : "deny";
@@ -212,7 +212,7 @@ static json_t *run_test(const struct coordinator *co, const struct policy_index 
 
 	ports_format_point(port, test->point);
 	if (same_network(co, policy, test, hint, &from, &to, &why)) {
-		count = policy_judge(co, index, &from, &to, test->point, judged);
+		count = policy_judge(co, index, &from, &to, test->point, patience, judged);
 		for (i = 0; i < count && judged[i].verdict.allow == test->allow; i++)
 			;
 		result = count && i == count ? "ok" : "failed";
@@ -235,12 +235,12 @@ json_t *policy_run_tests(const struct coordinator *co, const struct policy *poli
 {
 	struct policy_index *index = policy_index_new(policy);
 	json_t *list = json_array(), *one;
-	unsigned skipped = 0;
+	unsigned skipped = 0, patience = POLICY_PATIENCE;
 	const char *result;
 
 	*failed = 0;
 	for (unsigned i = 0; i < policy->test_count; i++) {
-		one = run_test(co, index, &policy->tests[i], skipped < MAX_HINTS);
+		one = run_test(co, index, &policy->tests[i], skipped < MAX_HINTS, &patience);
 		result = json_string_value(json_object_get(one, "result"));
 		*failed += !strcmp(result, "failed");
 		skipped += !strcmp(result, "skipped");

@@ -283,7 +283,7 @@ static void read_meta(void *arg, const struct store_value *row)
 	policy_taken_row(state->co, row);
 }
 
-static void place_all(struct coordinator *co)
+void policy_place_all(struct coordinator *co)
 {
 	struct network *network;
 	struct member *member;
@@ -385,7 +385,7 @@ int policy_state_start(struct policy_state *state, char *error, size_t size)
 	free(stored.text);
 	if (result || file)
 		return 2;
-	place_all(co);
+	policy_place_all(co);
 	store_begin(co->store);
 	policy_write_none_waits(state); /* a start takes it back */
 	return 0;

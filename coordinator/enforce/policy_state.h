@@ -35,6 +35,7 @@ json_t *policy_state_json(const struct coordinator *co);
 /* The class that the member, or device, belongs to now; *made: it is the first of it. */
 struct class *policy_place(struct coordinator *co, const struct member *member, bool *made);
 struct class *policy_place_device(struct coordinator *co, const struct device *device, bool *made);
+void policy_place_all(struct coordinator *co); /* of a mesh that has just been read */
 struct policy_who policy_device(const struct device *device); /* what a policy can know of it: no tags, no routes */
 /* Approves and takes back what nobody but the policy speaks of; true: something is otherwise now. */
 bool policy_judge_routes(const struct policy *policy, struct member *member);
@@ -70,10 +71,12 @@ struct judged { /* of one family, or of a part of a range */
 /* What it decides between the two, for each family that both have an address of, IPv4 first; returns how
  * many. Of ranges: for an address, and where there is one for another that is judged otherwise, or by another
  * rule. Where they cannot meet in any it is 1, a denial whose rule says why. 0: a range has more parts that rules
- * tell apart than are looked at. */
+ * tell apart than are looked at, or *patience (of all questions that are asked in one go, POLICY_PATIENCE before the
+ * first) has ended. */
+#define POLICY_PATIENCE 20000 /* pairs of parts, of some microseconds each */
 #define POLICY_TOO_WIDE "a range has too many parts that rules tell apart: name a smaller one"
 unsigned policy_judge(const struct coordinator *co, const struct policy_index *index, const struct resolved *from,
-		      const struct resolved *to, uint32_t point, struct judged out[static 2]);
+		      const struct resolved *to, uint32_t point, unsigned *patience, struct judged out[static 2]);
 /* [{"line","from","to","port","expect","result":"ok"|"failed"|"skipped","detail"}], new; counts what
  * failed. */
 json_t *policy_run_tests(const struct coordinator *co, const struct policy *policy, unsigned *failed);

@@ -65,9 +65,9 @@ static bool points_meet(const struct policy_index *index, const struct point *fr
 
 static bool classes_meet(const struct policy_index *index, const struct class *a, const struct class *b)
 {
-	for (unsigned i = 0; i < a->point_count; i++)
-		for (unsigned j = 0; j < b->point_count; j++) {
-			const struct point *x = &a->points[i], *y = &b->points[j];
+	for (unsigned i = 0; i < a->kind_count; i++)
+		for (unsigned j = 0; j < b->kind_count; j++) {
+			const struct point *x = a->kinds[i], *y = b->kinds[j];
 
 			if (x->family == y->family &&
 			    (points_meet(index, x, y) || points_meet(index, y, x)))
@@ -88,11 +88,11 @@ unsigned class_accepts(const struct classes *classes, const struct class *from, 
 	unsigned steps = 16;
 
 	*out = (struct ports){0};
-	for (unsigned i = 0; i < from->point_count; i++)
-		for (unsigned j = 0; j < to->point_count; j++) {
+	for (unsigned i = 0; i < from->own_count; i++)
+		for (unsigned j = 0; j < to->own_count; j++) {
 			const struct point *x = &from->points[i], *y = &to->points[j];
 
-			if (x->family != y->family || x->atom >= 0 || y->atom >= 0)
+			if (x->family != y->family)
 				continue;
 			steps += points_accept(classes->index, x, y, &more);
 			ports_union(out, &more);
@@ -223,6 +223,7 @@ static struct class *make_class(const struct classes *classes, const struct poli
 		class->points[class->point_count++] = (struct point){
 			.family = who->addresses[i].family, .atom = -1, .from = from, .to = to};
 	}
+	class->own_count = class->point_count;
 	for (unsigned i = 0; i < reached->count; i++) {
 		const struct atom *atom = &index->atoms[reached->atoms[i]];
 
@@ -231,6 +232,27 @@ static struct class *make_class(const struct classes *classes, const struct poli
 			.from = atom->from, .to = atom->to};
 	}
 	return class;
+}
+
+/* An exit has a point for every atom, and most of them are alike. */
+static void find_kinds(const struct policy_index *index, struct class *class)
+{
+	size_t row = index->words * sizeof(*class->own);
+	uint8_t *key = xcalloc(1, 1 + 2 * row);
+	struct map *known = map_new(1 + 2 * row);
+
+	class->kinds = xcalloc(class->point_count, sizeof(*class->kinds));
+	for (unsigned i = 0; i < class->point_count; i++) {
+		struct point *point = &class->points[i];
+
+		key[0] = point->family;
+		memcpy(key + 1, point->from, row);
+		memcpy(key + 1 + row, point->to, row);
+		if (!map_put(known, key, point))
+			class->kinds[class->kind_count++] = point;
+	}
+	map_free(known);
+	free(key);
 }
 
 static void set_seen(struct class *class, struct class *other)
@@ -256,6 +278,8 @@ static void add_class(struct classes *classes, struct class *class)
 		classes->all = xrealloc(classes->all, MAX(classes->count * 2, 1) * sizeof(*classes->all));
 	classes->all[classes->count++] = class;
 	map_put(classes->by_key, class->key, class);
+	if (!classes->blind)
+		find_kinds(classes->index, class);
 	for (unsigned i = 0; !classes->blind && i < classes->count; i++) {
 		struct class *other = classes->all[i];
 
@@ -318,6 +342,7 @@ void classes_free(struct classes *classes)
 		list_del(&class->dirty);
 		free(class->key);
 		free(class->points);
+		free(class->kinds);
 		free(class->own);
 		free(class->sees);
 		free(class->seen);

@@ -53,8 +53,10 @@ struct class {
 	uint32_t id;   /* never 0; unique in its network for the life of the process */
 	unsigned slot; /* place in its table */
 	char *key;
-	struct point *points;
-	unsigned point_count;
+	struct point *points; /* its own addresses first */
+	unsigned point_count, own_count;
+	const struct point **kinds; /* of those that fit the same rules, one */
+	unsigned kind_count;
 	uint64_t *own;        /* bits of rules: from4, to4, from6, to6 */
 	uint64_t *sees;       /* bits of slots */
 	unsigned sees_words;

@@ -87,6 +87,7 @@ void store_hand_over(void *arg)
 	store->busy.serial = store->open.serial++;
 	store->open.count = 0;
 	store->in_flight = true;
+	store->answered_before = atomic_load(&store->answered);
 	timer_start(&store->late, STUCK_MS);
 	pthread_mutex_lock(&store->lock);
 	store->has_work = true;
@@ -98,7 +99,13 @@ void store_hand_over(void *arg)
 void store_stuck(void *arg)
 {
 	struct store *store = arg;
+	unsigned answered = atomic_load(&store->answered);
 
+	if (answered != store->answered_before) { /* a long batch: as when everything is read again */
+		store->answered_before = answered;
+		timer_start(&store->late, STUCK_MS);
+		return;
+	}
 	store->stuck = true;
 	if (!atomic_load(&store->failing))
 		log_error("store-stuck", "reason=\"the database has not answered for %d seconds; waiting for it\"",
@@ -229,6 +236,7 @@ static int do_batch(struct store *store, char *error, size_t size)
 		free_rows(query); /* of an attempt that was cut off */
 		result = store->driver->read(store->backend, query->what, query->id, query->limit, keep_row,
 					     query, error, size);
+		atomic_fetch_add(&store->answered, !result);
 	}
 	pthread_mutex_unlock(&store->in_use);
 	return result;

@@ -40,6 +40,8 @@ struct store {
 	bool in_flight; /* loop's view: busy is with the writer, */
 	bool stuck;     /* for longer than `late` waits */
 	struct loop_timer late;
+	atomic_uint answered; /* queries of busy; */
+	unsigned answered_before; /* when `late` was started */
 	atomic_bool failing;
 	char why[200];  /* under lock: while failing */
 	uint64_t commit_us; /* of busy: the writer's until it is posted */

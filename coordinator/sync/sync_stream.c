@@ -59,6 +59,7 @@ void sync_replaced(struct sync *sync, struct agent *agent, const char *by)
 	log_warn("agent-twice", "agent=%s name=%s from=%s by=\"%s\" reason=\"two hosts have its key and take its stream "
 		 "from each other: stop one; wg-mesh rekey on the right one shuts the other out\"", agent->id,
 		 member->name, address, by);
+	store_begin(sync->co->store);
 	list_each(member, &agent->members, in_agent) {
 		snprintf(detail, sizeof(detail), "%s, at %s and at %s", member->name, address, by);
 		if (!store_behind(sync->co->store))

@@ -46,6 +46,8 @@ void clock_follow(uint64_t wall_ms, uint64_t asked_ms)
 		atomic_store(&followed_ms, 0);
 	else if (!followed || followed > latest + FOLLOW_MS || followed < earliest - FOLLOW_MS)
 		atomic_store(&followed_ms, earliest + (latest - earliest) / 2);
+	else if (followed > latest + 2 || followed < earliest - 2) /* the answer is in whole ms */
+		atomic_store(&followed_ms, MIN(MAX(followed, earliest), latest));
 }
 
 int64_t clock_host_ahead(void)

@@ -184,7 +184,7 @@ class WrongClock:
     def __init__(self, seconds):
         self.dir = tempfile.mkdtemp(prefix="wg-mesh-wrong-clock.")
         library = self.dir + "/wrong_clock.so"
-        subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-o", library, "tests/interop/wrong_clock.c"], check=True)
+        subprocess.run([*os.environ.get("CC", "cc").split(), "-shared", "-fPIC", "-o", library, "tests/interop/wrong_clock.c"], check=True)
         self.set(seconds)
         # What ASan says of a library that comes before its own.
         asan = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"

@@ -780,6 +780,17 @@ acl:
     many = ", ".join("10.250.%d.%d" % (i // 100, 2 * (i % 100)) for i in range(1500))
     path = write(co, rules + "  - {from: [any], to: [%s], deny: [any]}\ntests: [{from: web, to: lot, port: icmp, expect: deny}]\n" % many, "m.yaml")
     assert "too many parts" in co.admin("policy", "apply", path, code=1)
+    # So is what many tests come to together: the first are judged, the last is not.
+    lots = "  - {from: [any], to: [%s], deny: [any]}\n" % many[:len(many) // 5].rpartition(",")[0]
+    path = write(co, rules + lots + "tests:\n" + "- {from: web, to: lot, port: icmp, expect: deny}\n" * 100, "l.yaml")
+    done = subprocess.run([PROGRAM, "--config", co.dir + "/coordinator.yaml", "policy", "test", path, "--json"], capture_output=True, text=True)
+    said = [test["result"] for test in json.loads(done.stdout)["tests"]]
+    equal((said[0], said[99], len(said)), ("ok", "failed", 100))
+    # Agents of two networks never meet, whatever a rule says.
+    co.admin("network", "create", "lab", "--cidr", "10.233.0.0/16")
+    Agent(co, "far").register(co.key("--network", "lab"))
+    co.admin("policy", "apply", write(co, rules + "  - {name: never, from: [network:lab], to: [boss], allow: [tcp/24]}\n"))
+    equal(seen("10.233.0.0/16", whole, "tcp/24")[0], "deny")
 
 
 @case("explain finds an agent as agent show does; an ambiguous word lists what it could be")

@@ -146,6 +146,7 @@ def _(_server):
                 assert wait_until(lambda: co.request("GET", "/healthz", root=True)[0] == 503, 20), "it says that all is well"
                 refused(co.request("GET", "/healthz", root=True), 503, "store_unavailable")
                 refused(Agent(co, "later").try_register(key), 503, "store_unavailable")
+                assert wait_until(lambda: " %s " % line in co.log()[begin:], 20), "the log does not"
                 said = [text for text in co.log()[begin:].splitlines() if " %s " % line in text]
                 assert len(said) == 1 and reason in said[0], said
                 assert "store-back" not in co.log()[begin:]

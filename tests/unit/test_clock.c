@@ -62,6 +62,17 @@ static void an_answer_that_took_long_moves_nothing(void **state)
 	assert_int_equal(clock_wall_ms(), WALL + 8000);
 }
 
+static void a_quick_answer_mends_what_a_slow_one_left_open(void **state)
+{
+	(void)state;
+	clock_advance_fake(600);
+	clock_follow(WALL + 600, BOOT); /* said late: half of it is taken for the way */
+	assert_int_equal(clock_wall_ms(), WALL + 900);
+	clock_advance_fake(1000);
+	clock_follow(WALL + 1600, BOOT + 1600);
+	assert_int_equal(clock_wall_ms(), WALL + 1600);
+}
+
 static void the_other_may_be_set(void **state)
 {
 	(void)state;
@@ -82,6 +93,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(goes_on_from_what_the_other_said, begin, end),
 		cmocka_unit_test_setup_teardown(a_host_whose_clock_is_set_changes_nothing, begin, end),
 		cmocka_unit_test_setup_teardown(an_answer_that_took_long_moves_nothing, begin, end),
+		cmocka_unit_test_setup_teardown(a_quick_answer_mends_what_a_slow_one_left_open, begin, end),
 		cmocka_unit_test_setup_teardown(the_other_may_be_set, begin, end),
 	};
 

@@ -543,12 +543,41 @@ static void test_growth(void **state)
 	unfix(&fixed);
 }
 
+/* An exit reaches every CIDR of the policy: two of them are compared by kinds, not by all with all. */
+static void test_exits(void **state)
+{
+	struct class *one, *other;
+	struct ports accepted;
+	struct buf text = {0};
+	struct fixed fixed;
+
+	(void)state;
+	buf_puts(&text, "version: 1\ndefault: deny\nacl:\n- {from: tag:a, to: [10.1.0.9");
+	for (unsigned i = 0; i < 3000; i++)
+		buf_addf(&text, ", 192.168.%u.%u", i / 100, 2 * (i % 100));
+	buf_puts(&text, "], allow: tcp/1}\n");
+	fix(&fixed, buf_text(&text), NULL);
+	one = member(&fixed, "one", "a", "0.0.0.0/0", 1);
+	other = member(&fixed, "other", "b", "0.0.0.0/0", 2);
+	assert_true(one->point_count > 3000 && other->point_count > 3000);
+	assert_in_range(one->kind_count, 2, 4);
+	assert_in_range(other->kind_count, 2, 4);
+	assert_int_equal(one->own_count, 1);
+	assert_true(class_sees(one, other)); /* it may reach what is behind */
+	assert_false(class_sees(other, member(&fixed, "third", "b", NULL, 3)));
+	class_accepts(fixed.classes, one, other, &accepted);
+	assert_int_equal(accepted.count, 0);
+	ports_free(&accepted);
+	unfix(&fixed);
+	buf_free(&text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_property),  cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_behind),	  cmocka_unit_test(test_ids_stay),
-		cmocka_unit_test(test_growth),
+		cmocka_unit_test(test_growth),	  cmocka_unit_test(test_exits),
 	};
 
 	return cmocka_run_group_tests_name("policy classes", tests, NULL, NULL);

@@ -34,6 +34,7 @@ static int leave(void **state)
 	unlink("ec.crt");
 	unlink("ec.key");
 	unlink("other.key");
+	unlink("fifo");
 	return chdir("/") < 0 || rmdir(directory) < 0;
 }
 
@@ -91,7 +92,7 @@ static void dates_of_our_own(void **state)
 	(void)state;
 	tls_server_dates(tls, &from, &until);
 	assert_in_range(from, 24 * 3600, (int64_t)time(NULL) - 1);
-	assert_int_equal(until - from, 3653 * 24 * 3600);
+	assert_in_range(until - from, 3653 * 24 * 3600, 3653 * 24 * 3600 + 60); /* two readings of the clock */
 	tls_server_free(tls);
 }
 
