@@ -309,10 +309,18 @@ bool apply_device_end(struct coordinator *co, struct reading *reading)
 
 /* ---- who administers, relays, policy, the rest ------------------------------------------------------ */
 
+/* Who raised a role has ended the links and sessions that it knew of; of those begun here it may not have heard. */
 void apply_user(struct coordinator *co, struct reading *reading, const struct store_value *row)
 {
-	(void)reading;
+	struct user *user = map_get(co->users.by_name, reading->id);
+	json_t *before = user ? json_incref(user->roles) : NULL;
+
 	user_row(co, row);
+	if (before && who_raised(before, user->roles)) {
+		store_begin(co->store);
+		access_end_sessions(co, user, "");
+	}
+	json_decref(before);
 }
 
 bool apply_user_end(struct coordinator *co, struct reading *reading)

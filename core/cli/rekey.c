@@ -5,6 +5,7 @@
  * and the agent; and the file with the key goes last. Tunnels stay: the peers make theirs anew under
  * the new key where it was, and hands are shaken at once.
  */
+#include "agent.h"
 #include "command.h"
 #include "conf.h"
 #include "enrol.h"
@@ -21,7 +22,8 @@
 #include <errno.h>
 #include <unistd.h>
 
-#define CONF_MAX ((size_t)1024 * 1024)
+#define CONF_MAX  ((size_t)1024 * 1024)
+#define ANSWER_MS 5000
 
 struct rekey {
 	struct cli *cli;
@@ -238,6 +240,26 @@ static int change_files(struct rekey *rekey)
 	return error;
 }
 
+/* An agent that a run which was killed had just started may have come up meanwhile, under the key of before. */
+static bool agent_has_old_key(const struct rekey *rekey)
+{
+	json_t *answer = NULL;
+	const char *text;
+	struct agent agent;
+	struct key key, now;
+	bool old = false;
+
+	key_public(&now, &rekey->new_key);
+	if (agent_connect(&agent, rekey->cli->paths.socket) == 0 &&
+	    agent_send(&agent, "{\"command\":\"status\"}") == 0 && agent_next(&agent, ANSWER_MS, &answer) == 0) {
+		text = json_string_value(json_object_get(answer, "public_key"));
+		old = text && key_parse(&key, text) && !key_equal(&key, &now);
+	}
+	json_decref(answer);
+	agent_close(&agent);
+	return old;
+}
+
 static int change_host(struct rekey *rekey)
 {
 	int code = agent_stop(rekey->cli) ? change_device(rekey) : EXIT_FAILED, up;
@@ -245,6 +267,8 @@ static int change_host(struct rekey *rekey)
 	if (!code)
 		code = change_files(rekey);
 	up = agent_up(rekey->cli, false);
+	if (!code && !up && agent_has_old_key(rekey) && agent_stop(rekey->cli))
+		up = agent_up(rekey->cli, false);
 	return code ? code : up;
 }
 
