@@ -1,6 +1,6 @@
 /*
  * apply.c - rows that another coordinator has changed, put into our memory; the agents and who else it
- * concerns are told as if it had been changed here. Nothing is written.
+ * concerns are told as if it had been changed here. Nothing is written, but that sessions end (apply_user).
  *
  * The changes of one bulletin come in one by one, so for a moment two may have the same name or address:
  * the one that was read last has it. Where something is gone from the database, it is gone here; that is
