@@ -166,7 +166,7 @@ json_t *admin_route_set(struct coordinator *co, struct js *js, const struct who 
 	struct prefix prefix;
 
 	if (js_ok(js) && !json_is_boolean(json_object_get(js->object, "approved")))
-		js_fail(js, "approved", "must be true or false");
+		js_fail(js, "approved", "is missing, must be true or false");
 	if (!js_ok(js)) {
 		refuse(why, 400, "invalid", "%s", js->error);
 		return NULL;

@@ -71,13 +71,14 @@ def _(server):
         stream = b.stream()
         stream.receive()
         browser = session(co, "ann")
-        server.stop("immediate")
+        late = Agent(co, "late")
+        with co.no_commits():
+            registering = meanwhile(late.try_register, key)  # nobody has noticed yet
+            assert wait_until(lambda: metric(co, "agents") == 3), "it is in memory"
+            server.stop("immediate")
         began = time.time()
         try:
-            late = Agent(co, "late")
-            registering = meanwhile(late.try_register, key)  # nobody has noticed yet
             equal(a.ask("GET", "/peers")[0], 200)
-            assert wait_until(lambda: metric(co, "agents") == 3), "it is in memory"
             equal(sorted(row["name"] for row in agents(co)), ["a", "b"], "and in no answer")
             for n in range(3):  # behind the new agent, which nobody may hear of yet
                 time.sleep(0.5)
