@@ -45,7 +45,7 @@ function wrong(said, error) {
 
 const asking = (said, path, show) => async () => {
 	try {
-		said.replaceChildren(...show(await api("POST", path, asked())).filter(Boolean));
+		said.replaceChildren(...show(await api("POST", path, asked())));
 	} catch (error) {
 		wrong(said, error);
 	}
@@ -64,14 +64,12 @@ function checked(result) {
 const words = (value) => Array.isArray(value) ? value.map(words).join(", ") || "nothing" : String(value ?? "nothing");
 
 function differences(result) {
-	const part = !result.complete && h("p", { role: "status" }, "This is not all: too much would change, or there is too much to compare, to say it at once.");
-
 	if (!result.changes.length && result.complete)
-		return [h("p", { class: "good", role: "status" }, "It changes nothing between the agents there are.")];
+		return [h("p", { class: "good", role: "status" }, "It changes nothing between agents.")];
 	return [table("What would change", [
 		["Network", (row) => row.network], ["From", (row) => row.from ?? row.agent ?? "–"], ["To", (row) => row.to ?? row.route ?? "–"],
 		["Now", (row) => words(row.before)], ["Then", (row) => words(row.after)],
-	], result.changes.slice(0, 500)), part];
+	], result.changes), result.complete ? "" : h("p", {}, "This is not all.")];
 }
 
 async function apply(said) {

@@ -12,7 +12,7 @@ coordinator.LABEL = "web"
 PASSWORD = "correct horse battery"
 HOSTILE = "<img src=x onerror=alert(1)>"
 VIEWS = ("agents", "routes", "keys", "devices", "networks", "policy", "users", "relays", "audit")
-LIMIT = 64000 # bytes of the whole page
+LIMIT = 60000 # bytes of the whole page
 REFUSED = "Failed to load resource: the server responded with a status of %d"
 browser = None
 
