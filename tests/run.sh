@@ -5,7 +5,7 @@
 #
 # A group is a command that prints one line a case: "ok NAME", "not ok NAME", "skip NAME REASON".
 # One that prints none, or ends with an error without having said which case failed, is a failure; so is
-# one that has not ended after WG_MESH_TEST_LIMIT seconds (1200), which tells where it hangs.
+# one that has not ended after WG_MESH_TEST_LIMIT seconds (1200; of a build a quarter), which tells where it hangs.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unset MODE MAKEFLAGS MFLAGS
@@ -98,7 +98,7 @@ case ${1:-} in
 --build) # WHAT COMMAND... - such a one of compilers, which may hang for no reason of ours: then once more
 	what=$2
 	shift 2
-	limit=300
+	limit=$((limit / 4))
 	limited "$@"
 	status=$?
 	[ $status -ne 124 ] || {
