@@ -1449,6 +1449,18 @@ def _(co):
     assert answer[1]["agent_id"] != one.id, "who was removed is back as if nothing had been"
 
 
+@alone("a role that is raised elsewhere ends the links and sessions begun here, of which that one had not heard")
+def _(co):
+    co.admin("user", "add", "carl", "--role", "viewer", "--network", "default", "--no-password")
+    begun = co.request("POST", "/session/link", {"secret": co.admin("user", "link", "carl").strip().partition("=")[2]})
+    equal(begun[0], 201, begun)
+    co.admin("user", "link", "carl")
+    equal([row for row in agreed(co) if row[0] == "carl"], [("carl", "link"), ("carl", "session")])
+    meshclient.psql(co.database, "UPDATE users SET roles='{\"*\":\"admin\"}' WHERE name='carl';" + bulletin(users=["carl"]))
+    soon(lambda: "carl" not in str(agreed(co)))
+    equal(meshclient.psql(co.database, "SELECT count(*) FROM tokens WHERE user_name='carl'").strip(), "0")
+
+
 @alone("what two change of one user at once: the second is refused, and the first stays")
 def _(co):
     def users():
