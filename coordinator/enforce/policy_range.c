@@ -50,7 +50,7 @@ static void cut(struct parts *parts)
 	unsigned at = policy_index_inside(index, &parts->range), end = at, kept = 0, count = 0;
 	struct addr *edges;
 
-	while (end < index->atom_count && prefix_covers(&parts->range, &index->atoms[end].prefix))
+	while (end - at <= MAX_PARTS && end < index->atom_count && prefix_covers(&parts->range, &index->atoms[end].prefix))
 		end++;
 	parts->too_many = end - at > MAX_PARTS;
 	if (parts->too_many)
@@ -139,6 +139,7 @@ static void add_network(struct parts *parts, const struct network *network, cons
 			add_named(parts, &(struct party){member->name, network->name, member->tags, *addr}, other, seen);
 	}
 	while ((device = map_next(network->devices, &pos, NULL))) {
+		parts->looked_at++;
 		addr = within(&parts->range, &device->address, &device->address6);
 		if (addr)
 			add_named(parts, &(struct party){device->name, network->name, NULL, *addr}, other, seen);
