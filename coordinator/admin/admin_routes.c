@@ -7,14 +7,18 @@
 
 #include <string.h>
 
+#define AGENT_PART 8
+#define HASH_PART  8 /* bytes: an agent that chooses its prefixes must not find two with one id */
+#define ROUTE_ID   (AGENT_PART + 2 * HASH_PART + 1)
+
 /* How much of a route's id is its agent's: with that it is found without the hash of every route. */
 static size_t agent_part(const struct member *member)
 {
-	return strnlen(member->agent->id, 8);
+	return strnlen(member->agent->id, AGENT_PART);
 }
 
 /* A name for a route in a path: how its agent's id begins, then a hash of agent, network and prefix. */
-static void route_id(char out[static 25], const struct member *member, const struct prefix *prefix)
+static void route_id(char out[static ROUTE_ID], const struct member *member, const struct prefix *prefix)
 {
 	char prefix_text[PREFIX_TEXT], *text;
 	size_t len = agent_part(member);
@@ -24,13 +28,13 @@ static void route_id(char out[static 25], const struct member *member, const str
 	text = xasprintf("%s %s %s", member->agent->id, member->network->id, prefix_text);
 	sha256(hash, text, strlen(text));
 	memcpy(out, member->agent->id, len);
-	hex_encode(out + len, 25 - len, hash, 8);
+	hex_encode(out + len, ROUTE_ID - len, hash, HASH_PART);
 	free(text);
 }
 
 static json_t *route_json(const struct member *member, const struct route *route)
 {
-	char id[25];
+	char id[ROUTE_ID];
 
 	route_id(id, member, &route->prefix);
 	return json_pack("{sssosssssssb}", "id", id, "prefix", js_from_prefix(&route->prefix), "agent_id",
@@ -130,7 +134,7 @@ json_t *admin_route_revoke(struct coordinator *co, struct js *js, const struct w
 
 static bool has_route(const struct member *member, const char *wanted, struct prefix *prefix)
 {
-	char id[25];
+	char id[ROUTE_ID];
 
 	if (strncmp(wanted, member->agent->id, agent_part(member)))
 		return false;
@@ -160,7 +164,7 @@ static struct member *find_route(struct coordinator *co, const struct who *who, 
 /* By its id, as `route list` has it. */
 json_t *admin_route_set(struct coordinator *co, struct js *js, const struct who *who, struct refusal *why)
 {
-	const char *id = js_need_string(js, "id", 24);
+	const char *id = js_need_string(js, "id", ROUTE_ID - 1);
 	bool approved = js_bool(js, "approved", false);
 	struct member *member;
 	struct prefix prefix;
